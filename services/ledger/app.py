@@ -1,0 +1,89 @@
+"""Builds the ledger from its settings."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from tollway.ledger.v1 import ledger_pb2 as pb
+from tollway.ledger.v1 import ledger_pb2_grpc
+
+from services.ledger import keys
+from services.ledger.postgres import PostgresStore
+from services.ledger.prices import Price, PriceBook
+from services.ledger.replica import Replica, Times
+from services.ledger.service import LedgerService
+from services.ledger.store import ApiKey, Store
+from services.runtime import postgres
+from services.runtime.background import running
+from services.runtime.identity import Identity
+from services.runtime.server import Service, Serving
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SIGNING_KEY_LIFE = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `ledger` of the file, `TOLLWAY_LEDGER__*` in the environment."""
+
+    database_url: str = field(repr=False)
+    database_connections: int = 8
+    serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50055"))
+    hold_s: float = 180.0
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Own prices by the model's name in the mesh, in dollars for a million tokens."""
+    admin_key: str = field(default="", repr=False)
+    """A key that may administer, made at the start when it is new. Empty for none."""
+    admin_account: str = "operator"
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """Opens what the ledger owns, yields the service, closes in reverse order."""
+    async with postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool:
+        store = PostgresStore(pool)
+        signer = keys.Signer()
+        now = datetime.now(UTC)
+        await store.publish_signing_key(signer.key_id, signer.public, now + SIGNING_KEY_LIFE)
+        await _bootstrap(store, settings, now)
+        replica = Replica(store, Times(hold_s=settings.hold_s))
+        await replica.load()
+        secret = await store.shared_secret("holds", secrets.token_bytes(32))
+        service = LedgerService(store, replica, signer, PriceBook(settings.prices), secret)
+        try:
+            async with running(replica.run()):
+                yield Service(
+                    name="tollway.ledger.v1.LedgerService",
+                    domain="ledger.tollway",
+                    register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
+                    identity=identity_of(service),
+                    public=frozenset({"Authenticate", "ListSigningKeys", "Watch"}),
+                    backend="postgresql",
+                )
+        finally:
+            async with asyncio.timeout(10):
+                await replica.close()
+
+
+def identity_of(service: LedgerService) -> Identity:
+    """The ledger knows its callers by its own books."""
+
+    async def exchange(api_key: str) -> str:
+        return (await service.Authenticate(pb.AuthenticateRequest(api_key=api_key), None)).token
+
+    async def public() -> dict[str, bytes]:
+        return await service.store.signing_keys(datetime.now(UTC))
+
+    return Identity(exchange, public)
+
+
+async def _bootstrap(store: Store, settings: Settings, now: datetime) -> None:
+    if settings.admin_key:
+        hashed = keys.digest(settings.admin_key)
+        key = ApiKey(f"key_{hashed.hex()[:16]}", settings.admin_account, "bootstrap", hashed, True, (), now)
+        await store.add_key(key, f"bootstrap-{hashed.hex()}")

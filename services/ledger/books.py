@@ -1,0 +1,126 @@
+"""The rules of budgets: what may be held, what a settlement changes, how much to lease.
+
+Pure. No clock, no I/O, no protobuf. Amounts are whole numbers in a budget's own unit: nano-dollars, tokens
+or requests.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from services.ledger.windows import Window
+from services.runtime.errors import Failure, Kind
+
+LEASE_SHARE = 8
+"""A lease takes at most one part in so many of what is left: a full budget is served from memory, and near
+its end grants go one by one."""
+
+
+class BudgetExceeded(Failure):
+    kind, reason = Kind.EXHAUSTED, "BUDGET_EXCEEDED"
+    text = "budget {budget} of {account} has {available} {unit} left; this request may take {amount}"
+
+
+class CostAboveCeiling(Failure):
+    kind, reason = Kind.EXHAUSTED, "COST_ABOVE_CEILING"
+    text = "the request may cost {amount_nano_usd} nano-dollars; its own ceiling is {ceiling_nano_usd}"
+
+
+class ReservationIdReused(Failure):
+    kind, reason = Kind.REUSED, "RESERVATION_ID_REUSED"
+    text = "reservation {reservation_id} was made for another request"
+    field = "reservation_id"
+
+
+class ReservationUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "RESERVATION_UNKNOWN"
+    text = "there is no reservation {reservation_id}, or its hold was altered"
+
+
+class AlreadySettled(Failure):
+    kind, reason = Kind.PRECONDITION, "ALREADY_SETTLED"
+    text = "reservation {reservation_id} was {outcome} at {cost_nano_usd} nano-dollars"
+
+
+class Unit(StrEnum):
+    NANO_USD = "nano_usd"
+    TOKENS = "tokens"
+    REQUESTS = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    account: str
+    name: str
+    unit: Unit
+    limit: int
+    window: Window = Window.TOTAL
+    time_zone: str = ""
+    model: str = ""
+    warn_at: float = 0.0
+
+    def covers(self, model: str) -> bool:
+        return not self.model or self.model == model
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one attempt may take of each unit, and what it took in the end."""
+
+    model: str
+    nano_usd: int
+    tokens: int
+    requests: int = 1
+
+    def of(self, unit: Unit) -> int:
+        match unit:
+            case Unit.NANO_USD:
+                return self.nano_usd
+            case Unit.TOKENS:
+                return self.tokens
+        return self.requests
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A replica's own part of one budget in one window: what it may grant without asking."""
+
+    granted: int = 0
+    """Leased to this replica and not yet spent; durable before it stands here."""
+    held: int = 0
+    """Promised to requests under way."""
+
+    @property
+    def free(self) -> int:
+        return self.granted - self.held
+
+    def lease(self, amount: int) -> "Meter":
+        return replace(self, granted=self.granted + amount)
+
+    def hold(self, amount: int) -> "Meter":
+        assert amount <= self.free, "ask for a lease first"
+        return replace(self, held=self.held + amount)
+
+    def settle(self, hold: int, cost: int) -> tuple["Meter", int]:
+        """Ends a hold; also returns how much of the lease is spent with it.
+
+        A cost above the hold eats what is free, and what even that does not cover is an overrun of the
+        budget itself, for the next lease to see.
+        """
+        spent = min(cost, hold + max(self.free, 0))
+        return Meter(self.granted - spent, self.held - hold), spent
+
+
+def ancestors(account: str) -> list[str]:
+    """The account and all above it, nearest first: `a/b` gives `a/b`, `a`."""
+    parts = account.split("/")
+    return ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def worst(budget: Budget, needs: list[Need]) -> int:
+    """The most that any attempt takes of `budget`."""
+    return max((need.of(budget.unit) for need in needs if budget.covers(need.model)), default=0)
+
+
+def wanted(shortfall: int, remaining: int) -> int:
+    """How much to lease when `shortfall` is needed and the store has `remaining`; 0 when that is too little."""
+    return max(shortfall, remaining // LEASE_SHARE) if remaining >= shortfall else 0

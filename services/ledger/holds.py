@@ -1,0 +1,85 @@
+"""A hold as its holder carries it: sealed, so that any replica can settle it and nobody can alter it."""
+
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.ledger.books import ReservationUnknown
+from services.ledger.store import MeterKey
+
+SEAL_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is held of one budget."""
+
+    meter: MeterKey
+    unit: str
+    model: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How to price the model, once it has answered."""
+
+    model: str
+    provider: str
+    provider_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    reservation_id: UUID
+    replica: UUID
+    key_id: str
+    account: str
+    nano_usd: int
+    """The most that the request may cost."""
+    expires: float
+    """Seconds since the epoch."""
+    parts: tuple[Part, ...]
+    attempts: tuple[Attempt, ...]
+
+    def sealed(self, secret: bytes) -> bytes:
+        body = json.dumps(
+            [
+                self.replica.hex, self.key_id, self.account, self.nano_usd, self.expires,
+                [
+                    [p.meter.account, p.meter.name, p.meter.started.timestamp(), p.unit, p.model, p.amount]
+                    for p in self.parts
+                ],
+                [[a.model, a.provider, a.provider_model] for a in self.attempts],
+            ],
+            separators=(",", ":"),
+        ).encode()  # fmt: skip
+        return _seal(secret, self.reservation_id, body) + body
+
+
+def opened(secret: bytes, reservation_id: UUID, sealed: bytes) -> Hold:
+    """Reads a sealed hold.
+
+    Raises:
+        ReservationUnknown: it was altered, or belongs to another reservation.
+    """
+    seal, body = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
+    if not hmac.compare_digest(seal, _seal(secret, reservation_id, body)):
+        raise ReservationUnknown(reservation_id=reservation_id)
+    replica, key_id, account, nano_usd, expires, parts, attempts = json.loads(body)
+    return Hold(
+        reservation_id,
+        UUID(replica),
+        key_id,
+        account,
+        nano_usd,
+        expires,
+        tuple(Part(MeterKey(a, n, datetime.fromtimestamp(s, UTC)), u, m, held) for a, n, s, u, m, held in parts),
+        tuple(Attempt(*attempt) for attempt in attempts),
+    )
+
+
+def _seal(secret: bytes, reservation_id: UUID, body: bytes) -> bytes:
+    return hmac.digest(secret, reservation_id.bytes + body, "sha256")[:SEAL_BYTES]

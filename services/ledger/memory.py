@@ -1,0 +1,138 @@
+"""A store for tests and simulation: the same promises, kept until the process ends."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from services.ledger.books import Budget, wanted
+from services.ledger.store import ApiKey, Ending, Entry, MeterKey, Standing, UsageRow
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._keys: dict[str, ApiKey] = {}
+        self._requests: dict[str, str] = {}
+        self._signing: dict[str, tuple[bytes, datetime]] = {}
+        self._secrets: dict[str, bytes] = {}
+        self._budgets: dict[tuple[str, str], Budget] = {}
+        self._spent: defaultdict[MeterKey, int] = defaultdict(int)
+        self._leases: dict[tuple[UUID, MeterKey], tuple[int, datetime]] = {}
+        self.entries: dict[UUID, Entry] = {}
+
+    async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
+        if request_id and request_id in self._requests:
+            return self._keys[self._requests[request_id]]
+        self._keys[key.id] = key
+        if request_id:
+            self._requests[request_id] = key.id
+        return key
+
+    async def find_key(self, secret_hash: bytes) -> ApiKey | None:
+        return next((key for key in self._keys.values() if key.secret_hash == secret_hash), None)
+
+    async def keys(self, account: str, after: str, most: int) -> list[ApiKey]:
+        found = sorted(self._keys.values(), key=lambda key: key.id)
+        return [key for key in found if key.id > after and _within(key.account, account)][:most]
+
+    async def revoke_key(self, key_id: str, at: datetime) -> ApiKey | None:
+        if (key := self._keys.get(key_id)) is None:
+            return None
+        self._keys[key_id] = key if key.revoked else replace(key, revoked=at)
+        return self._keys[key_id]
+
+    async def revoked_since(self, since: datetime) -> list[str]:
+        return [key.id for key in self._keys.values() if key.revoked is not None and key.revoked >= since]
+
+    async def publish_signing_key(self, key_id: str, public: bytes, expires: datetime) -> None:
+        self._signing[key_id] = (public, expires)
+
+    async def signing_keys(self, now: datetime) -> dict[str, bytes]:
+        return {key_id: public for key_id, (public, expires) in self._signing.items() if expires > now}
+
+    async def shared_secret(self, name: str, fresh: bytes) -> bytes:
+        return self._secrets.setdefault(name, fresh)
+
+    async def set_budget(self, budget: Budget) -> None:
+        self._budgets[budget.account, budget.name] = budget
+
+    async def delete_budget(self, account: str, name: str) -> bool:
+        self._leases = {
+            at: lease for at, lease in self._leases.items() if (at[1].account, at[1].name) != (account, name)
+        }
+        return self._budgets.pop((account, name), None) is not None
+
+    async def budgets(self) -> list[Budget]:
+        return sorted(self._budgets.values(), key=lambda budget: (budget.account, budget.name))
+
+    async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
+        return {meter: self._standing(meter) for meter in meters if (meter.account, meter.name) in self._budgets}
+
+    async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
+        known = {meter: want for meter, want in wants.items() if (meter.account, meter.name) in self._budgets}
+        given = {meter: wanted(want, self._standing(meter).remaining) for meter, want in known.items()}
+        if any(given[meter] < want for meter, want in known.items()):
+            return {}
+        for meter, amount in given.items():
+            before, _ = self._leases.get((replica, meter), (0, expires))
+            self._leases[replica, meter] = (before + amount, expires)
+        return given
+
+    async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
+        for meter, amount in amounts.items():
+            self._unlease(replica, meter, amount)
+
+    async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
+        before = len(self._leases)
+        self._leases = {
+            at: (amount, expires if at[0] == replica else until)
+            for at, (amount, until) in self._leases.items()
+            if at[0] == replica or until > now
+        }
+        return before - len(self._leases)
+
+    async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
+        earlier: list[Entry | None] = []
+        for ending in endings:
+            known = self.entries.get(ending.entry.reservation_id)
+            earlier.append(known)
+            if known is None:
+                self.entries[ending.entry.reservation_id] = ending.entry
+                for charge in ending.charges:
+                    self._spent[charge.meter] += charge.spent
+                    self._unlease(ending.replica, charge.meter, charge.unleased)
+        return earlier
+
+    async def usage(
+        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
+    ) -> list[UsageRow]:
+        groups: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in self.entries.values():
+            if entry.outcome == "settled" and since <= entry.at < until and _within(entry.account, account):
+                names = {"account": entry.account, "model": entry.model, "key": entry.key_id}
+                groups[names.get(group_by, entry.at.strftime("%Y-%m-%d") if group_by == "day" else "")].append(entry)
+        rows = [
+            UsageRow(
+                name,
+                len(entries),
+                sum(entry.cached for entry in entries),
+                sum(entry.input_tokens for entry in entries),
+                sum(entry.output_tokens for entry in entries),
+                sum(entry.cost for entry in entries),
+            )
+            for name, entries in sorted(groups.items())
+        ]
+        return [row for row in rows if not after or row.group > after][:most]
+
+    def _standing(self, meter: MeterKey) -> Standing:
+        leased = sum(amount for (_, at), (amount, _) in self._leases.items() if at == meter)
+        return Standing(self._budgets[meter.account, meter.name].limit, self._spent[meter], leased)
+
+    def _unlease(self, replica: UUID, meter: MeterKey, amount: int) -> None:
+        if (lease := self._leases.get((replica, meter))) is not None:
+            self._leases[replica, meter] = (max(lease[0] - amount, 0), lease[1])
+
+
+def _within(account: str, root: str) -> bool:
+    return not root or account == root or account.startswith(f"{root}/")

@@ -1,0 +1,301 @@
+"""The books in PostgreSQL. Each change is one statement or one transaction: whole or not at all."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.ledger.books import Budget, Unit, wanted
+from services.ledger.store import ApiKey, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
+from services.ledger.windows import Window
+from services.runtime.postgres import AWAY
+
+GROUPS = {
+    "": "''",
+    "account": "account",
+    "model": "model",
+    "key": "key_id",
+    "day": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+}
+KEY_COLUMNS = "id, account, name, secret_hash, admin, models, created, expires, revoked"
+
+# What ended is inserted once; its lines and charges follow only for rows that are new. One round trip.
+END = """
+WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
+                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+                         $13::boolean[], $14::jsonb[])
+        AS t(reservation_id, outcome, at, key_id, account, model, input_tokens, output_tokens, cached_tokens,
+             reasoning_tokens, cost, held, cached, tags)
+), made AS (
+    INSERT INTO entry (reservation_id, outcome, at, key_id, account, model, input_tokens, output_tokens,
+                       cached_tokens, reasoning_tokens, cost, held, cached, tags)
+    SELECT * FROM asked ON CONFLICT DO NOTHING RETURNING reservation_id, account, model, cost
+), lines AS (
+    INSERT INTO posting (reservation_id, book, amount)
+    SELECT reservation_id, 'account:' || account, -cost FROM made WHERE cost > 0
+    UNION ALL
+    SELECT reservation_id, 'model:' || model, cost FROM made WHERE cost > 0
+), charged AS (
+    SELECT c.* FROM unnest($15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::timestamptz[], $20::bigint[],
+                           $21::bigint[])
+        AS c(reservation_id, replica, account, name, started, spent, unleased)
+    JOIN made USING (reservation_id)
+), leases AS (
+    UPDATE lease SET amount = lease.amount - c.unleased
+    FROM (SELECT replica, account, name, started, sum(unleased)::bigint AS unleased FROM charged
+          GROUP BY 1, 2, 3, 4) c
+    WHERE (lease.replica, lease.account, lease.name, lease.started) = (c.replica, c.account, c.name, c.started)
+    RETURNING lease.account, lease.name, lease.started, c.unleased
+), sums AS (
+    SELECT account, name, started, sum(spent)::bigint AS spent FROM charged GROUP BY 1, 2, 3
+), returned AS (
+    SELECT account, name, started, sum(unleased)::bigint AS unleased FROM leases GROUP BY 1, 2, 3
+), meters AS (
+    UPDATE meter SET spent = meter.spent + s.spent, leased = meter.leased - coalesce(r.unleased, 0)
+    FROM sums s LEFT JOIN returned r USING (account, name, started)
+    WHERE (meter.account, meter.name, meter.started) = (s.account, s.name, s.started)
+)
+SELECT reservation_id FROM made
+"""
+
+# A meter's first lease also counts what its window has seen before the budget was set.
+OPEN_METER = """
+INSERT INTO meter (account, name, started, spent, leased)
+SELECT b.account, b.name, $3, coalesce((
+    SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens ELSE 1 END)
+    FROM entry e
+    WHERE e.outcome = 'settled' AND e.at >= $3 AND (e.account = b.account OR e.account LIKE b.account || '/%')
+      AND (b.model = '' OR e.model = b.model)), 0)::bigint, 0
+FROM budget b WHERE b.account = $1 AND b.name = $2
+ON CONFLICT DO NOTHING
+"""
+
+
+class PostgresStore:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(
+                f"INSERT INTO api_key ({KEY_COLUMNS}, request_id) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)"
+                f" ON CONFLICT (request_id) DO NOTHING RETURNING {KEY_COLUMNS}",
+                key.id, key.account, key.name, key.secret_hash, key.admin, list(key.models),
+                key.created, key.expires, key.revoked, request_id or None,
+            )  # fmt: skip
+            row = row or await connection.fetchrow(
+                f"SELECT {KEY_COLUMNS} FROM api_key WHERE request_id = $1", request_id
+            )
+        return _key(row)
+
+    async def find_key(self, secret_hash: bytes) -> ApiKey | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(f"SELECT {KEY_COLUMNS} FROM api_key WHERE secret_hash = $1", secret_hash)
+        return _key(row) if row else None
+
+    async def keys(self, account: str, after: str, most: int) -> list[ApiKey]:
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {KEY_COLUMNS} FROM api_key WHERE id > $2 AND"
+                " ($1 = '' OR account = $1 OR starts_with(account, $1 || '/')) ORDER BY id LIMIT $3",
+                account, after, most,
+            )  # fmt: skip
+        return [_key(row) for row in rows]
+
+    async def revoke_key(self, key_id: str, at: datetime) -> ApiKey | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(
+                f"UPDATE api_key SET revoked = coalesce(revoked, $2) WHERE id = $1 RETURNING {KEY_COLUMNS}", key_id, at
+            )
+        return _key(row) if row else None
+
+    async def revoked_since(self, since: datetime) -> list[str]:
+        async with self._connection() as connection:
+            return [row["id"] for row in await connection.fetch("SELECT id FROM api_key WHERE revoked >= $1", since)]
+
+    async def publish_signing_key(self, key_id: str, public: bytes, expires: datetime) -> None:
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO signing_key VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET expires = $3",
+                key_id, public, expires,
+            )  # fmt: skip
+
+    async def signing_keys(self, now: datetime) -> dict[str, bytes]:
+        async with self._connection() as connection:
+            rows = await connection.fetch("SELECT id, ed25519 FROM signing_key WHERE expires > $1", now)
+        return {row["id"]: row["ed25519"] for row in rows}
+
+    async def shared_secret(self, name: str, fresh: bytes) -> bytes:
+        async with self._connection() as connection:
+            await connection.execute("INSERT INTO secret VALUES ($1, $2) ON CONFLICT DO NOTHING", name, fresh)
+            return bytes(await connection.fetchval("SELECT value FROM secret WHERE name = $1", name))
+
+    async def set_budget(self, budget: Budget) -> None:
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO budget VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (account, name) DO UPDATE"
+                ' SET unit = $3, "limit" = $4, "window" = $5, time_zone = $6, model = $7, warn_at = $8',
+                budget.account, budget.name, budget.unit.value, budget.limit, budget.window.value,
+                budget.time_zone, budget.model, budget.warn_at,
+            )  # fmt: skip
+
+    async def delete_budget(self, account: str, name: str) -> bool:
+        async with self._connection() as connection:
+            done = await connection.execute("DELETE FROM budget WHERE account = $1 AND name = $2", account, name)
+        return bool(done == "DELETE 1")
+
+    async def budgets(self) -> list[Budget]:
+        async with self._connection() as connection:
+            rows = await connection.fetch("SELECT * FROM budget ORDER BY account, name")
+        return [
+            Budget(
+                row["account"], row["name"], Unit(row["unit"]), row["limit"], Window(row["window"]),
+                row["time_zone"], row["model"], row["warn_at"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
+        async with self._connection() as connection, connection.transaction():
+            for meter in meters:
+                await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
+            rows = await connection.fetch(
+                'SELECT m.*, b."limit" FROM meter m JOIN budget b USING (account, name)'
+                " JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started)"
+                " USING (account, name, started)",
+                *_columns(meters),
+            )
+        return {_meter(row): Standing(row["limit"], row["spent"], row["leased"]) for row in rows}
+
+    async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
+        given: dict[MeterKey, int] = {}
+        async with self._connection() as connection, connection.transaction():
+            for meter in sorted(wants):  # in one order everywhere: replicas cannot lock each other out
+                await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
+                row = await connection.fetchrow(
+                    'SELECT m.spent, m.leased, b."limit" FROM meter m JOIN budget b USING (account, name)'
+                    " WHERE m.account = $1 AND m.name = $2 AND m.started = $3 FOR UPDATE OF m",
+                    meter.account, meter.name, meter.started,
+                )  # fmt: skip
+                if row is None:  # the budget was removed meanwhile
+                    continue
+                amount = wanted(wants[meter], Standing(row["limit"], row["spent"], row["leased"]).remaining)
+                if amount < wants[meter]:
+                    given.clear()
+                    break
+                given[meter] = amount
+            for meter, amount in given.items():
+                at = (meter.account, meter.name, meter.started)
+                await connection.execute(
+                    "UPDATE meter SET leased = leased + $4 WHERE account = $1 AND name = $2 AND started = $3",
+                    *at, amount,
+                )  # fmt: skip
+                await connection.execute(
+                    "INSERT INTO lease VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (replica, account, name, started)"
+                    " DO UPDATE SET amount = lease.amount + $5, expires = $6",
+                    replica, *at, amount, expires,
+                )  # fmt: skip
+        return given
+
+    async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
+        async with self._connection() as connection, connection.transaction():
+            for meter in sorted(amounts):
+                at = (meter.account, meter.name, meter.started)
+                await connection.execute(
+                    "WITH back AS (UPDATE lease SET amount = amount - $5 WHERE replica = $4 AND account = $1"
+                    " AND name = $2 AND started = $3 AND amount >= $5 RETURNING 1)"
+                    " UPDATE meter SET leased = leased - $5 WHERE account = $1 AND name = $2 AND started = $3"
+                    " AND EXISTS (SELECT FROM back)",
+                    *at, replica, amounts[meter],
+                )  # fmt: skip
+
+    async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("UPDATE lease SET expires = $2 WHERE replica = $1", replica, expires)
+            rows = await connection.fetch(
+                "DELETE FROM lease WHERE expires <= $1 RETURNING account, name, started, amount", now
+            )
+            for row in sorted(rows, key=_meter):
+                await connection.execute(
+                    "UPDATE meter SET leased = leased - $4 WHERE account = $1 AND name = $2 AND started = $3",
+                    row["account"], row["name"], row["started"], row["amount"],
+                )  # fmt: skip
+        return len(rows)
+
+    async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
+        entries = [ending.entry for ending in endings]
+        charges = [(ending, charge) for ending in endings for charge in ending.charges]
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                END,
+                [one.reservation_id for one in entries], [one.outcome for one in entries],
+                [one.at for one in entries], [one.key_id for one in entries], [one.account for one in entries],
+                [one.model for one in entries], [one.input_tokens for one in entries],
+                [one.output_tokens for one in entries], [one.cached_tokens for one in entries],
+                [one.reasoning_tokens for one in entries], [one.cost for one in entries],
+                [one.held for one in entries], [one.cached for one in entries],
+                [json.dumps(dict(one.tags)) for one in entries],
+                [ending.entry.reservation_id for ending, _ in charges], [ending.replica for ending, _ in charges],
+                [charge.meter.account for _, charge in charges], [charge.meter.name for _, charge in charges],
+                [charge.meter.started for _, charge in charges], [charge.spent for _, charge in charges],
+                [charge.unleased for _, charge in charges],
+            )  # fmt: skip
+            made = {row["reservation_id"] for row in rows}
+            if len(made) == len(entries):
+                return [None] * len(entries)
+            known = await connection.fetch(
+                "SELECT * FROM entry WHERE reservation_id = ANY($1::uuid[])",
+                [one.reservation_id for one in entries if one.reservation_id not in made],
+            )
+        earlier = {row["reservation_id"]: _entry(row) for row in known}
+        return [earlier.get(one.reservation_id) for one in entries]
+
+    async def usage(
+        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
+    ) -> list[UsageRow]:
+        group = GROUPS[group_by]
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {group} AS name, count(*) AS requests, count(*) FILTER (WHERE cached) AS cached,"
+                " sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost"
+                " FROM entry WHERE outcome = 'settled' AND at >= $2 AND at < $3"
+                " AND ($1 = '' OR account = $1 OR starts_with(account, $1 || '/'))"
+                f" AND ($4 = '' OR {group} > $4) GROUP BY 1 ORDER BY 1 LIMIT $5",
+                account, since, until, after, most,
+            )  # fmt: skip
+        return [
+            UsageRow(row["name"], row["requests"], row["cached"], row["input"], row["output"], row["cost"])
+            for row in rows
+        ]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        try:
+            async with self._pool.acquire(timeout=5.0) as connection:
+                yield connection
+        except (*AWAY, TimeoutError, asyncpg.InterfaceError) as error:
+            raise LedgerAway from error
+
+
+def _columns(meters: Sequence[MeterKey]) -> tuple[list[str], list[str], list[datetime]]:
+    return [one.account for one in meters], [one.name for one in meters], [one.started for one in meters]
+
+
+def _meter(row: Any) -> MeterKey:
+    return MeterKey(row["account"], row["name"], row["started"])
+
+
+def _key(row: Any) -> ApiKey:
+    return ApiKey(
+        row["id"], row["account"], row["name"], row["secret_hash"], row["admin"], tuple(row["models"]),
+        row["created"], row["expires"], row["revoked"],
+    )  # fmt: skip
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(**{**dict(row), "tags": json.loads(row["tags"])})

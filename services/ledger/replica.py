@@ -1,0 +1,381 @@
+"""One replica's part of the ledger: grants from leases in memory, posts endings in groups.
+
+A lease is durable before anything is granted from it, so no crash can make two replicas grant the same money.
+A settlement is durable before it is acknowledged. In between, a dead replica's lease stays out until it
+expires, which is later than any hold made from it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4, uuid5
+
+import asyncpg
+
+from services.ledger.books import (
+    AlreadySettled,
+    Budget,
+    BudgetExceeded,
+    CostAboveCeiling,
+    Meter,
+    Need,
+    ReservationIdReused,
+    Unit,
+    ancestors,
+    worst,
+)
+from services.ledger.holds import Attempt, Hold, Part
+from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
+from services.ledger.windows import began, ends
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 20_000
+"""Endings in memory and not yet posted; past that `Settle` is refused until the database is back."""
+MOST_REMEMBERED = 100_000
+LONGEST_GROUP = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    hold_s: float = 180.0
+    """A hold returns by itself after so long: longer than any request lives."""
+    heartbeat_s: float = 5.0
+    refresh_s: float = 1.0
+    """How old this replica's view of the budgets may be."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A hold under way."""
+
+    hold: Hold
+    asked: tuple[object, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Replica:
+    store: Store
+    times: Times = field(default_factory=Times)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    id: UUID = field(default_factory=uuid4)
+    _budgets: dict[str, list[Budget]] = field(default_factory=dict)
+    _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
+    _live: dict[UUID, _Live] = field(default_factory=dict)
+    _ended: dict[UUID, Entry] = field(default_factory=dict)
+    _late: dict[UUID, Hold] = field(default_factory=dict)
+    _stands: dict[MeterKey, Standing] = field(default_factory=dict)
+    _leasing: dict[MeterKey, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _waiting: list[tuple[Ending, "asyncio.Future[Entry | None]"]] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def load(self) -> None:
+        """Reads the budgets; called at the start, and again as they may change."""
+        fresh: dict[str, list[Budget]] = {}
+        for budget in await self.store.budgets():
+            fresh.setdefault(budget.account, []).append(budget)
+        self._budgets = fresh
+
+    def reserved(self, reservation_id: UUID) -> Hold | None:
+        live = self._live.get(reservation_id)
+        return live.hold if live else None
+
+    async def reserve(
+        self,
+        reservation_id: UUID,
+        account: str,
+        key_id: str,
+        needs: list[Need],
+        attempts: tuple[Attempt, ...],
+        ceiling: int,
+    ) -> tuple[Hold, tuple[str, ...]]:
+        """Holds the worst of `needs` against every budget above `account`; also names budgets nearly used up.
+
+        Raises:
+            BudgetExceeded: a budget has too little left; nothing was held.
+            CostAboveCeiling: the worst case is dearer than `ceiling`, where that is not 0.
+            ReservationIdReused: the id came before with other needs.
+            LedgerAway: a lease is needed and the database is away.
+        """
+        asked = (account, key_id, tuple(needs), attempts)
+        if (live := self._live.get(reservation_id)) is not None:
+            if live.asked != asked:
+                raise ReservationIdReused(reservation_id=reservation_id)
+            return live.hold, live.warnings
+        if (ended := self._ended.get(reservation_id)) is not None:
+            raise _ended_as(ended)
+        dearest = max((need.nano_usd for need in needs), default=0)
+        if ceiling and dearest > ceiling:
+            raise CostAboveCeiling(amount_nano_usd=dearest, ceiling_nano_usd=ceiling)
+        at = self.now()
+        parts, budgets = self._parts(account, needs, at)
+        if any(self._meters[part.meter].free < part.amount for part in parts):
+            await self._lease(parts, budgets, at)
+            if (live := self._live.get(reservation_id)) is not None:  # its twin came through meanwhile
+                return live.hold, live.warnings
+        for part in parts:
+            self._meters[part.meter] = self._meters[part.meter].hold(part.amount)
+        expires = at.timestamp() + self.times.hold_s
+        hold = Hold(reservation_id, self.id, key_id, account, dearest, expires, tuple(parts), attempts)
+        warnings = self._warnings(parts, budgets)
+        self._live[reservation_id] = _Live(hold, asked, warnings)
+        return hold, warnings
+
+    async def end(self, hold: Hold, entry: Entry, need: Need) -> Entry:
+        """Replaces `hold` by what was used; durable when it returns. Returns the entry that stands.
+
+        Raises:
+            AlreadySettled: it ended before, at another cost.
+            LedgerAway: the database is away and too much waits already. Try again: nothing is lost.
+        """
+        if (ended := self._ended.get(hold.reservation_id)) is not None:
+            return await self._again(ended, hold, entry, need)
+        if len(self._waiting) >= MOST_WAITING:
+            raise LedgerAway
+        earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need)))
+        if earlier is not None:
+            self._ended[hold.reservation_id] = earlier
+            return await self._again(earlier, hold, entry, need)
+        return entry
+
+    def _queued(self, ending: Ending) -> "asyncio.Future[Entry | None]":
+        posted: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ending, posted))
+        self._remember(ending.entry)
+        self._wake.set()
+        return posted
+
+    async def _again(self, stands: Entry, hold: Hold, entry: Entry, need: Need) -> Entry:
+        """What a second ending means: a repetition, a contradiction, or a settlement after the hold expired."""
+        if stands.outcome != "expired" or entry.outcome != "settled":
+            return _same(stands, entry)
+        late = replace(entry, reservation_id=uuid5(hold.reservation_id, "late"))
+        if (known := self._ended.get(late.reservation_id)) is None:
+            charges = tuple(
+                Charge(part.meter, need.of(Unit(part.unit)), 0)
+                for part in hold.parts
+                if not part.model or part.model == need.model
+            )
+            known = await self._queued(Ending(late, hold.replica, charges)) or late
+        return _same(known, late)
+
+    def _charges(self, hold: Hold, need: Need) -> tuple[Charge, ...]:
+        """Ends the hold in memory, if it is ours; returns what that does to the store."""
+        live = self._live.pop(hold.reservation_id, None)
+        charges = []
+        for part in hold.parts:
+            covered = not part.model or part.model == need.model
+            used = need.of(Unit(part.unit)) if covered else 0
+            unleased = part.amount
+            if hold.replica == self.id:
+                meter = self._meters[part.meter]
+                self._meters[part.meter], unleased = meter.settle(part.amount if live else 0, used)
+            charges.append(Charge(part.meter, used, unleased))
+        return tuple(charges)
+
+    async def run(self) -> None:
+        """Posts endings, keeps leases alive, lets holds expire, until cancelled."""
+        await asyncio.gather(self._post_forever(), self._beat_forever())
+
+    async def close(self) -> None:
+        """Posts what still waits and returns what is idle."""
+        while self._waiting:
+            await self._post()
+        idle = {meter: standing.free for meter, standing in self._meters.items() if standing.free > 0}
+        if idle:
+            await self.store.give_back(self.id, idle)
+            for meter, amount in idle.items():
+                self._meters[meter] = self._meters[meter].lease(-amount)
+
+    async def give_back(self, account: str, name: str) -> None:
+        """Returns idle parts of a budget's leases: called before its limit changes."""
+        idle = {
+            meter: standing.free
+            for meter, standing in self._meters.items()
+            if (meter.account, meter.name) == (account, name) and standing.free > 0
+        }
+        for meter, amount in idle.items():
+            self._meters[meter] = self._meters[meter].lease(-amount)
+        if idle:
+            await self.store.give_back(self.id, idle)
+
+    def forget(self, account: str, name: str) -> None:
+        """Drops the meters of a budget that is no more."""
+        for meter in [one for one in self._meters if (one.account, one.name) == (account, name)]:
+            del self._meters[meter]
+
+    async def standing(self, account: str) -> list[tuple[Budget, Standing, int]]:
+        """Budgets of `account` and above: where each stands, and how much requests under way hold here."""
+        at = self.now()
+        keys = {self._meter(budget, at): budget for budget in self._above(account)}
+        stands = await self.store.standing(list(keys)) if keys else {}
+        return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
+
+    def _above(self, account: str) -> list[Budget]:
+        if not self._budgets:
+            return []
+        return [budget for path in ancestors(account) for budget in self._budgets.get(path, ())]
+
+    def _meter(self, budget: Budget, at: datetime) -> MeterKey:
+        return MeterKey(budget.account, budget.name, began(budget.window, at, budget.time_zone))
+
+    def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Budget]]:
+        parts, budgets = [], {}
+        for budget in self._above(account):
+            if (amount := worst(budget, needs)) > 0:
+                key = self._meter(budget, at)
+                budgets[key] = budget
+                parts.append(Part(key, budget.unit.value, budget.model, amount))
+        return parts, budgets
+
+    async def _lease(self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime) -> None:
+        """Leases until every part fits; one asker a meter at a time.
+
+        Nothing is awaited after the last look, so that what is found free is still free for the caller.
+        """
+        locks = [self._leasing[part.meter] for part in sorted(parts, key=lambda part: part.meter)]
+        for lock in locks:
+            await lock.acquire()
+        try:
+            while short := self._short(parts):
+                expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
+                given = await self.store.lease(self.id, short, expires)
+                for meter, amount in given.items():
+                    self._meters[meter] = self._meters[meter].lease(amount)
+                if not given:
+                    raise await self._exceeded(parts, budgets, at)
+        finally:
+            for lock in locks:
+                lock.release()
+
+    def _short(self, parts: Iterable[Part]) -> dict[MeterKey, int]:
+        return {
+            part.meter: part.amount - self._meters[part.meter].free
+            for part in parts
+            if self._meters[part.meter].free < part.amount
+        }
+
+    async def _exceeded(
+        self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime
+    ) -> BudgetExceeded | LedgerAway:
+        stands = await self.store.standing([part.meter for part in parts])
+        for part in parts:
+            if part.meter not in stands:  # removed meanwhile: the next try will not meet it
+                continue
+            left = stands[part.meter].remaining + self._meters[part.meter].free
+            if left < part.amount:
+                budget = budgets[part.meter]
+                over = ends(budget.window, at, budget.time_zone)
+                return BudgetExceeded(
+                    budget=budget.name,
+                    account=budget.account,
+                    available=max(left, 0),
+                    unit=part.unit,
+                    amount=part.amount,
+                    limit=budget.limit,
+                    resets=over.isoformat() if over else "never",
+                    quota=f"{budget.account}:{budget.name}",
+                    retry_after_s=(over - at).total_seconds() if over else None,
+                )
+        return LedgerAway()
+
+    def _warnings(self, parts: list[Part], budgets: Mapping[MeterKey, Budget]) -> tuple[str, ...]:
+        """Budgets past their warning mark, as they stood at the last refresh."""
+        warned = []
+        for part in parts:
+            budget, stands = budgets[part.meter], self._stands.get(part.meter)
+            if budget.warn_at and stands is not None:
+                gone = stands.spent + stands.leased - max(self._meters[part.meter].free, 0)
+                if gone >= budget.limit * budget.warn_at:
+                    warned.append(f"{budget.account}:{budget.name}")
+        return tuple(warned)
+
+    def _remember(self, entry: Entry) -> None:
+        self._ended[entry.reservation_id] = entry
+        while len(self._ended) > MOST_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+    async def _post_forever(self) -> None:
+        wait = 0.05
+        while True:
+            await self._wake.wait()
+            try:
+                await self._post()
+                wait = 0.05
+            except (LedgerAway, asyncpg.PostgresError) as error:
+                log.warning("settlements wait: %d, %s", len(self._waiting), type(error).__name__)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 2.0)
+
+    async def _post(self) -> None:
+        """Posts one group. Those who come while it is under way make up the next."""
+        group = self._waiting[:LONGEST_GROUP]
+        if not group:
+            self._wake.clear()
+            return
+        distinct = {ending.entry.reservation_id: ending for ending, _ in group}
+        earlier = dict(zip(distinct, await self.store.end(list(distinct.values())), strict=True))
+        del self._waiting[: len(group)]
+        for ending, posted in group:
+            self._reconcile(ending.entry, earlier[ending.entry.reservation_id])
+            if not posted.done():
+                posted.set_result(earlier[ending.entry.reservation_id])
+
+    def _reconcile(self, entry: Entry, earlier: Entry | None) -> None:
+        """A hold that expired here although another replica had settled it: the lease is smaller by it."""
+        if entry.outcome != "expired" or (hold := self._late.pop(entry.reservation_id, None)) is None:
+            return
+        if earlier is not None:
+            for part in hold.parts:
+                self._meters[part.meter] = self._meters[part.meter].lease(-part.amount)
+
+    async def _beat_forever(self) -> None:
+        beat = time.monotonic()
+        while True:
+            await asyncio.sleep(self.times.refresh_s)
+            try:
+                await self.load()
+                self.expire()
+                self._stands = await self.store.standing(list(self._meters)) if self._meters else {}
+                if time.monotonic() - beat >= self.times.heartbeat_s:
+                    beat = time.monotonic()
+                    at = self.now()
+                    until = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
+                    await self.store.extend(self.id, until, at)
+                    self._drop_stale(at)
+            except (LedgerAway, asyncpg.PostgresError) as error:
+                log.warning("the ledger's database is away: %s", type(error).__name__)
+
+    def expire(self) -> int:
+        """Ends holds that nobody settled in time, as facts like any other; how many."""
+        at = self.now()
+        late = [live.hold for live in self._live.values() if live.hold.expires <= at.timestamp()]
+        for hold in late:
+            entry = Entry(hold.reservation_id, "expired", at, hold.key_id, hold.account, held=hold.nano_usd)
+            charges = self._charges(hold, Need("", 0, 0, 0))
+            self._late[hold.reservation_id] = hold
+            self._queued(Ending(entry, hold.replica, charges))
+        return len(late)
+
+    def _drop_stale(self, at: datetime) -> None:
+        """Forgets empty meters of windows that are over."""
+        current = {self._meter(budget, at) for budgets in self._budgets.values() for budget in budgets}
+        for meter in [one for one, standing in self._meters.items() if standing == Meter() and one not in current]:
+            del self._meters[meter]
+            self._leasing.pop(meter, None)
+
+
+def _same(stands: Entry, asked: Entry) -> Entry:
+    if stands.same(asked):
+        return stands
+    raise _ended_as(stands)
+
+
+def _ended_as(entry: Entry) -> AlreadySettled:
+    return AlreadySettled(reservation_id=entry.reservation_id, outcome=entry.outcome, cost_nano_usd=entry.cost)
+

@@ -1,0 +1,169 @@
+"""Where the books are kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from services.ledger.books import Budget
+from services.runtime.errors import Failure, Kind
+
+
+class BudgetUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "BUDGET_UNKNOWN"
+    text = "{account} has no budget {name}"
+
+
+class LedgerAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "LEDGER_AWAY"
+    text = "the ledger's database is away"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    id: str
+    account: str
+    name: str
+    secret_hash: bytes = field(repr=False)
+    admin: bool
+    models: tuple[str, ...]
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MeterKey:
+    """One budget in one window."""
+
+    account: str
+    name: str
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A meter as the store has it."""
+
+    limit: int
+    spent: int
+    leased: int
+
+    @property
+    def remaining(self) -> int:
+        return self.limit - self.spent - self.leased
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What ending a reservation does to one meter."""
+
+    meter: MeterKey
+    spent: int
+    """Used, in the budget's unit."""
+    unleased: int
+    """Taken out of the lease of `replica`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The end of a reservation: a fact, kept for good."""
+
+    reservation_id: UUID
+    outcome: str
+    at: datetime
+    key_id: str
+    account: str
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: int = 0
+    held: int = 0
+    cached: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def same(self, other: "Entry") -> bool:
+        """Whether `other` reports the same end."""
+        mine = (self.outcome, self.model, self.input_tokens, self.output_tokens, self.cost)
+        return mine == (other.outcome, other.model, other.input_tokens, other.output_tokens, other.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An entry with what it does to meters and to the lease of one replica."""
+
+    entry: Entry
+    replica: UUID
+    charges: tuple[Charge, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    group: str
+    requests: int
+    cached_requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: int
+
+
+class Store(Protocol):
+    """All of it raises [LedgerAway][] when the database does not answer."""
+
+    async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
+        """Keeps a key; returns the earlier one when `request_id` came before."""
+        ...
+
+    async def find_key(self, secret_hash: bytes) -> ApiKey | None: ...
+
+    async def keys(self, account: str, after: str, most: int) -> list[ApiKey]:
+        """Keys of `account` and below ('' for all) whose id is above `after`, by id."""
+        ...
+
+    async def revoke_key(self, key_id: str, at: datetime) -> ApiKey | None: ...
+
+    async def revoked_since(self, since: datetime) -> list[str]: ...
+
+    async def publish_signing_key(self, key_id: str, public: bytes, expires: datetime) -> None: ...
+
+    async def signing_keys(self, now: datetime) -> dict[str, bytes]: ...
+
+    async def shared_secret(self, name: str, fresh: bytes) -> bytes:
+        """The secret of that name; `fresh` becomes it when there is none."""
+        ...
+
+    async def set_budget(self, budget: Budget) -> None: ...
+
+    async def delete_budget(self, account: str, name: str) -> bool: ...
+
+    async def budgets(self) -> list[Budget]: ...
+
+    async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
+        """Those of `meters` that exist."""
+        ...
+
+    async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
+        """Leases at least what is wanted of every meter, or of none: then the result is empty.
+
+        Durable when it returns; never more than a budget has left.
+        """
+        ...
+
+    async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
+        """Returns idle parts of leases."""
+        ...
+
+    async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
+        """Keeps a replica's leases alive and takes back those expired by `now`; how many were taken back."""
+        ...
+
+    async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
+        """Posts endings in one transaction. For each the entry that stood already, or None when it is new."""
+        ...
+
+    async def usage(
+        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
+    ) -> list[UsageRow]: ...

@@ -1,0 +1,148 @@
+"""Opens a channel to a service wherever it runs: `inproc:guard`, `unix:/run/guard.sock`, `dns:///guard:50051`.
+
+Generated stubs run over each unchanged. What belongs to the request goes along by itself: its trace, the
+caller's token, and what is left of its deadline.
+"""
+
+import json
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+
+from services.runtime import identity, telemetry
+from services.runtime.inproc.channel import InprocChannel
+
+DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""`time.monotonic()` at which the running call must have ended."""
+LARGEST_MESSAGE_BYTES = 32 << 20
+SERVICE_CONFIG = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+        "methodConfig": [
+            # A provider may have begun: these decide about trying again themselves.
+            {"name": [{"service": f"tollway.{name}"} for name in ("models.v1.ModelsService", "gateway.v1.GatewayService")]},
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "0.5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a side's own certificate and of the authority that it trusts. Empty for plain text."""
+
+    certificate: str = ""
+    key: str = ""
+    authority: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.authority or self.certificate)
+
+
+PLAIN = Tls()
+
+
+def open(target: str, tls: Tls = PLAIN) -> grpc.aio.Channel:  # noqa: A001 - reads as `channels.open`
+    """A channel to `target`; connects when first used.
+
+    Raises:
+        ValueError: a plain-text target beyond this machine.
+    """
+    if target.startswith("inproc:"):
+        return cast(grpc.aio.Channel, Carrying(InprocChannel(target.removeprefix("inproc:"))))
+    options = [
+        ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
+        ("grpc.service_config", SERVICE_CONFIG),
+        ("grpc.keepalive_time_ms", 30_000),
+    ]
+    if tls:
+        return cast(grpc.aio.Channel, Carrying(grpc.aio.secure_channel(target, client_credentials(tls), options)))
+    if not local(target):
+        raise ValueError(f"{target} is beyond this machine: set the TLS files, or tls.plain_text")
+    return cast(grpc.aio.Channel, Carrying(grpc.aio.insecure_channel(target, options)))
+
+
+def local(target: str) -> bool:
+    """Whether `target` stays on this machine."""
+    host = target.removeprefix("dns:///").rpartition(":")[0]
+    return target.startswith(("unix:", "inproc:")) or host in ("127.0.0.1", "localhost", "[::1]")
+
+
+def client_credentials(tls: Tls) -> grpc.ChannelCredentials:
+    def read(file: str) -> bytes | None:
+        return Path(file).read_bytes() if file else None
+
+    return grpc.ssl_channel_credentials(read(tls.authority), read(tls.key), read(tls.certificate))
+
+
+class Carrying:
+    """A channel whose calls take along what belongs to the running request."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return _carrying(self._inner.unary_unary(*args, **kwargs))
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return _carrying(self._inner.unary_stream(*args, **kwargs))
+
+    def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return _carrying(self._inner.stream_unary(*args, **kwargs))
+
+    def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return _carrying(self._inner.stream_stream(*args, **kwargs))
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._inner.close(grace)
+
+    async def __aenter__(self) -> "Carrying":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _carrying(call: Any) -> Any:
+    def carried(
+        request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any
+    ) -> Any:
+        return call(request, timeout=_shorter(timeout), metadata=_with_context(metadata), **more)
+
+    return carried
+
+
+def _shorter(timeout: float | None) -> float | None:
+    """The smaller of what is asked and what the running call has left."""
+    if (deadline := DEADLINE.get()) is None:
+        return timeout
+    left = max(deadline - time.monotonic(), 0.0)
+    return left if timeout is None else min(left, timeout)
+
+
+def _with_context(metadata: Any) -> tuple[tuple[str, Any], ...]:
+    pairs = tuple(metadata or ())
+    names = {name for name, _ in pairs}
+    if (trace := telemetry.current()) is not None and telemetry.TRACEPARENT not in names:
+        pairs = (*pairs, (telemetry.TRACEPARENT, trace.header()))
+    if (caller := identity.current()) is not None and "authorization" not in names:
+        pairs = (*pairs, ("authorization", f"Bearer {caller.token}"))
+    return pairs

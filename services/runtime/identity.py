@@ -1,0 +1,193 @@
+"""Who calls. Verifies a token once, remembers it until it ends, turns an API key into one."""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from services.runtime.background import running
+from services.runtime.errors import Failure, Kind
+
+log = logging.getLogger(__name__)
+
+AUDIENCE = "tollway"
+KEY_PREFIX = "tw_"
+REMEMBERED = 65_536
+"""Tokens kept in mind: past that the oldest is verified again."""
+FOLLOW_AGAIN_S = 0.5
+REVOKED_FOR_S = 120.0
+"""A revocation is remembered for longer than any token lives."""
+
+
+class IdentityMissing(Failure):
+    kind, reason = Kind.UNAUTHENTICATED, "IDENTITY_MISSING"
+    text = "send `authorization: Bearer` with an API key or a token"
+
+
+class TokenRefused(Failure):
+    kind, reason = Kind.UNAUTHENTICATED, "TOKEN_REFUSED"
+    text = "the token is not good: {why}"
+
+
+class AdministratorsOnly(Failure):
+    kind, reason = Kind.DENIED, "ADMINISTRATORS_ONLY"
+    text = "this call needs an administrator's key"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the ledger says of whoever calls."""
+
+    tenant: str
+    account: str
+    key_id: str
+    admin: bool
+    models: tuple[str, ...]
+    expires: float
+    """Seconds since the epoch."""
+    token: str = field(repr=False)
+
+
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def caller() -> Caller:
+    """Whoever the running call is for.
+
+    Raises:
+        IdentityMissing: nobody; only calls declared public come this far without an identity.
+    """
+    if (found := _caller.get()) is None:
+        raise IdentityMissing
+    return found
+
+
+def current() -> Caller | None:
+    return _caller.get()
+
+
+def hold(found: Caller | None) -> None:
+    """Makes `found` the caller for the rest of this context."""
+    _caller.set(found)
+
+
+def administrator() -> Caller:
+    """The caller, who must be an administrator."""
+    if not (found := caller()).admin:
+        raise AdministratorsOnly
+    return found
+
+
+@dataclass(slots=True)
+class Identity:
+    """Turns what a call carries into a [Caller][].
+
+    `exchange` gives the token for an API key and `keys` the public keys by id: both ask the ledger.
+    """
+
+    exchange: Callable[[str], Awaitable[str]]
+    keys: Callable[[], Awaitable[dict[str, bytes]]]
+    _public: dict[str, Ed25519PublicKey] = field(default_factory=dict)
+    _known: OrderedDict[bytes, Caller] = field(default_factory=OrderedDict)
+    _revoked: dict[str, float] = field(default_factory=dict)
+
+    def remembered(self, credential: str) -> Caller | None:
+        """The caller behind a credential that was good a moment ago and still is."""
+        digest = sha256(credential.encode()).digest()
+        found = self._known.get(digest)
+        if found is None:
+            return None
+        if found.expires <= time.time() or found.key_id in self._revoked:
+            del self._known[digest]
+            return None
+        return found
+
+    async def verify(self, credential: str) -> Caller:
+        """Checks an API key or a token, and remembers it.
+
+        Raises:
+            TokenRefused: a token that is expired, revoked, altered or signed by somebody else.
+            Failure: what the ledger says of an API key.
+        """
+        token = await self.exchange(credential) if credential.startswith(KEY_PREFIX) else credential
+        found = await self._decoded(token)
+        if found.key_id in self._revoked:
+            raise TokenRefused(why="its key was revoked")
+        self._known[sha256(credential.encode()).digest()] = found
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def revoke(self, key_ids: Iterable[str]) -> None:
+        """Forgets every token of these keys, and refuses those that still come."""
+        now = time.time()
+        self._revoked = {key: until for key, until in self._revoked.items() if until > now}
+        self._revoked.update(dict.fromkeys(key_ids, now + REVOKED_FOR_S))
+
+    async def _decoded(self, token: str) -> Caller:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid", "")
+            claims = jwt.decode(token, await self._key(key_id), algorithms=["EdDSA"], audience=AUDIENCE)
+        except jwt.PyJWTError as error:
+            raise TokenRefused(why=type(error).__name__) from None
+        return Caller(
+            tenant=claims["tenant"],
+            account=claims["account"],
+            key_id=claims["sub"],
+            admin=claims.get("admin", False),
+            models=tuple(claims.get("models", ())),
+            expires=float(claims["exp"]),
+            token=token,
+        )
+
+    async def _key(self, key_id: str) -> Ed25519PublicKey:
+        if key_id not in self._public:
+            found = await self.keys()
+            self._public = {name: Ed25519PublicKey.from_public_bytes(raw) for name, raw in found.items()}
+        if key_id not in self._public:
+            raise TokenRefused(why="nobody we know has signed it")
+        return self._public[key_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The ledger as an identity needs it: its stub, and the module of its messages."""
+
+    stub: Any
+    messages: Any
+
+    async def exchange(self, api_key: str) -> str:
+        answer = await self.stub.Authenticate(self.messages.AuthenticateRequest(api_key=api_key), timeout=5.0)
+        return str(answer.token)
+
+    async def keys(self) -> dict[str, bytes]:
+        answer = await self.stub.ListSigningKeys(self.messages.ListSigningKeysRequest(), timeout=5.0)
+        return {key.key_id: key.ed25519 for key in answer.keys}
+
+    async def follow(self, identity: Identity) -> None:
+        """Takes in revocations as the ledger sends them; comes back whenever the stream is cut."""
+        while True:
+            try:
+                async for told in self.stub.Watch(self.messages.WatchRequest()):
+                    identity.revoke(told.revoked_key_ids)
+            except grpc.aio.AioRpcError as error:
+                log.debug("revocations are not followed for the moment: %s", error.code().name)
+            await asyncio.sleep(FOLLOW_AGAIN_S)
+
+
+@asynccontextmanager
+async def identified(directory: Directory) -> AsyncIterator[Identity]:
+    """An identity that asks `directory`, and hears of revocations as long as the block lasts."""
+    identity = Identity(directory.exchange, directory.keys)
+    async with running(directory.follow(identity)):
+        yield identity

@@ -1,0 +1,154 @@
+"""Serves a service, and lets the calls under way finish when it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.runtime.channels import PLAIN, Tls, local
+from services.runtime.identity import Identity
+from services.runtime.inproc.server import InprocServer
+from services.runtime.settings import BadSettings, load
+from services.runtime.status import Statuses
+from services.runtime.telemetry import installed, logged
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service hands to the runtime: its proto name, its error domain, how to register it."""
+
+    name: str
+    domain: str
+    register: Callable[[Any], None]
+    identity: Identity | None = field(default=None, repr=False)
+    """How callers are known; None serves everybody."""
+    public: frozenset[str] = frozenset()
+    """Methods that need no identity."""
+    largest_message_bytes: int = 4 << 20
+    """gRPC's own default. A service that takes images or batches asks for more, or streams."""
+    backend: str = ""
+    """What it stands on, for the line at start-up."""
+    ready: Callable[[], bool] = field(default=lambda: True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where a service listens, and how it stops. Every service's settings hold one as `serve`."""
+
+    address: str
+    tls: Tls = PLAIN
+    plain_text: bool = False
+    """Allows plain text beyond this machine, where something else encrypts."""
+    lame_duck_s: float = 1.0
+    drain_s: float = 20.0
+
+
+@asynccontextmanager
+async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIterator[str]:
+    """Yields the address served; on leaving, answers what is under way before it stops.
+
+    `grpc.aio` cancels calls that have arrived but not begun when it stops (grpc/grpc#41785). So the
+    server first says NOT_SERVING and goes on serving for `lame_duck_s`, while callers turn elsewhere.
+    With `inproc` the service is served in this process under that name, too.
+
+    Raises:
+        RuntimeError: the address is taken. Without `so_reuseport=0` two servers would share it in silence.
+        ValueError: plain text beyond this machine, and no word that it is meant.
+    """
+    statuses = Statuses(service.domain, service.identity, service.public)
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", service.largest_message_bytes),
+        ("grpc.max_send_message_length", service.largest_message_bytes),
+    ]
+    server = grpc.aio.server(interceptors=[statuses], options=options)
+    service.register(server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    names = (service.name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    address = _bound(server, where)
+    within = InprocServer(inproc, statuses.wrap) if inproc else None
+    if within is not None:
+        service.register(within)
+        within.start()
+    await server.start()
+    for name in ("", service.name):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield address
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await asyncio.sleep(where.lame_duck_s)
+        await server.stop(where.drain_s)
+        if within is not None:
+            await within.stop(where.drain_s)
+
+
+def _bound(server: grpc.aio.Server, where: Serving) -> str:
+    if where.tls:
+        port = server.add_secure_port(where.address, _credentials(where.tls))
+    elif local(where.address) or where.plain_text:
+        port = server.add_insecure_port(where.address)
+    else:
+        raise ValueError(f"{where.address} is open to the network: set serve.tls, or serve.plain_text to allow it")
+    return where.address if where.address.startswith("unix:") else f"{where.address.rpartition(':')[0]}:{port}"
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Reads the files again at each handshake, so that a rotated certificate needs no restart."""
+
+    def read() -> grpc.ServerCertificateConfiguration:
+        pair = (Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())
+        authority = Path(tls.authority).read_bytes() if tls.authority else None
+        return grpc.ssl_server_certificate_configuration([pair], authority)
+
+    return grpc.dynamic_ssl_server_credentials(read(), read, bool(tls.authority))
+
+
+async def told_to_stop() -> None:
+    """Waits for SIGTERM or SIGINT. A process calls it once, however many services it serves."""
+    told = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, told.set)
+    await told.wait()
+
+
+def main(name: str, settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Service]]) -> None:
+    """Serves one service alone until it is told to stop: the body of every `__main__`."""
+    kind = load(Process, os.environ, "process")
+    with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, f"tollway-{name}"):
+        try:
+            uvloop.run(_alone(app, load(settings, os.environ, name)))
+        except BadSettings as fault:
+            sys.exit(f"settings: {fault}")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Section `process`: what every process has, whichever services it runs."""
+
+    log_level: str = "INFO"
+    log_lines: str = "json"
+    """`json` or `plain`."""
+    otlp_endpoint: str = ""
+    """OTLP over gRPC, for instance http://collector:4317. Empty sends nothing."""
+
+
+async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Service]], settings: Any) -> None:
+    async with app(settings) as service, serving(service, settings.serve) as address:
+        log.info("%s serves on %s, backend %s", service.name, address, service.backend or "none")
+        await told_to_stop()

@@ -1,0 +1,240 @@
+"""The one place where a failure becomes a gRPC status."""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+from protovalidate import ValidationError, validate
+
+from services.runtime import channels, identity
+from services.runtime.errors import Failure, Kind
+from services.runtime.identity import Caller, Identity, IdentityMissing
+from services.runtime.telemetry import TRACEPARENT, Observed
+
+CODES = {
+    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.REUSED: grpc.StatusCode.ALREADY_EXISTS,
+    Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.TOO_LATE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+}
+assert CODES.keys() == set(Kind), "every kind needs its code"
+
+MOST_FAULTS = 20
+"""Details travel in trailers, which clients cap at 8 KiB: past that a call fails as something else."""
+LONGEST_FACT = 512
+
+log = logging.getLogger(__name__)
+
+
+def status_of(error: Exception, domain: str) -> Status:
+    match error:
+        case Failure():
+            facts = {name: value[:LONGEST_FACT] for name, value in error.facts.items()}
+            info = ErrorInfo(reason=error.reason, domain=domain, metadata=facts)
+            return _status(CODES[error.kind], str(error), info, *_extras(error))
+        case ValidationError():
+            info = ErrorInfo(reason="INVALID_REQUEST", domain=domain)
+            broken = _bad_request(error)
+            first = broken.field_violations[0] if broken.field_violations else None
+            text = f"{first.field}: {first.description}" if first else "the request breaks a rule"
+            return _status(grpc.StatusCode.INVALID_ARGUMENT, text, info, broken)
+        case grpc.aio.AioRpcError():  # a service further down the road has spoken: its words pass on
+            return rpc_status.from_call(error) or _status(error.code(), error.details() or "")
+        case _:  # a bug: what it says stays in the log and off the wire
+            log.error("unexpected %s", type(error).__name__, exc_info=error)
+            return _status(grpc.StatusCode.INTERNAL, "internal error")
+
+
+def info_of(error: grpc.RpcError) -> ErrorInfo:
+    """The reason, domain and facts that a failed call carries; empty when it carries none."""
+    found = ErrorInfo()
+    if (status := rpc_status.from_call(error)) is not None:  # type: ignore[arg-type]
+        for detail in status.details:
+            if detail.Is(ErrorInfo.DESCRIPTOR):
+                detail.Unpack(found)
+                break
+    return found
+
+
+def _extras(error: Failure) -> list[Message]:
+    extras: list[Message] = []
+    if error.field is not None:
+        extras.append(
+            BadRequest(field_violations=[BadRequest.FieldViolation(field=error.field, description=str(error))])
+        )
+    if error.retry_after_s is not None:
+        whole = int(error.retry_after_s)
+        delay = Duration(seconds=whole, nanos=int((error.retry_after_s - whole) * 1e9))
+        extras.append(RetryInfo(retry_delay=delay))
+    if error.quota is not None:
+        extras.append(QuotaFailure(violations=[QuotaFailure.Violation(subject=error.quota, description=str(error))]))
+    return extras
+
+
+def _status(code: grpc.StatusCode, text: str, *details: Message) -> Status:
+    status = Status(code=code.value[0], message=text)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def _bad_request(error: ValidationError) -> BadRequest:
+    broken = BadRequest()
+    for violation in (violation.proto for violation in error.violations[:MOST_FAULTS]):
+        path = violation.field.elements if violation.field else ()
+        broken.field_violations.add(field=".".join(map(_step, path)), description=violation.message)
+    return broken
+
+
+def _step(element: Any) -> str:
+    """`messages[2]`, `labels["env"]` or a plain name."""
+    at = element.subscript
+    if at is None:
+        return str(element.field_name)
+    return f"{element.field_name}[{at.value}]" if at.field == "index" else f'{element.field_name}["{at.value}"]'
+
+
+class Statuses(grpc.aio.ServerInterceptor):
+    """Stands around every call: who calls, which trace, is the message well formed, how did it end.
+
+    Serves all four kinds of call, and both ways to write a streaming one: as a generator, or with
+    `context.write` as health's `Watch` does. Each handler is wrapped once.
+    """
+
+    def __init__(self, domain: str, identities: Identity | None, public: frozenset[str] = frozenset()) -> None:
+        self._domain, self._identities, self._public = domain, identities, public
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:  # no such method: grpc answers UNIMPLEMENTED
+            return None
+        method = handler_call_details.method
+        if method not in self._wrapped:
+            self._wrapped[method] = self.wrap(method, handler)
+        return self._wrapped[method]
+
+    def wrap(self, method: str, handler: Any) -> Any:
+        asks, answers = (
+            "stream" if streams else "unary" for streams in (handler.request_streaming, handler.response_streaming)
+        )
+        kind = f"{asks}_{answers}"
+        call = getattr(handler, kind)
+        check = _each_checked if handler.request_streaming else _checked
+        around = self._generated if inspect.isasyncgenfunction(call) else self._awaited
+        return handler._replace(**{kind: around(method, call, check)})
+
+    def _awaited(self, method: str, call: Callable[..., Awaitable[Any]], check: Callable[[Any], Any]) -> Any:
+        identities = None if self._open(method) else self._identities
+
+        async def answer(request: Any, context: Any) -> Any:
+            pairs = dict(context.invocation_metadata())
+            observed = Observed(method, pairs.get(TRACEPARENT))
+            try:
+                _enter(context)
+                if identities is not None:
+                    known = _known(identities, pairs)
+                    identity.hold(known or await _verified(identities, pairs))
+                response = await call(check(request), context)
+            except (asyncio.CancelledError, grpc.aio.AbortError) as error:
+                observed.end(_ending(context, error))
+                raise
+            except Exception as error:  # noqa: BLE001 - with its twin below the only one in Tollway
+                status = status_of(error, self._domain)
+                observed.end(_name(status), _reason(error))
+                await context.abort_with_status(rpc_status.to_status(status))
+            observed.end("OK")
+            return response
+
+        return answer
+
+    def _generated(self, method: str, call: Callable[..., AsyncIterator[Any]], check: Callable[[Any], Any]) -> Any:
+        identities = None if self._open(method) else self._identities
+
+        async def answers(request: Any, context: Any) -> AsyncIterator[Any]:
+            pairs = dict(context.invocation_metadata())
+            observed = Observed(method, pairs.get(TRACEPARENT))
+            try:
+                _enter(context)
+                if identities is not None:
+                    known = _known(identities, pairs)
+                    identity.hold(known or await _verified(identities, pairs))
+                async for message in call(check(request), context):
+                    yield message
+            except (asyncio.CancelledError, GeneratorExit, grpc.aio.AbortError) as error:
+                observed.end(_ending(context, error))
+                raise
+            except Exception as error:  # noqa: BLE001 - see its twin above
+                status = status_of(error, self._domain)
+                observed.end(_name(status), _reason(error))
+                await context.abort_with_status(rpc_status.to_status(status))
+            observed.end("OK")
+
+        return answers
+
+    def _open(self, method: str) -> bool:
+        return method.rpartition("/")[2] in self._public or not method.startswith("/tollway.")
+
+
+def _known(identities: Identity, pairs: dict[str, Any]) -> Caller | None:
+    return identities.remembered(credential) if (credential := _credential(pairs)) else None
+
+
+async def _verified(identities: Identity, pairs: dict[str, Any]) -> Caller:
+    if not (credential := _credential(pairs)):
+        raise IdentityMissing
+    return await identities.verify(credential)
+
+
+def _credential(pairs: dict[str, Any]) -> str:
+    scheme, _, credential = str(pairs.get("authorization", "")).partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""
+
+
+def _enter(context: Any) -> None:
+    left = context.time_remaining()
+    channels.DEADLINE.set(None if left is None else time.monotonic() + left)
+
+
+def _ending(context: Any, error: BaseException) -> str:
+    code = context.code()
+    return code.name if isinstance(error, grpc.aio.AbortError) and code else "CANCELLED"
+
+
+def _name(status: Status) -> str:
+    return BY_NUMBER[status.code]
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, Failure) else type(error).__name__
+
+
+BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def _checked(message: Any) -> Any:
+    validate(message)
+    return message
+
+
+async def _each_checked(messages: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for message in messages:
+        yield _checked(message)

@@ -1,0 +1,275 @@
+"""Traces, metrics and logs. A request that is not sampled carries its context and makes no spans."""
+
+import contextlib
+import json
+import logging
+import logging.handlers
+import queue
+import sys
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context as OtelContext
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+TRACEPARENT = "traceparent"
+KEPT_TRACES = 512
+_promised: ContextVar[int] = ContextVar("promised", default=0)
+
+
+class _Ids(RandomIdGenerator):
+    """Gives a root span the trace id that the edge has promised to its caller."""
+
+    def generate_trace_id(self) -> int:
+        return _promised.get() or super().generate_trace_id()
+
+
+_ids = _Ids()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """W3C trace context of the running call."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool
+
+    @property
+    def hex(self) -> str:
+        return format(self.trace_id, "032x")
+
+    def header(self) -> str:
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{'01' if self.sampled else '00'}"
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+_span: ContextVar[trace.Span | None] = ContextVar("span", default=None)
+
+
+def current() -> Trace | None:
+    return _current.get()
+
+
+def parse(header: str | None) -> Trace | None:
+    """A `traceparent` header; None when it is absent or not one."""
+    parts = (header or "").split("-")
+    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
+        return None
+    try:
+        found = Trace(int(parts[1], 16), int(parts[2], 16), bool(int(parts[3], 16) & 1))
+    except ValueError:
+        return None
+    return found if found.trace_id and found.span_id else None
+
+
+class Sampler:
+    """Decides once, at the edge: the first few of each second, then a share."""
+
+    def __init__(self, per_second: int, share: float) -> None:
+        self._per_second, self._every = per_second, round(1 / share) if share > 0 else 0
+        self._second, self._taken, self._seen = 0, 0, 0
+
+    def begin(self, parent: Trace | None, wanted: bool = False) -> Trace:
+        """A trace for a new request; it follows `parent` where there is one."""
+        if parent is not None:
+            return Trace(parent.trace_id, parent.span_id, parent.sampled or wanted)
+        return Trace(_ids.generate_trace_id(), 0, wanted or self._take())
+
+    def _take(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken < self._per_second:
+            self._taken += 1
+            return True
+        self._seen += 1
+        return self._every > 0 and self._seen % self._every == 0
+
+
+class Recent(SpanProcessor):
+    """The last few traces of this process, for `tollway trace` and the console."""
+
+    def __init__(self, most: int = KEPT_TRACES) -> None:
+        self._traces: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
+        self._most = most
+
+    def on_end(self, span: ReadableSpan) -> None:
+        assert span.context is not None
+        self._traces.setdefault(span.context.trace_id, []).append(span)
+        while len(self._traces) > self._most:
+            self._traces.popitem(last=False)
+
+    def of(self, trace_id: int) -> Sequence[ReadableSpan]:
+        return tuple(self._traces.get(trace_id, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What a process has for telemetry. `provider` is None when spans go nowhere."""
+
+    provider: TracerProvider
+    recent: Recent
+
+    def tracer(self, service: str) -> trace.Tracer:
+        return self.provider.get_tracer(f"tollway.{service}", attributes={"service": service})
+
+
+_tracers: dict[str, trace.Tracer] = {}
+_installed: list[Telemetry] = []
+CALLS: Counter[tuple[str, str]] = Counter()
+"""Calls answered in this process, by method and status code: plain numbers, published by observers."""
+BUSY_S: Counter[str] = Counter()
+"""Seconds spent answering, by method."""
+
+
+@contextlib.contextmanager
+def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
+    """Sends spans to an OTLP/gRPC `endpoint` ('' for nowhere) and keeps the latest; flushes on leaving."""
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    provider = TracerProvider(sampler=ALWAYS_ON, id_generator=_ids, resource=Resource.create({"service.name": service}))
+    recent = Recent()
+    provider.add_span_processor(recent)
+    if endpoint:
+        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"))
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    telemetry = Telemetry(provider, recent)
+    _installed.append(telemetry)
+    _tracers.clear()
+    try:
+        yield telemetry
+    finally:
+        _installed.remove(telemetry)
+        _tracers.clear()
+        provider.shutdown()
+
+
+def recent() -> Recent | None:
+    return _installed[-1].recent if _installed else None
+
+
+def _tracer(service: str) -> trace.Tracer | None:
+    if service not in _tracers and _installed:
+        _tracers[service] = _installed[-1].tracer(service)
+    return _tracers.get(service)
+
+
+class Observed:
+    """One served call: its place in the trace, its span when sampled, its count."""
+
+    __slots__ = ("_began", "_method", "_span")
+
+    def __init__(self, method: str, header: str | None) -> None:
+        self._method = method
+        self._began = time.perf_counter()
+        found = parse(header)
+        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER) if found else None
+        if self._span is None:
+            _current.set(found)
+
+    def end(self, code: str, reason: str = "") -> None:
+        CALLS[self._method, code] += 1
+        BUSY_S[self._method] += time.perf_counter() - self._began
+        if self._span is not None:
+            if code != "OK":
+                self._span.set_attribute("rpc.grpc.status_code", code)
+                self._span.set_status(Status(StatusCode.ERROR, reason or code))
+            self._span.end()
+
+
+def begin_span(name: str, parent: Trace | None, kind: SpanKind = SpanKind.INTERNAL) -> trace.Span | None:
+    """A span under `parent`, made current; None when the request is not sampled."""
+    if parent is None or not parent.sampled:
+        return None
+    service = name.split(".")[1] if name.startswith("tollway.") else name.split(" ")[0]
+    if (tracer := _tracer(service)) is None:
+        return None
+    _promised.set(parent.trace_id)
+    span = tracer.start_span(name, context=_otel(parent), kind=kind)
+    _promised.set(0)
+    inner = span.get_span_context()
+    _current.set(Trace(inner.trace_id, inner.span_id, True))
+    _span.set(span)
+    return span
+
+
+def _otel(parent: Trace) -> OtelContext:
+    """The parent for OpenTelemetry; none for the first span of a trace."""
+    if not parent.span_id:
+        return OtelContext()
+    above = SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(1))
+    return trace.set_span_in_context(NonRecordingSpan(above), OtelContext())
+
+
+def note(**attributes: Any) -> None:
+    """Adds attributes to the running call's span, if it has one. `__` in a name stands for a dot."""
+    if (span := _span.get()) is not None:
+        span.set_attributes({name.replace("__", "."): value for name, value in attributes.items()})
+
+
+def event(name: str, **attributes: Any) -> None:
+    """Adds an event to the running call's span, if it has one."""
+    if (span := _span.get()) is not None:
+        span.add_event(name, attributes)
+
+
+def sampled() -> bool:
+    return (found := _current.get()) is not None and found.sampled
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if getattr(record, "trace_id", None):
+            line["trace_id"] = record.trace_id  # type: ignore[attr-defined]
+        if record.exc_info and record.exc_info[1] is not None:
+            # The place without the words: an exception's text may hold what a user wrote.
+            error, trail = record.exc_info[1], record.exc_info[2]
+            frames = []
+            while trail is not None:
+                frames.append(f"{trail.tb_frame.f_code.co_filename}:{trail.tb_lineno}")
+                trail = trail.tb_next
+            line["error"], line["at"] = type(error).__name__, frames[-8:]
+        return json.dumps(line)
+
+
+class _Queued(logging.handlers.QueueHandler):
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        found = _current.get()
+        record.trace_id = found.hex if found else ""
+        return record
+
+
+@contextlib.contextmanager
+def logged(level: str = "INFO", lines: str = "json") -> Iterator[None]:
+    """Writes one line a record to stderr from a thread of its own, JSON or plain."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if lines == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    waiting: queue.Queue[Any] = queue.Queue(10_000)
+    listener = logging.handlers.QueueListener(waiting, handler)
+    root = logging.getLogger()
+    queued = _Queued(waiting)
+    root.addHandler(queued)
+    root.setLevel(level)
+    listener.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(queued)
+        listener.stop()
