@@ -32,14 +32,20 @@ class Settings:
     """Threads of MiniLM; 0 takes half the cores."""
 
 
+def tokenizer() -> Tokenizer:
+    """BERT's, uncased: MiniLM's own."""
+    made = Tokenizer.from_file(str(TOKENIZER))
+    made.no_padding()
+    made.no_truncation()
+    return made
+
+
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the encoder owns, yields the service, closes in reverse order."""
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    minilm = MiniLM(tokenizer, settings.threads)
-    service = EncoderService(StaticEncoder(tokenizer), minilm)
+    pieces = tokenizer()
+    minilm = MiniLM(pieces, settings.threads)
+    service = EncoderService(StaticEncoder(pieces), minilm)
     async with (
         channels.open(settings.ledger, settings.serve.tls) as channel,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,

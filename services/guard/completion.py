@@ -1,0 +1,96 @@
+"""Inspects an answer as it streams: one state for each text of each choice."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.guard.finding import Found
+from services.guard.policy import Action, Policy, PromptBlocked
+from services.guard.streams import Stream
+
+FIELDS = ("content", "refusal", "reasoning")
+Key = tuple[int, str, int]
+
+
+class Completion:
+    """Give it chunks in order; each comes back with what may be shown, and at the end the rest."""
+
+    def __init__(self, values: Mapping[str, str], policy: Policy, find: Callable[[str], Sequence[Found]]) -> None:
+        self._values, self._policy, self._find = values, policy, find
+        self._streams: dict[Key, Stream] = {}
+        self._ended: set[int] = set()
+        self._last: chat.ChatChunk | None = None
+        self._told: dict[Key, int] = {}
+
+    def feed(self, chunk: chat.ChatChunk) -> list[tuple[Found, Action]]:
+        """Rewrites `chunk` in place; returns what was found in what the model made up.
+
+        Raises:
+            PromptBlocked: policy forbids what the model said.
+        """
+        self._last = chunk
+        for choice in chunk.choices:
+            self._choice(choice)
+        return self._fresh()
+
+    def end(self) -> tuple[chat.ChatChunk | None, list[tuple[Found, Action]]]:
+        """A last piece with what no finish reason has let go, or None."""
+        left = sorted({key[0] for key, stream in self._streams.items() if stream.held} - self._ended)
+        if not left or self._last is None:
+            return None, []
+        made = chat.ChatChunk(id=self._last.id, model=self._last.model, created=self._last.created)
+        for index in left:
+            self._let_go(made.choices.add(index=index))
+        return made, self._fresh()
+
+    def _choice(self, choice: chat.ChoiceDelta) -> None:
+        held = False
+        for name in FIELDS:
+            if text := getattr(choice, name):
+                setattr(choice, name, self._stream((choice.index, name, 0)).feed(text))
+                held = True
+        for call in choice.tool_calls:
+            if call.arguments:
+                key = (choice.index, "arguments", call.index)
+                call.arguments = self._stream(key, json_text=True).feed(call.arguments)
+                held = True
+        if choice.finish_reason:
+            self._let_go(choice)
+            self._ended.add(choice.index)
+        if held and (self._values or any(stream.found for stream in self._streams.values())):
+            del choice.logprobs[:]  # tokens would tell what was masked, and not fit what was restored
+
+    def _let_go(self, choice: chat.ChoiceDelta) -> None:
+        """Adds to `choice` what its texts hold back."""
+        for (index, name, call), stream in self._streams.items():
+            if index != choice.index or not (rest := stream.end()):
+                continue
+            if name != "arguments":
+                setattr(choice, name, getattr(choice, name) + rest)
+                continue
+            same = next((one for one in choice.tool_calls if one.index == call), None)
+            if same is None:
+                same = choice.tool_calls.add(index=call)
+            same.arguments += rest
+
+    def _stream(self, key: Key, *, json_text: bool = False) -> Stream:
+        if key not in self._streams:
+            self._streams[key] = Stream(self._values, self._find, self._judged, json_text=json_text)
+        return self._streams[key]
+
+    def _judged(self, found: Sequence[Found]) -> list[tuple[Found, Action]]:
+        if not found:
+            return []
+        judged, action, rule = self._policy.judged(self._policy.completion, "completion", found)
+        if action is Action.BLOCK:
+            raise PromptBlocked(rule=rule)
+        return judged
+
+    def _fresh(self) -> list[tuple[Found, Action]]:
+        fresh: list[tuple[Found, Action]] = []
+        for key, stream in self._streams.items():
+            told = self._told.get(key, 0)
+            if len(stream.found) > told:
+                fresh += stream.found[told:]
+                self._told[key] = len(stream.found)
+        return fresh

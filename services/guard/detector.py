@@ -1,0 +1,116 @@
+"""Finds what is private in a text: patterns with proof, phone numbers, names, in every reading of it.
+
+One automaton over all patterns says in a microsecond or two which of them can occur at all (RE2's `Set`); only
+those run. RE2 matches in time linear in the text, so no input makes it hang.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+
+import re2
+
+from services.guard import patterns, secrets
+from services.guard.finding import Found, resolved
+from services.guard.names import Names
+from services.guard.patterns import Pattern
+from services.guard.phones import phones
+from services.guard.validators import fails_to_raise
+from services.guard.views import View, views
+
+BEFORE, AFTER, JUST_BEFORE = 60, 20, 24
+MOST_KEPT, LONGEST_KEPT = 8192, 4096
+SIX_DIGITS = re.compile(r"\d(?:\D{0,3}\d){5}")
+VALIDATED_ONLY = frozenset({"DATE_TIME", "AGE", "URL", "US_BANK_ACCOUNT", "LICENSE_PLATE"})
+"""Types too weak to be believed in a decoded block."""
+
+
+class Detector:
+    def __init__(self, names: Names | None) -> None:
+        self._names = names
+        self._patterns: tuple[Pattern, ...] = (*patterns.PATTERNS, *secrets.PATTERNS)
+        options = re2.Options()
+        options.max_mem = 256 << 20
+        self._compiled = [re2.compile(one.regex, options) for one in self._patterns]
+        self._near = [re.compile(one.near, re.I) if one.near else None for one in self._patterns]
+        self._far = [re.compile(one.far, re.I) if one.far else None for one in self._patterns]
+        self._set = re2.Set.SearchSet(options)
+        for one in self._patterns:
+            self._set.Add(one.regex)
+        self._set.Compile()
+        self._kept: OrderedDict[bytes, tuple[Found, ...]] = OrderedDict()
+
+    def find(self, text: str, check: Callable[[], None] = lambda: None) -> tuple[Found, ...]:
+        """What is private in `text`, without overlaps, by position. `check` is called between readings."""
+        if not text:
+            return ()
+        if len(text) > LONGEST_KEPT:
+            return self._find(text, check)
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if (kept := self._kept.get(digest)) is not None:
+            self._kept.move_to_end(digest)
+            return kept
+        found = self._kept[digest] = self._find(text, check)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _find(self, text: str, check: Callable[[], None]) -> tuple[Found, ...]:
+        text = text.encode("utf-8", "replace").decode() if _lone(text) else text
+        found: list[Found] = []
+        for n, view in enumerate(views(text)):
+            check()
+            for one in self._read(view, plain=n == 0):
+                start, end = view.span(one.start, one.end)
+                if end > start:
+                    found.append(replace(one, start=start, end=end))
+        return tuple(resolved(found))
+
+    def _read(self, view: View, plain: bool) -> list[Found]:
+        text = view.text
+        found = [hit for index in self._set.Match(text) or () for hit in self._hits(index, text)]
+        if SIX_DIGITS.search(text):
+            found += phones(text)
+        if view.whole is not None:
+            proven = [one for one in found if one.type not in VALIDATED_ONLY]
+            if not proven and self._names is not None and len(text) < 200:
+                proven = [one for one in self._names.find(text) if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)]
+            return proven
+        if self._names is not None and not (text.isascii() and self._names.plain(text)):
+            found += self._names.find(text)
+        return found
+
+    def _hits(self, index: int, text: str) -> list[Found]:
+        pattern, found = self._patterns[index], []
+        near, far = self._near[index], self._far[index]
+        for match in self._compiled[index].finditer(text):
+            group = pattern.group
+            if group and match.group(group) is None:
+                group = next((n for n in range(1, len(match.groups()) + 1) if match.group(n) is not None), 0)
+            start, end = match.span(group)
+            value = match.group(group)
+            if pattern.cut is not None:
+                end = start + pattern.cut(value)
+                value = text[start:end]
+            if pattern.type == "SECRET" and group:
+                trimmed = value.rstrip(".,;:)}]")
+                value, end = trimmed, end - (len(value) - len(trimmed))
+            if near and not near.search(text[max(0, start - BEFORE) : start]) and not near.search(text[end : end + AFTER]):
+                continue
+            if far and far.search(text[max(0, start - JUST_BEFORE) : start]):
+                continue
+            if pattern.check is not None and not fails_to_raise(pattern.check, value):
+                continue
+            found.append(Found(pattern.type, start, end, pattern.score, pattern.name, pattern.reason))
+        return found
+
+
+def _lone(text: str) -> bool:
+    """Whether a surrogate stands alone in it: RE2 wants UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

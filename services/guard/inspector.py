@@ -1,0 +1,121 @@
+"""Inspects the messages of one request: finds, scores, judges, masks."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.guard.detector import Detector
+from services.guard.finding import Found
+from services.guard.injection import Injection
+from services.guard.masking import Masker
+from services.guard.policy import Action, Policy, data_class
+from services.guard.texts import Place, places, rewritten
+from services.runtime import channels
+from services.runtime.errors import Failure, Kind
+
+MOST_CHARACTERS = 1 << 20
+ASIDE_FROM = 20_000
+"""A longer text is searched in a thread, so that the others are not kept waiting."""
+TOOL_RESULTS_AS_DOCUMENTS = (chat.ROLE_TOOL,)
+Vector = npt.NDArray[np.float32]
+
+
+class TextTooLarge(Failure):
+    kind, reason = Kind.EXHAUSTED, "TEXT_TOO_LARGE"
+    text = "{characters} characters of text; at most {most} are inspected"
+    field = "messages"
+
+
+class ScanTooSlow(Failure):
+    kind, reason = Kind.TOO_LATE, "SCAN_TOO_SLOW"
+    text = "the deadline passed before all text was searched"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What was found and decided. `messages` is None where nothing was masked."""
+
+    found: list[tuple[Place, Found, Action]]
+    action: Action
+    rule: str
+    data_class: str
+    probability: float
+    messages: list[chat.Message] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspector:
+    detector: Detector
+    injection: Injection
+
+    async def prompt(
+        self, messages: list[chat.Message], policy: Policy, masker: Masker, vector: Vector | None, documents: bool
+    ) -> Inspected:
+        """Judges `messages` by `policy`; new placeholders go into `masker`."""
+        texts = list(places(messages))
+        if (size := sum(len(one.text) for one in texts)) > MOST_CHARACTERS:
+            raise TextTooLarge(characters=size, most=MOST_CHARACTERS)
+        findings = [await self.find(one.text) for one in texts]
+        flat = [(place, one) for place, found in zip(texts, findings, strict=True) for one in found]
+        judged, action, rule = policy.judged(policy.prompt, "prompt", [one for _, one in flat])
+        found = [(place, one, act) for (place, one), (_, act) in zip(flat, judged, strict=True)]
+        probability, crossed = self._attacked(texts, policy, vector, documents)
+        denied = next((hit for one in texts if (hit := policy.denied(one.text))), "") if policy.deny else ""
+        for breach, asked in ((crossed, policy.injection_action), (denied, Action.BLOCK)):
+            asked = Action.FLAG if policy.dry_run else asked
+            if breach and asked > action:
+                action, rule = asked, breach
+        masked = None
+        if action is not Action.BLOCK and any(act is Action.MASK for *_, act in found):
+            masked = self._masked(messages, texts, found, masker)
+        return Inspected(found, action, rule, data_class(one for _, one in flat), probability, masked)
+
+    async def find(self, text: str) -> tuple[Found, ...]:
+        check = _deadline()
+        if len(text) < ASIDE_FROM:
+            return self.detector.find(text, check)
+        return await asyncio.to_thread(self.detector.find, text, check)
+
+    def _attacked(
+        self, texts: list[Place], policy: Policy, vector: Vector | None, documents: bool
+    ) -> tuple[float, str]:
+        """The highest probability, and the rule that it breaks."""
+        asked = [n for n, one in enumerate(texts) if one.role == chat.ROLE_USER]
+        worst, rule = 0.0, ""
+        for n, one in enumerate(texts):
+            foreign = documents or one.role in TOOL_RESULTS_AS_DOCUMENTS
+            if not foreign and one.role != chat.ROLE_USER:
+                continue
+            own = vector if asked and n == asked[-1] and not foreign else None
+            probability = self.injection.probability(one.text, own)
+            limit = policy.document_injection if foreign else policy.user_injection
+            if probability >= limit and not rule:
+                rule = f"injection.{'document' if foreign else 'user'}"
+            worst = max(worst, probability)
+        return worst, rule
+
+    def _masked(
+        self, messages: list[chat.Message], texts: list[Place], found: list[tuple[Place, Found, Action]], masker: Masker
+    ) -> list[chat.Message]:
+        masker.avoid(one.text for one in texts)
+        spans: dict[tuple[int, int], list[Found]] = {}
+        for place, one, action in found:
+            if action is Action.MASK:
+                spans.setdefault((place.message, place.part), []).append(one)
+        return rewritten(messages, lambda place: masker.mask(place.text, spans.get((place.message, place.part), ())))
+
+
+def _deadline() -> Callable[[], None]:
+    """A check that fails once the running call's time is up."""
+    until = channels.DEADLINE.get()
+
+    def check() -> None:
+        if until is not None and time.monotonic() > until:
+            raise ScanTooSlow
+
+    return check

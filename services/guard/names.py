@@ -1,0 +1,101 @@
+"""Finds names of people, places and organisations, addresses, dates and the like with a small tagger.
+
+Each word's input is looked up and kept: quantised word pieces under the learned projection, hashed character
+features, its shape. Only the convolutions that see the neighbours run for each text, in onnxruntime. How it was
+trained is told in `training/names.py`.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tokenizers import Tokenizer
+
+from services.guard.finding import Found
+from services.guard.words import Word, hashes, shape, words
+
+ARTEFACTS = Path(__file__).parent / "artefacts"
+MOST_GRAMS = 24
+WINDOW, MARGIN = 256, 8
+"""Words a run, and how many on either side a word can be influenced by."""
+MOST_KEPT = 100_000
+SURE = 0.5
+RECOGNIZER = "names"
+
+Vector = npt.NDArray[np.float32]
+
+
+class Names:
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        packed = np.load(ARTEFACTS / "names.npz")
+        card = json.loads((ARTEFACTS / "names.json").read_text())
+        self._labels: list[str] = card["labels"]
+        self.version: str = card["model"]
+        self._pieces, self._piece_scale = packed["pieces"], packed["pieces_scale"].astype(np.float32)[:, None]
+        self._grams, self._gram_scale = packed["grams"], packed["grams_scale"].astype(np.float32)[:, None]
+        self._shapes, self._bias = packed["shapes"].astype(np.float32), packed["bias"]
+        self._tokenizer = tokenizer
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            str(ARTEFACTS / "names.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self._known: dict[tuple[str, bool], Vector] = {}
+        self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
+
+    def plain(self, text: str) -> bool:
+        """Whether every word is one that is practically never part of a name; then `find` need not be asked."""
+        common = self._common
+        return all(word.text in common or not word.text[0].isalnum() for word in words(text))
+
+    def find(self, text: str) -> list[Found]:
+        """Names in `text`, by position."""
+        found = list(words(text))
+        spans: list[Found] = []
+        for start in range(0, len(found), WINDOW):
+            first = max(0, start - MARGIN)
+            part = found[first : start + WINDOW + MARGIN]
+            inner = slice(start - first, min(start + WINDOW, len(found)) - first)
+            spans += self._tagged(text, part, inner)
+        return spans
+
+    def _tagged(self, text: str, part: list[Word], inner: slice) -> list[Found]:
+        inputs = np.stack([self._vector(word) for word in part])[None]
+        scores = np.asarray(self._session.run(None, {"words": inputs})[0])[0]
+        likely = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        likely /= likely.sum(axis=-1, keepdims=True)
+        best, made = likely.argmax(axis=-1), list[tuple[str, int, int, float]]()
+        for n in range(inner.start, inner.stop):
+            label = self._labels[best[n]]
+            if label == "O":
+                continue
+            kind, sure = label[2:], float(likely[n, best[n]])
+            word = part[n]
+            last = made[-1] if made else None
+            joined = last is not None and last[0] == kind and text[last[2] : word.start].strip(" \n,.-'’") == ""
+            if last is not None and joined and (label[0] == "I" or best[n - 1] == best[n]):
+                made[-1] = (kind, last[1], word.end, max(last[3], sure))
+            else:
+                made.append((kind, word.start, word.end, sure))
+        return [
+            Found(kind, start, end, round(sure, 3), RECOGNIZER, "the words around and within it")
+            for kind, start, end, sure in made
+            if sure >= SURE and any(char.isalnum() for char in text[start:end])
+        ]
+
+    def _vector(self, word: Word) -> Vector:
+        key = (word.text, word.spaced)
+        if (known := self._known.get(key)) is not None:
+            return known
+        ids = self._tokenizer.encode(word.text[:64], add_special_tokens=False).ids
+        total = self._bias + self._shapes[shape(word.text, word.spaced)]
+        if ids:
+            total = total + (self._pieces[ids] * self._piece_scale[ids]).mean(axis=0)
+        grams = hashes(word.text)[:MOST_GRAMS]
+        total = total + (self._grams[grams] * self._gram_scale[grams]).sum(axis=0) / np.sqrt(len(grams) + 1.0)
+        made: Vector = np.maximum(total, 0).astype(np.float32)
+        if len(self._known) < MOST_KEPT:
+            self._known[key] = made
+        return made

@@ -1,0 +1,127 @@
+"""Translates messages to the inspector and back."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import numpy as np
+from tollway.guard.v1 import guard_pb2 as pb
+from tollway.guard.v1.guard_pb2_grpc import GuardServiceServicer
+
+from services.guard.completion import Completion
+from services.guard.detector import Detector
+from services.guard.finding import Found
+from services.guard.inspector import Inspector
+from services.guard.masking import Masker
+from services.guard.policies import Policies
+from services.guard.policy import Action, Direction, Policy
+from services.guard.sealing import Seal
+from services.runtime import identity, telemetry
+from services.runtime.errors import Failure, Kind
+
+PAGE = 100
+
+
+class NotOpened(Failure):
+    kind, reason = Kind.INVALID, "NOT_OPENED"
+    text = "the first message of the stream must be `open`, the others `chunk`"
+    field = "open"
+
+
+@dataclass(slots=True)
+class GuardService(GuardServiceServicer):
+    inspector: Inspector
+    answers: Detector
+    """Without names: what a model makes up is searched by form alone."""
+    policies: Policies
+    seal: Seal
+
+    async def InspectPrompt(self, request: pb.InspectPromptRequest, context: object) -> pb.InspectPromptResponse:
+        tenant = identity.caller().tenant
+        policy = self.policies.of(tenant)
+        masker = Masker(self.seal.open(request.sealed_map, tenant))
+        known = len(masker.values)
+        vector = np.frombuffer(request.vector.values, np.float32) if request.HasField("vector") else None
+        done = await self.inspector.prompt(
+            list(request.messages), policy, masker, vector, request.origin == pb.ORIGIN_DOCUMENT
+        )
+        telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.action.name)
+        fresh = len(masker.values) > known
+        return pb.InspectPromptResponse(
+            verdict=pb.Verdict(action=done.action.value, rule=done.rule, data_class=done.data_class),
+            messages=done.messages or (),
+            masked=done.messages is not None,
+            sealed_map=self.seal.close(masker.values, tenant) if fresh else request.sealed_map,
+            findings=[_finding(one, action, place.message, place.part) for place, one, action in done.found],
+            injection_probability=done.probability,
+            placeholders=",".join(masker.order),
+            policy_version=policy.version,
+        )
+
+    async def InspectCompletion(
+        self, request_iterator: AsyncIterator[pb.InspectCompletionRequest], context: object
+    ) -> AsyncIterator[pb.InspectCompletionResponse]:
+        caller = identity.caller()
+        completion: Completion | None = None
+        async for request in request_iterator:
+            if request.WhichOneof("message") == "open":
+                if completion is not None:
+                    raise NotOpened
+                values = self.seal.open(request.open.sealed_map, caller.tenant)
+                completion = Completion(values, self.policies.of(caller.tenant), self.answers.find)
+                continue
+            if completion is None:
+                raise NotOpened
+            found = completion.feed(request.chunk)
+            yield pb.InspectCompletionResponse(chunk=request.chunk, findings=[_finding(*one) for one in found])
+        if completion is not None:
+            chunk, found = completion.end()
+            if chunk is not None:
+                yield pb.InspectCompletionResponse(chunk=chunk, findings=[_finding(*one) for one in found])
+
+    async def Analyze(self, request: pb.AnalyzeRequest, context: object) -> pb.AnalyzeResponse:
+        policy = self.policies.of(identity.caller().tenant)
+        found = await self.inspector.find(request.text)
+        judged, _, _ = policy.judged(policy.prompt, "prompt", found)
+        return pb.AnalyzeResponse(
+            findings=[_finding(one, action) for one, action in judged],
+            injection_probability=self.inspector.injection.probability(request.text),
+        )
+
+    async def ListPolicies(self, request: pb.ListPoliciesRequest, context: object) -> pb.ListPoliciesResponse:
+        caller = identity.caller()
+        shown = self.policies.all() if caller.admin else [self.policies.of(caller.tenant)]
+        after = [one for one in shown if one.tenant > request.page_token]
+        most = request.page_size or PAGE
+        more = after[most - 1].tenant if len(after) > most else ""
+        return pb.ListPoliciesResponse(policies=[_policy(one) for one in after[:most]], next_page_token=more)
+
+
+def _finding(one: Found, action: Action, message: int = 0, part: int = 0) -> pb.Finding:
+    return pb.Finding(
+        type=one.type,
+        message=message,
+        part=part,
+        start=one.start,
+        end=one.end,
+        score=one.score,
+        recognizer=one.recognizer,
+        reason=one.reason,
+        action=action.value,
+    )
+
+
+def _policy(one: Policy) -> pb.Policy:
+    return pb.Policy(
+        tenant=one.tenant,
+        version=one.version,
+        prompt=_actions(one.prompt),
+        completion=_actions(one.completion),
+        block_injection_at=one.user_injection,
+        dry_run=one.dry_run,
+    )
+
+
+def _actions(direction: Direction) -> dict[str, pb.Action]:
+    """`*` stands for every type not named; what is masked beside others only is shown as a flag."""
+    named = {kind: action.value if isinstance(action, Action) else Action.FLAG.value for kind, action in direction.types.items()}
+    return {**named, "*": direction.default.value}

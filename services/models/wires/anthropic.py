@@ -1,0 +1,227 @@
+"""Anthropic's Messages wire."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models import faults
+from services.models.wires import http
+from services.models.wires.adapter import Embedded, Target
+from services.models.wires.openai import shaped
+
+VERSION = "2023-06-01"
+FINISHES = {
+    "end_turn": chat.FINISH_REASON_STOP,
+    "stop_sequence": chat.FINISH_REASON_STOP,
+    "pause_turn": chat.FINISH_REASON_STOP,
+    "max_tokens": chat.FINISH_REASON_LENGTH,
+    "model_context_window_exceeded": chat.FINISH_REASON_LENGTH,
+    "tool_use": chat.FINISH_REASON_TOOL_CALLS,
+    "refusal": chat.FINISH_REASON_CONTENT_FILTER,
+}
+STATUS_OF = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "authentication_error": 401}
+
+
+@dataclass(slots=True)
+class Anthropic:
+    http: aiohttp.ClientSession
+
+    async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
+        async with http.posted(
+            self.http, target, f"{target.entry.url}/messages", _headers(target), written(target, request, stream=False)
+        ) as response:
+            body = await http.parsed(target, response)
+        made: chat.ChatCompletion = shaped(target, completion, body, target.name)
+        return made
+
+    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+        body = written(target, request, stream=True)
+        reading = _Reading(target.name)
+        async with http.posted(
+            self.http, target, f"{target.entry.url}/messages", _headers(target), body
+        ) as response:
+            async for data in http.events(target, response):
+                found = http.event_object(target, data)
+                if found.get("type") == "error":
+                    kind = (found.get("error") or {}).get("type", "")
+                    raise http.refusal(target, STATUS_OF.get(kind, 500), {}, found)
+                piece = shaped(target, reading.piece, found)
+                if piece is not None:
+                    yield piece
+        if not reading.ended:
+            raise faults.ProviderBroke(model=target.name, why="its stream was cut")
+
+    async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
+        raise faults.Unsupported(model=target.name, what="embed")
+
+
+def _headers(target: Target) -> dict[str, str]:
+    return {"anthropic-version": VERSION, "x-api-key": target.entry.secret()}
+
+
+def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
+    """The body to post. Anthropic wants roles to take turns, and a limit said outright."""
+    if request.HasField("n") and request.n > 1:
+        raise faults.Unsupported(model=target.name, what="give several answers at once")
+    body: dict[str, Any] = {
+        "model": target.entry.model,
+        "max_tokens": request.max_output_tokens if request.HasField("max_output_tokens") else target.entry.max_output_tokens,
+        "messages": _turns(request.messages),
+    }
+    above = [_text(one) for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
+    if above:
+        body["system"] = "\n\n".join(above)
+    if request.HasField("temperature"):
+        body["temperature"] = min(request.temperature, 1.0)
+    if request.HasField("top_p"):
+        body["top_p"] = request.top_p
+    if request.stop:
+        body["stop_sequences"] = list(request.stop)
+    if request.tools and request.tool_choice.mode != chat.ToolChoice.MODE_NONE:
+        body["tools"] = [
+            {
+                "name": tool.name,
+                "input_schema": orjson.Fragment(tool.parameters_json or '{"type":"object"}'),
+                **({"description": tool.description} if tool.description else {}),
+            }
+            for tool in request.tools
+        ]
+        if (choice := _choice(request)) is not None:
+            body["tool_choice"] = choice
+    if request.user:
+        body["metadata"] = {"user_id": request.user}
+    if stream:
+        body["stream"] = True
+    return body
+
+
+def _choice(request: chat.ChatRequest) -> dict[str, Any] | None:
+    more = {"disable_parallel_tool_use": True} if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls else {}
+    match request.tool_choice.mode:
+        case chat.ToolChoice.MODE_REQUIRED:
+            return {"type": "any", **more}
+        case chat.ToolChoice.MODE_FUNCTION:
+            return {"type": "tool", "name": request.tool_choice.function, **more}
+    return {"type": "auto", **more} if more else None
+
+
+def _turns(messages: Any) -> list[dict[str, Any]]:
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER):
+            continue
+        role = "assistant" if message.role == chat.ROLE_ASSISTANT else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += _blocks(message)
+        else:
+            turns.append({"role": role, "content": _blocks(message)})
+    return turns
+
+
+def _blocks(message: chat.Message) -> list[dict[str, Any]]:
+    if message.role == chat.ROLE_TOOL:
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}]
+    blocks = [block for part in message.parts if (block := _block(part)) is not None]
+    for call in message.tool_calls:
+        blocks.append(
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": orjson.Fragment(call.arguments or "{}")}
+        )
+    return blocks
+
+
+def _block(part: chat.ContentPart) -> dict[str, Any] | None:
+    if part.WhichOneof("part") == "image":
+        url = part.image.url
+        if url.startswith("data:"):
+            kind, _, data = url.removeprefix("data:").partition(";base64,")
+            return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    return {"type": "text", "text": part.text} if part.text else None
+
+
+def _text(message: chat.Message) -> str:
+    return "".join(part.text for part in message.parts)
+
+
+def _usage(used: dict[str, Any]) -> chat.Usage:
+    """Anthropic counts what its cache held apart from `input_tokens`; we count it in."""
+    cached = used.get("cache_read_input_tokens") or 0
+    made = used.get("cache_creation_input_tokens") or 0
+    return chat.Usage(
+        input_tokens=(used.get("input_tokens") or 0) + cached + made,
+        output_tokens=used.get("output_tokens") or 0,
+        cached_input_tokens=cached,
+    )
+
+
+def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+    made = chat.ChatCompletion(id=body.get("id") or "", model=model)
+    made.created.FromSeconds(int(time.time()))
+    choice = made.choices.add(finish_reason=FINISHES.get(body.get("stop_reason") or "", chat.FINISH_REASON_STOP))
+    choice.message.role = chat.ROLE_ASSISTANT
+    text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
+    if text:
+        choice.message.parts.add(text=text)
+    for block in body["content"]:
+        if block["type"] == "thinking":
+            choice.message.reasoning += block["thinking"]
+        elif block["type"] == "tool_use":
+            choice.message.tool_calls.add(
+                id=block["id"], name=block["name"], arguments=orjson.dumps(block["input"]).decode()
+            )
+    made.usage.CopyFrom(_usage(body["usage"]))
+    return made
+
+
+class _Reading:
+    """Anthropic's events one after the other, as our pieces."""
+
+    def __init__(self, model: str) -> None:
+        self.ended = False
+        self._model, self._id = model, ""
+        self._usage = chat.Usage()
+        self._calls: dict[int, int] = {}
+
+    def piece(self, event: dict[str, Any]) -> chat.ChatChunk | None:
+        made = chat.ChatChunk(id=self._id, model=self._model)
+        made.created.FromSeconds(int(time.time()))
+        match event.get("type"):
+            case "message_start":
+                self._id = made.id = event["message"].get("id") or ""
+                self._usage = _usage(event["message"].get("usage") or {})
+                made.choices.add(role=chat.ROLE_ASSISTANT)
+            case "content_block_start" if event["content_block"]["type"] == "tool_use":
+                block, n = event["content_block"], len(self._calls)
+                self._calls[event["index"]] = n
+                made.choices.add().tool_calls.add(index=n, id=block["id"], name=block["name"])
+            case "content_block_delta":
+                return self._delta(made, event)
+            case "message_delta":
+                finish = event["delta"].get("stop_reason") or ""
+                self._usage.output_tokens = (event.get("usage") or {}).get("output_tokens") or 0
+                made.choices.add(finish_reason=FINISHES.get(finish, chat.FINISH_REASON_STOP))
+                made.usage.CopyFrom(self._usage)
+            case "message_stop":
+                self.ended = True
+                return None
+            case _:
+                return None
+        return made
+
+    def _delta(self, made: chat.ChatChunk, event: dict[str, Any]) -> chat.ChatChunk | None:
+        delta = event["delta"]
+        match delta.get("type"):
+            case "text_delta":
+                made.choices.add(content=delta["text"])
+            case "thinking_delta":
+                made.choices.add(reasoning=delta["thinking"])
+            case "input_json_delta":
+                made.choices.add().tool_calls.add(index=self._calls[event["index"]], arguments=delta["partial_json"])
+            case _:
+                return None
+        return made

@@ -1,0 +1,153 @@
+"""HTTP as the wires share it: one warm pool, failures mapped once, server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any
+
+import aiohttp
+import orjson
+
+from services.models import faults
+from services.models.wires.adapter import Target
+from services.runtime.errors import Failure
+
+LONGEST_EVENT = 8 << 20
+MOST_CONNECTIONS_IDLE_S = 30.0
+CONNECT_S = 10.0
+
+
+def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
+    pool = connector or aiohttp.TCPConnector(limit=0, keepalive_timeout=MOST_CONNECTIONS_IDLE_S, ttl_dns_cache=60)
+    return aiohttp.ClientSession(
+        connector=pool,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+        auto_decompress=True,
+        skip_auto_headers=("User-Agent",),
+        read_bufsize=1 << 17,
+    )
+
+
+@asynccontextmanager
+async def posted(
+    http: aiohttp.ClientSession, target: Target, url: str, headers: dict[str, str], body: dict[str, Any]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer to a POST, its head read and its status good.
+
+    Raises:
+        Failure: one of `faults`; what aiohttp raises while the body is read is mapped, too.
+    """
+    try:
+        async with asyncio.timeout(target.entry.first_byte_s) as waiting:
+            response = await http.post(
+                url, data=orjson.dumps(body), headers={"content-type": "application/json", **headers}
+            )
+            waiting.reschedule(None)
+    except TimeoutError:
+        raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
+    except aiohttp.ClientConnectorError as error:
+        raise faults.ProviderAway(model=target.name, why=type(error).__name__) from None
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
+    try:
+        if response.status >= 300:
+            raise refusal(target, response.status, response.headers, await _said(response))
+        yield response
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
+    finally:
+        # An answer read to its end goes back to the pool; any other is cut, which tells the provider at once.
+        response.release() if response.content.at_eof() else response.close()
+
+
+async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The body as a JSON object."""
+    try:
+        async with asyncio.timeout(target.entry.first_byte_s):
+            body = orjson.loads(await response.read())
+    except TimeoutError:
+        raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
+    except orjson.JSONDecodeError:
+        raise faults.ProviderBroke(model=target.name, why="its answer is not JSON") from None
+    if not isinstance(body, dict):
+        raise faults.ProviderBroke(model=target.name, why="its answer is not an object")
+    return body
+
+
+async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The data of each server-sent event. Lines end in LF, CR LF or CR; comments and other fields are skipped."""
+    rest, data = b"", []
+    while True:
+        try:
+            async with asyncio.timeout(target.entry.first_byte_s):
+                piece = await response.content.readany()
+        except TimeoutError:
+            raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
+        if not piece:
+            if data:
+                yield b"\n".join(data)
+            return
+        rest += piece
+        if len(rest) > LONGEST_EVENT:
+            raise faults.ProviderBroke(model=target.name, why="an event without end")
+        *lines, rest = rest.replace(b"\r\n", b"\n").split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line.strip() and data:
+                yield b"\n".join(data)
+                data = []
+
+
+def event_object(target: Target, data: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise faults.ProviderBroke(model=target.name, why="an event is not JSON") from None
+    if not isinstance(found, dict):
+        raise faults.ProviderBroke(model=target.name, why="an event is not an object")
+    return found
+
+
+def refusal(target: Target, status: int, headers: Any, body: dict[str, Any]) -> Failure:
+    """A status as a failure. Of the provider's words only its codes are kept."""
+    fault = body.get("error") if isinstance(body.get("error"), dict) else {}
+    about = "".join(
+        f", {name} {value}"
+        for name in ("code", "type", "param")
+        if isinstance(value := (fault or {}).get(name), str) and len(value) <= 64
+    )
+    if status in (401, 403):
+        return faults.ProviderDenied(model=target.name, status=status)
+    if status in (429, 529) or (status == 503 and headers.get("retry-after")):
+        return faults.ProviderBusy(model=target.name, status=status, retry_after_s=_retry_after(headers))
+    if status >= 500 or status in (408, 409, 425):
+        return faults.ProviderBroke(model=target.name, why=f"status {status}")
+    if 300 <= status < 400:
+        return faults.ProviderBroke(model=target.name, why=f"a redirect, {status}")
+    return faults.ProviderRefused(model=target.name, status=status, about=about)
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds until the provider wants to be asked again; OpenAI's `retry-after-ms` is the finer one."""
+    try:
+        if (fine := headers.get("retry-after-ms")) is not None:
+            return max(float(fine) / 1000, 0.0)
+        if (said := headers.get("retry-after")) is None:
+            return None
+        return max(float(said), 0.0) if said[:1].isdigit() else max(parsedate_to_datetime(said).timestamp() - time(), 0.0)
+    except ValueError:
+        return None
+
+
+async def _said(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(5):
+            found = orjson.loads(await response.content.read(1 << 16))
+    except (orjson.JSONDecodeError, TimeoutError, aiohttp.ClientError):
+        return {}
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        found = found[0]
+    return found if isinstance(found, dict) else {}

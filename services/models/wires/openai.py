@@ -1,0 +1,190 @@
+"""OpenAI's chat wire: OpenAI itself, Azure, vLLM, Ollama, TGI, Groq, Mistral, Together, llama.cpp and more."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models import faults
+from services.models.counting import Counter
+from services.models.wires import http
+from services.models.wires.adapter import Embedded, Target
+from services.models.wires.openai_request import written
+from services.runtime.errors import Failure
+
+FINISHES = {
+    "stop": chat.FINISH_REASON_STOP,
+    "length": chat.FINISH_REASON_LENGTH,
+    "tool_calls": chat.FINISH_REASON_TOOL_CALLS,
+    "function_call": chat.FINISH_REASON_TOOL_CALLS,
+    "content_filter": chat.FINISH_REASON_CONTENT_FILTER,
+}
+
+
+@dataclass(slots=True)
+class OpenAI:
+    http: aiohttp.ClientSession
+    count: Counter
+
+    async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
+        async with http.posted(self.http, target, f"{target.entry.url}/chat/completions", _headers(target),
+                               written(target, request, stream=False)) as response:  # fmt: skip
+            body = await http.parsed(target, response)
+        made = shaped(target, completion, body, target.name)
+        if not made.choices:
+            raise faults.ProviderBroke(model=target.name, why="its answer has no choices")
+        if not body.get("usage"):
+            made.usage.CopyFrom(self.count.usage(request, made))
+        return made
+
+    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+        body = written(target, request, stream=True)
+        text, open_choices, usage, done = 0, set[int](), None, False
+        ends: chat.ChatChunk | None = None
+        async with http.posted(
+            self.http, target, f"{target.entry.url}/chat/completions", _headers(target), body
+        ) as response:
+            async for data in http.events(target, response):
+                if data.strip() == b"[DONE]":
+                    done = True
+                    continue  # reads to the end of the body: then the connection can be used again
+                found = http.event_object(target, data)
+                if isinstance(found.get("error"), dict):
+                    raise _broken(target, found)
+                piece = shaped(target, chunk, found, target.name)
+                if piece.HasField("usage"):
+                    usage = piece.usage
+                for choice in piece.choices:
+                    open_choices.discard(choice.index) if choice.finish_reason else open_choices.add(choice.index)
+                    text += self.count.delta(choice)
+                if piece.choices:
+                    if ends is not None:
+                        yield ends
+                    ends = piece  # the last piece waits for the usage that follows it
+                    ends.ClearField("usage")
+                    if not any(choice.finish_reason for choice in piece.choices):
+                        yield ends
+                        ends = None
+        if (not done and ends is None) or open_choices:
+            raise faults.ProviderBroke(model=target.name, why="its stream was cut")
+        last = ends or chat.ChatChunk(model=target.name)
+        last.usage.CopyFrom(usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=text, estimated=True))
+        yield last
+
+    async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
+        body: dict[str, Any] = {"model": target.entry.model, "input": texts, "encoding_format": "float"}
+        if dimensions:
+            body["dimensions"] = dimensions
+        url = f"{target.entry.url}/embeddings"
+        async with http.posted(self.http, target, url, _headers(target), body) as response:
+            found = await http.parsed(target, response)
+        return shaped(target, _embedded, found, len(texts))
+
+
+def shaped(target: Target, read: Any, body: dict[str, Any], *more: Any) -> Any:
+    """`read(body)`; a body of another shape is the provider's fault."""
+    try:
+        return read(body, *more)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise faults.ProviderBroke(model=target.name, why=f"an answer of another shape, {type(error).__name__}") from None
+
+
+def _headers(target: Target) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if (key := target.entry.secret()) else {}
+
+
+def _broken(target: Target, found: dict[str, Any]) -> Failure:
+    code = found["error"].get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    return http.refusal(target, status, {}, found)
+
+
+def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+    """A `chat.completion` object as our message."""
+    made = chat.ChatCompletion(
+        id=str(body.get("id") or ""), model=model, system_fingerprint=body.get("system_fingerprint") or ""
+    )
+    made.created.FromSeconds(int(body.get("created") or time.time()))
+    for one in body["choices"]:
+        said = one["message"]
+        choice = made.choices.add(index=one.get("index") or 0, finish_reason=_finish(one) or chat.FINISH_REASON_STOP)
+        message = choice.message
+        message.role = chat.ROLE_ASSISTANT
+        if (content := said.get("content")) is not None:
+            message.parts.add(text=content)
+        if said.get("refusal") is not None:
+            message.refusal = said["refusal"]
+        message.reasoning = said.get("reasoning_content") or said.get("reasoning") or ""
+        for call in said.get("tool_calls") or ():
+            function = call["function"]
+            message.tool_calls.add(id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or "")
+        choice.logprobs.extend(_logprobs(one.get("logprobs")))
+    if (used := body.get("usage")) is not None:
+        made.usage.CopyFrom(_usage(used))
+    return made
+
+
+def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:
+    """A `chat.completion.chunk` object as our message."""
+    made = chat.ChatChunk(
+        id=str(body.get("id") or ""), model=model, system_fingerprint=body.get("system_fingerprint") or ""
+    )
+    made.created.FromSeconds(int(body.get("created") or time.time()))
+    for one in body.get("choices") or ():
+        delta = one.get("delta") or {}
+        choice = made.choices.add(
+            index=one.get("index") or 0,
+            content=delta.get("content") or "",
+            refusal=delta.get("refusal") or "",
+            reasoning=delta.get("reasoning_content") or delta.get("reasoning") or "",
+            finish_reason=_finish(one),
+        )
+        if delta.get("role"):
+            choice.role = chat.ROLE_ASSISTANT
+        for n, call in enumerate(delta.get("tool_calls") or ()):
+            function = call.get("function") or {}
+            choice.tool_calls.add(
+                index=call.get("index", n), id=call.get("id") or "", name=function.get("name") or "",
+                arguments=function.get("arguments") or "",
+            )  # fmt: skip
+        choice.logprobs.extend(_logprobs(one.get("logprobs")))
+    if body.get("usage"):
+        made.usage.CopyFrom(_usage(body["usage"]))
+    return made
+
+
+def _finish(one: dict[str, Any]) -> chat.FinishReason:
+    said = one.get("finish_reason")
+    return FINISHES.get(said, chat.FINISH_REASON_STOP) if said else chat.FINISH_REASON_UNSPECIFIED
+
+
+def _usage(used: dict[str, Any]) -> chat.Usage:
+    prompt, written_ = used.get("prompt_tokens_details") or {}, used.get("completion_tokens_details") or {}
+    return chat.Usage(
+        input_tokens=used.get("prompt_tokens") or 0,
+        output_tokens=used.get("completion_tokens") or 0,
+        cached_input_tokens=prompt.get("cached_tokens") or 0,
+        reasoning_tokens=written_.get("reasoning_tokens") or 0,
+    )
+
+
+def _logprobs(found: dict[str, Any] | None) -> list[chat.TokenLogprob]:
+    def one(entry: dict[str, Any]) -> chat.TokenLogprob:
+        return chat.TokenLogprob(
+            token=entry["token"],
+            logprob=entry["logprob"],
+            utf8=bytes(entry.get("bytes") or entry["token"].encode()),
+            top=[one(other) for other in entry.get("top_logprobs") or ()],
+        )
+
+    return [one(entry) for entry in (found or {}).get("content") or ()]
+
+
+def _embedded(body: dict[str, Any], wanted: int) -> Embedded:
+    rows = sorted(body["data"], key=lambda row: row.get("index", 0))
+    if len(rows) != wanted:
+        raise ValueError
+    return Embedded([row["embedding"] for row in rows], (body.get("usage") or {}).get("prompt_tokens") or 0)

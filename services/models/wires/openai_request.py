@@ -1,0 +1,121 @@
+"""Our chat request in OpenAI's words."""
+
+import base64
+from typing import Any
+
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models.wires.adapter import Target
+
+ROLES = {
+    chat.ROLE_SYSTEM: "system",
+    chat.ROLE_DEVELOPER: "developer",
+    chat.ROLE_USER: "user",
+    chat.ROLE_ASSISTANT: "assistant",
+    chat.ROLE_TOOL: "tool",
+}
+CHOICES = {chat.ToolChoice.MODE_NONE: "none", chat.ToolChoice.MODE_AUTO: "auto", chat.ToolChoice.MODE_REQUIRED: "required"}
+PLAIN = ("parallel_tool_calls", "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+         "top_logprobs")  # fmt: skip
+OWN_LIMIT = frozenset({"openai", "azure"})
+"""Providers that want `max_completion_tokens`; the others know only the older word."""
+
+
+def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
+    """The body to post."""
+    body: dict[str, Any] = {
+        "model": target.entry.model,
+        "messages": [_message(message) for message in request.messages],
+    }
+    body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))
+    if request.HasField("max_output_tokens"):
+        name = "max_completion_tokens" if target.entry.provider in OWN_LIMIT else "max_tokens"
+        body[name] = request.max_output_tokens
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.logit_bias:
+        body["logit_bias"] = dict(request.logit_bias)
+    body.update(
+        (name, value) for name in ("user", "reasoning_effort", "verbosity") if (value := getattr(request, name))
+    )
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:
+        body["tool_choice"] = {"type": "function", "function": {"name": request.tool_choice.function}}
+    elif request.tool_choice.mode:
+        body["tool_choice"] = CHOICES[request.tool_choice.mode]
+    if (shape := _response_format(request.response_format)) is not None:
+        body["response_format"] = shape
+    if stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    return body
+
+
+def _message(message: chat.Message) -> dict[str, Any]:
+    made: dict[str, Any] = {"role": ROLES[message.role]}
+    parts = message.parts
+    if len(parts) == 1 and parts[0].WhichOneof("part") == "text":
+        made["content"] = parts[0].text
+    elif parts:
+        made["content"] = [_part(part) for part in parts]
+    elif message.role == chat.ROLE_ASSISTANT:
+        made["content"] = None
+    else:
+        made["content"] = ""
+    if message.name:
+        made["name"] = message.name
+    if message.HasField("refusal"):
+        made["refusal"] = message.refusal
+    if message.tool_calls:
+        made["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        made["tool_call_id"] = message.tool_call_id
+    return made
+
+
+def _part(part: chat.ContentPart) -> dict[str, Any]:
+    match part.WhichOneof("part"):
+        case "image":
+            image = {"url": part.image.url} | ({"detail": part.image.detail} if part.image.detail else {})
+            return {"type": "image_url", "image_url": image}
+        case "audio":
+            data = base64.b64encode(part.audio.data).decode()
+            return {"type": "input_audio", "input_audio": {"data": data, "format": part.audio.format}}
+        case "file":
+            named = {"filename": part.file.filename, "file_data": part.file.data, "file_id": part.file.file_id}
+            return {"type": "file", "file": {name: value for name, value in named.items() if value}}
+        case "refusal":
+            return {"type": "refusal", "refusal": part.refusal}
+    return {"type": "text", "text": part.text}
+
+
+def _tool(tool: chat.Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.parameters_json:
+        function["parameters"] = orjson.Fragment(tool.parameters_json)
+    if tool.HasField("strict"):
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _response_format(asked: chat.ResponseFormat) -> dict[str, Any] | None:
+    match asked.type:
+        case chat.ResponseFormat.TYPE_TEXT:
+            return {"type": "text"}
+        case chat.ResponseFormat.TYPE_JSON_OBJECT:
+            return {"type": "json_object"}
+        case chat.ResponseFormat.TYPE_JSON_SCHEMA:
+            schema: dict[str, Any] = {"name": asked.name, "schema": orjson.Fragment(asked.schema_json or "{}")}
+            if asked.description:
+                schema["description"] = asked.description
+            if asked.HasField("strict"):
+                schema["strict"] = asked.strict
+            return {"type": "json_schema", "json_schema": schema}
+    return None
