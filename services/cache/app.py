@@ -1,0 +1,93 @@
+"""Builds the cache from its settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from qdrant_client import AsyncQdrantClient
+from tollway.cache.v1 import cache_pb2_grpc
+from tollway.encoder.v1 import encoder_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2 as ledger
+from tollway.ledger.v1 import ledger_pb2_grpc
+
+from services.cache.cache import Cache
+from services.cache.edge import EdgeStore
+from services.cache.qdrant import QdrantStore
+from services.cache.service import CacheService
+from services.cache.store import Store
+from services.cache.verifier import Verifier
+from services.runtime import channels
+from services.runtime.background import running
+from services.runtime.identity import Directory, identified
+from services.runtime.server import Service, Serving
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `cache` of the file, `TOLLWAY_CACHE__*` in the environment."""
+
+    serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50053"))
+    ledger: str = "127.0.0.1:50055"
+    encoder: str = "127.0.0.1:50052"
+    store: str = "edge:.tollway/cache"
+    """`edge:FOLDER` for Qdrant's engine in this process, `http://HOST:6334` for a server's gRPC port."""
+    store_key: str = field(default="", repr=False)
+    """API key of the Qdrant server."""
+    encryption_key: str = field(default="", repr=False)
+    """Encrypts stored texts and answers; empty stores them plain."""
+    threshold: float = 0.985
+    """Chance of being right from which a semantic hit is served."""
+    ttl_s: float = 86_400.0
+    most_entries: int = 1_000_000
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """Opens what the cache owns, yields the service, closes in reverse order."""
+    async with (
+        channels.open(settings.ledger, settings.serve.tls) as channel,
+        channels.open(settings.encoder, settings.serve.tls) as encoder,
+        identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
+        _opened(settings) as store,
+    ):
+        verifier = Verifier(encoder_pb2_grpc.EncoderServiceStub(encoder))
+        service = CacheService(Cache(store, verifier, settings.threshold, settings.most_entries), settings.ttl_s)
+        yield Service(
+            name="tollway.cache.v1.CacheService",
+            domain="cache.tollway",
+            register=partial(cache_pb2_grpc.add_CacheServiceServicer_to_server, service),
+            identity=identity,
+            largest_message_bytes=32 << 20,
+            backend=f"qdrant, {settings.store}",
+        )
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    key = sha256(settings.encryption_key.encode()).digest() if settings.encryption_key else b""
+    if settings.store.startswith("edge:"):
+        edge = EdgeStore(Path(settings.store.removeprefix("edge:")), key)
+        edge.open()
+        try:
+            async with running(edge.run()):
+                yield edge
+        finally:
+            edge.close()
+        return
+    host, _, port = settings.store.partition("://")[2].rpartition(":")
+    client = AsyncQdrantClient(
+        host=host,
+        grpc_port=int(port),
+        prefer_grpc=True,
+        https=settings.store.startswith("https"),
+        api_key=settings.store_key or None,
+    )
+    store = QdrantStore(client, key=key)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await client.close()

@@ -1,0 +1,75 @@
+"""What an answer depends on, as hashes. Pure."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+
+from tollway.cache.v1 import cache_pb2 as pb
+from tollway.chat.v1 import chat_pb2 as chat
+
+TIMELY = re.compile(
+    r"\b(?:today|tonight|tomorrow|yesterday|now|currently?|latest|recent(?:ly)?|this (?:week|month|year|morning|evening)|"
+    r"right now|at the moment|news|weather|forecast|stock price|exchange rate|score|heute|morgen|gestern|aktuell\w*|"
+    r"aujourd'hui|maintenant|hoy|ahora|mañana|oggi|adesso|vandaag|nu)\b",
+    re.IGNORECASE,
+)
+PERSONAL = re.compile(
+    r"\b(?:my|our|mein\w*|unser\w*|mon|ma|mes|mi|mis|mio|mia|mijn)\s+(?:own\s+)?(?:account|balance|order|orders|name|address|"
+    r"card|salary|subscription|invoice|booking|password|email|e-mail|phone|birthday|health|doctor|boss|wife|husband|"
+    r"konto|bestellung|adresse|compte|commande|cuenta|pedido|conto|ordine|rekening|bestelling)\b|\bwho am i\b",
+    re.IGNORECASE,
+)
+WARM = 1.0
+"""Above this temperature the caller asks for chance: answers are not reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    tenant: str
+    scope: str
+    """Equal for requests whose answers may be exchanged when their last texts mean the same."""
+    exact: str
+    """Equal for the same request."""
+    text: str
+    """The last user message; '' when it is not text alone."""
+
+
+def keys(request: chat.ChatRequest, conditions: pb.Conditions, scope: pb.Scope, account: str, key_id: str) -> Keys:
+    """Keys of a request of `account`. Labels and the end user's name do not change an answer and do not count."""
+    tenant, _, _ = account.partition("/")
+    owner = {pb.SCOPE_TENANT: tenant, pb.SCOPE_KEY: f"{account}#{key_id}"}.get(scope, account)
+    bare = chat.ChatRequest.FromString(request.SerializeToString())
+    bare.ClearField("user")
+    bare.ClearField("metadata")
+    bare.ClearField("include_usage")
+    said = conditions.SerializeToString(deterministic=True)
+    whole = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
+    text = last_text(bare)
+    if text:
+        del bare.messages[-1].parts[:]
+    rest = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
+    return Keys(tenant, rest, whole, text)
+
+
+def last_text(request: chat.ChatRequest) -> str:
+    """The last message, where it is a user's and text alone."""
+    last = request.messages[-1]
+    if last.role != chat.ROLE_USER or len(last.parts) != 1:
+        return ""
+    return last.parts[0].text
+
+
+def unfit(request: chat.ChatRequest, made: chat.ChatCompletion) -> str:
+    """Why an answer is not kept unless asked; '' when it is."""
+    if not made.choices or any(
+        choice.finish_reason not in (chat.FINISH_REASON_STOP, chat.FINISH_REASON_TOOL_CALLS) for choice in made.choices
+    ):
+        return "INCOMPLETE"
+    text = last_text(request)
+    if request.tools or any(choice.message.tool_calls for choice in made.choices):
+        return "TOOL_CALLS"
+    if request.HasField("temperature") and request.temperature > WARM:
+        return "RANDOM"
+    if TIMELY.search(text):
+        return "TIME_SENSITIVE"
+    return "PERSONAL" if PERSONAL.search(text) else ""

@@ -1,0 +1,39 @@
+"""A store for tests: the same promises, kept until the process ends."""
+
+from collections.abc import Sequence
+
+from services.cache.store import Entry, Selection, Vector
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    async def get(self, entry_id: str) -> Entry | None:
+        return self._entries.get(entry_id)
+
+    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+        scored = [
+            (entry, float(entry.vector @ vector))
+            for entry in self._entries.values()
+            if entry.scope == scope and entry.vector is not None
+        ]
+        return sorted(scored, key=lambda one: -one[1])[:most]
+
+    async def put(self, entry: Entry) -> None:
+        self._entries[entry.id] = entry
+
+    async def drop(self, selection: Selection) -> int:
+        gone = [entry.id for entry in self._entries.values() if selection.holds(entry)]
+        await self.remove(gone)
+        return len(gone)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        for one in ids:
+            self._entries.pop(one, None)
+
+    async def oldest(self, most: int) -> Sequence[Entry]:
+        return sorted(self._entries.values(), key=lambda entry: entry.stored)[:most]
+
+    async def count(self) -> int:
+        return len(self._entries)

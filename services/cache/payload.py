@@ -1,0 +1,83 @@
+"""An entry as a point's payload, the same for Qdrant Edge and a Qdrant server."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.cache.store import Entry
+
+DIMENSIONS = 256
+NONCE_BYTES = 12
+EMPTY = [0.0] * (DIMENSIONS - 1) + [1e-6]
+"""Stands for no vector: engines refuse one of length zero."""
+
+
+def written(entry: Entry, key: bytes = b"") -> dict[str, Any]:
+    """The payload; the text and the answer are encrypted where a 256-bit `key` is given."""
+    return {
+        "tenant": entry.tenant,
+        "scope": entry.scope if entry.vector is not None else "",
+        "exact": entry.exact,
+        "text": _closed(entry.text.encode("utf-8", "surrogatepass"), entry, key),
+        "completion": _closed(entry.completion, entry, key),
+        "model": entry.model,
+        "tags": list(entry.tags),
+        "stored": entry.stored,
+        "expires": entry.expires,
+        "cost": entry.cost,
+        "took_s": entry.took_s,
+        "right": entry.right,
+        "wrong": entry.wrong,
+    }
+
+
+def read(point_id: str, payload: Mapping[str, Any] | None, vector: Any, key: bytes = b"") -> Entry | None:
+    """The entry of a point; None for one that is corrupt, which is a miss and no error."""
+    try:
+        assert payload is not None
+        scope = payload["scope"]
+        bare = Entry(
+            id=point_id,
+            tenant=payload["tenant"],
+            scope=scope,
+            exact=payload["exact"],
+            text="",
+            vector=np.asarray(vector, np.float32) if scope and vector is not None else None,
+            completion=b"",
+            model=payload["model"],
+            tags=tuple(payload["tags"]),
+            stored=float(payload["stored"]),
+            expires=float(payload["expires"]),
+            cost=int(payload["cost"]),
+            took_s=float(payload["took_s"]),
+            right=int(payload["right"]),
+            wrong=int(payload["wrong"]),
+        )
+        text = _opened(payload["text"], bare, key).decode("utf-8", "surrogatepass")
+        return _with(bare, text, _opened(payload["completion"], bare, key))
+    except (KeyError, TypeError, ValueError, AssertionError, InvalidTag):
+        return None
+
+
+def _with(entry: Entry, text: str, completion: bytes) -> Entry:
+    from dataclasses import replace
+
+    return replace(entry, text=text, completion=completion)
+
+
+def _closed(raw: bytes, entry: Entry, key: bytes) -> str:
+    if not key:
+        return base64.b64encode(raw).decode()
+    import secrets
+
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, raw, entry.tenant.encode())).decode()
+
+
+def _opened(said: str, entry: Entry, key: bytes) -> bytes:
+    raw = base64.b64decode(said, validate=True)
+    return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], entry.tenant.encode()) if key else raw

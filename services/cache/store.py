@@ -1,0 +1,91 @@
+"""Where answers are kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+from uuid import UUID, uuid5
+
+import numpy as np
+import numpy.typing as npt
+
+from services.runtime.errors import Failure, Kind
+
+Vector = npt.NDArray[np.float32]
+SPACE = UUID("5c0d7d3e-0f6b-4a3a-9a55-70e1c3a9f1aa")
+
+
+class StoreAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "STORE_AWAY"
+    text = "the cache's store does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored answer. Times are seconds since the epoch."""
+
+    id: str
+    tenant: str
+    scope: str
+    exact: str
+    text: str
+    vector: Vector | None
+    """(256,) static vector of `text`; without one the entry is found by the same request alone."""
+    completion: bytes
+    model: str
+    tags: tuple[str, ...]
+    stored: float
+    expires: float
+    cost: int = 0
+    took_s: float = 0.0
+    right: int = 0
+    wrong: int = 0
+
+    def judged(self, right: bool) -> "Entry":
+        return replace(self, right=self.right + right, wrong=self.wrong + (not right))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which entries of a tenant to drop; conditions add up."""
+
+    tenant: str
+    tag: str = ""
+    model: str = ""
+    stored_before: float = 0.0
+
+    def holds(self, entry: Entry) -> bool:
+        return (
+            entry.tenant == self.tenant
+            and (not self.tag or self.tag in entry.tags)
+            and (not self.model or entry.model == self.model)
+            and (not self.stored_before or entry.stored < self.stored_before)
+        )
+
+
+def entry_id(exact: str) -> str:
+    """The same request replaces its own entry."""
+    return str(uuid5(SPACE, exact))
+
+
+class Store(Protocol):
+    """All of it raises [StoreAway][] when the engine does not answer."""
+
+    async def get(self, entry_id: str) -> Entry | None: ...
+
+    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+        """Entries of `scope` by cosine, best first."""
+        ...
+
+    async def put(self, entry: Entry) -> None:
+        """Keeps an entry; one of the same id is replaced. Durable when it returns, where the engine is."""
+        ...
+
+    async def drop(self, selection: Selection) -> int:
+        """Drops entries; how many."""
+        ...
+
+    async def remove(self, ids: Sequence[str]) -> None: ...
+
+    async def oldest(self, most: int) -> Sequence[Entry]: ...
+
+    async def count(self) -> int: ...
