@@ -62,7 +62,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     domain="ledger.tollway",
                     register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
                     identity=identity_of(service),
-                    public=frozenset({"Authenticate", "ListSigningKeys", "Watch"}),
+                    public=frozenset({"Authenticate", "ListSigningKeys", "ListPrices", "Watch"}),
                     backend="postgresql",
                 )
         finally:

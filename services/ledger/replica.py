@@ -81,6 +81,10 @@ class Replica:
             fresh.setdefault(budget.account, []).append(budget)
         self._budgets = fresh
 
+    def counts_money(self, account: str) -> bool:
+        """Whether a budget at or above `account` is in money."""
+        return any(one.unit is Unit.NANO_USD for name in ancestors(account) for one in self._budgets.get(name, ()))
+
     def reserved(self, reservation_id: UUID) -> Hold | None:
         live = self._live.get(reservation_id)
         return live.hold if live else None

@@ -17,7 +17,7 @@ from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
 from services.ledger.store import ApiKey, BudgetUnknown, Entry, Standing, Store
 from services.ledger.windows import BEGINNING, Window, ends, zone
-from services.runtime import identity
+from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
 UNITS = {pb.UNIT_NANO_USD: Unit.NANO_USD, pb.UNIT_TOKENS: Unit.TOKENS, pb.UNIT_REQUESTS: Unit.REQUESTS}
@@ -133,9 +133,10 @@ class LedgerService(LedgerServiceServicer):
     async def Reserve(self, request: pb.ReserveRequest, context: object) -> pb.ReserveResponse:
         caller, at = identity.caller(), datetime.now(UTC)
         needs, attempts = [], []
+        money = bool(request.ceiling_nano_usd) or self.replica.counts_money(caller.account)
         for one in request.attempts:
             tokens = Tokens(one.input_tokens, one.output_tokens)
-            cost = self.prices.cost(one.model, one.provider, one.provider_model, tokens, at)
+            cost = self._priced(one.model, one.provider, one.provider_model, tokens, at, needed=money)
             needs.append(Need(one.model, cost, tokens.input + tokens.output))
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
         hold, warnings = await self.replica.reserve(
@@ -172,6 +173,10 @@ class LedgerService(LedgerServiceServicer):
         await self.replica.end(hold, entry, Need("", 0, 0, 0))
         return pb.ReleaseResponse()
 
+    async def ListPrices(self, request: pb.ListPricesRequest, context: object) -> pb.ListPricesResponse:
+        at = datetime.now(UTC)
+        return pb.ListPricesResponse(prices=[self._price(one, at) for one in request.models])
+
     async def QueryUsage(self, request: pb.QueryUsageRequest, context: object) -> pb.QueryUsageResponse:
         account = _readable(request.account)
         since = request.since.ToDatetime(UTC) if request.HasField("since") else BEGINNING
@@ -193,6 +198,17 @@ class LedgerService(LedgerServiceServicer):
             next_page_token=rows[most - 1].group if len(rows) > most else "",
         )
 
+    def _price(self, one: pb.PricedModel, at: datetime) -> pb.ModelPrice:
+        names = (one.model, one.provider, one.provider_model)
+        if not self.prices.known(*names, at):
+            return pb.ModelPrice(model=one.model)
+        return pb.ModelPrice(
+            model=one.model,
+            input_nano_usd_per_million=self.prices.cost(*names, Tokens(1_000_000, 0), at),
+            output_nano_usd_per_million=self.prices.cost(*names, Tokens(0, 1_000_000), at),
+            known=True,
+        )
+
     def _own(self, reservation_id: str, sealed: bytes) -> Hold:
         """The hold, which must be the caller's own tenant's."""
         hold = opened(self.secret, UUID(reservation_id), sealed)
@@ -207,7 +223,14 @@ class LedgerService(LedgerServiceServicer):
         attempt = next((one for one in hold.attempts if one.model == model), None)
         if attempt is None:  # priced by name alone: a model outside the reservation is a fact, too
             attempt = Attempt(model, "", model)
-        return self.prices.cost(model, attempt.provider, attempt.provider_model, tokens, at)
+        return self._priced(model, attempt.provider, attempt.provider_model, tokens, at, needed=False)
+
+    def _priced(self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool) -> int:
+        """The cost; of a model without a price 0, unless money is counted."""
+        if not needed and not self.prices.known(model, provider, provider_model, at):
+            telemetry.event("price unknown", model=model)
+            return 0
+        return self.prices.cost(model, provider, provider_model, tokens, at)
 
 
 def _readable(account: str) -> str:

@@ -42,8 +42,6 @@ class Entry:
     embeddings: bool = False
     quality: float = 0.5
     """Prior chance of a good answer, 0 to 1, until outcomes say more."""
-    input_usd_per_million: float = 0.0
-    output_usd_per_million: float = 0.0
     concurrency: int = 256
     """Calls under way at once; past that a call goes to the next candidate or is refused."""
     first_byte_s: float = 60.0

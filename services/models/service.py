@@ -139,6 +139,4 @@ def _model(name: str, entry: Entry) -> pb.Model:
         json_schema=entry.json_schema,
         embeddings=entry.embeddings,
         quality=entry.quality,
-        input_nano_usd_per_million=round(entry.input_usd_per_million * 1e9),
-        output_nano_usd_per_million=round(entry.output_usd_per_million * 1e9),
     )

@@ -1,0 +1,54 @@
+"""Builds the router from its settings."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from tollway.ledger.v1 import ledger_pb2 as ledger
+from tollway.ledger.v1 import ledger_pb2_grpc
+from tollway.models.v1 import models_pb2_grpc
+from tollway.router.v1 import router_pb2_grpc
+
+from services.router.catalogue import Catalogue
+from services.router.predictor import Predictor
+from services.router.ranking import Policy
+from services.router.service import RouterService
+from services.runtime import channels
+from services.runtime.background import running
+from services.runtime.identity import Directory, identified
+from services.runtime.server import Service, Serving
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `router` of the file, `TOLLWAY_ROUTER__*` in the environment."""
+
+    serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50054"))
+    ledger: str = "127.0.0.1:50055"
+    models: str = "127.0.0.1:50058"
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """By tenant; `*` for all without their own."""
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """Opens what the router owns, yields the service, closes in reverse order."""
+    async with (
+        channels.open(settings.ledger, settings.serve.tls) as channel,
+        channels.open(settings.models, settings.serve.tls) as models,
+        identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
+    ):
+        catalogue = Catalogue(
+            models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel)
+        )
+        service = RouterService(catalogue, Predictor(), settings.policies)
+        async with running(catalogue.follow()):
+            yield Service(
+                name="tollway.router.v1.RouterService",
+                domain="router.tollway",
+                register=partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service),
+                identity=identity,
+                backend="learned on onnxruntime",
+                ready=lambda: bool(catalogue.known),
+            )

@@ -1,0 +1,54 @@
+"""Remembers decisions for a while, and learns from how they turned out."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from services.router.predictor import EXTRAPOLATED, Prediction
+
+REMEMBERED = 100_000
+RATE = 0.05
+"""How far one outcome moves an ability, per unit of surprise; it shrinks as outcomes add up."""
+CAUTION = 20
+"""Outcomes that the prior is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    tenant: str
+    prediction: Prediction | None
+    abilities: dict[str, float]
+
+
+@dataclass(slots=True)
+class Decisions:
+    """Bounded; a tenant's outcomes change its own rankings alone."""
+
+    _kept: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
+    _moved: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+
+    def keep(self, decision: Decision) -> str:
+        """Its id."""
+        one = os.urandom(12).hex()
+        self._kept[one] = decision
+        if len(self._kept) > REMEMBERED:
+            self._kept.popitem(last=False)
+        return one
+
+    def ability(self, tenant: str, model: str, prior: float) -> float:
+        """The prior, moved by this tenant's outcomes."""
+        return prior + self._moved.get((tenant, model), (0.0, 0))[0] if self._moved else prior
+
+    def learn(self, decision_id: str, tenant: str, model: str, good: bool) -> bool:
+        """Moves the model's ability towards the outcome (an online step of the Rasch likelihood).
+
+        False when the decision is unknown, another tenant's, or did not rank the model.
+        """
+        decision = self._kept.get(decision_id)
+        if decision is None or decision.tenant != tenant or model not in decision.abilities:
+            return False
+        moved, seen = self._moved.get((tenant, model), (0.0, 0))
+        expected = (decision.prediction or Prediction(0.688, 0.813, "")).chance(decision.abilities[model])
+        step = RATE * 20 / (1 + seen / CAUTION) * (good - expected)
+        self._moved[tenant, model] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)
+        return True
