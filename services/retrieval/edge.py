@@ -1,0 +1,193 @@
+"""Passages in Qdrant's own engine in this process. One process a shard: a second is refused by its lock."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import qdrant_edge as q
+
+from services.retrieval.store import Found, Passage, Question, Scope, Vector
+
+T = TypeVar("T")
+
+STATIC, DENSE = 256, 384
+INDEXED = ("tenant", "collection", "document_id", "readers", "attributes", "dense")
+FLUSH_EVERY_S = 5.0
+MOST_OF_DOCUMENT = 100_000
+
+
+@dataclass(slots=True)
+class EdgeStore:
+    folder: Path
+    _shard: Any = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _words: Any = field(default_factory=q.Bm25)
+
+    def open(self) -> None:
+        """Opens the shard, or makes it. Called once, before anything else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()):
+            self._shard = q.EdgeShard.load(str(self.folder))
+            return
+        vectors = {
+            "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
+            "dense": q.EdgeVectorParams(size=DENSE, distance=q.Distance.Cosine),
+        }
+        sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
+        self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
+        for name in INDEXED:
+            self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
+
+    def close(self) -> None:
+        self._shard.flush()
+        self._shard.close()
+
+    async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
+        chosen = _document(tenant, collection, [document_id])
+        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=True)
+        return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
+
+    async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
+        points = [self._point(one) for one in passages]
+        kept = {one.id for one in passages}
+        chosen = _document(tenant, collection, [document_id])
+        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
+
+        def work() -> None:  # under the lock: no search comes between
+            gone = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
+            if points:
+                self._shard.update(q.UpdateOperation.upsert_points(points))
+            if gone:
+                self._shard.update(q.UpdateOperation.delete_points(gone))
+
+        await self._aside(work)
+
+    async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
+        chosen = _document(tenant, collection, document_ids)
+        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
+
+        def work() -> int:
+            known = {one.payload["document_id"] for one in self._shard.scroll(request)[0]}
+            self._shard.update(q.UpdateOperation.delete_points_by_filter(chosen))
+            return len(known)
+
+        return await self._aside(work)
+
+    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
+        def work() -> None:
+            known = [str(one.id) for one in self._shard.retrieve(list(vectors), False, False)]
+            if not known:
+                return
+            made = [q.PointVectors(one, {"dense": vectors[one].tolist()}) for one in known]
+            self._shard.update(q.UpdateOperation.update_vectors(made))
+            self._shard.update(q.UpdateOperation.set_payload(known, {"dense": "yes"}))
+
+        await self._aside(work)
+
+    async def without_dense(self, most: int) -> Sequence[Passage]:
+        chosen = q.Filter(must=[q.FieldCondition("dense", match=q.MatchValue("no"))])
+        request = q.ScrollRequest(limit=most, filter=chosen, with_payload=True, with_vector=True)
+        return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
+
+    async def search(self, question: Question, scope: Scope, most: int) -> Found:
+        chosen = _scope(scope)
+        asked: dict[str, Any] = {"bm25": q.Query.Nearest(self._words.embed_query(question.text), using="bm25")}
+        if question.static is not None:
+            asked["static"] = q.Query.Nearest(question.static.tolist(), using="static")
+        if question.dense is not None:
+            asked["dense"] = q.Query.Nearest(question.dense.tolist(), using="dense")
+
+        def work() -> dict[str, Any]:
+            return {
+                way: self._shard.query(
+                    q.QueryRequest(limit=most, query=query, filter=chosen, with_payload=True, with_vector=False)
+                )
+                for way, query in asked.items()
+            }
+
+        found = await self._aside(work)
+        return {way: [(_read(one), float(one.score)) for one in points] for way, points in found.items()}
+
+    async def run(self) -> None:
+        """Writes to disk now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            await self._aside(self._shard.flush)
+
+    def _point(self, one: Passage) -> Any:
+        vectors: dict[str, Any] = {"static": one.static.tolist(), "bm25": self._words.embed_document(one.searched)}
+        if one.dense is not None:
+            vectors["dense"] = one.dense.tolist()
+        payload = {
+            "tenant": one.tenant,
+            "collection": one.collection,
+            "document_id": one.document_id,
+            "version": one.version,
+            "title": one.title,
+            "uri": one.uri,
+            "text": one.text,
+            "header": one.header,
+            "start": one.start,
+            "end": one.end,
+            "digest": one.digest,
+            "readers": list(one.readers),
+            "attributes": [f"{name}={value}" for name, value in one.attributes.items()],
+            "indexed": one.indexed,
+            "dense": "yes" if one.dense is not None else "no",
+        }
+        return q.Point(one.id, vectors, payload)
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """The shard is blocking and takes one caller at a time."""
+        async with self._lock:
+            return await asyncio.to_thread(work)
+
+
+def _document(tenant: str, collection: str, document_ids: Sequence[str]) -> Any:
+    return q.Filter(
+        must=[
+            q.FieldCondition("tenant", match=q.MatchValue(tenant)),
+            q.FieldCondition("collection", match=q.MatchValue(collection)),
+            q.FieldCondition("document_id", match=q.MatchAny(list(document_ids))),
+        ]
+    )
+
+
+def _scope(scope: Scope) -> Any:
+    must = [
+        q.FieldCondition("tenant", match=q.MatchValue(scope.tenant)),
+        q.FieldCondition("readers", match=q.MatchAny(list(scope.readers))),
+    ]
+    if scope.collection:
+        must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
+    must += [
+        q.FieldCondition("attributes", match=q.MatchValue(f"{name}={value}")) for name, value in scope.attributes.items()
+    ]
+    return q.Filter(must=must)  # type: ignore[arg-type]
+
+
+def _read(point: Any) -> Passage:
+    payload, vectors = point.payload, point.vector if isinstance(point.vector, dict) else {}
+    dense = vectors.get("dense")
+    return Passage(
+        id=str(point.id),
+        tenant=payload["tenant"],
+        collection=payload["collection"],
+        document_id=payload["document_id"],
+        version=payload["version"],
+        title=payload["title"],
+        uri=payload["uri"],
+        text=payload["text"],
+        header=payload["header"],
+        start=payload["start"],
+        end=payload["end"],
+        digest=payload["digest"],
+        readers=tuple(payload["readers"]),
+        attributes=dict(pair.split("=", 1) for pair in payload["attributes"]),
+        indexed=payload["indexed"],
+        static=np.asarray(vectors.get("static", ()), np.float32),
+        dense=np.asarray(dense, np.float32) if dense is not None and payload["dense"] == "yes" else None,
+    )

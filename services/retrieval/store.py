@@ -1,0 +1,109 @@
+"""Where passages are kept and searched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID, uuid5
+
+import numpy as np
+import numpy.typing as npt
+
+from services.runtime.errors import Failure, Kind
+
+Vector = npt.NDArray[np.float32]
+SPACE = UUID("9f0a4be1-6a2e-4f0e-8d0b-2f9d1c7c5a11")
+EVERYBODY = "*"
+
+
+class StoreAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "STORE_AWAY"
+    text = "the store of passages does not answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk of a document as it is kept."""
+
+    id: str
+    tenant: str
+    collection: str
+    document_id: str
+    version: str
+    title: str
+    uri: str
+    text: str
+    header: str
+    start: int
+    end: int
+    digest: str
+    readers: tuple[str, ...]
+    """Groups that may read it; `*` for everybody."""
+    attributes: Mapping[str, str]
+    indexed: float
+    static: Vector
+    """(256,)"""
+    dense: Vector | None = None
+    """(384,) once MiniLM has followed."""
+
+    @property
+    def searched(self) -> str:
+        return f"{self.header}\n{self.text}" if self.header else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a search may see: the one neutral filter that each engine renders."""
+
+    tenant: str
+    collection: str = ""
+    readers: tuple[str, ...] = (EVERYBODY,)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self, one: Passage) -> bool:
+        return (
+            one.tenant == self.tenant
+            and (not self.collection or one.collection == self.collection)
+            and not set(one.readers).isdisjoint(self.readers)
+            and all(one.attributes.get(name) == value for name, value in self.attributes.items())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query in every form that is searched; an absent vector is not."""
+
+    text: str
+    static: Vector | None
+    dense: Vector | None
+
+
+Found = Mapping[str, Sequence[tuple[Passage, float]]]
+"""By way of searching, `bm25`, `static` or `dense`: passages with that way's own score, best first."""
+
+
+def passage_id(tenant: str, collection: str, document_id: str, digest: str, ordinal: int) -> str:
+    return str(uuid5(SPACE, "\0".join((tenant, collection, document_id, digest, str(ordinal)))))
+
+
+class Store(Protocol):
+    """All of it raises [StoreAway][] when the engine does not answer."""
+
+    async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]: ...
+
+    async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
+        """Makes `passages` the document's only ones; no search sees some of the old and some of the new."""
+        ...
+
+    async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
+        """Removes documents; how many there were."""
+        ...
+
+    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
+        """Adds MiniLM vectors by passage id; ids that are gone are passed over."""
+        ...
+
+    async def without_dense(self, most: int) -> Sequence[Passage]:
+        """Passages that MiniLM has not reached."""
+        ...
+
+    async def search(self, question: Question, scope: Scope, most: int) -> Found: ...
