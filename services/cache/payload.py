@@ -1,7 +1,9 @@
 """An entry as a point's payload, the same for Qdrant Edge and a Qdrant server."""
 
 import base64
+import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ def written(entry: Entry, key: bytes = b"") -> dict[str, Any]:
         "expires": entry.expires,
         "cost": entry.cost,
         "took_s": entry.took_s,
+        "attached": _closed(entry.attached, entry, key),
         "right": entry.right,
         "wrong": entry.wrong,
     }
@@ -58,22 +61,15 @@ def read(point_id: str, payload: Mapping[str, Any] | None, vector: Any, key: byt
             wrong=int(payload["wrong"]),
         )
         text = _opened(payload["text"], bare, key).decode("utf-8", "surrogatepass")
-        return _with(bare, text, _opened(payload["completion"], bare, key))
+        opened = {name: _opened(payload[name], bare, key) for name in ("completion", "attached")}
+        return replace(bare, text=text, **opened)
     except (KeyError, TypeError, ValueError, AssertionError, InvalidTag):
         return None
-
-
-def _with(entry: Entry, text: str, completion: bytes) -> Entry:
-    from dataclasses import replace
-
-    return replace(entry, text=text, completion=completion)
 
 
 def _closed(raw: bytes, entry: Entry, key: bytes) -> str:
     if not key:
         return base64.b64encode(raw).decode()
-    import secrets
-
     nonce = secrets.token_bytes(NONCE_BYTES)
     return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, raw, entry.tenant.encode())).decode()
 

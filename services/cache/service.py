@@ -49,6 +49,7 @@ class CacheService(CacheServiceServicer):
             stored=stored,
             confidence=hit.confidence,
             exact_key=found.exact,
+            attached=hit.entry.attached,
         )
 
     async def Store(self, request: pb.StoreRequest, context: object) -> pb.StoreResponse:
@@ -72,6 +73,7 @@ class CacheService(CacheServiceServicer):
             expires=now + self.ttl_s,
             cost=request.cost_nano_usd,
             took_s=request.took.ToTimedelta().total_seconds(),
+            attached=request.attached,
         )
         await self.cache.keep(entry)
         return pb.StoreResponse(stored=True, entry_id=entry.id)

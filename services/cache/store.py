@@ -37,6 +37,8 @@ class Entry:
     expires: float
     cost: int = 0
     took_s: float = 0.0
+    attached: bytes = b""
+    """What the caller keeps beside the answer."""
     right: int = 0
     wrong: int = 0
 

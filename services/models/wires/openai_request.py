@@ -31,7 +31,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))
     if request.HasField("max_output_tokens"):
         name = "max_completion_tokens" if target.entry.provider in OWN_LIMIT else "max_tokens"
-        body[name] = request.max_output_tokens
+        body[name] = min(request.max_output_tokens, target.entry.max_output_tokens)
     if request.stop:
         body["stop"] = list(request.stop)
     if request.logit_bias:

@@ -1,0 +1,66 @@
+"""Builds the orchestrator from its settings."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2 as ledger
+
+from services.orchestrator import peers
+from services.orchestrator.desk import Desk
+from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.failures import Dependencies
+from services.orchestrator.road import Road, Waits
+from services.orchestrator.service import GatewayService
+from services.runtime.background import running
+from services.runtime.identity import Directory, identified
+from services.runtime.server import Service, Serving
+
+ON_THE_ROAD = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `orchestrator` of the file, `TOLLWAY_ORCHESTRATOR__*` in the environment."""
+
+    serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50057"))
+    guard: str = "127.0.0.1:50051"
+    encoder: str = "127.0.0.1:50052"
+    cache: str = "127.0.0.1:50053"
+    router: str = "127.0.0.1:50054"
+    ledger: str = "127.0.0.1:50055"
+    retrieval: str = "127.0.0.1:50056"
+    models: str = "127.0.0.1:50058"
+    default_model: str = ""
+    """What answers `auto` while the router is away; empty takes the first of the catalogue."""
+    dependencies: Mapping[str, Dependencies] = field(default_factory=dict)
+    """Failure policy by account; `*` for all without their own."""
+    waits: Waits = field(default_factory=Waits)
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """Opens what the orchestrator owns, yields the service, closes in reverse order."""
+    targets = {name: getattr(settings, name) for name in ON_THE_ROAD}
+    async with (
+        peers.opened(targets, settings.serve.tls) as stubs,
+        identified(Directory(stubs.ledger, ledger)) as identity,
+    ):
+        models, epochs, desk = Models(stubs.models), Epochs(stubs.retrieval), Desk()
+        road = Road(stubs, models, epochs, desk, settings.dependencies, settings.default_model, settings.waits)
+        try:
+            async with running(models.follow()):
+                yield Service(
+                    name="tollway.gateway.v1.GatewayService",
+                    domain="gateway.tollway",
+                    register=partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road)),
+                    identity=identity,
+                    largest_message_bytes=32 << 20,
+                    backend="the seven services of the road",
+                    ready=lambda: bool(models.known),
+                )
+        finally:
+            await desk.cleared()
+            epochs.close()

@@ -1,0 +1,42 @@
+"""The most tokens that a request can be read as, without a tokenizer: no vocabulary spends two on one byte. Pure."""
+
+from tollway.chat.v1 import chat_pb2 as chat
+
+AROUND_MESSAGE = 16
+"""Tokens of a chat template around a message or a tool, at most."""
+PICTURE = 4096
+"""Tokens of a picture at its highest detail, for the dearest of the common providers."""
+AUDIO_BYTES_A_TOKEN = 500
+"""Compressed sound: about 10 tokens a second at 5 kB a second, at least."""
+FILE_BYTES_A_TOKEN = 1
+
+
+def input_tokens(request: chat.ChatRequest) -> int:
+    """At least as many tokens as any model counts for `request`."""
+    total = sum(_message(one) for one in request.messages)
+    total += sum(
+        AROUND_MESSAGE + _bytes(tool.name) + _bytes(tool.description) + _bytes(tool.parameters_json)
+        for tool in request.tools
+    )
+    return total + _bytes(request.response_format.schema_json)
+
+
+def _message(message: chat.Message) -> int:
+    total = AROUND_MESSAGE + _bytes(message.name) + _bytes(message.reasoning)
+    for part in message.parts:
+        match part.WhichOneof("part"):
+            case "text":
+                total += _bytes(part.text)
+            case "refusal":
+                total += _bytes(part.refusal)
+            case "image":
+                total += PICTURE
+            case "audio":
+                total += len(part.audio.data) // AUDIO_BYTES_A_TOKEN + AROUND_MESSAGE
+            case "file":
+                total += len(part.file.data) // FILE_BYTES_A_TOKEN + AROUND_MESSAGE
+    return total + sum(AROUND_MESSAGE + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,67 @@
+"""What is done after the last byte: settling, storing. Bounded, tried again, and finished before the process ends."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import grpc
+
+from services.orchestrator.failures import BooksBehind
+
+log = logging.getLogger(__name__)
+
+MOST = 10_000
+TRIES_S = 150.0
+"""How long a settlement is tried: a little less than the hold it ends lives."""
+LONGEST_WAIT_S = 5.0
+AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED})
+
+Work = Callable[[], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class Desk:
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def room(self) -> None:
+        """
+        Raises:
+            BooksBehind: so much waits that no new request should begin.
+        """
+        if len(self._under_way) >= MOST:
+            raise BooksBehind(retry_after_s=1.0)
+
+    def later(self, *works: Work) -> None:
+        """Does `works` in order, each until it is done; one that fails does not stop the others."""
+        task = asyncio.create_task(_done(works))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def cleared(self, within_s: float = TRIES_S) -> None:
+        """Waits for everything under way."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=within_s)
+
+
+async def _done(works: tuple[Work, ...]) -> None:
+    for work in works:
+        try:
+            await insisted(work)
+        except grpc.aio.AioRpcError as error:
+            log.error("given up after the answer: %s %s", error.code().name, error.details())
+
+
+async def insisted(work: Work) -> object:
+    """Tries `work` again while its service is away."""
+    loop = asyncio.get_running_loop()
+    until, wait = loop.time() + TRIES_S, 0.1
+    while True:
+        try:
+            return await work()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in AWAY or loop.time() + wait > until:
+                raise
+        await asyncio.sleep(wait * (0.5 + random.random()))
+        wait = min(wait * 2, LONGEST_WAIT_S)

@@ -1,0 +1,103 @@
+"""Facts that seldom change, kept as their owners push them: they cost a request no hop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import grpc
+from tollway.models.v1 import models_pb2, models_pb2_grpc
+from tollway.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+
+from services.runtime import channels
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 0.5
+READ_EVERY_S = 10.0
+IDLE_S = 600.0
+FIRST_S = 1.0
+
+
+@dataclass(slots=True)
+class Models:
+    """The catalogue, as the models service last told it."""
+
+    stub: models_pb2_grpc.ModelsServiceStub
+    known: Mapping[str, models_pb2.Model] = field(default_factory=dict)
+
+    async def follow(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.read()
+                wait = READ_EVERY_S
+            except grpc.aio.AioRpcError as error:
+                log.debug("the catalogue is not read for the moment: %s", error.code().name)
+                wait = AGAIN_S
+            await asyncio.sleep(wait)
+
+    async def read(self) -> None:
+        listed = await self.stub.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)
+        self.known = {one.name: one for one in listed.models}
+
+
+@dataclass(slots=True)
+class _Watched:
+    first: "asyncio.Future[int]"
+    asked: float
+    task: "asyncio.Task[None] | None" = None
+    value: int = 0
+
+
+@dataclass(slots=True)
+class Epochs:
+    """Each tenant's epoch of documents, watched from its first grounded request until it has been quiet a while."""
+
+    stub: retrieval_pb2_grpc.RetrievalServiceStub
+    _watched: dict[str, _Watched] = field(default_factory=dict)
+
+    async def of(self, tenant: str) -> int:
+        """The tenant's epoch. Called in the context of a request of its.
+
+        Raises:
+            grpc.aio.AioRpcError: retrieval is away.
+            TimeoutError: it does not answer.
+        """
+        now = time.monotonic()
+        known = self._watched.get(tenant)
+        if known is None:
+            self._forget(now)
+            known = self._watched[tenant] = _Watched(asyncio.get_running_loop().create_future(), now)
+            known.task = asyncio.create_task(self._follow(tenant, known))
+        known.asked = now
+        if not known.first.done():
+            async with asyncio.timeout(FIRST_S):
+                await asyncio.shield(known.first)
+        return known.value or known.first.result()
+
+    def close(self) -> None:
+        for known in self._watched.values():
+            if known.task is not None:
+                known.task.cancel()
+
+    async def _follow(self, tenant: str, known: _Watched) -> None:
+        """Ends when the stream is cut: the tenant's next grounded request watches again, with its own identity."""
+        channels.DEADLINE.set(None)  # outlives the request that it was begun for
+        try:
+            async for one in self.stub.Watch(retrieval_pb2.WatchRequest()):
+                known.value = one.epoch
+                if not known.first.done():
+                    known.first.set_result(one.epoch)
+        except grpc.aio.AioRpcError as error:
+            if not known.first.done():
+                known.first.set_exception(error)
+        finally:
+            if self._watched.get(tenant) is known:
+                del self._watched[tenant]
+
+    def _forget(self, now: float) -> None:
+        for known in list(self._watched.values()):
+            if now - known.asked > IDLE_S and known.task is not None:
+                known.task.cancel()

@@ -1,0 +1,45 @@
+"""What the road itself refuses, and what it may do without."""
+
+from dataclasses import dataclass
+
+from services.runtime.errors import Failure, Kind
+
+
+class PromptRefused(Failure):
+    kind, reason = Kind.DENIED, "PROMPT_BLOCKED"
+    text = "policy forbids this prompt: {rule}"
+    field = "messages"
+
+
+class NotCached(Failure):
+    kind, reason = Kind.PRECONDITION, "NOT_CACHED"
+    text = "no stored answer fits, and only a stored one was asked for ({why})"
+
+
+class ModelNotAllowed(Failure):
+    kind, reason = Kind.DENIED, "MODEL_NOT_ALLOWED"
+    text = "the API key does not allow {model}"
+    field = "model"
+
+
+class NoModel(Failure):
+    kind, reason = Kind.UNAVAILABLE, "ROUTER_AWAY"
+    text = "the router is away and no default model is known"
+
+
+class BooksBehind(Failure):
+    kind, reason = Kind.UNAVAILABLE, "BOOKS_BEHIND"
+    text = "too many answers wait to be accounted for; try again soon"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What happens to a project's requests when a service on the road is away: `open` goes on without it."""
+
+    cache: str = "open"
+    router: str = "open"
+    retrieval: str = "open"
+    guard: str = "closed"
+    """`open` sends prompts that nobody has inspected: for tests of other services, not for people's data."""
+    ledger: str = "closed"
+    """`open` answers what nobody has paid for. The ledger's own leases bridge a database that is away."""

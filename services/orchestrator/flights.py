@@ -1,0 +1,40 @@
+"""Callers that ask the same at the same time share one answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tollway.chat.v1 import chat_pb2 as chat
+
+
+@dataclass(slots=True)
+class Flights:
+    _under_way: dict[str, "asyncio.Future[chat.ChatCompletion | None]"] = field(default_factory=dict)
+
+    async def joined(self, key: str) -> chat.ChatCompletion | None:
+        """The answer of whoever is asking the same already; None when nobody is, or it came to nothing."""
+        found = self._under_way.get(key) if key else None
+        return await asyncio.shield(found) if found is not None else None
+
+    @asynccontextmanager
+    async def leading(self, key: str) -> AsyncIterator["Flight"]:
+        """Others may join while the block lasts. They get what `Flight.land` is given, or None."""
+        flight = Flight(asyncio.get_running_loop().create_future())
+        first = bool(key) and self._under_way.setdefault(key, flight.future) is flight.future
+        try:
+            yield flight
+        finally:
+            if first:
+                del self._under_way[key]
+            if not flight.future.done():
+                flight.future.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    future: "asyncio.Future[chat.ChatCompletion | None]"
+
+    def land(self, made: chat.ChatCompletion) -> None:
+        if not self.future.done():
+            self.future.set_result(made)

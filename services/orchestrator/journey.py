@@ -1,0 +1,68 @@
+"""One request under way: what it has learned at each step of the road."""
+
+import time
+from dataclasses import dataclass, field
+
+from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.encoder.v1 import encoder_pb2
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.router.v1 import router_pb2
+
+from services.orchestrator.shapes import Whole
+from services.runtime.identity import Caller
+
+
+@dataclass(slots=True)
+class Journey:
+    """Filled in as the road is gone; nothing in it is decided by the orchestrator itself."""
+
+    caller: Caller
+    chat: chat.ChatRequest
+    """Masked once the guard has seen it."""
+    options: pb.Options
+    reservation_id: str
+    road: pb.Road
+    vector: encoder_pb2.Vector | None = None
+    conditions: cache_pb2.Conditions = field(default_factory=cache_pb2.Conditions)
+    controls: cache_pb2.Controls = field(default_factory=cache_pb2.Controls)
+    exact_key: str = ""
+    hit: cache_pb2.LookupResponse | None = None
+    candidates: list[router_pb2.Candidate] = field(default_factory=list)
+    hold: bytes = b""
+    grounded: chat.ChatRequest | None = None
+    """`chat` with the passages that it rests on."""
+    answer: Whole = field(default_factory=Whole)
+    """As the model gave it, placeholders unrestored."""
+    model: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def asked(self) -> chat.ChatRequest:
+        """What the model gets."""
+        return self.grounded if self.grounded is not None else self.chat
+
+    @property
+    def text(self) -> str:
+        """The last message, where it is a user's and has text; what decisions rest on."""
+        return last_text(self.chat)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether callers that ask the same may have the same answer."""
+        controls, request = self.controls, self.chat
+        return not (
+            controls.no_cache or controls.no_store or request.tools or (request.HasField("temperature") and request.temperature > 1)
+        )
+
+    def without(self, dependency: str) -> None:
+        """Notes a service that is away and done without."""
+        if dependency not in self.road.degraded:
+            self.road.degraded.append(dependency)
+
+
+def last_text(request: chat.ChatRequest) -> str:
+    last = request.messages[-1]
+    if last.role != chat.ROLE_USER:
+        return ""
+    return last.parts[0].text if len(last.parts) == 1 else "\n".join(part.text for part in last.parts if part.text)

@@ -1,0 +1,370 @@
+"""The road of one request, step by step, in the order of the design. It decides nothing: each step asks an owner."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.encoder.v1 import encoder_pb2
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.guard.v1 import guard_pb2
+from tollway.ledger.v1 import ledger_pb2
+from tollway.models.v1 import models_pb2
+from tollway.router.v1 import router_pb2
+
+from services.orchestrator import bounds, shapes
+from services.orchestrator.desk import Desk, insisted
+from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoModel, NotCached, PromptRefused
+from services.orchestrator.grounding import Grounding
+from services.orchestrator.journey import Journey
+from services.orchestrator.peers import Peers
+from services.runtime import identity, telemetry
+
+AUTO = "auto"
+EVERYBODY = "*"
+LONGEST_ROUTED = 16_384
+CHARACTERS_A_TOKEN = 4
+NAMESPACE = uuid.UUID("7b1f63c6-6f0c-4d62-9a87-3d0d38b0a2f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a step may take before the road goes on without it, in seconds."""
+
+    encoder_s: float = 0.5
+    cache_s: float = 0.5
+    router_s: float = 0.05
+
+
+@dataclass(slots=True)
+class Road:
+    peers: Peers
+    models: Models
+    epochs: Epochs
+    desk: Desk
+    dependencies: Mapping[str, Dependencies]
+    default_model: str = ""
+    waits: Waits = field(default_factory=Waits)
+
+    async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
+        """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
+        self.desk.room()
+        caller, trace = identity.caller(), telemetry.current()
+        if caller.models and request.model not in (AUTO, *caller.models):
+            raise ModelNotAllowed(model=request.model)
+        key = options.idempotency_key
+        reservation = uuid.uuid5(NAMESPACE, f"{caller.account}\0{key}") if key else uuid.uuid4()
+        road = pb.Road(trace_id=trace.hex if trace else "")
+        journey = Journey(caller, request, options, str(reservation), road)
+        journey.controls.CopyFrom(options.cache)
+        if caller.models and request.model == AUTO:
+            journey.controls.scope = cache_pb2.SCOPE_KEY  # what another key may use, this one perhaps may not
+        await self._encode(journey)
+        await self._inspect(journey)
+        await self._look_up(journey)
+        if journey.hit is None:
+            await self._route(journey)
+            if options.HasField("grounding"):
+                await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
+        await self._reserve(journey)
+        return journey
+
+    async def answer(self, journey: Journey) -> chat.ChatCompletion:
+        """Step 9, whole: the answer as the model gave it."""
+        if journey.hit is not None:
+            journey.model = journey.hit.completion.model
+            return journey.hit.completion
+        names = [one.model for one in journey.candidates]
+        made = await self.peers.models.Generate(models_pb2.GenerateRequest(chat=journey.asked, candidates=names))
+        journey.model = made.model
+        return made.completion
+
+    async def pieces(self, journey: Journey) -> AsyncIterator[chat.ChatChunk]:
+        """Step 9, streamed. Closing it ends the provider's call."""
+        if journey.hit is not None:
+            journey.model = journey.hit.completion.model
+            yield shapes.as_chunk(journey.hit.completion)
+            return
+        names = [one.model for one in journey.candidates]
+        call = self.peers.models.StreamGenerate(models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names))
+        try:
+            async for piece in call:
+                journey.model = piece.model
+                yield piece.chunk
+        finally:
+            call.cancel()
+
+    async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
+        """Step 10 for a whole answer."""
+
+        async def one() -> AsyncIterator[chat.ChatChunk]:
+            yield shapes.as_chunk(made)
+
+        whole = shapes.Whole()
+        async with aclosing(self.shown(journey, one())) as pieces:
+            async for piece in pieces:
+                whole.add(piece)
+        return whole.finished()
+
+    async def shown(self, journey: Journey, pieces: AsyncIterator[chat.ChatChunk]) -> AsyncIterator[chat.ChatChunk]:
+        """Step 10: each piece as it may be shown. The guard answers every piece with one, and adds what it held."""
+        call = self.peers.guard.InspectCompletion()
+        try:
+            sealed = guard_pb2.OpenCompletion(sealed_map=journey.road.sealed_map)
+            await call.write(guard_pb2.InspectCompletionRequest(open=sealed))
+            async for piece in pieces:
+                journey.answer.add(piece)
+                await call.write(guard_pb2.InspectCompletionRequest(chunk=piece))
+                inspected = await call.read()
+                if inspected is grpc.aio.EOF:  # it has refused: its status says why
+                    break
+                yield inspected.chunk
+            await call.done_writing()
+            async for inspected in call:
+                yield inspected.chunk
+        finally:
+            call.cancel()
+
+    def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
+        """Step 11 in the background: the hold becomes what was used, the answer is kept."""
+        works = [lambda: self.settle(journey, made.usage)]
+        if journey.hit is None and not journey.controls.no_store:
+            works.append(lambda: self._store(journey, made))  # type: ignore[arg-type,return-value]
+        self.desk.later(*works)
+
+    def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:
+        """Step 11 without the money, which was settled before the last piece."""
+        if journey.hit is None and not journey.controls.no_store:
+            self.desk.later(lambda: self._store(journey, made))
+
+    def give_up(self, journey: Journey) -> None:
+        """The request ended early: what was written is paid for by estimate, what was not begun is released."""
+        if not journey.hold:
+            return
+        if not journey.answer.characters and not journey.hit:
+            release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
+            self.desk.later(lambda: self.peers.ledger.Release(release, timeout=5.0))
+            return
+        usage = journey.answer.completion.usage
+        if not usage.output_tokens:
+            read = bounds.input_tokens(journey.asked) // CHARACTERS_A_TOKEN
+            written = -(-journey.answer.characters // CHARACTERS_A_TOKEN)
+            usage = chat.Usage(input_tokens=read, output_tokens=written, estimated=True)
+        self.desk.later(lambda: self.settle(journey, usage))
+
+    async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:
+        """Durable when it returns."""
+        if not journey.hold:
+            return None
+        hit = journey.hit is not None
+        request = ledger_pb2.SettleRequest(
+            reservation_id=journey.reservation_id,
+            hold=journey.hold,
+            model="" if hit else journey.model,
+            input_tokens=0 if hit else usage.input_tokens,
+            output_tokens=0 if hit else usage.output_tokens,
+            cached_input_tokens=0 if hit else usage.cached_input_tokens,
+            reasoning_tokens=0 if hit else usage.reasoning_tokens,
+            cached=hit,
+            tags=journey.chat.metadata,
+        )
+        return await self.peers.ledger.Settle(request, timeout=5.0)
+
+    async def settled(self, journey: Journey, usage: chat.Usage) -> None:
+        """Settles and writes the cost into the road."""
+        done = await insisted(lambda: self.settle(journey, usage))
+        if isinstance(done, ledger_pb2.SettleResponse):
+            journey.road.cost_nano_usd = done.cost_nano_usd
+
+    async def _encode(self, journey: Journey) -> None:
+        """The static vector of the last user message; decisions are made without it when the encoder is away."""
+        if not (text := journey.text):
+            journey.vector = None
+            return
+        try:
+            made = await self.peers.encoder.Encode(encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s)
+            journey.vector = made.vectors[0]
+        except grpc.aio.AioRpcError as error:
+            self._without(journey, "encoder", error)
+            journey.vector = None
+
+    async def _inspect(self, journey: Journey) -> None:
+        request = guard_pb2.InspectPromptRequest(
+            messages=journey.chat.messages, sealed_map=journey.options.sealed_map, vector=journey.vector
+        )
+        try:
+            seen = await self.peers.guard.InspectPrompt(request)
+        except grpc.aio.AioRpcError as error:
+            if not (self._open(journey, "guard") and away(error)):
+                raise
+            self._without(journey, "guard", error)
+            return
+        if seen.verdict.action == guard_pb2.ACTION_BLOCK:
+            raise PromptRefused(rule=seen.verdict.rule)
+        journey.road.findings.extend(seen.findings)
+        journey.road.sealed_map = seen.sealed_map
+        journey.conditions.policy_version = seen.policy_version
+        journey.conditions.placeholders = seen.placeholders
+        if seen.masked:
+            masked = chat.ChatRequest()
+            masked.CopyFrom(journey.chat)
+            del masked.messages[:]
+            masked.messages.extend(seen.messages)
+            journey.chat = masked
+            await self._encode(journey)  # no vector of raw private text is kept
+
+    async def _look_up(self, journey: Journey) -> None:
+        if journey.options.HasField("grounding"):
+            try:
+                journey.conditions.retrieval_epoch = await self.epochs.of(journey.caller.tenant)
+            except (grpc.aio.AioRpcError, TimeoutError):
+                # Without the epoch nobody can tell whether an answer is still true: neither look nor keep.
+                journey.controls.no_cache = journey.controls.no_store = True
+                journey.without("retrieval")
+        request = cache_pb2.LookupRequest(
+            chat=journey.chat, vector=journey.vector, conditions=journey.conditions, controls=journey.controls
+        )
+        why = "UNAVAILABLE"
+        try:
+            found = await self.peers.cache.Lookup(request, timeout=self.waits.cache_s)
+        except grpc.aio.AioRpcError as error:
+            if not (self._open(journey, "cache") and away(error)):
+                raise
+            self._without(journey, "cache", error)
+        else:
+            why, journey.exact_key = found.miss_reason, found.exact_key
+            if found.match:
+                journey.hit = found
+                journey.road.cache, journey.road.cache_entry_id = found.match, found.entry_id
+                journey.road.model = found.completion.model
+                journey.road.citations.extend(pb.Road.FromString(found.attached).citations)
+        if journey.hit is None and journey.controls.only_if_cached:
+            raise NotCached(why=why)
+
+    async def _route(self, journey: Journey) -> None:
+        asked = journey.chat
+        request = router_pb2.RouteRequest(
+            model=asked.model,
+            text=journey.text[:LONGEST_ROUTED],
+            vector=journey.vector,
+            needs=router_pb2.Needs(
+                tools=bool(asked.tools),
+                vision=any(part.HasField("image") for message in asked.messages for part in message.parts),
+                json_schema=asked.response_format.type == chat.ResponseFormat.TYPE_JSON_SCHEMA,
+                input_tokens=bounds.input_tokens(asked),
+                max_output_tokens=asked.max_output_tokens,
+            ),
+            policy=journey.options.routing,
+            cost_ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
+            allowed=journey.caller.models,
+        )
+        try:
+            made = await self.peers.router.Route(request, timeout=self.waits.router_s)
+        except grpc.aio.AioRpcError as error:
+            if not (self._open(journey, "router") and away(error)):
+                raise
+            self._without(journey, "router", error)
+            journey.candidates = [self._default(asked.model)]
+        else:
+            journey.candidates = list(made.candidates)
+            journey.road.decision_id = made.decision_id
+        journey.road.model = journey.candidates[0].model
+        journey.road.route_reason = journey.candidates[0].reason
+
+    def _default(self, asked: str) -> router_pb2.Candidate:
+        """What answers while the router is away: the model asked for, or the tenant's default."""
+        name = asked if asked != AUTO else self.default_model or next(iter(self.models.known), "")
+        if (known := self.models.known.get(name)) is None:
+            raise NoModel
+        return router_pb2.Candidate(
+            model=known.name,
+            provider=known.provider,
+            provider_model=known.provider_model,
+            max_output_tokens=known.max_output_tokens,
+            reason="router_away",
+        )
+
+    async def _reserve(self, journey: Journey) -> None:
+        attempts = []
+        if journey.hit is None:
+            asked = journey.asked
+            read, answers = bounds.input_tokens(asked), asked.n or 1
+            most = [min(asked.max_output_tokens or one.max_output_tokens, one.max_output_tokens) for one in journey.candidates]
+            attempts = [
+                ledger_pb2.Attempt(
+                    model=one.model,
+                    provider=one.provider,
+                    provider_model=one.provider_model,
+                    input_tokens=read,
+                    output_tokens=limit * answers,
+                )
+                for one, limit in zip(journey.candidates, most, strict=True)
+            ]
+            self._clamp(journey, max(most))
+        request = ledger_pb2.ReserveRequest(
+            reservation_id=journey.reservation_id,
+            attempts=attempts,
+            ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
+        )
+        try:
+            held = await self.peers.ledger.Reserve(request)
+        except grpc.aio.AioRpcError as error:
+            if not (self._open(journey, "ledger") and away(error)):
+                raise
+            self._without(journey, "ledger", error)
+            return
+        journey.hold, journey.road.held_nano_usd = held.hold, held.held_nano_usd
+        journey.road.budget_warnings.extend(held.warnings)
+
+    def _clamp(self, journey: Journey, most: int) -> None:
+        """Nobody writes more than is held."""
+        if journey.asked.max_output_tokens != most:
+            clamped = chat.ChatRequest()
+            clamped.CopyFrom(journey.asked)
+            clamped.max_output_tokens = most
+            journey.grounded = clamped
+
+    async def _store(self, journey: Journey, made: chat.ChatCompletion) -> None:
+        took = Duration()
+        took.FromMilliseconds(int((asyncio.get_running_loop().time() - journey.began) * 1000))
+        cited = pb.Road(citations=journey.road.citations)
+        await self.peers.cache.Store(
+            cache_pb2.StoreRequest(
+                chat=journey.chat,
+                vector=journey.vector,
+                conditions=journey.conditions,
+                controls=journey.controls,
+                completion=made,
+                cost_nano_usd=journey.road.cost_nano_usd or journey.road.held_nano_usd,
+                took=took,
+                tags=[f"document:{one.document_id}" for one in journey.road.citations][:64],
+                attached=cited.SerializeToString(),
+            ),
+            timeout=5.0,
+        )
+
+    def _open(self, journey: Journey, dependency: str) -> bool:
+        """Whether this project goes on when `dependency` is away."""
+        account = journey.caller.account
+        chosen = self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or Dependencies()
+        return bool(getattr(chosen, dependency) == "open")
+
+    def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
+        journey.without(dependency)
+        telemetry.event("done without", dependency=dependency, code=error.code().name)
+
+
+def away(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service did not answer, as against refused."""
+    return error.code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNIMPLEMENTED,
+    )

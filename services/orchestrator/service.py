@@ -1,0 +1,105 @@
+"""The public API: takes requests down the road and answers come back."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
+from tollway.models.v1 import models_pb2
+
+from services.orchestrator.embedding import LOCAL, Embedding
+from services.orchestrator.flights import Flights
+from services.orchestrator.journey import Journey
+from services.orchestrator.road import AUTO, Road
+from services.runtime import identity, telemetry
+
+PAGE = 1000
+
+
+@dataclass(slots=True)
+class GatewayService(GatewayServiceServicer):
+    road: Road
+    flights: Flights = field(default_factory=Flights)
+
+    async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
+        journey = await self.road.enter(request.chat, request.options)
+        done = False
+        try:
+            made = await self._shared(journey)
+            shown = await self.road.restored(journey, made)
+            done = True
+        finally:
+            if not done:
+                self.road.give_up(journey)
+        self.road.finish(journey, made)
+        self._noted(journey, made.usage)
+        return pb.CompleteResponse(completion=shown, road=journey.road)
+
+    async def StreamComplete(
+        self, request: pb.StreamCompleteRequest, context: object
+    ) -> AsyncIterator[pb.StreamCompleteResponse]:
+        journey = await self.road.enter(request.chat, request.options)
+        settled = False
+        try:
+            # The first message tells what is known before a word is said; the last one what it cost.
+            yield pb.StreamCompleteResponse(road=journey.road)
+            last = chat.ChatChunk()
+            async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
+                async for piece in pieces:
+                    if piece.HasField("usage"):
+                        last.usage.CopyFrom(piece.usage)
+                        piece.ClearField("usage")
+                    last.id, last.model, last.created.seconds = piece.id, piece.model, piece.created.seconds
+                    yield pb.StreamCompleteResponse(chunk=piece)
+            made = journey.answer.finished()
+            settled = True
+            await self.road.settled(journey, made.usage)
+        finally:
+            if not settled:
+                self.road.give_up(journey)
+        self.road.keep(journey, made)
+        self._noted(journey, made.usage)
+        journey.road.model = journey.model
+        yield pb.StreamCompleteResponse(chunk=last, road=journey.road)
+
+    async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
+        return await Embedding(self.road).embed(request)
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
+        allowed = identity.caller().models
+        if not self.road.models.known:
+            await self.road.models.read()
+        listed = {
+            AUTO: models_pb2.Model(name=AUTO, provider="tollway", tools=True, vision=True, json_schema=True),
+            **{name: models_pb2.Model(name=name, provider="local", embeddings=True) for name in LOCAL},
+            **self.road.models.known,
+        }
+        names = sorted(name for name in listed if name > request.page_token and (not allowed or name in (AUTO, *allowed)))
+        most = request.page_size or PAGE
+        more = names[most - 1] if len(names) > most else ""
+        return pb.ListModelsResponse(models=[listed[name] for name in names[:most]], next_page_token=more)
+
+    async def _shared(self, journey: Journey) -> chat.ChatCompletion:
+        """The answer; of those that ask the same at the same time only the first asks a model."""
+        key = journey.exact_key if journey.hit is None and journey.shareable else ""
+        if (joined := await self.flights.joined(key)) is not None:
+            journey.model = joined.model
+            telemetry.event("joined another request")
+            return joined
+        async with self.flights.leading(key) as flight:
+            made = await self.road.answer(journey)
+            flight.land(made)
+        journey.road.model = journey.model
+        return made
+
+    def _noted(self, journey: Journey, usage: chat.Usage) -> None:
+        telemetry.note(
+            gen_ai__operation__name="chat",
+            gen_ai__request__model=journey.chat.model,
+            gen_ai__response__model=journey.model,
+            gen_ai__usage__input_tokens=usage.input_tokens,
+            gen_ai__usage__output_tokens=usage.output_tokens,
+            tollway__cache__hit=journey.hit is not None,
+        )
