@@ -1,6 +1,5 @@
 """Finds and keeps answers: the order of proof, and what feedback changes. No protobuf but the answer's own."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -60,7 +59,7 @@ class Cache:
             return None, "NO_CANDIDATE"
         try:
             return await self._proven(keys.text, near)
-        except (grpc.aio.AioRpcError, asyncio.TimeoutError):
+        except (TimeoutError, grpc.aio.AioRpcError):
             return None, "UNAVAILABLE"
 
     async def keep(self, entry: Entry) -> None:

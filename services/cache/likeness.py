@@ -12,7 +12,9 @@ Similar = Callable[[list[str], list[str]], npt.NDArray[np.float32]]
 """For each of the first words its likeness to the nearest of the others, (n,)."""
 
 WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[€$£¥%+#<>=]")
-NUMBERS = {w: str(n) for n, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())}
+NUMBERS = {
+    w: str(n) for n, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+}
 NEGATIONS = frozenset(
     "not no never none nobody nothing neither nor without cannot can't won't don't doesn't didn't isn't aren't wasn't weren't"
     " shouldn't couldn't wouldn't haven't hasn't hadn't mustn't n't unable fail fails failed except nicht kein keine nie".split()
@@ -100,7 +102,9 @@ def unmatched(a: str, b: str) -> set[str]:
 
 
 def _left(mine: list[str], theirs: set[str]) -> list[str]:
-    return [word for word in dict.fromkeys(mine) if word not in theirs and _stem(word) not in {_stem(w) for w in theirs}]
+    return [
+        word for word in dict.fromkeys(mine) if word not in theirs and _stem(word) not in {_stem(w) for w in theirs}
+    ]
 
 
 def _stem(word: str) -> str:
@@ -128,7 +132,12 @@ def _slip(a: str, b: str) -> bool:
         return False
     if len(a) == len(b):
         differ = [n for n, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
-        swapped = len(differ) == 2 and differ[1] == differ[0] + 1 and a[differ[0]] == b[differ[1]] and a[differ[1]] == b[differ[0]]
+        swapped = (
+            len(differ) == 2
+            and differ[1] == differ[0] + 1
+            and a[differ[0]] == b[differ[1]]
+            and a[differ[1]] == b[differ[0]]
+        )
         return swapped or (len(differ) == 1 and len(a) >= 6)
     short, long = sorted((a, b), key=len)
     return any(long[:n] + long[n + 1 :] == short for n in range(len(long)))

@@ -66,4 +66,6 @@ class Verifier:
         if not words:
             return {}
         answer = await self._encoder.Encode(pb.EncodeRequest(texts=words, tier=pb.TIER_STATIC))
-        return {word: np.frombuffer(vector.values, np.float32) for word, vector in zip(words, answer.vectors, strict=True)}
+        return {
+            word: np.frombuffer(vector.values, np.float32) for word, vector in zip(words, answer.vectors, strict=True)
+        }

@@ -76,7 +76,11 @@ class Detector:
         if view.whole is not None:
             proven = [one for one in found if one.type not in VALIDATED_ONLY]
             if not proven and self._names is not None and len(text) < 200:
-                proven = [one for one in self._names.find(text) if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)]
+                proven = [
+                    one
+                    for one in self._names.find(text)
+                    if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)
+                ]
             return proven
         if self._names is not None and not (text.isascii() and self._names.plain(text)):
             found += self._names.find(text)
@@ -97,7 +101,11 @@ class Detector:
             if pattern.type == "SECRET" and group:
                 trimmed = value.rstrip(".,;:)}]")
                 value, end = trimmed, end - (len(value) - len(trimmed))
-            if near and not near.search(text[max(0, start - BEFORE) : start]) and not near.search(text[end : end + AFTER]):
+            if (
+                near
+                and not near.search(text[max(0, start - BEFORE) : start])
+                and not near.search(text[end : end + AFTER])
+            ):
                 continue
             if far and far.search(text[max(0, start - JUST_BEFORE) : start]):
                 continue

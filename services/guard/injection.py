@@ -65,5 +65,6 @@ def parted(text: str) -> list[str]:
         return [text]
     step = MOST_WORDS // 2
     return [
-        text[found[n].start() : found[min(n + MOST_WORDS, len(found)) - 1].end()] for n in range(0, len(found) - step, step)
+        text[found[n].start() : found[min(n + MOST_WORDS, len(found)) - 1].end()]
+        for n in range(0, len(found) - step, step)
     ]

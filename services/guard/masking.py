@@ -33,7 +33,9 @@ class Masker:
         """Learns which placeholders the texts already hold."""
         for text in texts:
             if "[" in text:
-                self.taken.update(found.group() for found in PLACEHOLDER.finditer(text) if found.group() not in self.values)
+                self.taken.update(
+                    found.group() for found in PLACEHOLDER.finditer(text) if found.group() not in self.values
+                )
 
     def placeholder(self, kind: str, value: str) -> str:
         known = self._by_value.get((kind, value))

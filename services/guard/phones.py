@@ -21,7 +21,9 @@ OTHER = re.compile(
     r"|commit|pid|code|usd|eur|error|line|build|mrn|case|ref\w*|amount|price|cost|ssn|social|since|from|between)[\s:#.=]*$",
     re.IGNORECASE,
 )
-NANP = re.compile(r"(?:\+?1[ .\-]?)?\(?[2-9]\d{2}\)?[ .\-–]{0,2}[2-9]\d{2}[ .\-–]\d{4}(?:\s?(?:x|ext\.?|#)\s?\d{1,6})?", re.IGNORECASE)
+NANP = re.compile(
+    r"(?:\+?1[ .\-]?)?\(?[2-9]\d{2}\)?[ .\-–]{0,2}[2-9]\d{2}[ .\-–]\d{4}(?:\s?(?:x|ext\.?|#)\s?\d{1,6})?", re.IGNORECASE
+)
 DATE = re.compile(r"\d{1,4}[./\-]\d{1,2}[./\-]\d{1,4}(?:\s\d{1,2})?")
 GROUPED = re.compile(r"\d[ .\-–/()]+\(?\d")
 IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -51,7 +53,7 @@ def _weighed(text: str, start: int, value: str, number: str) -> tuple[float, str
     said = SAID.search(before) is not None
     if value.startswith(("+", "00")):
         known = any(int(number.lstrip("0")[:n] or 0) in COUNTRIES for n in (1, 2, 3))
-        return (0.9, "a country code and digits") if known and 8 <= len(number) else (0.0, "")
+        return (0.9, "a country code and digits") if known and len(number) >= 8 else (0.0, "")
     if NANP.fullmatch(value):
         return (0.85 if said else 0.75), "the form of a North American number"
     if OTHER.search(before) and not said:

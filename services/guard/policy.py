@@ -71,7 +71,9 @@ class Policy:
     deny: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     dry_run: bool = False
 
-    def judged(self, direction: Direction, name: str, found: Iterable[Found]) -> tuple[list[tuple[Found, Action]], Action, str]:
+    def judged(
+        self, direction: Direction, name: str, found: Iterable[Found]
+    ) -> tuple[list[tuple[Found, Action]], Action, str]:
         """Each finding with its action, the strictest action and the rule that asks for it."""
         found = list(found)
         masked = any(direction.firm(one.type) for one in found)
@@ -97,7 +99,12 @@ def data_class(found: Iterable[Found]) -> str:
     for one in found:
         name = next((name for name, types in CLASSES.items() if one.type in types), None)
         if name is None:
-            name = "restricted" if one.recognizer.partition("-")[0] in ("uk", "ca", "de", "fr", "es", "it", "nl", "in", "br", "au", "pl") else "confidential"
+            name = (
+                "restricted"
+                if one.recognizer.partition("-")[0]
+                in ("uk", "ca", "de", "fr", "es", "it", "nl", "in", "br", "au", "pl")
+                else "confidential"
+            )
         worst = max(worst, ORDER.index(name))
     return ORDER[worst]
 

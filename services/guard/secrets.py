@@ -103,7 +103,12 @@ ISSUED = {
     "curl-basic": r"(?i)\bcurl\b[^\n]{0,200}\s(?:-u|--user)[ =]?[\"']?[\w.@\-]{1,64}:([^\s\"']{3,128})",
 }  # fmt: skip
 
-NEAR = {"okta-token": "okta|ssws", "mailchimp-key": "mailchimp|mc_api|key|token", "sidekiq-url": "", "cloudflare-key": ""}
+NEAR = {
+    "okta-token": "okta|ssws",
+    "mailchimp-key": "mailchimp|mc_api|key|token",
+    "sidekiq-url": "",
+    "cloudflare-key": "",
+}
 """Forms too plain to be believed without a word beside them."""
 FAR = {"infracost-token": r"[/.]$", "azure-secret": r"[,\w~]$", "named-secret": r"csrf[-_]?$|xsrf[-_]?$|next_?page_?$"}
 
@@ -138,7 +143,12 @@ def real(text: str) -> bool:
 
 def random_enough(text: str) -> bool:
     """The same for a value that only its name calls a secret."""
-    if BLANK.search(text) or UUID.match(text) or WORDY.match(text) or text.startswith(("http://", "https://", "/", "./")):
+    if (
+        BLANK.search(text)
+        or UUID.match(text)
+        or WORDY.match(text)
+        or text.startswith(("http://", "https://", "/", "./"))
+    ):
         return False
     return entropy(text) >= 3.0
 
@@ -152,11 +162,30 @@ def passwordish(text: str) -> bool:
 
 PATTERNS = (
     *(
-        Pattern(name, "SECRET", regex, 0.95, "the form its issuer gives it", real, NEAR.get(name, ""), FAR.get(name, ""),
-                group=1 if "(" in regex.replace("(?", "") else 0)
+        Pattern(
+            name,
+            "SECRET",
+            regex,
+            0.95,
+            "the form its issuer gives it",
+            real,
+            NEAR.get(name, ""),
+            FAR.get(name, ""),
+            group=1 if "(" in regex.replace("(?", "") else 0,
+        )
         for name, regex in ISSUED.items()
     ),
-    Pattern("named-secret", "SECRET", NAMED, 0.8, "a random value under a telling name", random_enough, "", FAR["named-secret"], group=1),
+    Pattern(
+        "named-secret",
+        "SECRET",
+        NAMED,
+        0.8,
+        "a random value under a telling name",
+        random_enough,
+        "",
+        FAR["named-secret"],
+        group=1,
+    ),
     Pattern("password", "SECRET", PASSWORD, 0.75, "a value under the name of a password", passwordish, group=1),
     Pattern("bearer", "SECRET", BEARER, 0.85, "a credential in an authorization header", random_enough, group=1),
 )

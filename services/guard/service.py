@@ -123,5 +123,8 @@ def _policy(one: Policy) -> pb.Policy:
 
 def _actions(direction: Direction) -> dict[str, pb.Action]:
     """`*` stands for every type not named; what is masked beside others only is shown as a flag."""
-    named = {kind: action.value if isinstance(action, Action) else Action.FLAG.value for kind, action in direction.types.items()}
+    named = {
+        kind: action.value if isinstance(action, Action) else Action.FLAG.value
+        for kind, action in direction.types.items()
+    }
     return {**named, "*": direction.default.value}

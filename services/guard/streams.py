@@ -47,7 +47,11 @@ class Stream:
         text = self._held + piece
         tail = TAIL.search(text, max(0, len(text) - HOLD))
         cut = tail.start() if tail is not None else len(text)
-        if (key := text.rfind(KEY_BEGINS, 0, len(text))) >= 0 and len(text) - key < HOLD and not KEY_ENDS.search(text, key):
+        if (
+            (key := text.rfind(KEY_BEGINS, 0, len(text))) >= 0
+            and len(text) - key < HOLD
+            and not KEY_ENDS.search(text, key)
+        ):
             cut = min(cut, key)
         self._held = text[cut:]
         return self._restorer.feed(self._masked(text[:cut]))

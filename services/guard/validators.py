@@ -52,7 +52,13 @@ def iban_length(text: str) -> int:
 
 def ssn(text: str) -> bool:
     number = digits(text)
-    return len(number) == 9 and number[3:5] != "00" and number[5:] != "0000" and number[:3] not in ("000",) and len(set(number)) > 1
+    return (
+        len(number) == 9
+        and number[3:5] != "00"
+        and number[5:] != "0000"
+        and number[:3] not in ("000",)
+        and len(set(number)) > 1
+    )
 
 
 def ip4(text: str) -> bool:
@@ -114,7 +120,10 @@ ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
 def codice_fiscale(text: str) -> bool:
     """Italian fiscal code, with its check letter."""
     code = text.upper()
-    total = sum(ODD[char] if n % 2 == 0 else (int(char) if char.isdigit() else ord(char) - 65) for n, char in enumerate(code[:15]))
+    total = sum(
+        ODD[char] if n % 2 == 0 else (int(char) if char.isdigit() else ord(char) - 65)
+        for n, char in enumerate(code[:15])
+    )
     return len(code) == 16 and chr(65 + total % 26) == code[15]
 
 
@@ -122,7 +131,9 @@ def bsn(text: str) -> bool:
     """Dutch citizen service number: the eleven test."""
     number = digits(text).zfill(9)
     weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
-    return len(number) == 9 and sum(int(d) * w for d, w in zip(number, weights, strict=True)) % 11 == 0 and int(number) > 0
+    return (
+        len(number) == 9 and sum(int(d) * w for d, w in zip(number, weights, strict=True)) % 11 == 0 and int(number) > 0
+    )
 
 
 VERHOEFF_D = [[(i + j) % 5 if i < 5 and j < 5 else (i + j - 5) % 5 + 5 if i < 5 else (i - j - 5) % 5 + 5 if j < 5 else (i - j) % 5
@@ -184,7 +195,9 @@ def medicare(text: str) -> bool:
     """Australian Medicare card."""
     number = digits(text)
     weights = (1, 3, 7, 9, 1, 3, 7, 9)
-    return len(number) in (10, 11) and sum(int(d) * w for d, w in zip(number[:8], weights, strict=True)) % 10 == int(number[8])
+    return len(number) in (10, 11) and sum(int(d) * w for d, w in zip(number[:8], weights, strict=True)) % 10 == int(
+        number[8]
+    )
 
 
 def pesel(text: str) -> bool:
@@ -197,7 +210,11 @@ def pesel(text: str) -> bool:
 def routing(text: str) -> bool:
     """US bank routing number."""
     number = digits(text)
-    return len(number) == 9 and sum(int(d) * w for d, w in zip(number, (3, 7, 1) * 3, strict=True)) % 10 == 0 and int(number) > 0
+    return (
+        len(number) == 9
+        and sum(int(d) * w for d, w in zip(number, (3, 7, 1) * 3, strict=True)) % 10 == 0
+        and int(number) > 0
+    )
 
 
 def crypto(text: str) -> bool:

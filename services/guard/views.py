@@ -14,14 +14,20 @@ from functools import lru_cache
 
 INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
                       "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufe0e\ufe0f\ufff9\ufffa\ufffb")  # fmt: skip
-LOOKALIKES = str.maketrans("аеорсухіјѕԁһќӏАВЕКМНОРСТХІЅЈαορνικτυ‐‑‒–—―−⁃·•", "aeopcyxijsdhklABEKMHOPCTXISJaopviktu--------..")
+LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһќӏАВЕКМНОРСТХІЅЈαορνικτυ‐‑‒–—―−⁃·•", "aeopcyxijsdhklABEKMHOPCTXISJaopviktu--------.."
+)
 ESCAPES = re.compile(
     r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|((?:%[0-9a-fA-F]{2})+)|(&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});)"
 )
-WRITTEN = re.compile(r"(?i)\s*[\[({<]\s*(at|dot|punkt|point)\s*[\])}>]\s*|\s+(?:at)\s+(?=[\w\-]+\s*(?:\(dot\)|\[dot\]| dot ))|\s+dot\s+(?=[a-z]{2,10}\b)")
+WRITTEN = re.compile(
+    r"(?i)\s*[\[({<]\s*(at|dot|punkt|point)\s*[\])}>]\s*|\s+(?:at)\s+(?=[\w\-]+\s*(?:\(dot\)|\[dot\]| dot ))|\s+dot\s+(?=[a-z]{2,10}\b)"
+)
 BASE64 = re.compile(r"(?<![\w+/=\-])[A-Za-z0-9+/_\-]{12,8192}={0,2}(?![\w+/=])")
 SPACED = re.compile(r"(?<!\d)\d(?:[ .\-_*|]\d){7,18}(?!\d)")
-SUSPECT = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}|&#?\w{2,8};|(?i:[\[({<]\s*(?:at|dot)\s*[\])}>]|\sdot\s)|\d[ .\-_*|]\d[ .\-_*|]\d[ .\-_*|]\d")
+SUSPECT = re.compile(
+    r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}|&#?\w{2,8};|(?i:[\[({<]\s*(?:at|dot)\s*[\])}>]|\sdot\s)|\d[ .\-_*|]\d[ .\-_*|]\d[ .\-_*|]\d"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +132,18 @@ def _decoded(text: str) -> list[View]:
     made = []
     for found in BASE64.finditer(text):
         block = found.group()
-        if block.isdigit() or block.isalpha() and (block.islower() or block.isupper()) or text[max(0, found.start() - 7) : found.start()] == "base64,":
+        if (
+            block.isdigit()
+            or (block.isalpha()
+            and (block.islower() or block.isupper()))
+            or text[max(0, found.start() - 7) : found.start()] == "base64,"
+        ):
             continue
         try:
-            raw = base64.b64decode(block.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(block.rstrip("=")) % 4), validate=True)
+            raw = base64.b64decode(
+                block.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(block.rstrip("=")) % 4),
+                validate=True,
+            )
             said = raw.decode()
         except (binascii.Error, ValueError):
             continue

@@ -68,7 +68,11 @@ class PriceBook:
         return _nano(plain * rates[0] + (tokens.input - plain) * rates[1] + tokens.output * rates[2])
 
     def known(self, model: str, provider: str, provider_model: str, at: datetime) -> bool:
-        return model in self.own or provider in FREE or _rates(provider, provider_model, at.strftime("%Y-%m-%d")) is not None
+        return (
+            model in self.own
+            or provider in FREE
+            or _rates(provider, provider_model, at.strftime("%Y-%m-%d")) is not None
+        )
 
 
 def _nano(dollars: Decimal) -> int:

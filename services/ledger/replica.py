@@ -382,4 +382,3 @@ def _same(stands: Entry, asked: Entry) -> Entry:
 
 def _ended_as(entry: Entry) -> AlreadySettled:
     return AlreadySettled(reservation_id=entry.reservation_id, outcome=entry.outcome, cost_nano_usd=entry.cost)
-

@@ -52,9 +52,7 @@ class LedgerService(LedgerServiceServicer):
         token, expires = self.signer.token(key, now)
         return pb.AuthenticateResponse(token=token, expires=_stamp(expires))
 
-    async def ListSigningKeys(
-        self, request: pb.ListSigningKeysRequest, context: object
-    ) -> pb.ListSigningKeysResponse:
+    async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: object) -> pb.ListSigningKeysResponse:
         known = await self.store.signing_keys(datetime.now(UTC))
         return pb.ListSigningKeysResponse(
             keys=[pb.SigningKey(key_id=key_id, ed25519=public) for key_id, public in known.items()]
@@ -225,7 +223,9 @@ class LedgerService(LedgerServiceServicer):
             attempt = Attempt(model, "", model)
         return self._priced(model, attempt.provider, attempt.provider_model, tokens, at, needed=False)
 
-    def _priced(self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool) -> int:
+    def _priced(
+        self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool
+    ) -> int:
         """The cost; of a model without a price 0, unless money is counted."""
         if not needed and not self.prices.known(model, provider, provider_model, at):
             telemetry.event("price unknown", model=model)

@@ -61,9 +61,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls))
         encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
-        service = ModelsService(
-            Ranking(Catalogue(entries), wires), encoder_pb2_grpc.EncoderServiceStub(encoder), count
-        )
+        service = ModelsService(Ranking(Catalogue(entries), wires), encoder_pb2_grpc.EncoderServiceStub(encoder), count)
         yield Service(
             name="tollway.models.v1.ModelsService",
             domain="models.tollway",

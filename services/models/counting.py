@@ -33,7 +33,9 @@ class Counter:
 
     def delta(self, choice: chat.ChoiceDelta) -> int:
         """Tokens of a piece: providers send about one a piece, so an empty one counts none."""
-        said = choice.content + choice.reasoning + choice.refusal + "".join(call.arguments for call in choice.tool_calls)
+        said = (
+            choice.content + choice.reasoning + choice.refusal + "".join(call.arguments for call in choice.tool_calls)
+        )
         return max(1, len(said) // CHARACTERS_A_TOKEN) if said else 0
 
     def usage(self, request: chat.ChatRequest, made: chat.ChatCompletion) -> chat.Usage:

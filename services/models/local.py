@@ -44,7 +44,14 @@ class Child:
         """Until cancelled."""
         while True:
             self.socket.unlink(missing_ok=True)
-            program = [sys.executable, "-m", "services.models.llama", str(self.gguf), str(self.socket), str(self.threads)]
+            program = [
+                sys.executable,
+                "-m",
+                "services.models.llama",
+                str(self.gguf),
+                str(self.socket),
+                str(self.threads),
+            ]
             process = await asyncio.create_subprocess_exec(
                 *program,
                 stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone, however we went

@@ -33,6 +33,8 @@ class Settings:
     ledger: str = "127.0.0.1:50055"
     retrieval: str = "127.0.0.1:50056"
     models: str = "127.0.0.1:50058"
+    key: str = field(default="", repr=False)
+    """Own API key, an administrator's: settles what is still open when a caller's token has ended."""
     default_model: str = ""
     """What answers `auto` while the router is away; empty takes the first of the catalogue."""
     dependencies: Mapping[str, Dependencies] = field(default_factory=dict)
@@ -48,7 +50,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         peers.opened(targets, settings.serve.tls) as stubs,
         identified(Directory(stubs.ledger, ledger)) as identity,
     ):
-        models, epochs, desk = Models(stubs.models), Epochs(stubs.retrieval), Desk()
+        models, epochs, desk = Models(stubs.models), Epochs(stubs.retrieval), Desk(settings.key)
         road = Road(stubs, models, epochs, desk, settings.dependencies, settings.default_model, settings.waits)
         try:
             async with running(models.follow()):

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 
 from services.orchestrator.failures import BooksBehind
+from services.runtime import channels, identity
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ Work = Callable[[], Awaitable[object]]
 
 @dataclass(slots=True)
 class Desk:
+    key: str = field(default="", repr=False)
+    """The orchestrator's own API key: what is still open when the caller's token has ended is done under it."""
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     def room(self) -> None:
@@ -35,7 +38,7 @@ class Desk:
 
     def later(self, *works: Work) -> None:
         """Does `works` in order, each until it is done; one that fails does not stop the others."""
-        task = asyncio.create_task(_done(works))
+        task = asyncio.create_task(self._done(works))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -44,24 +47,32 @@ class Desk:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=within_s)
 
+    async def _done(self, works: tuple[Work, ...]) -> None:
+        channels.DEADLINE.set(None)  # the request's own time does not count here
+        for work in works:
+            try:
+                await self.insisted(work)
+            except grpc.aio.AioRpcError as error:
+                log.error("given up after the answer: %s %s", error.code().name, error.details())
 
-async def _done(works: tuple[Work, ...]) -> None:
-    for work in works:
-        try:
-            await insisted(work)
-        except grpc.aio.AioRpcError as error:
-            log.error("given up after the answer: %s %s", error.code().name, error.details())
+    async def insisted(self, work: Work) -> object:
+        """Tries `work` again while its service is away."""
+        loop = asyncio.get_running_loop()
+        until, wait = loop.time() + TRIES_S, 0.1
+        while True:
+            try:
+                return await work()
+            except grpc.aio.AioRpcError as error:
+                late = error.code() is grpc.StatusCode.UNAUTHENTICATED and self._as_ourselves()
+                if not late and (error.code() not in AWAY or loop.time() + wait > until):
+                    raise
+            await asyncio.sleep(wait * (0.5 + random.random()))
+            wait = min(wait * 2, LONGEST_WAIT_S)
 
-
-async def insisted(work: Work) -> object:
-    """Tries `work` again while its service is away."""
-    loop = asyncio.get_running_loop()
-    until, wait = loop.time() + TRIES_S, 0.1
-    while True:
-        try:
-            return await work()
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in AWAY or loop.time() + wait > until:
-                raise
-        await asyncio.sleep(wait * (0.5 + random.random()))
-        wait = min(wait * 2, LONGEST_WAIT_S)
+    def _as_ourselves(self) -> bool:
+        """Goes on under our own key; False when there is none or it is used already."""
+        caller = identity.current()
+        if not self.key or caller is None or caller.token == self.key:
+            return False
+        identity.hold(replace(caller, token=self.key))
+        return True

@@ -30,7 +30,11 @@ class Grounding:
         if not (text := journey.text):
             return
         request = retrieval_pb2.SearchRequest(
-            query=text[:16384], vector=journey.vector, collection=asked.collection, limit=asked.limit, groups=asked.groups
+            query=text[:16384],
+            vector=journey.vector,
+            collection=asked.collection,
+            limit=asked.limit,
+            groups=asked.groups,
         )
         try:
             found = await self.peers.retrieval.Search(request)

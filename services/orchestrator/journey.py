@@ -34,6 +34,8 @@ class Journey:
     """`chat` with the passages that it rests on."""
     answer: Whole = field(default_factory=Whole)
     """As the model gave it, placeholders unrestored."""
+    shared: bool = False
+    """The answer is another request's, asked at the same time."""
     model: str = ""
     began: float = field(default_factory=time.monotonic)
 
@@ -52,7 +54,10 @@ class Journey:
         """Whether callers that ask the same may have the same answer."""
         controls, request = self.controls, self.chat
         return not (
-            controls.no_cache or controls.no_store or request.tools or (request.HasField("temperature") and request.temperature > 1)
+            controls.no_cache
+            or controls.no_store
+            or request.tools
+            or (request.HasField("temperature") and request.temperature > 1)
         )
 
     def without(self, dependency: str) -> None:

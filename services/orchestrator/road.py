@@ -1,6 +1,6 @@
 """The road of one request, step by step, in the order of the design. It decides nothing: each step asks an owner."""
 
-import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -18,7 +18,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds, shapes
-from services.orchestrator.desk import Desk, insisted
+from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoModel, NotCached, PromptRefused
 from services.orchestrator.grounding import Grounding
@@ -134,7 +134,7 @@ class Road:
     def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 in the background: the hold becomes what was used, the answer is kept."""
         works = [lambda: self.settle(journey, made.usage)]
-        if journey.hit is None and not journey.controls.no_store:
+        if journey.hit is None and not journey.shared and not journey.controls.no_store:
             works.append(lambda: self._store(journey, made))  # type: ignore[arg-type,return-value]
         self.desk.later(*works)
 
@@ -162,7 +162,7 @@ class Road:
         """Durable when it returns."""
         if not journey.hold:
             return None
-        hit = journey.hit is not None
+        hit = journey.hit is not None or journey.shared
         request = ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
@@ -178,7 +178,7 @@ class Road:
 
     async def settled(self, journey: Journey, usage: chat.Usage) -> None:
         """Settles and writes the cost into the road."""
-        done = await insisted(lambda: self.settle(journey, usage))
+        done = await self.desk.insisted(lambda: self.settle(journey, usage))
         if isinstance(done, ledger_pb2.SettleResponse):
             journey.road.cost_nano_usd = done.cost_nano_usd
 
@@ -188,7 +188,9 @@ class Road:
             journey.vector = None
             return
         try:
-            made = await self.peers.encoder.Encode(encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s)
+            made = await self.peers.encoder.Encode(
+                encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s
+            )
             journey.vector = made.vectors[0]
         except grpc.aio.AioRpcError as error:
             self._without(journey, "encoder", error)
@@ -295,7 +297,10 @@ class Road:
         if journey.hit is None:
             asked = journey.asked
             read, answers = bounds.input_tokens(asked), asked.n or 1
-            most = [min(asked.max_output_tokens or one.max_output_tokens, one.max_output_tokens) for one in journey.candidates]
+            most = [
+                min(asked.max_output_tokens or one.max_output_tokens, one.max_output_tokens)
+                for one in journey.candidates
+            ]
             attempts = [
                 ledger_pb2.Attempt(
                     model=one.model,
@@ -332,7 +337,7 @@ class Road:
 
     async def _store(self, journey: Journey, made: chat.ChatCompletion) -> None:
         took = Duration()
-        took.FromMilliseconds(int((asyncio.get_running_loop().time() - journey.began) * 1000))
+        took.FromMilliseconds(int((time.monotonic() - journey.began) * 1000))
         cited = pb.Road(citations=journey.road.citations)
         await self.peers.cache.Store(
             cache_pb2.StoreRequest(

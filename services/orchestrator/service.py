@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
+import grpc
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
@@ -38,7 +40,7 @@ class GatewayService(GatewayServiceServicer):
         return pb.CompleteResponse(completion=shown, road=journey.road)
 
     async def StreamComplete(
-        self, request: pb.StreamCompleteRequest, context: object
+        self, request: pb.StreamCompleteRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[pb.StreamCompleteResponse]:
         journey = await self.road.enter(request.chat, request.options)
         settled = False
@@ -62,6 +64,7 @@ class GatewayService(GatewayServiceServicer):
         self.road.keep(journey, made)
         self._noted(journey, made.usage)
         journey.road.model = journey.model
+        context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))
         yield pb.StreamCompleteResponse(chunk=last, road=journey.road)
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
@@ -76,7 +79,9 @@ class GatewayService(GatewayServiceServicer):
             **{name: models_pb2.Model(name=name, provider="local", embeddings=True) for name in LOCAL},
             **self.road.models.known,
         }
-        names = sorted(name for name in listed if name > request.page_token and (not allowed or name in (AUTO, *allowed)))
+        names = sorted(
+            name for name in listed if name > request.page_token and (not allowed or name in (AUTO, *allowed))
+        )
         most = request.page_size or PAGE
         more = names[most - 1] if len(names) > most else ""
         return pb.ListModelsResponse(models=[listed[name] for name in names[:most]], next_page_token=more)
@@ -85,7 +90,7 @@ class GatewayService(GatewayServiceServicer):
         """The answer; of those that ask the same at the same time only the first asks a model."""
         key = journey.exact_key if journey.hit is None and journey.shareable else ""
         if (joined := await self.flights.joined(key)) is not None:
-            journey.model = joined.model
+            journey.model, journey.shared = joined.model, True
             telemetry.event("joined another request")
             return joined
         async with self.flights.leading(key) as flight:

@@ -49,7 +49,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 yield Service(
                     name="tollway.retrieval.v1.RetrievalService",
                     domain="retrieval.tollway",
-                    register=partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, RetrievalService(library)),
+                    register=partial(
+                        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, RetrievalService(library)
+                    ),
                     identity=identity,
                     largest_message_bytes=8 << 20,
                     backend=f"qdrant edge, {settings.store}",

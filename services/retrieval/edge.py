@@ -164,7 +164,8 @@ def _scope(scope: Scope) -> Any:
     if scope.collection:
         must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
     must += [
-        q.FieldCondition("attributes", match=q.MatchValue(f"{name}={value}")) for name, value in scope.attributes.items()
+        q.FieldCondition("attributes", match=q.MatchValue(f"{name}={value}"))
+        for name, value in scope.attributes.items()
     ]
     return q.Filter(must=must)  # type: ignore[arg-type]
 

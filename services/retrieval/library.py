@@ -38,7 +38,14 @@ class Document:
     def version(self) -> str:
         """Hash of everything that a search can see of it."""
         whole = "\0".join(
-            (self.title, self.text, str(self.markdown), self.uri, *self.readers, *sorted(map(str, self.attributes.items())))
+            (
+                self.title,
+                self.text,
+                str(self.markdown),
+                self.uri,
+                *self.readers,
+                *sorted(map(str, self.attributes.items())),
+            )
         )
         return sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -94,7 +101,9 @@ class Library:
         cut = chunks(document.text, document.title, markdown=document.markdown)
         by_digest = {one.digest: one for one in known}
         fresh = [one for one in cut if one.digest not in by_digest]
-        vectors = dict(zip((one.digest for one in fresh), await self._static([one.searched for one in fresh]), strict=True))
+        vectors = dict(
+            zip((one.digest for one in fresh), await self._static([one.searched for one in fresh]), strict=True)
+        )
         at, seen, made = self.now(), dict[str, int](), []
         for one in cut:
             ordinal = seen[one.digest] = seen.get(one.digest, -1) + 1
@@ -136,7 +145,9 @@ class Library:
         if static is None:
             static = (await self._static([text]))[0]
         dense = await self._dense([text])
-        found = await self.store.search(Question(text, static, dense[0] if dense else None), scope, max(CANDIDATES, most))
+        found = await self.store.search(
+            Question(text, static, dense[0] if dense else None), scope, max(CANDIDATES, most)
+        )
         return fused(found, most)
 
     async def follow(self) -> None:

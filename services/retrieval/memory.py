@@ -23,7 +23,9 @@ class MemoryStore:
         self._kept.update({one.id: one for one in passages})
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
-        gone = [one for one in self._kept.values() if _key(one) in {(tenant, collection, name) for name in document_ids}]
+        gone = [
+            one for one in self._kept.values() if _key(one) in {(tenant, collection, name) for name in document_ids}
+        ]
         for one in gone:
             del self._kept[one.id]
         return len({one.document_id for one in gone})

@@ -39,9 +39,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channels.open(settings.models, settings.serve.tls) as models,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
-        catalogue = Catalogue(
-            models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel)
-        )
+        catalogue = Catalogue(models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel))
         service = RouterService(catalogue, Predictor(), settings.policies)
         async with running(catalogue.follow()):
             yield Service(

@@ -122,7 +122,11 @@ def rank(
             able.append(model)
     priced = [(model, _quality(model, prediction), cost_of(model, needs)) for model in able]
     if ceiling:
-        rejected += [(model.name, f"predicted to cost {cost} nano-dollars, above {ceiling}") for model, _, cost in priced if cost > ceiling]
+        rejected += [
+            (model.name, f"predicted to cost {cost} nano-dollars, above {ceiling}")
+            for model, _, cost in priced
+            if cost > ceiling
+        ]
         priced = [one for one in priced if one[2] <= ceiling]
     if not priced:
         raise NoCandidate(why="; ".join(f"{name}: {why}" for name, why in rejected) or "the catalogue is empty")

@@ -8,12 +8,11 @@ fails. A softmax over our own labelled prompts knows the task. All of it becomes
 """
 
 import argparse
+import csv
 import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import csv
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +118,9 @@ def folds(rows: Rows, seed: int) -> Array:
     pick = np.random.RandomState(seed)
     subjects = sorted(set(rows.sources[rows.exam]))
     fold = dict(zip(subjects, pick.permutation(len(subjects)) % FOLDS, strict=True))
-    return np.array([fold[source] if exam else pick.randint(FOLDS) for source, exam in zip(rows.sources, rows.exam, strict=True)])
+    return np.array(
+        [fold[source] if exam else pick.randint(FOLDS) for source, exam in zip(rows.sources, rows.exam, strict=True)]
+    )
 
 
 def held_out(rows: Rows, seed: int) -> tuple[Array, Array]:
@@ -152,7 +153,9 @@ def main() -> None:
                 one = chosen & (numbers == fold)
                 curve = quality.Curve(rows.weak[one], rows.strong[one], (strong - weak)[one])
                 measured.append((curve.apgr, curve.share_at(0.95), ece))
-        facts[name] = dict(zip(("apgr", "strong_share_at_95", "ece"), np.round(np.mean(measured, 0), 4).tolist(), strict=True))
+        facts[name] = dict(
+            zip(("apgr", "strong_share_at_95", "ece"), np.round(np.mean(measured, 0), 4).tolist(), strict=True)
+        )
     everything = np.ones(len(rows.weak), bool)
     tasks, facts["tasks"] = _tasks(rows)
     (ARTEFACTS / "router.onnx").write_bytes(
@@ -166,7 +169,9 @@ def main() -> None:
         "held_out": facts,
     }
     (ARTEFACTS / "router.json").write_text(json.dumps(card, indent=2) + "\n")
-    (ARTEFACTS / "router.fitted").write_bytes(b"".join(sorted({sha256(text.encode()).digest()[:6] for text in rows.prompts})))
+    (ARTEFACTS / "router.fitted").write_bytes(
+        b"".join(sorted({sha256(text.encode()).digest()[:6] for text in rows.prompts}))
+    )
     print(json.dumps(card, indent=2))
 
 
@@ -186,7 +191,9 @@ def _tasks(rows: Rows) -> tuple[tuple[Array, Array], dict[str, float]]:
     model = LogisticRegression(C=0.03, max_iter=1000).fit(x, y)
     assert tuple(model.classes_) == TASKS
     held_x, held_y = made(sentences(200, 2, held_out=True))
-    return (model.coef_.T, model.intercept_), {"accuracy_on_unseen_templates": round(float(model.score(held_x, held_y)), 4)}
+    return (model.coef_.T, model.intercept_), {
+        "accuracy_on_unseen_templates": round(float(model.score(held_x, held_y)), 4)
+    }
 
 
 if __name__ == "__main__":

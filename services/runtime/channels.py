@@ -25,7 +25,11 @@ SERVICE_CONFIG = json.dumps(
         "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
             # A provider may have begun: these decide about trying again themselves.
-            {"name": [{"service": f"tollway.{name}"} for name in ("models.v1.ModelsService", "gateway.v1.GatewayService")]},
+            {
+                "name": [
+                    {"service": f"tollway.{name}"} for name in ("models.v1.ModelsService", "gateway.v1.GatewayService")
+                ]
+            },
             {
                 "name": [{}],
                 "retryPolicy": {
@@ -35,7 +39,7 @@ SERVICE_CONFIG = json.dumps(
                     "backoffMultiplier": 2,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
-            }
+            },
         ],
     }
 )
@@ -122,9 +126,7 @@ class Carrying:
 
 
 def _carrying(call: Any) -> Any:
-    def carried(
-        request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any
-    ) -> Any:
+    def carried(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any) -> Any:
         return call(request, timeout=_shorter(timeout), metadata=_with_context(metadata), **more)
 
     return carried

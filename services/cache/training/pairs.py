@@ -51,7 +51,9 @@ REWORDS: list[tuple[str, str]] = [
     (r"^what does (.+) mean\??$", r"what is the meaning of \1?"), (r"^what is the meaning of (.+?)\??$", r"what does \1 mean?"),
     (r"^what is the (\w+) of (.+?)\??$", r"tell me the \1 of \2"), (r"^who invented (.+?)\??$", r"who was the inventor of \1?"),
 ]  # fmt: skip
-AUXILIARY = re.compile(r"\b(is|are|was|were|can|could|should|will|would|does|do|did|has|have|must|may)\b", re.IGNORECASE)
+AUXILIARY = re.compile(
+    r"\b(is|are|was|were|can|could|should|will|would|does|do|did|has|have|must|may)\b", re.IGNORECASE
+)
 Change = Callable[[str, random.Random], str | None]
 
 
@@ -116,7 +118,9 @@ def entity(text: str, chance: random.Random) -> str | None:
     for group in chance.sample(GROUPS, len(GROUPS)):
         for word in group:
             if re.search(rf"\b{re.escape(word)}(?!\w)", text):
-                return re.sub(rf"\b{re.escape(word)}(?!\w)", chance.choice([w for w in group if w != word]), text, count=1)
+                return re.sub(
+                    rf"\b{re.escape(word)}(?!\w)", chance.choice([w for w in group if w != word]), text, count=1
+                )
     return None
 
 
@@ -143,7 +147,14 @@ def direction(text: str, chance: random.Random) -> str | None:
             continue
         left, right = text.split(link, 1)
         a, b = left.split(), right.rstrip("?.!").split()
-        if a and b and a[-1].lower() != b[0].lower() and len(a[-1]) > 2 and len(b[0]) > 2 and link not in (" and ", " or "):
+        if (
+            a
+            and b
+            and a[-1].lower() != b[0].lower()
+            and len(a[-1]) > 2
+            and len(b[0]) > 2
+            and link not in (" and ", " or ")
+        ):
             return " ".join([*a[:-1], b[0]]) + link + " ".join([a[-1], *b[1:]]) + text[len(text.rstrip("?.!")) :]
     return None
 

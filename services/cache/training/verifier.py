@@ -86,7 +86,9 @@ def main() -> None:
     held = np.array([sha256(a.encode()).digest()[0] < 50 for a, *_ in pairs])
     mean, scale = x[~held].mean(axis=0), x[~held].std(axis=0) + 1e-6
     nets = [
-        MLPClassifier((32,), alpha=1e-3, max_iter=60, early_stopping=True, random_state=seed).fit((x[~held] - mean) / scale, y[~held])
+        MLPClassifier((32,), alpha=1e-3, max_iter=60, early_stopping=True, random_state=seed).fit(
+            (x[~held] - mean) / scale, y[~held]
+        )
         for seed in (1, 2, 3)
     ]
     raw = np.mean([_logit(net, (x - mean) / scale) for net in nets], axis=0)
@@ -94,7 +96,11 @@ def main() -> None:
     p = platt.predict_proba(raw[:, None])[:, 1]
     auc = float(roc_auc_score(y[held], p[held]))
     bins = np.clip((p[held] * 10).astype(int), 0, 9)
-    ece = sum(abs(p[held][bins == n].mean() - y[held][bins == n].mean()) * (bins == n).mean() for n in range(10) if (bins == n).any())
+    ece = sum(
+        abs(p[held][bins == n].mean() - y[held][bins == n].mean()) * (bins == n).mean()
+        for n in range(10)
+        if (bins == n).any()
+    )
     print(f"{len(pairs)} pairs, held-out AUC {auc:.4f}, calibration error {ece:.4f}")
     for kind in sorted({kind for *_, kind in pairs}):
         here = held & np.array([one == kind for *_, one in pairs])
@@ -143,7 +149,12 @@ def _exported(nets: list[Any], mean: Any, scale: Any, platt: Any) -> bytes:
     weights["mean"], weights["scale"] = mean, scale
     nodes += [node("Sub", ["facts", "mean"], ["centred"]), node("Div", ["centred", "scale"], ["x"])]
     for n, net in enumerate(nets):
-        weights |= {f"w{n}": net.coefs_[0], f"b{n}": net.intercepts_[0], f"v{n}": net.coefs_[1], f"c{n}": net.intercepts_[1]}
+        weights |= {
+            f"w{n}": net.coefs_[0],
+            f"b{n}": net.intercepts_[0],
+            f"v{n}": net.coefs_[1],
+            f"c{n}": net.intercepts_[1],
+        }
         nodes += [
             node("MatMul", ["x", f"w{n}"], [f"h{n}"]), node("Add", [f"h{n}", f"b{n}"], [f"i{n}"]), node("Relu", [f"i{n}"], [f"r{n}"]),
             node("MatMul", [f"r{n}", f"v{n}"], [f"o{n}"]), node("Add", [f"o{n}", f"c{n}"], [f"l{n}"]),

@@ -53,14 +53,19 @@ def main() -> None:
     models = _fitted(x, v, labels, weights)
 
     held = sentences(600, 9, unseen)
-    dev_texts, dev_labels = [row["text"] for row in dev] + held, np.array([row["label"] for row in dev] + [0] * len(held))
+    dev_texts, dev_labels = (
+        [row["text"] for row in dev] + held,
+        np.array([row["label"] for row in dev] + [0] * len(held)),
+    )
     dv = np.stack([encoder.encode(text) for text in dev_texts])
     raw = _scored(models, hashed(dev_texts), dv)
     final = blend.predict_proba(raw)[:, 1]
     n = len(dev)
     facts = {
         "auc": round(float(roc_auc_score(dev_labels[:n], final[:n])), 4),
-        "recall_at_1pct_fpr": round(float((final[:n][dev_labels[:n] == 1] > np.quantile(final[:n][dev_labels[:n] == 0], 0.99)).mean()), 4),
+        "recall_at_1pct_fpr": round(
+            float((final[:n][dev_labels[:n] == 1] > np.quantile(final[:n][dev_labels[:n] == 0], 0.99)).mean()), 4
+        ),
         "own_benign_of_unseen_templates_below_half": round(float((final[n:] < 0.5).mean()), 4),
         "auc_on_a_source_left_out": {
             group: _left_out(group, x, v, labels, weights, groups) for group in ("neuralchemy-train", "s-labs-train")

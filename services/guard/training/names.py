@@ -142,7 +142,12 @@ def forward(p: Any, x: Any, mask: Any, key: Any = None, drop: float = 0.0) -> An
             x = x * jax.random.bernoulli(inner, 1 - drop, x.shape) / (1 - drop)
         x = x * mask[..., None]
         y = jax.lax.conv_general_dilated(
-            x, layer["w"], (1,), [(dilation, dilation)], rhs_dilation=(dilation,), dimension_numbers=("NWC", "WIO", "NWC")
+            x,
+            layer["w"],
+            (1,),
+            [(dilation, dilation)],
+            rhs_dilation=(dilation,),
+            dimension_numbers=("NWC", "WIO", "NWC"),
         )
         x = x + jax.nn.relu(y + layer["b"])
         mean = x.mean(-1, keepdims=True)

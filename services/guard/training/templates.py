@@ -118,7 +118,20 @@ I will bill the client, then sue for damages if rich people drew a red line.
 
 TITLES = ["Mr.", "Mrs.", "Ms.", "Dr.", "Mr", "Mrs", "Miss", "Prof.", "Professor", "Sir", "Dame", "Judge"]
 HOSPITALS = ["General Hospital", "Medical Center", "Clinic", "University Hospital", "Health", "Memorial Hospital"]
-FIRMS = ["Inc", "LLC", "Ltd", "GmbH", "Group", "Labs", "Systems", "Partners", "& Sons", "Bank", "Holdings", "University"]
+FIRMS = [
+    "Inc",
+    "LLC",
+    "Ltd",
+    "GmbH",
+    "Group",
+    "Labs",
+    "Systems",
+    "Partners",
+    "& Sons",
+    "Bank",
+    "Holdings",
+    "University",
+]
 NATIONS = (
     "American British Canadian German French Spanish Italian Dutch Polish Indian Chinese Japanese Brazilian Mexican"
     " Turkish Greek Swedish Norwegian Danish Finnish Irish Scottish Australian Nigerian Kenyan Egyptian Iranian"
@@ -210,7 +223,9 @@ class Filler:
         return self._random.choice(PLACES) if roll < 0.45 else fake.city() if roll < 0.8 else fake.country()
 
     def _date(self, fake: Faker) -> str:
-        pattern = self._random.choice(["%Y-%m-%d", "%d/%m/%Y", "%m/%d/%y", "%B %d, %Y", "%d %B %Y", "%b %d", "%d.%m.%Y"])
+        pattern = self._random.choice(
+            ["%Y-%m-%d", "%d/%m/%Y", "%m/%d/%y", "%B %d, %Y", "%d %B %Y", "%b %d", "%d.%m.%Y"]
+        )
         return fake.date_object().strftime(pattern)
 
 

@@ -42,9 +42,7 @@ class Anthropic:
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
         body = written(target, request, stream=True)
         reading = _Reading(target.name)
-        async with http.posted(
-            self.http, target, f"{target.entry.url}/messages", _headers(target), body
-        ) as response:
+        async with http.posted(self.http, target, f"{target.entry.url}/messages", _headers(target), body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
                 if found.get("type") == "error":
@@ -70,7 +68,9 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     body: dict[str, Any] = {
         "model": target.entry.model,
-        "max_tokens": request.max_output_tokens if request.HasField("max_output_tokens") else target.entry.max_output_tokens,
+        "max_tokens": request.max_output_tokens
+        if request.HasField("max_output_tokens")
+        else target.entry.max_output_tokens,
         "messages": _turns(request.messages),
     }
     above = [_text(one) for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
@@ -101,7 +101,11 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
 
 
 def _choice(request: chat.ChatRequest) -> dict[str, Any] | None:
-    more = {"disable_parallel_tool_use": True} if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls else {}
+    more = (
+        {"disable_parallel_tool_use": True}
+        if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls
+        else {}
+    )
     match request.tool_choice.mode:
         case chat.ToolChoice.MODE_REQUIRED:
             return {"type": "any", **more}

@@ -137,7 +137,9 @@ def _retry_after(headers: Any) -> float | None:
             return max(float(fine) / 1000, 0.0)
         if (said := headers.get("retry-after")) is None:
             return None
-        return max(float(said), 0.0) if said[:1].isdigit() else max(parsedate_to_datetime(said).timestamp() - time(), 0.0)
+        return (
+            max(float(said), 0.0) if said[:1].isdigit() else max(parsedate_to_datetime(said).timestamp() - time(), 0.0)
+        )
     except ValueError:
         return None
 

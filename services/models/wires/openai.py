@@ -71,7 +71,9 @@ class OpenAI:
         if (not done and ends is None) or open_choices:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
         last = ends or chat.ChatChunk(model=target.name)
-        last.usage.CopyFrom(usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=text, estimated=True))
+        last.usage.CopyFrom(
+            usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=text, estimated=True)
+        )
         yield last
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
@@ -89,7 +91,9 @@ def shaped(target: Target, read: Any, body: dict[str, Any], *more: Any) -> Any:
     try:
         return read(body, *more)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise faults.ProviderBroke(model=target.name, why=f"an answer of another shape, {type(error).__name__}") from None
+        raise faults.ProviderBroke(
+            model=target.name, why=f"an answer of another shape, {type(error).__name__}"
+        ) from None
 
 
 def _headers(target: Target) -> dict[str, str]:
@@ -120,7 +124,9 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
         message.reasoning = said.get("reasoning_content") or said.get("reasoning") or ""
         for call in said.get("tool_calls") or ():
             function = call["function"]
-            message.tool_calls.add(id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or "")
+            message.tool_calls.add(
+                id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or ""
+            )
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if (used := body.get("usage")) is not None:
         made.usage.CopyFrom(_usage(used))

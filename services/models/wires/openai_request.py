@@ -15,7 +15,11 @@ ROLES = {
     chat.ROLE_ASSISTANT: "assistant",
     chat.ROLE_TOOL: "tool",
 }
-CHOICES = {chat.ToolChoice.MODE_NONE: "none", chat.ToolChoice.MODE_AUTO: "auto", chat.ToolChoice.MODE_REQUIRED: "required"}
+CHOICES = {
+    chat.ToolChoice.MODE_NONE: "none",
+    chat.ToolChoice.MODE_AUTO: "auto",
+    chat.ToolChoice.MODE_REQUIRED: "required",
+}
 PLAIN = ("parallel_tool_calls", "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs",
          "top_logprobs")  # fmt: skip
 OWN_LIMIT = frozenset({"openai", "azure"})

@@ -13,7 +13,14 @@ Array = npt.NDArray[Any]
 Head = tuple[Array, float]
 
 
-def exported(gaps: tuple[Head, Head], strong: tuple[Head, Head], tasks: tuple[Array, Array], mean: Array, spread: Array, options: int) -> bytes:
+def exported(
+    gaps: tuple[Head, Head],
+    strong: tuple[Head, Head],
+    tasks: tuple[Array, Array],
+    mean: Array,
+    spread: Array,
+    options: int,
+) -> bytes:
     """Inputs `vector` (n, 256) and `surface` (n, features); outputs `chances` (n, 2), weak then strong, and `tasks`."""
     weights, nodes = [], []
 

@@ -56,9 +56,7 @@ class Outcome:
 
     def error(self) -> AioRpcError:
         assert self.code is not None
-        return AioRpcError(
-            self.code, metadata_of(self.initial), metadata_of(self.trailing), self.details, "in process"
-        )
+        return AioRpcError(self.code, metadata_of(self.initial), metadata_of(self.trailing), self.details, "in process")
 
 
 class Call:

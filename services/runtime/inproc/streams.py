@@ -101,7 +101,7 @@ class _Work:
 class StreamCall(Call):
     """A call with a stream in at least one direction."""
 
-    __slots__ = ("_answers_stream", "_answers", "_parse", "_serialize", "_task", "_timer", "_work")
+    __slots__ = ("_answers", "_answers_stream", "_parse", "_serialize", "_task", "_timer", "_work")
 
     def __init__(
         self,
@@ -206,5 +206,3 @@ async def _serialized(messages: AsyncIterator[Any], serialize: Callable[[Any], b
 
 def opened(name: str, method: str, metadata: Pairs) -> Callable[[float | None, Outcome], _Work]:
     return lambda deadline, outcome: _Work(name, method, metadata, deadline, outcome)
-
-

@@ -1,0 +1,207 @@
+"""Our answers in OpenAI's words: every field of the published schema, nullable ones included."""
+
+import base64
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import orjson
+from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.models.v1 import models_pb2
+
+FINISHES = {
+    chat.FINISH_REASON_STOP: "stop",
+    chat.FINISH_REASON_LENGTH: "length",
+    chat.FINISH_REASON_TOOL_CALLS: "tool_calls",
+    chat.FINISH_REASON_CONTENT_FILTER: "content_filter",
+}
+MATCHES = {cache_pb2.MATCH_EXACT: "exact", cache_pb2.MATCH_SEMANTIC: "semantic"}
+DONE = b"data: [DONE]\n\n"
+
+
+def completion(made: chat.ChatCompletion, road: pb.Road) -> bytes:
+    """A `chat.completion` object."""
+    said = {
+        "id": made.id or f"chatcmpl-{road.trace_id}",
+        "object": "chat.completion",
+        "created": made.created.seconds or int(time.time()),
+        "model": made.model,
+        "choices": [_choice(one) for one in made.choices],
+        "usage": usage(made.usage),
+        "service_tier": None,
+        "system_fingerprint": made.system_fingerprint or None,
+    }
+    if road.citations:
+        said["citations"] = _citations(road)
+    return orjson.dumps(said)
+
+
+def chunk(piece: chat.ChatChunk, road: pb.Road, *, with_usage: bool) -> bytes:
+    """One `chat.completion.chunk` event."""
+    said = _frame(piece, road)
+    said["choices"] = [_delta(one) for one in piece.choices]
+    if with_usage:
+        said["usage"] = None
+    return b"data: " + orjson.dumps(said) + b"\n\n"
+
+
+def last_chunk(piece: chat.ChatChunk, road: pb.Road) -> bytes:
+    """The event after the last choice: usage, and what it cost."""
+    said = _frame(piece, road)
+    said["choices"] = []
+    said["usage"] = {**usage(piece.usage), "cost_usd": road.cost_nano_usd / 1e9}
+    return b"data: " + orjson.dumps(said) + b"\n\n"
+
+
+def error_event(body: dict[str, Any]) -> bytes:
+    return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
+
+
+def usage(made: chat.Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": made.input_tokens,
+        "completion_tokens": made.output_tokens,
+        "total_tokens": made.input_tokens + made.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": made.cached_input_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": made.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
+    """The `X-Tollway-*` headers: trace, route, cache, the most it can cost."""
+    said = {
+        "trace": road.trace_id,
+        "model": road.model,
+        "route": road.route_reason,
+        "decision": road.decision_id,
+        "cache": MATCHES.get(road.cache, "miss"),
+        "cache-entry": road.cache_entry_id,
+        "cost-max": f"{road.held_nano_usd / 1e9:.9f}",
+        "masked": ",".join(sorted({one.type for one in road.findings})),
+        "degraded": ",".join(road.degraded),
+        "budget-warning": ",".join(road.budget_warnings),
+    }
+    return [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]
+
+
+def models(listed: Iterable[models_pb2.Model]) -> bytes:
+    return orjson.dumps({"object": "list", "data": [model(one) for one in listed]})
+
+
+def model(one: models_pb2.Model) -> dict[str, Any]:
+    return {"id": one.name, "object": "model", "created": 0, "owned_by": one.provider or "tollway"}
+
+
+def embeddings(made: pb.EmbedResponse, *, in_base64: bool) -> bytes:
+    def shaped(values: Any) -> Any:
+        raw = np.array(values, np.float32)
+        return base64.b64encode(raw.tobytes()).decode() if in_base64 else raw
+
+    data = [
+        {"object": "embedding", "index": n, "embedding": shaped(one.values)} for n, one in enumerate(made.embeddings)
+    ]
+    said = {
+        "object": "list",
+        "data": data,
+        "model": made.model,
+        "usage": {"prompt_tokens": made.input_tokens, "total_tokens": made.input_tokens},
+    }
+    return orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _frame(piece: chat.ChatChunk, road: pb.Road) -> dict[str, Any]:
+    return {
+        "id": piece.id or f"chatcmpl-{road.trace_id}",
+        "object": "chat.completion.chunk",
+        "created": piece.created.seconds or int(time.time()),
+        "model": piece.model,
+        "service_tier": None,
+        "system_fingerprint": piece.system_fingerprint or None,
+    }
+
+
+def _choice(one: chat.Choice) -> dict[str, Any]:
+    said = one.message
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(part.text for part in said.parts) if said.parts else None,
+        "refusal": said.refusal if said.HasField("refusal") else None,
+        "annotations": [],
+    }
+    if said.reasoning:
+        message["reasoning_content"] = said.reasoning
+    if said.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in said.tool_calls
+        ]
+    return {
+        "index": one.index,
+        "message": message,
+        "logprobs": _logprobs(one.logprobs),
+        "finish_reason": FINISHES.get(one.finish_reason, "stop"),
+    }
+
+
+def _delta(one: chat.ChoiceDelta) -> dict[str, Any]:
+    delta: dict[str, Any] = {}
+    if one.role:
+        delta["role"], delta["content"] = "assistant", one.content
+    if one.content:
+        delta["content"] = one.content
+    if one.refusal:
+        delta["refusal"] = one.refusal
+    if one.reasoning:
+        delta["reasoning_content"] = one.reasoning
+    if one.tool_calls:
+        delta["tool_calls"] = [_call(call) for call in one.tool_calls]
+    return {
+        "index": one.index,
+        "delta": delta,
+        "logprobs": _logprobs(one.logprobs),
+        "finish_reason": FINISHES.get(one.finish_reason),
+    }
+
+
+def _call(call: chat.ToolCallDelta) -> dict[str, Any]:
+    said: dict[str, Any] = {"index": call.index}
+    if call.id:
+        said["id"], said["type"] = call.id, "function"
+    function = {name: value for name, value in (("name", call.name), ("arguments", call.arguments)) if value}
+    if call.name and not call.arguments:
+        function["arguments"] = ""
+    said["function"] = function
+    return said
+
+
+def _logprobs(tokens: Any) -> dict[str, Any] | None:
+    if not tokens:
+        return None
+    return {
+        "content": [{**_token(one), "top_logprobs": [_token(top) for top in one.top]} for one in tokens],
+        "refusal": None,
+    }
+
+
+def _token(one: chat.TokenLogprob) -> dict[str, Any]:
+    return {"token": one.token, "logprob": one.logprob, "bytes": list(one.utf8) or None}
+
+
+def _citations(road: pb.Road) -> list[dict[str, str]]:
+    return [
+        {"document_id": one.document_id, "version": one.version, "title": one.title, "uri": one.uri}
+        for one in road.citations
+    ]
+
+
+def _printable(value: str) -> bytes:
+    """A header's value: what is not printable ASCII cannot stand there."""
+    return bytes(ord(one) if " " <= one <= "~" else 0x3F for one in value)

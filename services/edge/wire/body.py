@@ -1,0 +1,186 @@
+"""The body of a chat completion request as OpenAI publishes it, typed: a wrong one is refused by place and rule."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Raw, Struct
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class TextPart(Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class ImageUrl(Struct):
+    url: Annotated[str, Meta(min_length=1)]
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(Struct, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class InputAudio(Struct):
+    data: str
+    format: Literal["wav", "mp3"]
+
+
+class AudioPart(Struct, tag_field="type", tag="input_audio"):
+    input_audio: InputAudio
+
+
+class FileBody(Struct):
+    filename: str | None = None
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+class FilePart(Struct, tag_field="type", tag="file"):
+    file: FileBody
+
+
+class RefusalPart(Struct, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class CalledFunction(Struct):
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct):
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
+TextContent = str | list[TextPart]
+
+
+class System(Struct, tag_field="role", tag="system"):
+    content: TextContent
+    name: str | None = None
+
+
+class Developer(Struct, tag_field="role", tag="developer"):
+    content: TextContent
+    name: str | None = None
+
+
+class User(Struct, tag_field="role", tag="user"):
+    content: str | Annotated[list[TextPart | ImagePart | AudioPart | FilePart], Meta(min_length=1)]
+    name: str | None = None
+
+
+class Assistant(Struct, tag_field="role", tag="assistant"):
+    content: str | list[TextPart | RefusalPart] | None = None
+    refusal: str | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    reasoning_content: str | None = None
+
+
+class ToolResult(Struct, tag_field="role", tag="tool"):
+    content: TextContent
+    tool_call_id: str
+
+
+Message = System | Developer | User | Assistant | ToolResult
+
+
+class Function(Struct):
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct):
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class NamedFunction(Struct):
+    name: Name
+
+
+class NamedTool(Struct):
+    function: NamedFunction
+    type: Literal["function"] = "function"
+
+
+class Schema(Struct):
+    name: Name
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextFormat(Struct, tag_field="type", tag="text"):
+    pass
+
+
+class ObjectFormat(Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class SchemaFormat(Struct, tag_field="type", tag="json_schema"):
+    json_schema: Schema
+
+
+class StreamOptions(Struct):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatBody(Struct, forbid_unknown_fields=True):
+    """`null` is the same as absent, as it is for OpenAI."""
+
+    model: Name
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
+    seed: Annotated[int, Meta(ge=-(1 << 63), lt=1 << 63)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[str, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=1024)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=512)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    metadata: (
+        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+        | None
+    ) = None
+    modalities: list[Literal["text"]] | None = None
+    tollway: Raw = Raw()
+    """How Tollway is to treat the request: see [services.edge.wire.options][]."""
+    # Accepted and of no effect here: they tune OpenAI's own storage, tiers and prompt cache.
+    store: bool | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+    prediction: dict[str, Any] | None = None
+
+
+class EmbeddingBody(Struct, forbid_unknown_fields=True):
+    """The body of an embeddings request."""
+
+    model: Name
+    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=16384)] | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None

@@ -1,0 +1,146 @@
+"""Every refusal as an OpenAI error body: a status, a type, a code and the field."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import msgspec
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpc_status import rpc_status
+
+from services.runtime.errors import Failure
+from services.runtime.status import status_of
+
+WRONG = "invalid_request_error"
+PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*?)`$")
+UNKNOWN = re.compile(r"unknown field `(.*?)`")
+MISSING = re.compile(r"missing required field `(.*?)`")
+
+
+@dataclass(slots=True)
+class Refusal(Exception):
+    """What a caller is told instead of an answer."""
+
+    status: int
+    code: str
+    message: str
+    type: str = WRONG
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+# By reason where callers can tell more from it than from the gRPC code: status, type, code.
+REASONS: Mapping[str, tuple[int, str, str]] = {
+    "PROMPT_BLOCKED": (400, WRONG, "content_policy_violation"),
+    "POLICY_BREACH": (400, WRONG, "content_policy_violation"),
+    "MODEL_UNKNOWN": (404, WRONG, "model_not_found"),
+    "MODEL_NOT_ALLOWED": (403, WRONG, "model_not_allowed"),
+    "NO_CANDIDATE": (400, WRONG, "no_model_can_serve"),
+    "UNSUPPORTED": (400, WRONG, "unsupported_by_model"),
+    "NOT_CACHED": (504, "not_cached", "not_cached"),
+    "BUDGET_EXCEEDED": (429, "insufficient_quota", "insufficient_quota"),
+    "COST_ABOVE_CEILING": (400, WRONG, "cost_above_ceiling"),
+    "TEXT_TOO_LARGE": (413, WRONG, "text_too_large"),
+    "PROVIDER_BUSY": (429, "rate_limit_error", "rate_limit_exceeded"),
+    "PROVIDER_AWAY": (502, "api_error", "provider_away"),
+    "PROVIDER_BROKE": (502, "api_error", "provider_broke"),
+    "PROVIDER_DENIED": (502, "api_error", "provider_denied"),
+    "PROVIDER_REFUSED": (400, WRONG, "provider_refused"),
+    "OVERLOADED": (503, "api_error", "overloaded"),
+    "QUEUE_FULL": (503, "api_error", "overloaded"),
+    "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),
+}
+CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: (400, WRONG, "invalid_value"),
+    grpc.StatusCode.UNAUTHENTICATED: (401, WRONG, "invalid_api_key"),
+    grpc.StatusCode.PERMISSION_DENIED: (403, WRONG, "permission_denied"),
+    grpc.StatusCode.NOT_FOUND: (404, WRONG, "not_found"),
+    grpc.StatusCode.ALREADY_EXISTS: (409, WRONG, "conflict"),
+    grpc.StatusCode.FAILED_PRECONDITION: (400, WRONG, "failed_precondition"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (504, "api_error", "timeout"),
+    grpc.StatusCode.UNAVAILABLE: (503, "api_error", "unavailable"),
+    grpc.StatusCode.CANCELLED: (499, "api_error", "cancelled"),
+}
+INTERNAL = (500, "api_error", "internal_error")
+PARAMS = {
+    "chat.max_output_tokens": "max_completion_tokens",
+    "chat.response_format.schema_json": "response_format.json_schema.schema",
+}
+"""Fields that have another name in OpenAI's wire."""
+
+
+def of_body(error: msgspec.MsgspecError) -> Refusal:
+    """A body that is not what it should be."""
+    said = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return Refusal(400, "invalid_json", f"the body is not JSON: {said}")
+    at = found.group(1) if (found := PLACE.search(said)) else ""
+    rule = PLACE.sub("", said)
+    if unknown := UNKNOWN.search(rule):
+        name = f"{at}.{unknown.group(1)}" if at else unknown.group(1)
+        return Refusal(400, "unknown_parameter", f"unknown parameter: {name}", param=name)
+    if missing := MISSING.search(rule):
+        name = f"{at}.{missing.group(1)}" if at else missing.group(1)
+        return Refusal(400, "missing_required_parameter", f"missing required parameter: {name}", param=name)
+    if not at:
+        return Refusal(400, "invalid_type", f"the body must be an object of the published shape: {rule}")
+    return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
+
+
+def of_failure(error: Exception) -> Refusal:
+    """A failure of the edge itself or of the services behind it."""
+    if isinstance(error, Refusal):
+        return error
+    found = (
+        status_of(error, "edge.tollway") if not isinstance(error, grpc.aio.AioRpcError) else rpc_status.from_call(error)
+    )
+    if found is None:
+        assert isinstance(error, grpc.aio.AioRpcError)
+        return _refusal(error.code(), "", error.details() or "the request failed", {}, None)
+    details = _details(found.details)
+    info, retry, broken = details.get(ErrorInfo), details.get(RetryInfo), details.get(BadRequest)
+    reason = info.reason if isinstance(info, ErrorInfo) else ""
+    headers = {}
+    if isinstance(retry, RetryInfo):
+        seconds = retry.retry_delay.ToTimedelta().total_seconds()
+        headers = {"retry-after": str(max(1, -int(-seconds // 1))), "retry-after-ms": str(int(seconds * 1000))}
+    param = None
+    if isinstance(broken, BadRequest) and broken.field_violations:
+        named = broken.field_violations[0].field
+        param = PARAMS.get(named, named.removeprefix("chat."))
+    return _refusal(NUMBERS.get(found.code, grpc.StatusCode.UNKNOWN), reason, found.message, headers, param)
+
+
+NUMBERS = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _refusal(code: grpc.StatusCode, reason: str, message: str, headers: dict[str, str], param: str | None) -> Refusal:
+    status, kind, word = REASONS.get(reason) or CODES.get(code, INTERNAL)
+    if status == 401:
+        headers = {**headers, "www-authenticate": "Bearer"}
+    if reason == "BUDGET_EXCEEDED":
+        headers = {**headers, "x-should-retry": "false"}  # asking again at once cannot help: SDKs heed this
+    return Refusal(status, word, message, kind, param, headers)
+
+
+def _details(packed: Any) -> dict[type[Message], Message]:
+    found: dict[type[Message], Message] = {}
+    for kind in (ErrorInfo, RetryInfo, BadRequest):
+        for one in packed:
+            if one.Is(kind.DESCRIPTOR):
+                made = kind()
+                one.Unpack(made)
+                found[kind] = made
+    return found
+
+
+def failed(error: BaseException) -> bool:
+    """Whether `error` is a refusal by design, as against a bug."""
+    return isinstance(error, Refusal | Failure | grpc.aio.AioRpcError)

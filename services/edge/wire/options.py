@@ -1,0 +1,128 @@
+"""How one request is to be treated: the body's `tollway` object, and `X-Tollway-*` headers over it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from google.protobuf.duration_pb2 import Duration
+from msgspec import Meta, Struct
+from tollway.cache.v1 import cache_pb2
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.router.v1 import router_pb2
+
+from services.edge.wire.errors import Refusal, of_body
+
+NANO = 1_000_000_000
+Name = Annotated[str, Meta(max_length=64, pattern="^[a-z0-9_.-]*$")]
+
+
+class Grounding(Struct, forbid_unknown_fields=True):
+    collection: Name = ""
+    limit: Annotated[int, Meta(ge=0, le=100)] = 0
+    groups: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=256)] = []
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
+class Cache(Struct, forbid_unknown_fields=True):
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    max_age_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    scope: Literal["project", "tenant", "key"] = "project"
+    store_anyway: bool = False
+
+
+class TollwayBody(Struct, forbid_unknown_fields=True):
+    grounding: Grounding | None = None
+    cache: Cache | None = None
+    routing: Literal["cheapest_above", "best_under_price", "fastest"] | None = None
+    max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+
+
+_BODY = msgspec.json.Decoder(TollwayBody)
+SCOPES = {"project": cache_pb2.SCOPE_PROJECT, "tenant": cache_pb2.SCOPE_TENANT, "key": cache_pb2.SCOPE_KEY}
+ROUTING = {
+    "cheapest_above": router_pb2.POLICY_CHEAPEST_ABOVE,
+    "best_under_price": router_pb2.POLICY_BEST_UNDER_PRICE,
+    "fastest": router_pb2.POLICY_FASTEST,
+}
+
+
+def options(raw: bytes, headers: Mapping[bytes, bytes]) -> pb.Options:
+    """
+    Raises:
+        Refusal: an unknown word or a value out of range, in either place.
+    """
+    made = pb.Options()
+    if raw:
+        _from_body(made, raw)
+    if key := headers.get(b"idempotency-key"):
+        made.idempotency_key = _word(key, "Idempotency-Key", 64)
+    for name, value in headers.items():
+        if name.startswith(b"x-tollway-"):
+            _from_header(made, name.decode("latin-1"), value.decode("latin-1").strip())
+    return made
+
+
+def _from_body(made: pb.Options, raw: bytes) -> None:
+    try:
+        said = _BODY.decode(raw)
+    except msgspec.MsgspecError as error:
+        refusal = of_body(error)
+        raise Refusal(400, refusal.code, refusal.message, param=f"tollway.{refusal.param or ''}".rstrip(".")) from None
+    if said.grounding is not None:
+        asked = said.grounding
+        made.grounding.SetInParent()
+        made.grounding.collection, made.grounding.limit = asked.collection, asked.limit
+        made.grounding.max_tokens = asked.max_tokens
+        made.grounding.groups.extend(asked.groups)
+    if said.cache is not None:
+        wanted = said.cache
+        controls = made.cache
+        controls.no_cache, controls.no_store = wanted.no_cache, wanted.no_store
+        controls.only_if_cached, controls.store_anyway = wanted.only_if_cached, wanted.store_anyway
+        controls.scope = SCOPES[wanted.scope]
+        if wanted.max_age_s is not None:
+            controls.max_age.CopyFrom(Duration(seconds=int(wanted.max_age_s)))
+    if said.routing is not None:
+        made.routing = ROUTING[said.routing]
+    if said.max_cost_usd is not None:
+        made.cost_ceiling_nano_usd = int(said.max_cost_usd * NANO)
+
+
+def _from_header(made: pb.Options, name: str, value: str) -> None:
+    match name:
+        case "x-tollway-cache":
+            for word in value.replace(",", " ").split():
+                if word not in ("no-cache", "no-store", "only-if-cached"):
+                    raise _bad(name, "no-cache, no-store, only-if-cached")
+                setattr(made.cache, word.replace("-", "_"), True)
+        case "x-tollway-routing":
+            if value not in ROUTING:
+                raise _bad(name, ", ".join(ROUTING))
+            made.routing = ROUTING[value]
+        case "x-tollway-max-cost":
+            try:
+                dollars = float(value)
+            except ValueError:
+                raise _bad(name, "dollars, such as 0.02") from None
+            if not 0 < dollars <= 1e6:
+                raise _bad(name, "dollars, such as 0.02")
+            made.cost_ceiling_nano_usd = int(dollars * NANO)
+        case "x-tollway-grounding":
+            made.grounding.SetInParent()
+            made.grounding.collection = "" if value in ("*", "") else value
+        case _:
+            return  # others may mean something to a proxy between us
+
+
+def _bad(name: str, allowed: str) -> Refusal:
+    return Refusal(400, "invalid_value", f"invalid value for header {name}: allowed are {allowed}", param=name)
+
+
+def _word(raw: bytes, name: str, most: int) -> str:
+    if len(raw) > most or not raw.isascii():
+        raise Refusal(
+            400, "invalid_value", f"invalid value for header {name}: at most {most} ASCII characters", param=name
+        )
+    return raw.decode()

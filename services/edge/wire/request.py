@@ -1,0 +1,161 @@
+"""OpenAI's request in our words."""
+
+import base64
+import binascii
+
+import msgspec
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+
+from services.edge.wire import body as wire
+from services.edge.wire.errors import Refusal, of_body
+
+_CHAT = msgspec.json.Decoder(wire.ChatBody)
+_EMBEDDING = msgspec.json.Decoder(wire.EmbeddingBody)
+MODES = {
+    "none": chat.ToolChoice.MODE_NONE,
+    "auto": chat.ToolChoice.MODE_AUTO,
+    "required": chat.ToolChoice.MODE_REQUIRED,
+}
+SAME = (
+    "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
+    "parallel_tool_calls", "user", "reasoning_effort", "verbosity",
+)  # fmt: skip
+
+
+def parsed(raw: bytes) -> wire.ChatBody:
+    """
+    Raises:
+        Refusal: not JSON, not an object, or a field that breaks a rule.
+    """
+    try:
+        return _CHAT.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+
+
+def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
+    """The conversation in our words."""
+    made = chat.ChatRequest(model=body.model)
+    for n, message in enumerate(body.messages):
+        _message(made.messages.add(), message, f"messages[{n}]")
+    for name in SAME:
+        if (value := getattr(body, name)) is not None:
+            setattr(made, name, value)
+    limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
+    if limit is not None:
+        made.max_output_tokens = limit
+    if body.stop is not None:
+        made.stop.extend([body.stop] if isinstance(body.stop, str) else body.stop)
+    if body.logit_bias:
+        made.logit_bias.update(body.logit_bias)
+    if body.metadata:
+        made.metadata.update(body.metadata)
+    for tool in body.tools or ():
+        _tool(made.tools.add(), tool.function)
+    if isinstance(body.tool_choice, str):
+        made.tool_choice.mode = MODES[body.tool_choice]
+    elif body.tool_choice is not None:
+        made.tool_choice.mode = chat.ToolChoice.MODE_FUNCTION
+        made.tool_choice.function = body.tool_choice.function.name
+    if body.response_format is not None:
+        _format(made.response_format, body.response_format)
+    made.include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    return made
+
+
+def embed_request(raw: bytes) -> tuple[pb.EmbedRequest, bool]:
+    """The request, and whether vectors are wanted in base64.
+
+    Raises:
+        Refusal: as for `parsed`.
+    """
+    try:
+        body = _EMBEDDING.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if empty := next((f"input[{n}]" for n, text in enumerate(texts) if not text), None):
+        raise Refusal(400, "invalid_value", f"invalid value for {empty}: it is empty", param="input")
+    made = pb.EmbedRequest(model=body.model, texts=texts, dimensions=body.dimensions or 0)
+    return made, body.encoding_format == "base64"
+
+
+def _message(made: chat.Message, said: wire.Message, at: str) -> None:
+    match said:
+        case wire.System():
+            made.role = chat.ROLE_SYSTEM
+        case wire.Developer():
+            made.role = chat.ROLE_DEVELOPER
+        case wire.User():
+            made.role = chat.ROLE_USER
+        case wire.Assistant():
+            made.role = chat.ROLE_ASSISTANT
+            if said.refusal is not None:
+                made.refusal = said.refusal
+            made.reasoning = said.reasoning_content or ""
+            for call in said.tool_calls or ():
+                made.tool_calls.add(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        case wire.ToolResult():
+            made.role = chat.ROLE_TOOL
+            made.tool_call_id = said.tool_call_id
+    if not isinstance(said, wire.ToolResult) and said.name:
+        made.name = said.name
+    if isinstance(said.content, str):
+        made.parts.add(text=said.content)
+    else:
+        for n, part in enumerate(said.content or ()):
+            _part(made.parts.add(), part, f"{at}.content[{n}]")
+
+
+def _part(
+    made: chat.ContentPart,
+    said: wire.TextPart | wire.ImagePart | wire.AudioPart | wire.FilePart | wire.RefusalPart,
+    at: str,
+) -> None:
+    match said:
+        case wire.TextPart():
+            made.text = said.text
+        case wire.RefusalPart():
+            made.refusal = said.refusal
+        case wire.ImagePart():
+            made.image.url, made.image.detail = said.image_url.url, said.image_url.detail or ""
+        case wire.AudioPart():
+            try:
+                made.audio.data = base64.b64decode(said.input_audio.data, validate=True)
+            except binascii.Error:
+                raise Refusal(
+                    400,
+                    "invalid_value",
+                    f"invalid value for {at}.input_audio.data: not base64",
+                    param=f"{at}.input_audio.data",
+                ) from None
+            made.audio.format = said.input_audio.format
+        case wire.FilePart():
+            made.file.filename, made.file.data = said.file.filename or "", said.file.file_data or ""
+            made.file.file_id = said.file.file_id or ""
+
+
+def _tool(made: chat.Tool, said: wire.Function) -> None:
+    made.name, made.description = said.name, said.description or ""
+    if said.parameters is not None:
+        made.parameters_json = orjson.dumps(said.parameters).decode()
+    if said.strict is not None:
+        made.strict = said.strict
+
+
+def _format(made: chat.ResponseFormat, said: wire.TextFormat | wire.ObjectFormat | wire.SchemaFormat) -> None:
+    match said:
+        case wire.TextFormat():
+            made.type = chat.ResponseFormat.TYPE_TEXT
+        case wire.ObjectFormat():
+            made.type = chat.ResponseFormat.TYPE_JSON_OBJECT
+        case wire.SchemaFormat():
+            schema = said.json_schema
+            made.type = chat.ResponseFormat.TYPE_JSON_SCHEMA
+            made.name, made.description = schema.name, schema.description or ""
+            if schema.schema is not None:
+                made.schema_json = orjson.dumps(schema.schema).decode()
+            if schema.strict is not None:
+                made.strict = schema.strict
