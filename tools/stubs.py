@@ -28,7 +28,8 @@ def main() -> int:
     stubs = [f"--python_out={GEN}", f"--grpc_python_out={GEN}"]
     types = [f"--mypy_out=quiet:{GEN}", f"--mypy_grpc_out=quiet,only_async:{GEN}"]
     image = ["--include_imports", "--include_source_info", f"-o{GEN}/image.binpb"]
-    return protoc.main([*common, *stubs, *types, *ours, rules.name]) or protoc.main([*common, *image, *ours])
+    failed = protoc.main([*common, *stubs, *types, *ours, rules.name]) or protoc.main([*common, *image, *ours])
+    return int(failed)
 
 
 if __name__ == "__main__":

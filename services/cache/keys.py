@@ -34,7 +34,9 @@ class Keys:
     """The last user message; '' when it is not text alone."""
 
 
-def keys(request: chat.ChatRequest, conditions: pb.Conditions, scope: pb.Scope, account: str, key_id: str) -> Keys:
+def keys(
+    request: chat.ChatRequest, conditions: pb.Conditions, scope: "pb.Scope.ValueType", account: str, key_id: str
+) -> Keys:
     """Keys of a request of `account`. Labels and the end user's name do not change an answer and do not count."""
     tenant, _, _ = account.partition("/")
     owner = {pb.SCOPE_TENANT: tenant, pb.SCOPE_KEY: f"{account}#{key_id}"}.get(scope, account)

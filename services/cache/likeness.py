@@ -1,8 +1,9 @@
 """Cheap facts about two texts that tell near misses from rewordings. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,7 @@ def facts(a: str, b: str, cosine: float, static: float, similar: Similar) -> Vec
             min(len(names_a ^ names_b), 4),
             float(_question(a) != _question(b)),
             1.0 - SequenceMatcher(None, common_a, common_b, autojunk=False).ratio(),
-            _jaccard(set(zip(aw, aw[1:], strict=False)), set(zip(bw, bw[1:], strict=False))),
+            _jaccard(set(pairwise(aw)), set(pairwise(bw))),
             _jaccard(_trigrams(a), _trigrams(b)),
             min(typos, 3),
             float(not only_a or not only_b),
@@ -167,5 +168,5 @@ def _trigrams(text: str) -> set[str]:
     return {low[n : n + 3] for n in range(len(low) - 2)}
 
 
-def _jaccard(a: set[object] | set[str], b: set[object] | set[str]) -> float:
+def _jaccard(a: Set[object], b: Set[object]) -> float:
     return len(a & b) / (len(a | b) or 1)

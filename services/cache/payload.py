@@ -61,8 +61,8 @@ def read(point_id: str, payload: Mapping[str, Any] | None, vector: Any, key: byt
             wrong=int(payload["wrong"]),
         )
         text = _opened(payload["text"], bare, key).decode("utf-8", "surrogatepass")
-        opened = {name: _opened(payload[name], bare, key) for name in ("completion", "attached")}
-        return replace(bare, text=text, **opened)
+        completion, attached = (_opened(payload[name], bare, key) for name in ("completion", "attached"))
+        return replace(bare, text=text, completion=completion, attached=attached)
     except (KeyError, TypeError, ValueError, AssertionError, InvalidTag):
         return None
 

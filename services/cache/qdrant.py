@@ -66,7 +66,7 @@ class QdrantStore:
         chosen = _must(tenant=selection.tenant, tags=selection.tag, model=selection.model)
         if selection.stored_before:
             older = models.FieldCondition(key="stored", range=models.Range(lt=selection.stored_before))
-            chosen = models.Filter(must=[*(chosen.must or ()), older])  # type: ignore[list-item,misc]
+            chosen = models.Filter(must=[*(chosen.must or ()), older])
         gone = await _told(self.client.count(self.collection, count_filter=chosen, exact=True))
         await _told(self.client.delete(self.collection, models.FilterSelector(filter=chosen), wait=True))
         return gone.count

@@ -5,6 +5,7 @@ How it was trained is told in `training/injection.py`.
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -26,7 +27,7 @@ def grams(text: str) -> list[int]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
     words = WORDS.findall(text.lower())
     made = set(words)
-    made.update(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))
+    made.update(f"{a} {b}" for a, b in pairwise(words))
     made.update(f"{a} {b} {c}" for a, b, c in zip(words, words[1:], words[2:], strict=False))
     return [crc32(one.encode("utf-8", "replace")) % BUCKETS for one in made] or [0]
 
@@ -49,11 +50,11 @@ class Injection:
         return max(self._one(part, held) for part in parts)
 
     def _one(self, text: str, vector: Vector | None) -> float:
-        known = vector is not None and len(vector) == DIMENSIONS
+        known = vector if vector is not None and len(vector) == DIMENSIONS else None
         feeds = {
             "grams": np.array(grams(text), np.int64),
-            "vector": (vector if known else np.zeros(DIMENSIONS, np.float32))[None],
-            "known": np.array([[1.0 if known else 0.0]], np.float32),
+            "vector": (known if known is not None else np.zeros(DIMENSIONS, np.float32))[None],
+            "known": np.array([[0.0 if known is None else 1.0]], np.float32),
         }
         return float(np.asarray(self._session.run(None, feeds)[0]).ravel()[0])
 

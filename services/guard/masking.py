@@ -41,8 +41,9 @@ class Masker:
         known = self._by_value.get((kind, value))
         if known is None:
             number = self._counts.get(kind, 0) + 1
-            while (known := f"[{kind}_{number}]") in self.taken:
+            while f"[{kind}_{number}]" in self.taken:
                 number += 1
+            known = f"[{kind}_{number}]"
             self._counts[kind] = number
             self._by_value[kind, value] = known
             self.values[known] = value

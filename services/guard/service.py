@@ -19,6 +19,7 @@ from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
 PAGE = 100
+SAID = {action: pb.Action.Value(f"ACTION_{action.name}") for action in Action}
 
 
 class NotOpened(Failure):
@@ -47,7 +48,7 @@ class GuardService(GuardServiceServicer):
         telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.action.name)
         fresh = len(masker.values) > known
         return pb.InspectPromptResponse(
-            verdict=pb.Verdict(action=done.action.value, rule=done.rule, data_class=done.data_class),
+            verdict=pb.Verdict(action=SAID[done.action], rule=done.rule, data_class=done.data_class),
             messages=done.messages or (),
             masked=done.messages is not None,
             sealed_map=self.seal.close(masker.values, tenant) if fresh else request.sealed_map,
@@ -106,7 +107,7 @@ def _finding(one: Found, action: Action, message: int = 0, part: int = 0) -> pb.
         score=one.score,
         recognizer=one.recognizer,
         reason=one.reason,
-        action=action.value,
+        action=SAID[action],
     )
 
 
@@ -121,10 +122,9 @@ def _policy(one: Policy) -> pb.Policy:
     )
 
 
-def _actions(direction: Direction) -> dict[str, pb.Action]:
+def _actions(direction: Direction) -> dict[str, "pb.Action.ValueType"]:
     """`*` stands for every type not named; what is masked beside others only is shown as a flag."""
     named = {
-        kind: action.value if isinstance(action, Action) else Action.FLAG.value
-        for kind, action in direction.types.items()
+        kind: SAID[action] if isinstance(action, Action) else pb.ACTION_FLAG for kind, action in direction.types.items()
     }
-    return {**named, "*": direction.default.value}
+    return {**named, "*": SAID[direction.default]}

@@ -134,8 +134,7 @@ def _decoded(text: str) -> list[View]:
         block = found.group()
         if (
             block.isdigit()
-            or (block.isalpha()
-            and (block.islower() or block.isupper()))
+            or (block.isalpha() and (block.islower() or block.isupper()))
             or text[max(0, found.start() - 7) : found.start()] == "base64,"
         ):
             continue

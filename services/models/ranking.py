@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -56,7 +56,7 @@ class Ranking:
 
     async def stream(
         self, names: Sequence[str], request: chat.ChatRequest
-    ) -> AsyncIterator[tuple[chat.ChatChunk, str, int]]:
+    ) -> AsyncGenerator[tuple[chat.ChatChunk, str, int], None]:
         """Pieces of the first answer down `names`; see `complete`."""
         tried, last = 0, None
         for target in self._targets(names):
@@ -88,11 +88,11 @@ class Ranking:
         finally:
             health.end()
 
-    async def _pieces(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+    async def _pieces(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         health = self._admitted(target)
         began, first = health.begin(), True
         try:
-            async with aclosing(self.wires[target.entry.wire].stream(target, request)) as pieces:  # type: ignore[type-var]
+            async with aclosing(self.wires[target.entry.wire].stream(target, request)) as pieces:
                 async for piece in pieces:
                     if first:
                         first = False

@@ -53,7 +53,7 @@ class Grounding:
                 texts=[words for _, words in passages], query=text[:16384], max_tokens=asked.max_tokens or MOST_TOKENS
             )
         )
-        lines, cited = [], dict[str, pb.Citation]()
+        lines, cited = list[str](), dict[str, pb.Citation]()
         for (passage, _), words in zip(passages, short.texts, strict=True):
             if words:
                 lines.append(f"[{len(lines) + 1}] {passage.title}\n{words}")

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from tollway.cache.v1 import cache_pb2
-from tollway.chat.v1 import chat_pb2 as chat
+from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.router.v1 import router_pb2
@@ -18,7 +18,7 @@ class Journey:
     """Filled in as the road is gone; nothing in it is decided by the orchestrator itself."""
 
     caller: Caller
-    chat: chat.ChatRequest
+    chat: ChatRequest
     """Masked once the guard has seen it."""
     options: pb.Options
     reservation_id: str
@@ -30,7 +30,7 @@ class Journey:
     hit: cache_pb2.LookupResponse | None = None
     candidates: list[router_pb2.Candidate] = field(default_factory=list)
     hold: bytes = b""
-    grounded: chat.ChatRequest | None = None
+    grounded: ChatRequest | None = None
     """`chat` with the passages that it rests on."""
     answer: Whole = field(default_factory=Whole)
     """As the model gave it, placeholders unrestored."""
@@ -40,7 +40,7 @@ class Journey:
     began: float = field(default_factory=time.monotonic)
 
     @property
-    def asked(self) -> chat.ChatRequest:
+    def asked(self) -> ChatRequest:
         """What the model gets."""
         return self.grounded if self.grounded is not None else self.chat
 
@@ -66,8 +66,8 @@ class Journey:
             self.road.degraded.append(dependency)
 
 
-def last_text(request: chat.ChatRequest) -> str:
+def last_text(request: ChatRequest) -> str:
     last = request.messages[-1]
-    if last.role != chat.ROLE_USER:
+    if last.role != ROLE_USER:
         return ""
     return last.parts[0].text if len(last.parts) == 1 else "\n".join(part.text for part in last.parts if part.text)

@@ -2,9 +2,10 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -18,7 +19,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds, shapes
-from services.orchestrator.desk import Desk
+from services.orchestrator.desk import Desk, Work
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoModel, NotCached, PromptRefused
 from services.orchestrator.grounding import Grounding
@@ -85,7 +86,7 @@ class Road:
         journey.model = made.model
         return made.completion
 
-    async def pieces(self, journey: Journey) -> AsyncIterator[chat.ChatChunk]:
+    async def pieces(self, journey: Journey) -> AsyncGenerator[chat.ChatChunk, None]:
         """Step 9, streamed. Closing it ends the provider's call."""
         if journey.hit is not None:
             journey.model = journey.hit.completion.model
@@ -103,7 +104,7 @@ class Road:
     async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
         """Step 10 for a whole answer."""
 
-        async def one() -> AsyncIterator[chat.ChatChunk]:
+        async def one() -> AsyncGenerator[chat.ChatChunk, None]:
             yield shapes.as_chunk(made)
 
         whole = shapes.Whole()
@@ -112,7 +113,9 @@ class Road:
                 whole.add(piece)
         return whole.finished()
 
-    async def shown(self, journey: Journey, pieces: AsyncIterator[chat.ChatChunk]) -> AsyncIterator[chat.ChatChunk]:
+    async def shown(
+        self, journey: Journey, pieces: AsyncGenerator[chat.ChatChunk, None]
+    ) -> AsyncGenerator[chat.ChatChunk, None]:
         """Step 10: each piece as it may be shown. The guard answers every piece with one, and adds what it held."""
         call = self.peers.guard.InspectCompletion()
         try:
@@ -121,21 +124,21 @@ class Road:
             async for piece in pieces:
                 journey.answer.add(piece)
                 await call.write(guard_pb2.InspectCompletionRequest(chunk=piece))
-                inspected = await call.read()
+                inspected: Any = await call.read()
                 if inspected is grpc.aio.EOF:  # it has refused: its status says why
                     break
                 yield inspected.chunk
             await call.done_writing()
-            async for inspected in call:
+            while (inspected := await call.read()) is not grpc.aio.EOF:
                 yield inspected.chunk
         finally:
             call.cancel()
 
     def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 in the background: the hold becomes what was used, the answer is kept."""
-        works = [lambda: self.settle(journey, made.usage)]
+        works: list[Work] = [lambda: self.settle(journey, made.usage)]
         if journey.hit is None and not journey.shared and not journey.controls.no_store:
-            works.append(lambda: self._store(journey, made))  # type: ignore[arg-type,return-value]
+            works.append(lambda: self._store(journey, made))
         self.desk.later(*works)
 
     def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 import qdrant_edge as q
@@ -78,10 +79,10 @@ class EdgeStore:
 
     async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
         def work() -> None:
-            known = [str(one.id) for one in self._shard.retrieve(list(vectors), False, False)]
+            known: list[int | UUID | str] = [str(one.id) for one in self._shard.retrieve(list(vectors), False, False)]
             if not known:
                 return
-            made = [q.PointVectors(one, {"dense": vectors[one].tolist()}) for one in known]
+            made = [q.PointVectors(one, {"dense": vectors[str(one)].tolist()}) for one in known]
             self._shard.update(q.UpdateOperation.update_vectors(made))
             self._shard.update(q.UpdateOperation.set_payload(known, {"dense": "yes"}))
 

@@ -183,7 +183,7 @@ class Library:
             return []
 
     async def _encode(
-        self, texts: list[str], tier: encoder_pb2.Tier, metadata: tuple[tuple[str, str], ...] = ()
+        self, texts: list[str], tier: "encoder_pb2.Tier.ValueType", metadata: tuple[tuple[str, str], ...] = ()
     ) -> list[Vector]:
         answer = await self.encoder.Encode(encoder_pb2.EncodeRequest(texts=texts, tier=tier), metadata=metadata)
         return [np.frombuffer(one.values, np.float32) for one in answer.vectors]

@@ -3,7 +3,6 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +99,7 @@ def features(text: str) -> list[float]:
     ]
 
 
-def scaled(raw: Sequence[float], mean: Vector, spread: Vector) -> Vector:
+def scaled(raw: npt.ArrayLike, mean: Vector, spread: Vector) -> Vector:
     """`raw` in units of its spread over the training rows, cut off at four."""
     made: Vector = np.clip((np.asarray(raw, np.float32) - mean) / spread, -4.0, 4.0)
     return made

@@ -153,9 +153,8 @@ def main() -> None:
                 one = chosen & (numbers == fold)
                 curve = quality.Curve(rows.weak[one], rows.strong[one], (strong - weak)[one])
                 measured.append((curve.apgr, curve.share_at(0.95), ece))
-        facts[name] = dict(
-            zip(("apgr", "strong_share_at_95", "ece"), np.round(np.mean(measured, 0), 4).tolist(), strict=True)
-        )
+        means = list[float](np.round(np.mean(measured, 0), 4).tolist())
+        facts[name] = dict(zip(("apgr", "strong_share_at_95", "ece"), means, strict=True))
     everything = np.ones(len(rows.weak), bool)
     tasks, facts["tasks"] = _tasks(rows)
     (ARTEFACTS / "router.onnx").write_bytes(
@@ -183,7 +182,7 @@ def _tasks(rows: Rows) -> tuple[tuple[Array, Array], dict[str, float]]:
     encoder = StaticEncoder(tokenizer())
 
     def made(pairs: list[tuple[str, str]]) -> tuple[Array, list[str]]:
-        surface = scaled(np.array([features(text) for text, _ in pairs]), rows.mean, rows.spread)  # type: ignore[arg-type]
+        surface = scaled(np.array([features(text) for text, _ in pairs]), rows.mean, rows.spread)
         vectors = np.stack([encoder.encode(text) for text, _ in pairs])
         return np.hstack([vectors * VECTOR_SCALE, surface]), [task for _, task in pairs]
 

@@ -107,7 +107,7 @@ def _scalar(kind: Any, value: Any, at: str, faults: list[str], *, secret: bool) 
     try:
         if kind is bool:
             return value if isinstance(value, bool) else TRUTHS[str(value).lower()]
-        if isinstance(value, bool) or isinstance(value, dict | list) or value is None:
+        if isinstance(value, bool | dict | list | None):
             raise ValueError
         return kind(value)
     except (ValueError, KeyError, TypeError):

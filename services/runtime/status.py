@@ -53,7 +53,7 @@ def status_of(error: Exception, domain: str) -> Status:
             text = f"{first.field}: {first.description}" if first else "the request breaks a rule"
             return _status(grpc.StatusCode.INVALID_ARGUMENT, text, info, broken)
         case grpc.aio.AioRpcError():  # a service further down the road has spoken: its words pass on
-            return rpc_status.from_call(error) or _status(error.code(), error.details() or "")
+            return rpc_status.from_call(error) or _status(error.code(), error.details() or "")  # type: ignore[arg-type]
         case _:  # a bug: what it says stays in the log and off the wire
             log.error("unexpected %s", type(error).__name__, exc_info=error)
             return _status(grpc.StatusCode.INTERNAL, "internal error")

@@ -7,7 +7,7 @@ import logging.handlers
 import queue
 import sys
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -59,6 +59,11 @@ _span: ContextVar[trace.Span | None] = ContextVar("span", default=None)
 
 def current() -> Trace | None:
     return _current.get()
+
+
+def follow(found: Trace | None) -> None:
+    """Makes `found` the trace of the rest of this context."""
+    _current.set(found)
 
 
 def parse(header: str | None) -> Trace | None:
@@ -129,7 +134,7 @@ _tracers: dict[str, trace.Tracer] = {}
 _installed: list[Telemetry] = []
 CALLS: Counter[tuple[str, str]] = Counter()
 """Calls answered in this process, by method and status code: plain numbers, published by observers."""
-BUSY_S: Counter[str] = Counter()
+BUSY_S: defaultdict[str, float] = defaultdict(float)
 """Seconds spent answering, by method."""
 
 

@@ -9,9 +9,7 @@ import grpc
 import msgspec
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from grpc_status import rpc_status
 
-from services.runtime.errors import Failure
 from services.runtime.status import status_of
 
 WRONG = "invalid_request_error"
@@ -98,12 +96,7 @@ def of_failure(error: Exception) -> Refusal:
     """A failure of the edge itself or of the services behind it."""
     if isinstance(error, Refusal):
         return error
-    found = (
-        status_of(error, "edge.tollway") if not isinstance(error, grpc.aio.AioRpcError) else rpc_status.from_call(error)
-    )
-    if found is None:
-        assert isinstance(error, grpc.aio.AioRpcError)
-        return _refusal(error.code(), "", error.details() or "the request failed", {}, None)
+    found = status_of(error, "edge.tollway")
     details = _details(found.details)
     info, retry, broken = details.get(ErrorInfo), details.get(RetryInfo), details.get(BadRequest)
     reason = info.reason if isinstance(info, ErrorInfo) else ""
@@ -139,8 +132,3 @@ def _details(packed: Any) -> dict[type[Message], Message]:
                 one.Unpack(made)
                 found[kind] = made
     return found
-
-
-def failed(error: BaseException) -> bool:
-    """Whether `error` is a refusal by design, as against a bug."""
-    return isinstance(error, Refusal | Failure | grpc.aio.AioRpcError)

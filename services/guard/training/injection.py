@@ -75,7 +75,7 @@ def main() -> None:
     (ARTEFACTS / "injection.onnx").write_bytes(_exported(models, blend, alone))
     card = {
         "model": "injection-1",
-        "data": sorted({row["source"] for row in train}) + ["own harmless prompts with trigger words"],
+        "data": [*sorted({row["source"] for row in train}), "own harmless prompts with trigger words"],
         "train": "python -m services.guard.training.injection FILE.jsonl",
         "figures_on_dev": facts,
     }

@@ -198,6 +198,10 @@ def varied(rows: list[tuple[str, Any, bool]], chance: random.Random) -> list[tup
     return out
 
 
+def _spans(row: Any) -> list[tuple[int, int, str]]:
+    return [(one["start"], one["end"], one["type"]) for one in row["spans"]]
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", type=Path)
@@ -206,12 +210,11 @@ def main() -> None:
     chance = random.Random(7)
     table, tokenizer = piece_table()
     features = Featurizer(table, tokenizer)
-    spans = lambda row: [(s["start"], s["end"], s["type"]) for s in row["spans"]]  # noqa: E731
-    real = [(row["text"], spans(row), False) for row in read(args.data / "ner_train.jsonl")]
-    own = [(row["text"], spans(row), True) for row in read(args.data / "pii_synthetic.jsonl")]
+    real = [(row["text"], _spans(row), False) for row in read(args.data / "ner_train.jsonl")]
+    own = [(row["text"], _spans(row), True) for row in read(args.data / "pii_synthetic.jsonl")]
     held = [row for row in own if sha256(row[0].encode()).digest()[0] < 20]
     own = [row for row in own if sha256(row[0].encode()).digest()[0] >= 20]
-    presidio = [(row["text"], spans(row), True) for row in read(args.data / "pii_presidio_templates.jsonl")]
+    presidio = [(row["text"], _spans(row), True) for row in read(args.data / "pii_presidio_templates.jsonl")]
     filled = [(text, found, True) for text, found in Filler(11).sentences(9000)]
     optimizer = optax.adamw(
         optax.warmup_cosine_decay_schedule(1e-4, 2e-3, 300, args.epochs * 460, 2e-5), weight_decay=0.02
@@ -238,7 +241,7 @@ def main() -> None:
         print(f"epoch {epoch + 1}/{args.epochs}: loss {total / count:.4f}, {count} steps", flush=True)
         if epoch % 2 == 1 or epoch == args.epochs - 1:
             score(p, held, features, "held-out synthetic")
-            dev = [(row["text"], spans(row), False) for row in read(args.data / "ner_dev.jsonl")]
+            dev = [(row["text"], _spans(row), False) for row in read(args.data / "ner_dev.jsonl")]
             score(p, dev, features, "real text (WNUT17 and EWT)")
             save(p, table, real + own + presidio)
 
@@ -286,7 +289,7 @@ def save(p: Any, table: np.ndarray, fitted: list[Any]) -> None:
         scale = np.abs(rows).max(axis=1, keepdims=True) / 127.0 + 1e-9
         packed[name] = np.round(rows / scale).astype(np.int8)
         packed[f"{name}_scale"] = scale[:, 0].astype(np.float16)
-    np.savez_compressed(ARTEFACTS / "names.npz", **packed)
+    np.savez_compressed(ARTEFACTS / "names.npz", allow_pickle=False, **packed)
     (ARTEFACTS / "names.onnx").write_bytes(exported(p, DILATIONS))
     card = {
         "model": "names-1",

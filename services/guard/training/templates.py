@@ -209,7 +209,7 @@ class Filler:
     def _org(self, fake: Faker) -> str:
         roll = self._random.random()
         if roll < 0.4:
-            return fake.company()
+            return str(fake.company())
         if roll < 0.6:
             return f"{fake.last_name()} {self._random.choice(FIRMS)}"
         if roll < 0.75:
@@ -226,7 +226,7 @@ class Filler:
         pattern = self._random.choice(
             ["%Y-%m-%d", "%d/%m/%Y", "%m/%d/%y", "%B %d, %Y", "%d %B %Y", "%b %d", "%d.%m.%Y"]
         )
-        return fake.date_object().strftime(pattern)
+        return str(fake.date_object().strftime(pattern))
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,6 @@
 """What every wire format offers. Adding a provider is one file that fulfils this."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Adapter(Protocol):
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion: ...
 
-    def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+    def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         """Pieces as they come; the last one carries usage. Closing the iterator ends the provider's call."""
         ...
 

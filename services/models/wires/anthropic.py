@@ -1,7 +1,7 @@
 """Anthropic's Messages wire."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Anthropic:
         made: chat.ChatCompletion = shaped(target, completion, body, target.name)
         return made
 
-    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         body = written(target, request, stream=True)
         reading = _Reading(target.name)
         async with http.posted(self.http, target, f"{target.entry.url}/messages", _headers(target), body) as response:

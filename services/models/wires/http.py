@@ -78,7 +78,7 @@ async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, 
 
 async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """The data of each server-sent event. Lines end in LF, CR LF or CR; comments and other fields are skipped."""
-    rest, data = b"", []
+    rest, data = b"", list[bytes]()
     while True:
         try:
             async with asyncio.timeout(target.entry.first_byte_s):

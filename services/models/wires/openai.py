@@ -1,9 +1,9 @@
 """OpenAI's chat wire: OpenAI itself, Azure, vLLM, Ollama, TGI, Groq, Mistral, Together, llama.cpp and more."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from tollway.chat.v1 import chat_pb2 as chat
@@ -14,6 +14,8 @@ from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
+
+T = TypeVar("T")
 
 FINISHES = {
     "stop": chat.FINISH_REASON_STOP,
@@ -40,7 +42,7 @@ class OpenAI:
             made.usage.CopyFrom(self.count.usage(request, made))
         return made
 
-    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncIterator[chat.ChatChunk]:
+    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         body = written(target, request, stream=True)
         text, open_choices, usage, done = 0, set[int](), None, False
         ends: chat.ChatChunk | None = None
@@ -86,7 +88,7 @@ class OpenAI:
         return shaped(target, _embedded, found, len(texts))
 
 
-def shaped(target: Target, read: Any, body: dict[str, Any], *more: Any) -> Any:
+def shaped(target: Target, read: Callable[..., T], body: dict[str, Any], *more: Any) -> T:
     """`read(body)`; a body of another shape is the provider's fault."""
     try:
         return read(body, *more)
@@ -162,7 +164,7 @@ def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:
     return made
 
 
-def _finish(one: dict[str, Any]) -> chat.FinishReason:
+def _finish(one: dict[str, Any]) -> "chat.FinishReason.ValueType":
     said = one.get("finish_reason")
     return FINISHES.get(said, chat.FINISH_REASON_STOP) if said else chat.FINISH_REASON_UNSPECIFIED
 

@@ -32,7 +32,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         "model": target.entry.model,
         "messages": [_message(message) for message in request.messages],
     }
-    body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))
+    body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]
     if request.HasField("max_output_tokens"):
         name = "max_completion_tokens" if target.entry.provider in OWN_LIMIT else "max_tokens"
         body[name] = min(request.max_output_tokens, target.entry.max_output_tokens)

@@ -1,0 +1,67 @@
+"""Builds the edge from its settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2 as ledger
+from tollway.ledger.v1 import ledger_pb2_grpc
+
+from services.edge.application import Application
+from services.edge.chat import Chat
+from services.edge.door import Door
+from services.edge.embeddings import Embeddings
+from services.edge.models import Models
+from services.edge.server import Listening
+from services.runtime import channels
+from services.runtime.channels import PLAIN, Tls
+from services.runtime.identity import Directory, identified
+from services.runtime.telemetry import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Which requests make spans: the first of each second, then a share. A sampled caller is always followed."""
+
+    per_second: int = 5
+    share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Section `edge` of the file, `TOLLWAY_EDGE__*` in the environment."""
+
+    listen: Listening = field(default_factory=Listening)
+    orchestrator: str = "127.0.0.1:50057"
+    ledger: str = "127.0.0.1:50055"
+    tls: Tls = PLAIN
+    """The edge's own side of its calls to the mesh."""
+    largest_body_bytes: int = 24 << 20
+    """Of a request, once unpacked."""
+    deadline_s: float = 120.0
+    """How long a request may take that is not streamed; a stream may take ten times as long."""
+    tracing: Tracing = field(default_factory=Tracing)
+
+
+@asynccontextmanager
+async def app(settings: Settings) -> AsyncIterator[Application]:
+    """Opens what the edge owns, yields the ASGI application, closes in reverse order."""
+    async with (
+        channels.open(settings.ledger, settings.tls) as directory,
+        channels.open(settings.orchestrator, settings.tls) as channel,
+        identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
+    ):
+        gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
+        door = Door(identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s)
+        models = Models(gateway)
+        yield Application(
+            door=door,
+            largest_body_bytes=settings.largest_body_bytes,
+            routes={
+                "/v1/chat/completions": {"POST": Chat(gateway).answer},
+                "/v1/embeddings": {"POST": Embeddings(gateway).answer},
+                "/v1/models": {"GET": models.list},
+            },
+            prefixes={"/v1/models/": {"GET": models.get}},
+        )

@@ -1,0 +1,97 @@
+"""The ASGI application: finds the handler, and turns every failure into an OpenAI error body."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from opentelemetry.trace import SpanKind
+
+from services.edge.door import Door
+from services.edge.exchange import Exchange, Gone, Receive, Scope, Send
+from services.edge.wire.errors import Refusal, of_failure
+from services.runtime import telemetry
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Exchange, Door], Awaitable[None]]
+Methods = Mapping[str, Handler]
+
+
+@dataclass(slots=True)
+class Application:
+    door: Door
+    largest_body_bytes: int
+    routes: Mapping[str, Methods]
+    prefixes: Mapping[str, Methods] = field(default_factory=dict)
+    draining: bool = False
+    """Said by readiness while the calls under way finish."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # web sockets are not spoken here, and uvicorn says so by itself
+            return
+        exchange = Exchange(scope, receive, send, self.largest_body_bytes)
+        try:
+            await self._answered(exchange)
+        except Gone:
+            return
+        except asyncio.CancelledError:
+            # Ours when the caller left: the work is undone by now, and there is nobody to tell.
+            task = asyncio.current_task()
+            if task is None or not exchange.left:
+                raise
+            task.uncancel()
+
+    async def _answered(self, exchange: Exchange) -> None:
+        if (state := self._health(exchange.path)) is not None:
+            await exchange.answer(b'{"status":"%s"}' % state[1].encode(), status=state[0])
+            return
+        span = None
+        try:
+            handler = self._handler(exchange)
+            await self.door.enter(exchange.headers)
+            name = f"edge {exchange.scope['method']} {exchange.route}"
+            span = telemetry.begin_span(name, telemetry.current(), SpanKind.SERVER)
+            async with exchange.attended():
+                await handler(exchange, self.door)
+        except (Gone, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge's one place where a failure becomes a status
+            await self._refused(exchange, error, span is not None)
+        finally:
+            if span is not None:
+                span.end()
+
+    async def _refused(self, exchange: Exchange, error: Exception, traced: bool) -> None:
+        refusal = of_failure(error)
+        if traced:
+            telemetry.note(http__response__status_code=refusal.status, error__type=refusal.code)
+        if exchange.begun:  # a handler that streams tells of failures itself; this one broke while telling
+            log.error("an answer broke off: %s", refusal.code)
+            raise Gone
+        trace = telemetry.current()
+        headers = [(b"x-tollway-trace", trace.hex.encode())] if trace is not None else []
+        await exchange.refuse(refusal, headers)
+
+    def _health(self, path: str) -> tuple[int, str] | None:
+        if path == "/healthz":
+            return 200, "alive"
+        if path == "/readyz":
+            return (503, "draining") if self.draining else (200, "ready")
+        return None
+
+    def _handler(self, exchange: Exchange) -> Handler:
+        path, method = exchange.path, exchange.scope["method"]
+        methods, route = self.routes.get(path), path
+        if methods is None:
+            route = next((one for one in self.prefixes if path.startswith(one) and len(path) > len(one)), "")
+            methods = self.prefixes.get(route)
+        if methods is None:
+            raise Refusal(404, "unknown_url", f"unknown URL: {method} {path[:200]}")
+        if (handler := methods.get(method)) is None:
+            allowed = ", ".join(sorted(methods))
+            raise Refusal(
+                405, "method_not_allowed", f"{method} is not allowed on {path[:200]}", headers={"allow": allowed}
+            )
+        exchange.route = route
+        return handler

@@ -1,0 +1,147 @@
+"""One HTTP exchange over ASGI: reads a bounded body, writes an answer, knows when the caller has gone."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from services.edge.wire.errors import Refusal
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+EVENTS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
+SLOWEST_BODY_S = 30.0
+
+
+@dataclass(slots=True)
+class Exchange:
+    scope: Scope
+    receive: Receive
+    send: Send
+    largest_body_bytes: int
+    headers: dict[bytes, bytes] = field(init=False)
+    route: str = ""
+    """The path that was matched: what telemetry names, since paths themselves are without bound."""
+    body: bytes = b""
+    begun: bool = False
+    """The head of the answer is on its way: from here on no other status can be sent."""
+    left: bool = False
+    """The caller went away before the answer was whole."""
+
+    def __post_init__(self) -> None:
+        self.headers = dict(self.scope["headers"])
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncIterator[None]:
+        """Reads the body; while the block lasts, a caller who leaves cancels it, and all work behind it.
+
+        Raises:
+            Refusal: too large, before or after unpacking; packed in an unknown way; too slow.
+            Gone: the caller left before it was all there.
+        """
+        most = self.largest_body_bytes
+        said = self.headers.get(b"content-length", b"0")
+        if said.isdigit() and int(said) > most:
+            raise _too_large(most)
+        try:
+            async with asyncio.timeout(SLOWEST_BODY_S):
+                raw = await self._read(most)
+        except TimeoutError:
+            raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
+        packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
+        self.body = raw if packing == b"identity" else _unpacked(raw, packing, most)
+        working = asyncio.current_task()
+        assert working is not None
+
+        def leave(watching: "asyncio.Task[None]") -> None:
+            if not watching.cancelled():
+                self.left = True
+                working.cancel()
+
+        watching = asyncio.create_task(self._gone())
+        watching.add_done_callback(leave)
+        try:
+            yield
+        finally:
+            watching.remove_done_callback(leave)
+            watching.cancel()
+
+    async def _read(self, most: int) -> bytes:
+        parts, size = [], 0
+        while True:
+            event = await self.receive()
+            if event["type"] == "http.disconnect":
+                raise Gone
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise _too_large(most)
+            if not event.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _gone(self) -> None:
+        """Returns when the caller has left."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def answer(self, body: bytes, headers: Headers = (), status: int = 200) -> None:
+        length = (b"content-length", b"%d" % len(body))
+        await self.begin(status, [JSON, length, *headers])
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def refuse(self, refusal: Refusal, headers: Headers = ()) -> None:
+        more = [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
+        await self.answer(orjson.dumps(refusal.body()), [*more, *headers], refusal.status)
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        self.begun = True
+        await self.send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def write(self, piece: bytes) -> None:
+        """Waits while the caller is slow to read."""
+        await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        await self.send({"type": "http.response.body", "body": b""})
+
+
+class Gone(Exception):
+    """The caller left: nobody reads what is written from here on."""
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, "request_too_large", f"the body has more than {most} bytes", headers={"connection": "close"})
+
+
+def _unpacked(raw: bytes, packing: bytes, most: int) -> bytes:
+    """The body, never made larger than `most`: a bomb is refused before it is unpacked."""
+    if packing not in WINDOWS:
+        raise Refusal(415, "unsupported_encoding", "content-encoding must be identity, gzip or deflate")
+    machine = zlib.decompressobj(WINDOWS[packing])
+    try:
+        made = machine.decompress(raw, most + 1)
+    except zlib.error:
+        raise Refusal(400, "invalid_encoding", f"the body is not {packing.decode()}") from None
+    if len(made) > most or machine.unconsumed_tail:
+        raise _too_large(most)
+    if not machine.eof:
+        raise Refusal(400, "invalid_encoding", f"the {packing.decode()} body is cut short")
+    return made

@@ -1,0 +1,124 @@
+"""Serves the edge over HTTP with uvicorn, and lets the requests under way finish when told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from services.edge.application import Application
+from services.runtime.channels import PLAIN, Tls, local
+from services.runtime.server import Process, told_to_stop
+from services.runtime.settings import BadSettings, load
+from services.runtime.telemetry import installed, logged
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the edge listens, and how it stops."""
+
+    address: str = "127.0.0.1:8080"
+    tls: Tls = PLAIN
+    plain_text: bool = False
+    """Allows plain text beyond this machine, where something else encrypts."""
+    lame_duck_s: float = 1.0
+    """Between saying that it is not ready and taking no more connections."""
+    drain_s: float = 30.0
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process hears its own signals; uvicorn must not take them."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@asynccontextmanager
+async def serving(application: Application, where: Listening) -> AsyncIterator[str]:
+    """Yields the URL served; on leaving, answers what is under way.
+
+    Raises:
+        OSError: the address is taken.
+        ValueError: plain text beyond this machine, and no word that it is meant.
+    """
+    host, _, port = where.address.rpartition(":")
+    if not (where.tls or where.plain_text or local(where.address)):
+        raise ValueError(f"{where.address} is open to the network: set listen.tls, or listen.plain_text to allow it")
+    listener = _bound(host.strip("[]"), int(port))
+    server = _Server(
+        uvicorn.Config(
+            application,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_graceful_shutdown=int(where.drain_s),
+            ssl_certfile=where.tls.certificate or None,
+            ssl_keyfile=where.tls.key or None,
+            ssl_ca_certs=where.tls.authority or None,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    await server.up.wait()
+    try:
+        yield f"{'https' if where.tls else 'http'}://{host}:{listener.getsockname()[1]}"
+    finally:
+        application.draining = True
+        await asyncio.sleep(where.lame_duck_s)
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def main(settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Application]]) -> None:
+    """Serves the edge alone until it is told to stop."""
+    kind = load(Process, os.environ, "process")
+    with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, "tollway-edge"):
+        try:
+            uvloop.run(_alone(app, load(settings, os.environ, "edge")))
+        except BadSettings as fault:
+            sys.exit(f"settings: {fault}")
+
+
+async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Application]], settings: Any) -> None:
+    async with app(settings) as application, serving(application, settings.listen) as url:
+        log.info("edge serves on %s", url)
+        await told_to_stop()
