@@ -8,6 +8,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
+from services.edge import traces
 from services.edge.application import Application
 from services.edge.chat import Chat
 from services.edge.door import Door
@@ -63,5 +64,5 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
             },
-            prefixes={"/v1/models/": {"GET": models.get}},
+            prefixes={"/v1/models/": {"GET": models.get}, "/tollway/v1/traces/": {"GET": traces.get}},
         )

@@ -1,6 +1,6 @@
 """Builds the models service from its settings."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,11 +53,13 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     entries = dict(settings.catalogue)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(session())
+        ready: Callable[[], bool] = lambda: True  # noqa: E731 - replaced where there is something to wait for
         wires: dict[str, Adapter] = {"openai": OpenAI(http, count), "anthropic": Anthropic(http)}
         if settings.local and (gguf := local.weights()) is not None:
-            connector, _ = await stack.enter_async_context(local.running(gguf, settings.local_threads))
+            connector, child = await stack.enter_async_context(local.running(gguf, settings.local_threads))
             wires[local.WIRE] = OpenAI(await stack.enter_async_context(session(connector)), count)
             entries.setdefault(local.NAME, SMOLLM2)
+            ready = child.ready.is_set
         channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls))
         encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
@@ -70,6 +72,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             public=frozenset({"ListModels", "Watch"}),
             largest_message_bytes=32 << 20,
             backend=", ".join(f"{name} ({entry.provider})" for name, entry in entries.items()) or "no model",
+            ready=ready,
         )
 
 

@@ -153,7 +153,7 @@ def main() -> None:
                 one = chosen & (numbers == fold)
                 curve = quality.Curve(rows.weak[one], rows.strong[one], (strong - weak)[one])
                 measured.append((curve.apgr, curve.share_at(0.95), ece))
-        means = list[float](np.round(np.mean(measured, 0), 4).tolist())
+        means = [round(float(one), 4) for one in np.mean(np.array(measured), axis=0)]
         facts[name] = dict(zip(("apgr", "strong_share_at_95", "ece"), means, strict=True))
     everything = np.ones(len(rows.weak), bool)
     tasks, facts["tasks"] = _tasks(rows)

@@ -16,6 +16,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime.background import running
 from services.runtime.channels import PLAIN, Tls, local
 from services.runtime.identity import Identity
 from services.runtime.inproc.server import InprocServer
@@ -24,6 +25,8 @@ from services.runtime.status import Statuses
 from services.runtime.telemetry import installed, logged
 
 log = logging.getLogger(__name__)
+
+READY_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,27 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
         service.register(within)
         within.start()
     await server.start()
-    for name in ("", service.name):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        yield address
+        async with running(_readiness(service, healthy)):
+            yield address
     finally:
         await healthy.enter_graceful_shutdown()
         await asyncio.sleep(where.lame_duck_s)
         await server.stop(where.drain_s)
         if within is not None:
             await within.stop(where.drain_s)
+
+
+async def _readiness(service: Service, healthy: health.aio.HealthServicer) -> None:
+    """Says SERVING while the service is ready, as it changes. Liveness is the port itself."""
+    said: bool | None = None
+    while True:
+        if (ready := service.ready()) is not said:
+            said = ready
+            answers = health_pb2.HealthCheckResponse
+            for name in ("", service.name):
+                await healthy.set(name, answers.SERVING if ready else answers.NOT_SERVING)
+        await asyncio.sleep(READY_EVERY_S)
 
 
 def _bound(server: grpc.aio.Server, where: Serving) -> str:

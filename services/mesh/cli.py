@@ -1,0 +1,113 @@
+"""The `tollway` command: what it can be asked. What each command does is in `commands/`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.mesh import running, upstreams
+from services.mesh.commands import accounts, background
+from services.mesh.commands import ask as asking
+from services.mesh.commands import doctor as examining
+from services.mesh.commands import trace as tracing
+from services.mesh.commands.accounts import State
+from services.mesh.plan import Plan
+from services.mesh.screen import fail
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_show_locals=False, help="Runs and administers a Tollway mesh."
+)
+app.add_typer(accounts.keys, name="keys")
+app.add_typer(accounts.budgets, name="budgets")
+app.command("usage")(accounts.usage)
+
+Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
+Key = Annotated[str, typer.Option(help="API key; the development key without one.", envvar="TOLLWAY_API_KEY")]
+Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
+GrpcPort = Annotated[int, typer.Option(help="First of eight gRPC ports; 0 serves on unix sockets.")]
+
+
+@app.command()
+def up(
+    port: Port = 8080,
+    grpc_port: GrpcPort = 50051,
+    model: Annotated[
+        list[str] | None, typer.Option(help="An upstream, NAME=PROVIDER:MODEL@BASE_URL; repeatable.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="Settings file, a section a service.", envvar="TOLLWAY_CONFIG")] = "",
+    split: Annotated[bool, typer.Option(help="One process a service, over unix sockets.")] = False,
+    detach: Annotated[bool, typer.Option(help="Run in the background; return when all is healthy.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Do not print the request to paste.")] = False,
+    state: State = running.STATE,
+) -> None:
+    """Starts every service, and prints a request to paste."""
+    try:
+        catalogue = {**upstreams.found(os.environ), **upstreams.spoken(model or ())}
+    except upstreams.BadModel as fault:
+        fail(str(fault))
+    if config and not Path(config).is_file():
+        fail(f"--config {config}: there is no such file")
+    if split and port == 0:
+        fail("--port 0 needs one process: with --split the edge's port must be known beforehand")
+    plan = Plan(state.absolute(), port, grpc_port, split, catalogue, config)
+    if not detach:
+        from services.mesh.commands import up as foreground  # brings in every service: the others start faster without
+
+        foreground.run(plan, quiet)
+        return
+    arguments = [f"--port={port}", f"--grpc-port={grpc_port}", f"--state={state.absolute()}"]
+    arguments += [f"--model={one}" for one in model or ()]
+    arguments += [f"--config={Path(config).absolute()}"] if config else []
+    arguments += ["--split"] if split else []
+    background.detached(plan, arguments)
+
+
+@app.command()
+def down(state: State = running.STATE) -> None:
+    """Stops the mesh; calls under way are answered first."""
+    background.down(state.absolute())
+
+
+@app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help="The question.")],
+    model: Annotated[str, typer.Option(help="A model's name; `auto` lets the router choose.")] = "auto",
+    system: Annotated[str, typer.Option(help="A system prompt.")] = "",
+    trace: Annotated[bool, typer.Option(help="Draw the request's way through the services.")] = False,
+    url: Url = "",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Asks a question and shows the answer as it is written."""
+    url, key = url or _url(state), key or _key(state)
+    trace_id = asking.ask(url, key, model, text, system, traced=trace)
+    if trace:
+        tracing.trace(url, running.admin_key(state), trace_id)
+
+
+@app.command("trace")
+def show_trace(trace_id: str, state: State = running.STATE) -> None:
+    """Draws a request's way through the services, from the `x-tollway-trace` of its answer."""
+    tracing.trace(_url(state), running.admin_key(state), trace_id)
+
+
+@app.command()
+def doctor(port: Port = 8080, grpc_port: GrpcPort = 50051, state: State = running.STATE) -> None:
+    """Checks what a mesh needs, and says how to mend what is missing."""
+    if not examining.doctor(state, port, grpc_port):
+        raise typer.Exit(1)
+
+
+def _url(state: Path) -> str:
+    try:
+        return running.running(state).url
+    except running.NotUp as error:
+        fail(str(error))
+
+
+def _key(state: Path) -> str:
+    file = running.dev_key_file(state)
+    if not file.exists():
+        fail(f"there is no {file}: start a mesh with `tollway up`, or pass --key")
+    return file.read_text().strip()

@@ -1,0 +1,71 @@
+"""`tollway up`: runs the mesh in this terminal until it is told to stop."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import uvloop
+import yaml
+
+from services.mesh import apart, embedded, ledgers, running, together
+from services.mesh.commands.background import welcome
+from services.mesh.plan import Ended, NotReady, Plan, Up
+from services.mesh.screen import err, fail
+from services.runtime.server import Process, told_to_stop
+from services.runtime.settings import BadSettings, load
+from services.runtime.telemetry import installed, logged
+
+
+def run(plan: Plan, quiet: bool) -> None:
+    """Runs the mesh until it is told to stop."""
+    if (found := running.told(plan.state)) is not None:
+        fail(f"a mesh runs on {plan.state} already: {found.url} (process {found.pid}); stop it with `tollway down`")
+    plan.run.mkdir(parents=True, exist_ok=True)
+    environ = {**os.environ, "TOLLWAY_CONFIG": str(plan.file)}
+    try:
+        plan.write("")
+        kind = load(Process, environ, "process")
+        with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, "tollway"):
+            uvloop.run(_run(plan, environ, quiet))
+    except (BadSettings, yaml.YAMLError) as fault:
+        fail(f"settings: {fault}")
+    except (OSError, RuntimeError, ValueError, Ended, NotReady) as fault:
+        fail(f"{fault}; `tollway doctor` may know more")
+    finally:
+        running.forget(plan.state)
+
+
+async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
+    stop = asyncio.create_task(told_to_stop())
+
+    def told(up: Up) -> None:
+        err.print(f"[green]✓[/green] {up.name:<13}{up.address:<34}[dim]{up.backend}[/dim]", soft_wrap=True)
+
+    async def stopped(ups: list[Up]) -> None:
+        addresses = {up.name: up.address for up in ups}
+        key = await ledgers.development_key(plan.state, addresses["ledger"])
+        running.tell(plan.state, ups)
+        if not quiet:
+            welcome(addresses["edge"], plan.state, key)
+        await stop
+        err.print("[dim]draining, from the edge inwards[/dim]")
+
+    async with _database(plan, environ):
+        if plan.split:
+            await apart.run(plan, environ, told, stopped)
+        else:
+            await together.run(environ, told, stopped)
+
+
+@asynccontextmanager
+async def _database(plan: Plan, environ: Mapping[str, str]) -> AsyncIterator[None]:
+    """The embedded PostgreSQL, unless settings name another."""
+    whole = plan.write("")
+    if environ.get("TOLLWAY_LEDGER__DATABASE_URL") or whole["ledger"]["database_url"]:
+        yield
+        return
+    async with embedded.postgres(plan.state / "postgres") as url:
+        plan.write(url)
+        err.print(f"[green]✓[/green] {'postgresql':<13}{'embedded':<34}[dim]{plan.state / 'postgres'}[/dim]")
+        yield

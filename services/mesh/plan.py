@@ -1,0 +1,168 @@
+"""What a mesh is made of on this machine: its services, where each listens, the settings each is given.
+
+The plan is one settings file, `STATE/mesh.yaml`, made of defaults with the user's own file over them. Whatever runs
+reads that file, so it tells exactly what runs.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TIERS = (
+    ("ledger",),
+    ("guard", "encoder", "models"),
+    ("cache", "router", "retrieval"),
+    ("orchestrator",),
+    ("edge",),
+)
+"""In the order of starting; those of a tier start together. Stopping goes the other way, the ledger last."""
+PORTS = {
+    "guard": 0,
+    "encoder": 1,
+    "cache": 2,
+    "router": 3,
+    "ledger": 4,
+    "retrieval": 5,
+    "orchestrator": 6,
+    "models": 7,
+}
+"""Places in the row of gRPC ports."""
+CALLS = {
+    "guard": ("ledger",),
+    "encoder": ("ledger",),
+    "models": ("ledger", "encoder"),
+    "cache": ("ledger", "encoder"),
+    "router": ("ledger", "models"),
+    "retrieval": ("ledger", "encoder"),
+    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models"),
+    "edge": ("ledger", "orchestrator"),
+}
+"""Whom each service calls: a setting of that name in its section says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A service that serves."""
+
+    name: str
+    address: str
+    backend: str
+
+
+Told = Callable[[Up], None]
+"""Hears of each service as it comes up."""
+READY_WITHIN_S = 90.0
+
+
+class NotReady(Exception):
+    """A service does not become ready."""
+
+
+class Ended(Exception):
+    """A service's process ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    state: Path
+    """Everything that is kept, keys included."""
+    port: int = 8080
+    """Of the edge; 0 takes a free one."""
+    grpc_port: int = 50051
+    """First of the row of gRPC ports; 0 serves on unix sockets instead."""
+    split: bool = False
+    """One process a service, over unix sockets."""
+    catalogue: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Models beside those of the user's file."""
+    config: str = ""
+    """The user's own settings file."""
+
+    @property
+    def file(self) -> Path:
+        return self.state / "mesh.yaml"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, logs and what tells that the mesh is up."""
+        return self.state / "run"
+
+    def address(self, service: str) -> str:
+        if self.split or not self.grpc_port:
+            return f"unix:{self.run / service}.sock"
+        return f"127.0.0.1:{self.grpc_port + PORTS[service]}"
+
+    def target(self, service: str) -> str:
+        """Where the other services of this mesh find it."""
+        return self.address(service) if self.split else f"inproc:{service}"
+
+    def write(self, database_url: str) -> dict[str, Any]:
+        """Makes the file and returns what is in it. `database_url` counts where the user names no database.
+
+        Raises:
+            OSError, yaml.YAMLError: the user's file is not there or not YAML.
+        """
+        own = yaml.safe_load(Path(self.config).read_text()) or {} if self.config else {}
+        whole: dict[str, Any] = merged(self._defaults(database_url), own)
+        _private(self.file, yaml.safe_dump(whole, sort_keys=False))
+        return whole
+
+    def secrets(self) -> dict[str, str]:
+        """Made once, then kept: without them sealed maps, stored answers and keys would be lost."""
+        file = self.state / "secrets.yaml"
+        kept: dict[str, str] = yaml.safe_load(file.read_text()) if file.exists() else {}
+        missing = {name: make() for name, make in MADE.items() if name not in kept}
+        if missing:
+            kept = {**kept, **missing}
+            _private(file, yaml.safe_dump(kept))
+        return kept
+
+    def _defaults(self, database_url: str) -> dict[str, Any]:
+        kept = self.secrets()
+        sections: dict[str, Any] = {
+            name: {
+                "serve": {"address": self.address(name)},
+                **{peer: self.target(peer) for peer in CALLS.get(name, ())},
+            }
+            for name in PORTS
+        }
+        sections["ledger"] |= {"database_url": database_url, "admin_key": kept["admin_key"]}
+        sections["guard"] |= {"seal_keys": [kept["seal_key"]]}
+        sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
+        sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
+        sections["orchestrator"] |= {"key": kept["admin_key"]}
+        sections["models"] |= {"catalogue": {name: dict(entry) for name, entry in self.catalogue.items()}}
+        sections["edge"] = {
+            "listen": {"address": f"127.0.0.1:{self.port}"},
+            **{peer: self.target(peer) for peer in CALLS["edge"]},
+        }
+        return sections
+
+
+MADE: Mapping[str, Callable[[], str]] = {
+    "admin_key": lambda: f"tw_{secrets.token_urlsafe(32)}",
+    "seal_key": lambda: secrets.token_urlsafe(32),
+    "cache_key": lambda: secrets.token_urlsafe(32),
+}
+
+
+def merged(below: Any, above: Any) -> Any:
+    """`above` over `below`, mappings merged name by name."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    both = {name: merged(below[name], value) if name in below else value for name, value in above.items()}
+    return {**below, **both}
+
+
+def _private(file: Path, text: str) -> None:
+    """Written whole or not at all, and readable by its owner alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    fresh.rename(file)

@@ -1,0 +1,79 @@
+"""What a running mesh says of itself in `STATE/run/up.json`, for the commands that come after it."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from services.mesh.plan import Up
+
+STATE = Path(".tollway")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    pid: int
+    url: str
+    services: dict[str, str]
+    """Address by name."""
+
+    @property
+    def alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+class NotUp(Exception):
+    """No mesh runs on this state folder."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(f"no mesh runs on {state}: start one with `tollway up`")
+
+
+def tell(state: Path, ups: Sequence[Up]) -> None:
+    services = {up.name: up.address for up in ups}
+    said = Running(os.getpid(), services["edge"], services)
+    fresh = state / "run" / "up.new"
+    fresh.write_text(json.dumps(asdict(said)))
+    fresh.rename(state / "run" / "up.json")
+
+
+def forget(state: Path) -> None:
+    (state / "run" / "up.json").unlink(missing_ok=True)
+
+
+def told(state: Path) -> Running | None:
+    """The mesh that runs on `state`; None when none does."""
+    try:
+        said = Running(**json.loads((state / "run" / "up.json").read_text()))
+    except FileNotFoundError:
+        return None
+    return said if said.alive else None
+
+
+def running(state: Path) -> Running:
+    """
+    Raises:
+        NotUp
+    """
+    if (found := told(state)) is None:
+        raise NotUp(state)
+    return found
+
+
+def admin_key(state: Path) -> str:
+    """The key that may administer the mesh on `state`."""
+    whole = yaml.safe_load((state / "mesh.yaml").read_text())
+    return str(whole["ledger"]["admin_key"])
+
+
+def dev_key_file(state: Path) -> Path:
+    return state / "dev.key"

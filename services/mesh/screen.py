@@ -1,0 +1,28 @@
+"""How the command speaks: facts that scripts read go to stdout, all else to stderr."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One fact on stdout, unadorned."""
+    sys.stdout.write(f"{text}\n")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    made = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        made.add_row(*row)
+    Console(highlight=False).print(made)
+
+
+def fail(text: str) -> NoReturn:
+    err.print(f"[red]✗[/red] {text}", soft_wrap=True)
+    raise typer.Exit(1)

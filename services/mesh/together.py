@@ -1,0 +1,107 @@
+"""All services in one process: each in a task of its own, started tier by tier, stopped the other way."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.cache import app as cache
+from services.edge import app as edge
+from services.edge.server import serving as serving_http
+from services.encoder import app as encoder
+from services.guard import app as guard
+from services.ledger import app as ledger
+from services.mesh.plan import READY_WITHIN_S, TIERS, NotReady, Told, Up
+from services.models import app as models
+from services.orchestrator import app as orchestrator
+from services.retrieval import app as retrieval
+from services.router import app as router
+from services.runtime.server import serving
+from services.runtime.settings import load
+
+APPS: Mapping[str, Any] = {
+    "cache": cache,
+    "edge": edge,
+    "encoder": encoder,
+    "guard": guard,
+    "ledger": ledger,
+    "models": models,
+    "orchestrator": orchestrator,
+    "retrieval": retrieval,
+    "router": router,
+}
+
+
+@dataclass(slots=True)
+class Member:
+    """One service, from opening to closing in one task, as its context managers need it."""
+
+    name: str
+    settings: Any
+    up: "asyncio.Future[Up]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        try:
+            async with self._opened() as up:
+                self.up.set_result(up)
+                await self.stop.wait()
+        finally:
+            self.up.cancel()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Up]:
+        opened: AbstractAsyncContextManager[Any] = APPS[self.name].app(self.settings)
+        async with opened as made:
+            if self.name == "edge":
+                async with serving_http(made, self.settings.listen) as address:
+                    yield Up(self.name, address, "OpenAI-compatible HTTP")
+                return
+            async with serving(made, self.settings.serve, inproc=self.name) as address:
+                await _ready(self.name, made.ready)
+                yield Up(self.name, address, made.backend)
+
+
+async def _ready(name: str, ready: Callable[[], bool]) -> None:
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            while not ready():  # noqa: ASYNC110 - a plain question, asked of any service
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise NotReady(f"{name} is not ready after {READY_WITHIN_S:.0f} s") from None
+
+
+async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up]], Awaitable[None]]) -> None:
+    """Runs the mesh that `environ` describes until `stopped` returns; it is given what serves.
+
+    Raises:
+        BadSettings: before anything is opened.
+        NotReady, OSError, ...: what a service could not be opened for; those opened before are closed.
+    """
+    members = [[Member(name, load(APPS[name].Settings, environ, name)) for name in tier] for tier in TIERS]
+    begun: list[list[asyncio.Task[None]]] = []
+    ups: list[Up] = []
+    waiting: asyncio.Task[None] | None = None
+    try:
+        for tier in members:
+            tasks = [asyncio.create_task(member.run()) for member in tier]
+            begun.append(tasks)
+            for member, task in zip(tier, tasks, strict=True):
+                await asyncio.wait([member.up, task], return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    task.result()
+                ups.append(member.up.result())
+                told(ups[-1])
+        waiting = asyncio.ensure_future(stopped(ups))
+        everything = [waiting, *(task for tasks in begun for task in tasks)]
+        done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:  # a service that ends by itself ends the mesh, with its own words
+            task.result()
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+        for tier, tasks in zip(reversed(members[: len(begun)]), reversed(begun), strict=True):
+            for member in tier:
+                member.stop.set()
+            await asyncio.gather(*tasks, return_exceptions=True)

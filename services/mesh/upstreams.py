@@ -1,0 +1,64 @@
+"""Models given in a word: `--model NAME=openai:MODEL@BASE_URL`, and the keys that are in the environment."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from services.models.catalogue import PRESETS
+
+WIRES = {"anthropic": "anthropic"}
+"""Providers with a wire of their own; all others speak OpenAI's."""
+USUAL: Mapping[str, tuple[tuple[str, float], ...]] = {
+    "openai": (("gpt-4o", 0.85), ("gpt-4o-mini", 0.7)),
+    "anthropic": (("claude-sonnet-4-5", 0.88), ("claude-haiku-4-5", 0.72)),
+}
+"""What a provider's key in the environment adds: models, and the prior chance that each answers well."""
+
+
+class BadModel(Exception):
+    """A model that was not written as it should be."""
+
+
+def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Catalogue entries of `NAME=PROVIDER:MODEL@BASE_URL`; the URL may be left out where the provider is well known.
+
+    Raises:
+        BadModel: names the part at fault.
+    """
+    made = {}
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        provider, colon, where = rest.partition(":")
+        model, _, url = where.rpartition("@") if "@" in where else (where, "", "")
+        if not (name and equals and provider and colon and model):
+            raise BadModel(f"--model {text}: not of the form NAME=PROVIDER:MODEL@BASE_URL")
+        if not url and provider not in PRESETS:
+            raise BadModel(f"--model {text}: {provider} is not well known, so a base URL is needed: add @http://...")
+        if url and not url.startswith(("http://", "https://")):
+            raise BadModel(f"--model {text}: the base URL must begin with http:// or https://")
+        entry: dict[str, Any] = {"model": model, "provider": provider, "wire": WIRES.get(provider, "openai")}
+        if url:
+            entry["base_url"] = url
+        if provider in USUAL:
+            entry["key"] = f"env:{provider.upper()}_API_KEY"
+        made[name] = entry
+    return made
+
+
+def found(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Entries for the providers whose keys are in `environ`."""
+    made = {}
+    for provider, models in USUAL.items():
+        if not environ.get(f"{provider.upper()}_API_KEY"):
+            continue
+        for name, quality in models:
+            made[name] = {
+                "model": name,
+                "provider": provider,
+                "wire": WIRES.get(provider, "openai"),
+                "key": f"env:{provider.upper()}_API_KEY",
+                "quality": quality,
+                "vision": True,
+            }
+            if url := environ.get(f"{provider.upper()}_BASE_URL"):
+                made[name]["base_url"] = url
+    return made
