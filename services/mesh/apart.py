@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -84,8 +85,9 @@ async def _serves(plan: Plan, name: str) -> bool:
         writer.close()
         return True
     async with channels.open(plan.address(name)) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            said = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+            said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
         except grpc.aio.AioRpcError:
             return False
     return bool(said.status == health_pb2.HealthCheckResponse.SERVING)

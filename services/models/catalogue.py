@@ -44,6 +44,8 @@ class Entry:
     """Prior chance of a good answer, 0 to 1, until outcomes say more."""
     concurrency: int = 256
     """Calls under way at once; past that a call goes to the next candidate or is refused."""
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    """Sampling for requests that say nothing of it, such as `temperature: 0.2`."""
     first_byte_s: float = 60.0
     """How long the provider may stay silent."""
 

@@ -36,9 +36,9 @@ class Desk:
         if len(self._under_way) >= MOST:
             raise BooksBehind(retry_after_s=1.0)
 
-    def later(self, *works: Work) -> None:
-        """Does `works` in order, each until it is done; one that fails does not stop the others."""
-        task = asyncio.create_task(self._done(works))
+    def later(self, work: Work) -> None:
+        """Does `work` beside the request, until it is done or cannot be."""
+        task = asyncio.create_task(self._done(work))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -47,13 +47,12 @@ class Desk:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=within_s)
 
-    async def _done(self, works: tuple[Work, ...]) -> None:
+    async def _done(self, work: Work) -> None:
         channels.DEADLINE.set(None)  # the request's own time does not count here
-        for work in works:
-            try:
-                await self.insisted(work)
-            except grpc.aio.AioRpcError as error:
-                log.error("given up after the answer: %s %s", error.code().name, error.details())
+        try:
+            await self.insisted(work)
+        except grpc.aio.AioRpcError as error:
+            log.error("given up after the answer: %s %s", error.code().name, error.details())
 
     async def insisted(self, work: Work) -> object:
         """Tries `work` again while its service is away."""

@@ -19,7 +19,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds, shapes
-from services.orchestrator.desk import Desk, Work
+from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoModel, NotCached, PromptRefused
 from services.orchestrator.grounding import Grounding
@@ -136,14 +136,12 @@ class Road:
 
     def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 in the background: the hold becomes what was used, the answer is kept."""
-        works: list[Work] = [lambda: self.settle(journey, made.usage)]
-        if journey.hit is None and not journey.shared and not journey.controls.no_store:
-            works.append(lambda: self._store(journey, made))
-        self.desk.later(*works)
+        self.keep(journey, made)
+        self.desk.later(lambda: self.settle(journey, made.usage))
 
     def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 without the money, which was settled before the last piece."""
-        if journey.hit is None and not journey.controls.no_store:
+        if journey.hit is None and not journey.shared and not journey.controls.no_store:
             self.desk.later(lambda: self._store(journey, made))
 
     def give_up(self, journey: Journey) -> None:

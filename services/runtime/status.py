@@ -4,7 +4,8 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -166,10 +167,13 @@ class Statuses(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _generated(self, method: str, call: Callable[..., AsyncIterator[Any]], check: Callable[[Any], Any]) -> Any:
+    def _generated(
+        self, method: str, call: Callable[..., AsyncGenerator[Any, None]], check: Callable[[Any], Any]
+    ) -> Any:
+        """A generator, driven by us: `grpc.aio` drops one whose caller has gone without closing it."""
         identities = None if self._open(method) else self._identities
 
-        async def answers(request: Any, context: Any) -> AsyncIterator[Any]:
+        async def answers(request: Any, context: Any) -> None:
             pairs = dict(context.invocation_metadata())
             observed = Observed(method, pairs.get(TRACEPARENT))
             try:
@@ -177,11 +181,15 @@ class Statuses(grpc.aio.ServerInterceptor):
                 if identities is not None:
                     known = _known(identities, pairs)
                     identity.hold(known or await _verified(identities, pairs))
-                async for message in call(check(request), context):
-                    yield message
-            except (asyncio.CancelledError, GeneratorExit, grpc.aio.AbortError) as error:
+                async with aclosing(call(check(request), context)) as messages:
+                    async for message in messages:
+                        await context.write(message)
+            except (asyncio.CancelledError, grpc.aio.AbortError) as error:
                 observed.end(_ending(context, error))
                 raise
+            except grpc.aio.InternalError:  # the caller has gone: what is written reaches nobody
+                observed.end("CANCELLED")
+                raise asyncio.CancelledError from None
             except Exception as error:  # noqa: BLE001 - see its twin above
                 status = status_of(error, self._domain)
                 observed.end(_name(status), _reason(error))

@@ -10,6 +10,7 @@ import orjson
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 
 FINISHES = {
@@ -85,7 +86,7 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "cache": MATCHES.get(road.cache, "miss"),
         "cache-entry": road.cache_entry_id,
         "cost-max": f"{road.held_nano_usd / 1e9:.9f}",
-        "masked": ",".join(sorted({one.type for one in road.findings})),
+        "masked": ",".join(sorted({one.type for one in road.findings if one.action == guard_pb2.ACTION_MASK})),
         "degraded": ",".join(road.degraded),
         "budget-warning": ",".join(road.budget_warnings),
     }

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -80,8 +81,9 @@ async def _healths(found: running.Running) -> list[Finding]:
         if name == "edge":
             continue
         async with channels.open(address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
             try:
-                said = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=3.0)
+                said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=3.0)
                 good = said.status == health_pb2.HealthCheckResponse.SERVING
                 words = "serving" if good else "not ready: its log says why"
             except grpc.aio.AioRpcError as error:

@@ -29,6 +29,7 @@ OWN_LIMIT = frozenset({"openai", "azure"})
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post."""
     body: dict[str, Any] = {
+        **target.entry.defaults,
         "model": target.entry.model,
         "messages": [_message(message) for message in request.messages],
     }
