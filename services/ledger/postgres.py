@@ -69,7 +69,7 @@ INSERT INTO meter (account, name, started, spent, leased)
 SELECT b.account, b.name, $3, coalesce((
     SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens ELSE 1 END)
     FROM entry e
-    WHERE e.outcome = 'settled' AND e.at >= $3 AND (e.account = b.account OR e.account LIKE b.account || '/%')
+    WHERE e.outcome = 'settled' AND e.at >= $3 AND (e.account = b.account OR starts_with(e.account, b.account || '/'))
       AND (b.model = '' OR e.model = b.model)), 0)::bigint, 0
 FROM budget b WHERE b.account = $1 AND b.name = $2
 ON CONFLICT DO NOTHING

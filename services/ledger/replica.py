@@ -189,7 +189,7 @@ class Replica:
     async def close(self) -> None:
         """Posts what still waits and returns what is idle."""
         while self._waiting:
-            await self._post()
+            await self.post()
         idle = {meter: standing.free for meter, standing in self._meters.items() if standing.free > 0}
         if idle:
             await self.store.give_back(self.id, idle)
@@ -309,14 +309,14 @@ class Replica:
         while True:
             await self._wake.wait()
             try:
-                await self._post()
+                await self.post()
                 wait = 0.05
             except (LedgerAway, asyncpg.PostgresError) as error:
                 log.warning("settlements wait: %d, %s", len(self._waiting), type(error).__name__)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0)
 
-    async def _post(self) -> None:
+    async def post(self) -> None:
         """Posts one group. Those who come while it is under way make up the next."""
         group = self._waiting[:LONGEST_GROUP]
         if not group:
@@ -348,12 +348,15 @@ class Replica:
                 self._stands = await self.store.standing(list(self._meters)) if self._meters else {}
                 if time.monotonic() - beat >= self.times.heartbeat_s:
                     beat = time.monotonic()
-                    at = self.now()
-                    until = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
-                    await self.store.extend(self.id, until, at)
-                    self._drop_stale(at)
+                    await self.beat()
             except (LedgerAway, asyncpg.PostgresError) as error:
                 log.warning("the ledger's database is away: %s", type(error).__name__)
+
+    async def beat(self) -> None:
+        """Keeps this replica's leases alive, and takes back those of replicas that have died."""
+        at = self.now()
+        await self.store.extend(self.id, datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC), at)
+        self._drop_stale(at)
 
     def expire(self) -> int:
         """Ends holds that nobody settled in time, as facts like any other; how many."""

@@ -95,7 +95,7 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
                 ups.append(member.up.result())
                 told(ups[-1])
         waiting = asyncio.ensure_future(stopped(ups))
-        everything: set[asyncio.Future[Any]] = [waiting, *(task for tasks in begun for task in tasks)]
+        everything: set[asyncio.Future[Any]] = {waiting, *(task for tasks in begun for task in tasks)}
         done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         for ended in done:  # a service that ends by itself ends the mesh, with its own words
             ended.result()

@@ -1,0 +1,77 @@
+"""The rules of budgets, without a store."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ledger.books import Budget, Meter, Need, Unit, ancestors, wanted, worst
+from services.ledger.prices import Price, PriceBook, PriceUnknown, Tokens
+from services.ledger.windows import Window, ZoneUnknown, began, ends, zone
+
+NOW = datetime(2026, 3, 29, 12, 30, 15, tzinfo=UTC)
+AMOUNT = st.integers(0, 10**12)
+
+
+def test_ancestors_nearest_first() -> None:
+    assert ancestors("acme/search/prod") == ["acme/search/prod", "acme/search", "acme"]
+
+
+def test_the_worst_attempt_counts_for_a_budget_that_covers_it() -> None:
+    needs = [Need("small", 5, 100), Need("large", 50, 80)]
+    assert worst(Budget("a", "b", Unit.NANO_USD, 1), needs) == 50
+    assert worst(Budget("a", "b", Unit.TOKENS, 1), needs) == 100
+    assert worst(Budget("a", "b", Unit.NANO_USD, 1, model="small"), needs) == 5
+    assert worst(Budget("a", "b", Unit.NANO_USD, 1, model="other"), needs) == 0
+
+
+@given(shortfall=st.integers(1, 10**12), remaining=st.integers(-(10**12), 10**12))
+def test_a_lease_is_enough_or_nothing_and_never_more_than_is_left(shortfall: int, remaining: int) -> None:
+    got = wanted(shortfall, remaining)
+    assert got == 0 if remaining < shortfall else shortfall <= got <= remaining
+
+
+@given(granted=AMOUNT, others=AMOUNT, hold=AMOUNT, cost=AMOUNT)
+def test_settling_keeps_a_meter_whole(granted: int, others: int, hold: int, cost: int) -> None:
+    meter = Meter(granted + others + hold).hold(others).hold(hold)
+    after, unleased = meter.settle(hold, cost)
+    assert after.held == others and after.granted >= after.held
+    assert after.granted + unleased == meter.granted
+    assert unleased == min(cost, hold + granted)
+
+
+@pytest.mark.parametrize(
+    ("window", "start", "over"),
+    [
+        (Window.MINUTE, "2026-03-29T12:30:00", "2026-03-29T12:31:00"),
+        (Window.DAY, "2026-03-28T23:00:00", "2026-03-29T22:00:00"),  # 23 hours: Berlin's clocks go forward
+        (Window.MONTH, "2026-02-28T23:00:00", "2026-03-31T22:00:00"),
+    ],
+)
+def test_windows_follow_the_time_zone(window: Window, start: str, over: str) -> None:
+    assert began(window, NOW, "Europe/Berlin").isoformat() == f"{start}+00:00"
+    found = ends(window, NOW, "Europe/Berlin")
+    assert found is not None and found.isoformat() == f"{over}+00:00"
+
+
+def test_a_total_never_ends_and_a_zone_must_exist() -> None:
+    assert ends(Window.TOTAL, NOW, "") is None
+    with pytest.raises(ZoneUnknown):
+        zone("Atlantis/Capital")
+
+
+def test_prices_are_exact_and_rounded_up_once() -> None:
+    book = PriceBook({"m": Price(input="0.15", output="0.60", cached_input="0.075")})
+    assert book.cost("m", "", "", Tokens(1_000_000, 0), NOW) == 150_000_000
+    assert book.cost("m", "", "", Tokens(1, 0), NOW) == 150
+    assert book.cost("m", "", "", Tokens(3, 1, cached=1), NOW) == 2 * 150 + 75 + 600
+    assert PriceBook({"m": Price("0.0001", "0")}).cost("m", "", "", Tokens(1, 0), NOW) == 1
+
+
+def test_well_known_prices_and_unknown_ones() -> None:
+    book = PriceBook({})
+    assert book.cost("any", "openai", "gpt-4o-mini", Tokens(1_000_000, 0), NOW) == 150_000_000
+    assert book.cost("any", "local", "whatever", Tokens(1000, 1000), NOW) == 0
+    with pytest.raises(PriceUnknown):
+        book.cost("any", "nobody", "no-such-model", Tokens(1, 1), NOW)

@@ -1,0 +1,192 @@
+"""One replica's promises: exact near the limit, idempotent, nothing lost when the database is away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.ledger.books import (
+    AlreadySettled,
+    Budget,
+    BudgetExceeded,
+    CostAboveCeiling,
+    Need,
+    ReservationIdReused,
+    Unit,
+)
+from services.ledger.holds import Hold, opened
+from services.ledger.memory import MemoryStore
+from services.ledger.replica import Replica, Times
+from services.ledger.store import Entry, LedgerAway
+from services.runtime.background import running
+from tests.support.scale import sized
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Away(MemoryStore):
+    """A store whose database can be away."""
+
+    away = False
+
+    async def end(self, endings):  # type: ignore[no-untyped-def]
+        if self.away:
+            raise LedgerAway
+        return await super().end(endings)
+
+    async def lease(self, replica, wants, expires):  # type: ignore[no-untyped-def]
+        if self.away:
+            raise LedgerAway
+        return await super().lease(replica, wants, expires)
+
+
+@asynccontextmanager
+async def replica_over(store: MemoryStore, *budgets: Budget) -> AsyncIterator[Replica]:
+    for budget in budgets:
+        await store.set_budget(budget)
+    made = Replica(store, Times(refresh_s=0.05, heartbeat_s=0.1))
+    await made.load()
+    async with running(made.run()):
+        yield made
+
+
+async def reserve(replica: Replica, amount: int = 10, *, key: UUID | None = None, ceiling: int = 0) -> Hold:
+    needs = [Need("m", amount, amount)]
+    return (await replica.reserve(key or uuid4(), "acme/search", "k", needs, (), ceiling))[0]
+
+
+async def settle(replica: Replica, hold: Hold, cost: int) -> Entry:
+    entry = Entry(hold.reservation_id, "settled", NOW, "k", hold.account, "m", cost=cost)
+    return await replica.end(hold, entry, Need("m", cost, cost))
+
+
+MONEY = Budget("acme", "main", Unit.NANO_USD, 1000)
+
+
+async def test_a_budget_for_a_hundred_lets_exactly_a_hundred_pass() -> None:
+    async def one(replica: Replica) -> bool:
+        try:
+            hold = await reserve(replica)
+        except BudgetExceeded:
+            return False
+        await asyncio.sleep(0)
+        await settle(replica, hold, 10)
+        return True
+
+    for _ in range(sized(5, 100)):
+        async with replica_over(MemoryStore(), Budget("acme", "main", Unit.REQUESTS, 100)) as replica:
+            assert sum(await asyncio.gather(*(one(replica) for _ in range(200)))) == 100
+
+
+async def test_every_budget_above_holds_at_once_or_none() -> None:
+    tight = Budget("acme/search", "day", Unit.TOKENS, 15)
+    async with replica_over(MemoryStore(), MONEY, tight) as replica:
+        await reserve(replica, 10)
+        with pytest.raises(BudgetExceeded) as refused:
+            await reserve(replica, 10)
+        assert refused.value.facts["budget"] == "day" and refused.value.facts["available"] == "5"
+        stands = {budget.name: held for budget, _, held in await replica.standing("acme/search")}
+        assert stands == {"main": 10, "day": 10}
+
+
+async def test_a_repeated_reservation_holds_once() -> None:
+    async with replica_over(MemoryStore(), MONEY) as replica:
+        key = uuid4()
+        assert await reserve(replica, 10, key=key) == await reserve(replica, 10, key=key)
+        with pytest.raises(ReservationIdReused):
+            await reserve(replica, 11, key=key)
+
+
+async def test_a_settlement_is_final_and_repeatable() -> None:
+    async with replica_over(MemoryStore(), MONEY) as replica:
+        hold = await reserve(replica)
+        first = await settle(replica, hold, 4)
+        assert await settle(replica, hold, 4) == first
+        with pytest.raises(AlreadySettled):
+            await settle(replica, hold, 5)
+        with pytest.raises(AlreadySettled):
+            await reserve(replica, key=hold.reservation_id)
+
+
+async def test_a_request_has_its_own_ceiling() -> None:
+    async with replica_over(MemoryStore()) as replica:
+        assert (await reserve(replica, 10, ceiling=10)).nano_usd == 10
+        with pytest.raises(CostAboveCeiling):
+            await reserve(replica, 11, ceiling=10)
+
+
+async def test_a_hold_that_nobody_settles_returns_by_itself() -> None:
+    store, clock = MemoryStore(), [NOW]
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 10))
+    replica = Replica(store, Times(hold_s=60), now=lambda: clock[0])
+    await replica.load()
+    hold = await reserve(replica, 10)
+    with pytest.raises(BudgetExceeded):
+        await reserve(replica, 1)
+    clock[0] += timedelta(seconds=61)
+    assert replica.expire() == 1
+    await replica.post()
+    assert store.entries[hold.reservation_id].outcome == "expired"
+    await reserve(replica, 10)
+
+
+async def test_a_settlement_after_the_hold_expired_is_still_charged() -> None:
+    store, clock = MemoryStore(), [NOW]
+    await store.set_budget(MONEY)
+    replica = Replica(store, Times(hold_s=60), now=lambda: clock[0])
+    await replica.load()
+    hold = await reserve(replica, 10)
+    clock[0] += timedelta(seconds=61)
+    replica.expire()
+    await replica.post()
+    late = asyncio.create_task(settle(replica, hold, 8))
+    await asyncio.sleep(0)
+    await replica.post()
+    assert (await late).cost == 8
+    assert [stands.spent for _, stands, _ in await replica.standing("acme")] == [8]
+
+
+async def test_a_cost_above_the_hold_is_an_overrun_that_the_next_one_sees() -> None:
+    async with replica_over(MemoryStore(), Budget("acme", "main", Unit.NANO_USD, 20)) as replica:
+        await settle(replica, await reserve(replica, 10), 25)
+        with pytest.raises(BudgetExceeded):
+            await reserve(replica, 1)
+
+
+async def test_settlements_wait_for_a_database_that_is_away() -> None:
+    store = Away()
+    async with replica_over(store, MONEY) as replica:
+        hold = await reserve(replica)
+        store.away = True
+        waiting = asyncio.create_task(settle(replica, hold, 4))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        assert (await reserve(replica)).nano_usd == 10  # the lease in memory bridges it
+        with pytest.raises(LedgerAway):
+            await reserve(replica, 900)
+        store.away = False
+        assert (await waiting).cost == 4
+
+
+async def test_leaving_returns_what_is_idle() -> None:
+    store = MemoryStore()
+    async with replica_over(store, MONEY) as replica:
+        await settle(replica, await reserve(replica), 4)
+    await replica.close()
+    stands = [one for _, one, _ in await replica.standing("acme")]
+    assert [(one.spent, one.leased) for one in stands] == [(4, 0)]
+
+
+async def test_a_hold_travels_sealed() -> None:
+    async with replica_over(MemoryStore(), MONEY) as replica:
+        hold = await reserve(replica)
+    sealed = hold.sealed(b"secret")
+    assert opened(b"secret", hold.reservation_id, sealed) == hold
+    altered = sealed.replace(b'"acme', b'"acne')
+    assert altered != sealed
+    for broken, key in ((altered, hold.reservation_id), (sealed, uuid4()), (sealed[:10], hold.reservation_id)):
+        with pytest.raises(Exception, match="there is no reservation"):
+            opened(b"secret", key, broken)

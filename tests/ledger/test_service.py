@@ -1,0 +1,259 @@
+"""The ledger's contract over every transport: codes, reasons and facts as callers see them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, QuotaFailure
+from grpc_status import rpc_status
+from tollway.ledger.v1 import ledger_pb2 as pb
+from tollway.ledger.v1 import ledger_pb2_grpc
+
+from services.ledger import keys
+from services.ledger.app import identity_of
+from services.ledger.memory import MemoryStore
+from services.ledger.prices import Price, PriceBook
+from services.ledger.replica import Replica
+from services.ledger.service import LedgerService
+from services.ledger.store import ApiKey
+from services.runtime.background import running
+from services.runtime.server import Service
+from services.runtime.status import info_of
+from tests.support.serve import TRANSPORTS, channel_to
+
+ADMIN = "tw_admin"
+Stub = ledger_pb2_grpc.LedgerServiceStub
+
+
+class Ledger:
+    """The stub, and calls under a key."""
+
+    def __init__(self, stub: Stub) -> None:
+        self.stub, self.key = stub, ADMIN
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(getattr(self.stub, name), metadata=(("authorization", f"Bearer {self.key}"),), timeout=5.0)
+
+
+@pytest.fixture(params=TRANSPORTS)
+async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
+    store, signer = MemoryStore(), keys.Signer()
+    now = datetime.now(UTC)
+    await store.publish_signing_key(signer.key_id, signer.public, now + keys.LIFETIME * 100)
+    await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
+    replica = Replica(store)
+    prices = PriceBook({"m": Price(input="1", output="2")})
+    service = LedgerService(store, replica, signer, prices, b"secret")
+    served = Service(
+        name="tollway.ledger.v1.LedgerService",
+        domain="ledger.tollway",
+        register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
+        identity=identity_of(service),
+        public=frozenset({"Authenticate", "ListSigningKeys", "ListPrices", "Watch"}),
+    )
+    async with running(replica.run()), channel_to(served, request.param) as channel:
+        made = Ledger(Stub(channel))
+        yield made
+
+
+async def customer(ledger: Ledger, account: str = "acme/search", **more: Any) -> Ledger:
+    made = await ledger.CreateKey(pb.CreateKeyRequest(account=account, **more))
+    other = Ledger(ledger.stub)
+    other.key = made.secret
+    return other
+
+
+def asking(tokens: int = 1000, model: str = "m", **more: Any) -> pb.ReserveRequest:
+    attempt = pb.Attempt(model=model, provider="p", provider_model="q", input_tokens=tokens, output_tokens=tokens)
+    return pb.ReserveRequest(reservation_id=str(uuid4()), attempts=[attempt], **more)
+
+
+def settling(asked: pb.ReserveRequest, held: pb.ReserveResponse, **more: Any) -> pb.SettleRequest:
+    return pb.SettleRequest(reservation_id=asked.reservation_id, hold=held.hold, model="m", **more)
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_reserve_settle_and_see_it_spent(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking(1000)
+    held = await who.Reserve(asked)
+    assert held.held_nano_usd == 3_000_000
+    done = await who.Settle(settling(asked, held, input_tokens=10, output_tokens=5, cached_input_tokens=2))
+    assert (done.cost_nano_usd, done.overrun_nano_usd) == (20_000, 0)
+    used = await who.QueryUsage(pb.QueryUsageRequest(group_by="model"))
+    assert [(row.group, row.requests, row.input_tokens, row.cost_nano_usd) for row in used.rows] == [
+        ("m", 1, 10, 20_000)
+    ]
+
+
+async def test_a_budget_refuses_with_its_name_what_is_left_and_when_it_resets(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="day", unit=pb.UNIT_TOKENS, limit=1500, window=pb.WINDOW_DAY)
+    state = (await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))).state
+    assert state.available == 1500 and state.HasField("resets")
+    error = await refused((await customer(ledger)).Reserve(asking(1000)))
+    info, status, quota = info_of(error), rpc_status.from_call(error), QuotaFailure()  # type: ignore[arg-type]
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (info.reason, info.domain, info.metadata["available"]) == ("BUDGET_EXCEEDED", "ledger.tollway", "1500")
+    assert info.metadata["resets"] != "never"
+    assert status is not None and any(detail.Unpack(quota) for detail in status.details)
+    assert quota.violations[0].subject == "acme:day"
+
+
+async def test_a_warning_comes_before_the_limit(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_REQUESTS, limit=4, warn_at=0.5)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who = await customer(ledger)
+    for _ in range(3):
+        asked = asking()
+        await who.Settle(settling(asked, await who.Reserve(asked)))
+    await asyncio.sleep(1.3)  # the replica's view of the budgets is refreshed once a second
+    assert list((await who.Reserve(asking())).warnings) == ["acme:main"]
+
+
+async def test_a_released_hold_is_free_again(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_REQUESTS, limit=1)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who, asked = await customer(ledger), asking()
+    held = await who.Reserve(asked)
+    assert info_of(await refused(who.Reserve(asking()))).reason == "BUDGET_EXCEEDED"
+    await who.Release(pb.ReleaseRequest(reservation_id=asked.reservation_id, hold=held.hold))
+    await who.Reserve(asking())
+
+
+async def test_another_tenant_cannot_end_a_hold(ledger: Ledger) -> None:
+    who, other, asked = await customer(ledger), await customer(ledger, "other"), asking()
+    held = await who.Reserve(asked)
+    error = await refused(other.Settle(settling(asked, held)))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.PERMISSION_DENIED, "OTHER_TENANT")
+
+
+async def test_nobody_reads_beside_or_above_their_account(ledger: Ledger) -> None:
+    who = await customer(ledger, "acme/search")
+    for account in ("acme", "acme/searching", "other"):
+        for call in (
+            who.QueryUsage(pb.QueryUsageRequest(account=account)),
+            who.ListBudgets(pb.ListBudgetsRequest(account=account)),
+        ):
+            assert info_of(await refused(call)).reason == "OTHER_TENANT"
+    await who.QueryUsage(pb.QueryUsageRequest(account="acme/search/below"))
+
+
+async def test_only_administrators_make_keys_and_budgets(ledger: Ledger) -> None:
+    who = await customer(ledger)
+    budget = pb.Budget(account="acme", name="b", unit=pb.UNIT_TOKENS, limit=1)
+    for call in (
+        who.CreateKey(pb.CreateKeyRequest(account="acme")),
+        who.ListKeys(pb.ListKeysRequest()),
+        who.RevokeKey(pb.RevokeKeyRequest(key_id="key_admin")),
+        who.SetBudget(pb.SetBudgetRequest(budget=budget)),
+        who.DeleteBudget(pb.DeleteBudgetRequest(account="acme", name="b")),
+    ):
+        assert (await refused(call)).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_keys_end_expire_and_are_listed_in_pages(ledger: Ledger) -> None:
+    made = [await ledger.CreateKey(pb.CreateKeyRequest(account="acme", name=str(n))) for n in range(3)]
+    page = await ledger.ListKeys(pb.ListKeysRequest(account="acme", page_size=2))
+    rest = await ledger.ListKeys(pb.ListKeysRequest(account="acme", page_token=page.next_page_token))
+    assert {one.key_id for one in [*page.keys, *rest.keys]} == {one.key.key_id for one in made}
+    await ledger.RevokeKey(pb.RevokeKeyRequest(key_id=made[0].key.key_id))
+    error = await refused(ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=made[0].secret)))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.UNAUTHENTICATED, "KEY_REVOKED")
+    short = await ledger.CreateKey(pb.CreateKeyRequest(account="acme", lifetime=Duration(nanos=1)))
+    error = await refused(ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=short.secret)))
+    assert info_of(error).reason == "KEY_EXPIRED"
+    assert info_of(await refused(ledger.RevokeKey(pb.RevokeKeyRequest(key_id="none")))).reason == "KEY_UNKNOWN"
+
+
+async def test_a_repeated_create_makes_one_key_and_tells_its_secret_once(ledger: Ledger) -> None:
+    first, second = [await ledger.CreateKey(pb.CreateKeyRequest(account="acme", request_id="r")) for _ in range(2)]
+    assert first.key.key_id == second.key.key_id and first.secret and not second.secret
+
+
+async def test_watchers_hear_of_a_revocation_within_a_second(ledger: Ledger) -> None:
+    made = await ledger.CreateKey(pb.CreateKeyRequest(account="acme"))
+    watch = ledger.stub.Watch(pb.WatchRequest())
+    reading = asyncio.ensure_future(watch.read())
+    await ledger.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id))
+    async with asyncio.timeout(1.0):
+        told: Any = await reading
+    assert list(told.revoked_key_ids) == [made.key.key_id]
+    watch.cancel()
+
+
+async def test_tokens_are_signed_by_published_keys(ledger: Ledger) -> None:
+    listed = await ledger.stub.ListSigningKeys(pb.ListSigningKeysRequest())
+    assert [len(key.ed25519) for key in listed.keys] == [32]
+    made = await ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=ADMIN))
+    assert made.token.count(".") == 2 and made.HasField("expires")
+
+
+async def test_a_model_without_a_price_is_refused_only_where_money_counts(ledger: Ledger) -> None:
+    who = await customer(ledger)
+    assert (await who.Reserve(asking(model="unheard-of"))).held_nano_usd == 0
+    error = await refused(who.Reserve(asking(model="unheard-of", ceiling_nano_usd=5)))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PRICE_UNKNOWN")
+    listed = await ledger.ListPrices(
+        pb.ListPricesRequest(models=[pb.PricedModel(model="m"), pb.PricedModel(model="unheard-of")])
+    )
+    assert [(one.known, one.input_nano_usd_per_million) for one in listed.prices] == [(True, 10**9), (False, 0)]
+
+
+@pytest.mark.parametrize(
+    ("call", "request_", "field"),
+    [
+        ("Reserve", pb.ReserveRequest(reservation_id="no-uuid"), "reservation_id"),
+        ("Reserve", asking(-1), "attempts[0].input_tokens"),
+        ("CreateKey", pb.CreateKeyRequest(account="Not/Lower"), "account"),
+        ("SetBudget", pb.SetBudgetRequest(), "budget"),
+        ("SetBudget", pb.SetBudgetRequest(budget=pb.Budget(account="a", name="b", limit=1)), "budget.unit"),
+        (
+            "SetBudget",
+            pb.SetBudgetRequest(
+                budget=pb.Budget(account="a", name="b", unit=pb.UNIT_TOKENS, limit=1, time_zone="Atlantis")
+            ),
+            "budget.time_zone",
+        ),
+        ("ListKeys", pb.ListKeysRequest(page_size=5000), "page_size"),
+        ("QueryUsage", pb.QueryUsageRequest(group_by="colour"), "group_by"),
+    ],
+)
+async def test_a_bad_request_names_the_field(ledger: Ledger, call: str, request_: Any, field: str) -> None:
+    error = await refused(getattr(ledger, call)(request_))
+    status, broken = rpc_status.from_call(error), BadRequest()  # type: ignore[arg-type]
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert status is not None and any(detail.Unpack(broken) for detail in status.details)
+    assert [violation.field for violation in broken.field_violations][:1] == [field]
+
+
+async def test_without_a_key_nobody_gets_in(ledger: Ledger) -> None:
+    error = await refused(ledger.stub.Reserve(asking()))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_MISSING")
+    ledger.key = "tw_unknown"
+    assert info_of(await refused(ledger.Reserve(asking()))).reason == "KEY_UNKNOWN"
+
+
+async def test_budgets_are_listed_removed_and_forgotten(ledger: Ledger) -> None:
+    for name in ("a", "b", "c"):
+        budget = pb.Budget(account="acme", name=name, unit=pb.UNIT_REQUESTS, limit=1)
+        await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    page = await ledger.ListBudgets(pb.ListBudgetsRequest(account="acme/search", page_size=2))
+    rest = await ledger.ListBudgets(pb.ListBudgetsRequest(account="acme/search", page_token=page.next_page_token))
+    assert [state.budget.name for state in [*page.budgets, *rest.budgets]] == ["a", "b", "c"]
+    for name in ("a", "b", "c"):
+        await ledger.DeleteBudget(pb.DeleteBudgetRequest(account="acme", name=name))
+    error = await refused(ledger.DeleteBudget(pb.DeleteBudgetRequest(account="acme", name="a")))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.NOT_FOUND, "BUDGET_UNKNOWN")
+    who = await customer(ledger)
+    for _ in range(3):
+        await who.Reserve(asking())

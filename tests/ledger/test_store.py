@@ -1,0 +1,171 @@
+"""What every store must do. A new store joins the fixture and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.ledger.app import MIGRATIONS
+from services.ledger.books import Budget, Unit
+from services.ledger.memory import MemoryStore
+from services.ledger.postgres import PostgresStore
+from services.ledger.store import ApiKey, Charge, Ending, Entry, MeterKey, Store
+from services.ledger.windows import BEGINNING
+from services.runtime import postgres
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=6)
+METER = MeterKey("acme", "main", BEGINNING)
+ONE, TWO = uuid4(), uuid4()
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with postgres.opened(request.getfixturevalue("postgres_url"), "ledger", MIGRATIONS, 10) as pool:
+        yield PostgresStore(pool)
+
+
+def key(name: str, account: str = "acme/search") -> ApiKey:
+    return ApiKey(name, account, "", name.encode(), False, ("small",), NOW)
+
+
+def ended(cost: int = 0, *, held: int = 0, replica: UUID = ONE, account: str = "acme", **more: object) -> Ending:
+    facts: dict[str, object] = {"reservation_id": uuid4(), "outcome": "settled", "model": "m", **more}
+    entry = Entry(at=NOW, key_id="k", account=account, cost=cost, held=held, **facts)  # type: ignore[arg-type]
+    return Ending(entry, replica, (Charge(METER, cost, held),) if held else ())
+
+
+async def test_keys_are_kept_found_listed_and_revoked(store: Store) -> None:
+    for name in ("key_a", "key_b", "key_c"):
+        await store.add_key(key(name), "")
+    await store.add_key(key("key_d", "other"), "")
+    assert await store.find_key(b"key_b") == key("key_b")
+    assert await store.find_key(b"nothing") is None
+    assert [one.id for one in await store.keys("acme", "key_a", 10)] == ["key_b", "key_c"]
+    assert [one.id for one in await store.keys("", "", 2)] == ["key_a", "key_b"]
+    revoked = await store.revoke_key("key_b", NOW)
+    assert revoked is not None and revoked.revoked == NOW
+    again = await store.revoke_key("key_b", LATER)
+    assert again is not None and again.revoked == NOW
+    assert await store.revoked_since(NOW) == ["key_b"]
+    assert await store.revoke_key("nobody", NOW) is None
+
+
+async def test_an_account_is_no_prefix_of_its_neighbour(store: Store) -> None:
+    await store.add_key(key("key_a", "acme_x/team"), "")
+    await store.add_key(key("key_b", "acme-x/team"), "")
+    assert [one.id for one in await store.keys("acme_x", "", 10)] == ["key_a"]
+
+
+async def test_a_repeated_request_makes_no_second_key(store: Store) -> None:
+    assert (await store.add_key(key("key_a"), "once")).id == "key_a"
+    assert (await store.add_key(key("key_b"), "once")).id == "key_a"
+
+
+async def test_signing_keys_end_and_secrets_are_shared(store: Store) -> None:
+    await store.publish_signing_key("old", b"1", NOW - timedelta(days=1))
+    await store.publish_signing_key("new", b"2", NOW + timedelta(days=1))
+    assert await store.signing_keys(NOW) == {"new": b"2"}
+    assert await store.shared_secret("holds", b"first") == b"first"
+    assert await store.shared_secret("holds", b"second") == b"first"
+
+
+async def test_budgets_are_set_changed_and_removed(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.TOKENS, 10))
+    await store.set_budget(Budget("acme", "main", Unit.TOKENS, 20))
+    assert [one.limit for one in await store.budgets()] == [20]
+    assert await store.delete_budget("acme", "main")
+    assert not await store.delete_budget("acme", "main")
+    assert await store.lease(ONE, {METER: 1}, LATER) == {}
+
+
+async def test_a_lease_is_of_all_or_of_none(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.REQUESTS, 100))
+    await store.set_budget(Budget("acme", "tight", Unit.REQUESTS, 1))
+    tight = MeterKey("acme", "tight", BEGINNING)
+    assert await store.lease(ONE, {METER: 5, tight: 2}, LATER) == {}
+    assert (await store.standing([METER]))[METER].leased == 0
+    assert (await store.lease(ONE, {METER: 5, tight: 1}, LATER)) == {METER: 12, tight: 1}
+
+
+async def test_leases_never_pass_the_limit(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.REQUESTS, 100))
+    given = await asyncio.gather(*(store.lease(uuid4(), {METER: 7}, LATER) for _ in range(40)))
+    total = sum(one.get(METER, 0) for one in given)
+    stands = (await store.standing([METER]))[METER]
+    assert stands.leased == total and 93 < total <= 100
+
+
+async def test_an_ending_charges_once(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
+    await store.lease(ONE, {METER: 100}, LATER)
+    ending = ended(30, held=100)
+    assert await store.end([ending]) == [None]
+    stands = (await store.standing([METER]))[METER]
+    assert (stands.spent, stands.leased) == (30, 25)  # the lease was 125
+    assert await store.end([ending]) == [ending.entry]
+    assert (await store.standing([METER]))[METER] == stands
+
+
+async def test_a_group_ends_together_and_twins_count_once(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
+    await store.lease(ONE, {METER: 120}, LATER)
+    first, second = ended(10, held=50), ended(20, held=50)
+    await store.end([first])
+    assert await store.end([first, second]) == [first.entry, None]
+    assert (await store.standing([METER]))[METER].spent == 30
+
+
+async def test_idle_parts_go_back_and_dead_leases_are_taken_back(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
+    await store.lease(ONE, {METER: 100}, NOW)
+    await store.lease(TWO, {METER: 200}, NOW)
+    await store.give_back(ONE, {METER: 25})
+    assert (await store.standing([METER]))[METER].leased == 300
+    assert await store.extend(ONE, LATER, NOW + timedelta(seconds=1)) == 1
+    assert (await store.standing([METER]))[METER].leased == 100
+
+
+async def test_an_ending_after_its_lease_was_taken_back_is_still_charged(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
+    await store.lease(TWO, {METER: 200}, NOW)
+    await store.extend(ONE, LATER, NOW + timedelta(seconds=1))
+    await store.end([ended(60, held=100, replica=TWO)])
+    stands = (await store.standing([METER]))[METER]
+    assert (stands.spent, stands.leased) == (60, 0)
+
+
+async def test_usage_is_grouped_and_paged(store: Store) -> None:
+    await store.end(
+        [ended(5, account="acme/a", input_tokens=10, output_tokens=1), ended(7, account="acme/b", model="n")]
+    )
+    await store.end([ended(1, account="acme_/x"), ended(0, account="acme/a", outcome="released")])
+    await store.end([ended(0, account="acme/a", cached=True, model="")])
+    since, until = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+    rows = await store.usage("acme", since, until, "account", "", 10)
+    assert [(row.group, row.requests, row.cached_requests, row.cost) for row in rows] == [
+        ("acme/a", 2, 1, 5),
+        ("acme/b", 1, 0, 7),
+    ]
+    assert [row.group for row in await store.usage("acme", since, until, "account", "acme/a", 10)] == ["acme/b"]
+    assert (await store.usage("acme", since, until, "", "", 10))[0].input_tokens == 10
+    assert [row.group for row in await store.usage("acme", since, until, "day", "", 10)] == ["2026-03-01"]
+    assert await store.usage("acme", until, until + timedelta(hours=1), "", "", 10) == []
+
+
+async def test_every_posting_balances(postgres_url: str) -> None:
+    async with postgres.opened(postgres_url, "ledger", MIGRATIONS, 4) as pool:
+        await PostgresStore(pool).end([ended(cost) for cost in (0, 1, 10**15)])
+        sums = await pool.fetch("SELECT sum(amount)::bigint AS s, count(*) AS n FROM posting GROUP BY reservation_id")
+    assert [(row["s"], row["n"]) for row in sums] == [(0, 2), (0, 2)]
+
+
+async def test_what_was_used_before_a_budget_was_set_counts(store: Store) -> None:
+    await store.end([ended(40), ended(2, account="acme/below"), ended(1, account="acmebeside")])
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 100))
+    assert (await store.standing([METER]))[METER].spent == 42
