@@ -16,6 +16,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from services.cache.cache import Cache
 from services.cache.edge import EdgeStore
 from services.cache.qdrant import QdrantStore
+from services.cache.screen import Screen
 from services.cache.service import CacheService
 from services.cache.store import Store
 from services.cache.verifier import Verifier
@@ -54,7 +55,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         _opened(settings) as store,
     ):
         verifier = Verifier(encoder_pb2_grpc.EncoderServiceStub(encoder))
-        service = CacheService(Cache(store, verifier, settings.threshold, settings.most_entries), settings.ttl_s)
+        service = CacheService(
+            Cache(store, Screen(), verifier, settings.threshold, settings.most_entries), settings.ttl_s
+        )
         yield Service(
             name="tollway.cache.v1.CacheService",
             domain="cache.tollway",

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import grpc
 
 from services.cache.keys import Keys
+from services.cache.screen import Screen
 from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id
 from services.cache.verifier import Pair, Verifier
 
@@ -31,13 +32,13 @@ class Hit:
 @dataclass(slots=True)
 class Cache:
     store: Store
+    screen: Screen
     verifier: Verifier
     threshold: float
     """Chance of being right from which a semantic hit is served."""
     most: int = 1_000_000
     now: Callable[[], float] = time.time
     _puts: int = 0
-    _minilm: dict[str, Vector] = field(default_factory=dict)
 
     async def find(self, keys: Keys, vector: Vector | None, max_age: float | None) -> tuple[Hit | None, str]:
         """A hit, or None and why."""
@@ -57,6 +58,10 @@ class Cache:
         ]
         if not near:
             return None, "NO_CANDIDATE"
+        passed = self.screen.plausible(keys.text, [(entry.text, score) for entry, score in near])
+        near = [one for one, plausible in zip(near, passed, strict=True) if plausible]
+        if not near:
+            return None, "NOT_PROVEN"
         try:
             return await self._proven(keys.text, near)
         except (TimeoutError, grpc.aio.AioRpcError):
@@ -84,7 +89,7 @@ class Cache:
         return entry.expires > now and (max_age is None or now - entry.stored <= max_age)
 
     async def _proven(self, text: str, near: list[tuple[Entry, float]]) -> tuple[Hit | None, str]:
-        vectors = await self._vectors([text, *(entry.text for entry, _ in near)])
+        vectors = await self.verifier.minilm([text, *(entry.text for entry, _ in near)])
         pairs = [
             (entry, Pair(entry.text, float(vectors[0] @ other), static))
             for (entry, static), other in zip(near, vectors[1:], strict=True)
@@ -98,10 +103,6 @@ class Cache:
         if chance < threshold_of(entry, self.threshold):
             return None, "NOT_PROVEN"
         return Hit(entry, True, chance), ""
-
-    async def _vectors(self, texts: list[str]) -> list[Vector]:
-        """MiniLM's; the encoder keeps those of stored texts, so most calls encode the question alone."""
-        return await self.verifier.minilm(texts)
 
     async def _evict(self) -> None:
         """Makes room: of the oldest entries those that saved least go first."""

@@ -1,18 +1,20 @@
-"""Qdrant's own engine in this process. What is small and often asked is answered from memory beside it.
+"""Qdrant's own engine in this process, behind what memory can answer faster.
 
-A scope of up to [SMALL][] entries is searched exactly in numpy: its rows are read from the shard once and kept.
-Larger scopes are searched by the shard, in a thread. One process a shard: a second is refused by its lock.
+A scope of up to [SMALL][] entries is searched exactly in numpy: its rows are read from the shard once and kept. Larger
+scopes are searched by the shard, in a thread. What is stored is found at once and written to the shard in groups. One
+process a shard: a second is refused by its lock.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import qdrant_edge as q
 
 from services.cache.payload import DIMENSIONS, EMPTY, read, written
@@ -21,27 +23,45 @@ from services.cache.store import Entry, Selection, Vector
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SMALL = 2000
+SMALL = 10_000
 MOST_SCOPES = 4096
 MOST_ENTRIES = 20_000
 INDEXED = ("tenant", "scope", "tags", "model")
 FLUSH_EVERY_S = 5.0
+GROUP_S = 0.05
+"""How long what is stored may wait for others to share a write: so much a crash can lose."""
+LONGEST_GROUP = 500
+SCROLL = 20_000
+FIRST_ROWS = 64
 
 
-@dataclass(slots=True)
 class _Scope:
-    """Rows of one scope in memory; `ids` is None for a scope too large to keep."""
+    """Rows of one scope in memory. `small` is False for a scope too large to keep."""
 
-    ids: list[str] | None
-    rows: Vector
+    def __init__(self, ids: Sequence[str], rows: Vector) -> None:
+        self.small = len(ids) <= SMALL
+        self._place = {one: n for n, one in enumerate(ids)} if self.small else {}
+        self._ids = list(ids) if self.small else []
+        self._rows = rows if self.small else rows[:0]
 
     def add(self, entry: Entry) -> None:
-        assert self.ids is not None and entry.vector is not None
-        if entry.id in self.ids:
-            self.rows[self.ids.index(entry.id)] = entry.vector
-        else:
-            self.ids.append(entry.id)
-            self.rows = np.concatenate([self.rows, entry.vector[None]])
+        if not self.small:
+            return
+        assert entry.vector is not None
+        place = self._place.setdefault(entry.id, len(self._ids))
+        if place == len(self._ids):
+            self._ids.append(entry.id)
+            if place == len(self._rows):  # doubles, so that a row costs the same however many there are
+                more = np.zeros((max(place, FIRST_ROWS), DIMENSIONS), np.float32)
+                self._rows = np.concatenate([self._rows, more])
+        self._rows[place] = entry.vector
+        if len(self._ids) > SMALL:
+            self.small, self._place, self._ids, self._rows = False, {}, [], self._rows[:0]
+
+    def nearest(self, vector: Vector, most: int) -> list[tuple[str, float]]:
+        likeness = self._rows[: len(self._ids)] @ vector
+        best = np.argpartition(-likeness, most)[:most] if len(likeness) > most else np.arange(len(likeness))
+        return [(self._ids[n], float(likeness[n])) for n in best[np.argsort(-likeness[best])]]
 
 
 @dataclass(slots=True)
@@ -52,12 +72,18 @@ class EdgeStore:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     _scopes: OrderedDict[str, _Scope] = field(default_factory=OrderedDict)
+    _pending: dict[str, tuple[Entry, Any]] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _old: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    _new: set[int] = field(default_factory=set)
+    """With `_old` a digest of every id there is: what is in neither is not worth a look at the shard."""
 
     def open(self) -> None:
         """Opens the shard, or makes it. Called once, before anything else."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.iterdir()):
             self._shard = q.EdgeShard.load(str(self.folder))
+            self._old = np.sort(np.fromiter(map(_digest, self._ids()), np.uint64))
             return
         vectors = q.EdgeVectorParams(size=DIMENSIONS, distance=q.Distance.Cosine)
         self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors))
@@ -65,6 +91,8 @@ class EdgeStore:
             self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
 
     def close(self) -> None:
+        if self._pending:
+            self._write(self._pending)
         self._shard.flush()
         self._shard.close()
 
@@ -72,32 +100,31 @@ class EdgeStore:
         if (known := self._entries.get(entry_id)) is not None:
             self._entries.move_to_end(entry_id)
             return known
-        return await self._read(entry_id)
+        return await self._read(entry_id) if self._may_hold(entry_id) else None
 
     async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
         known = self._scopes.get(scope)
         if known is None:
             known = await self._loaded(scope)
         self._scopes.move_to_end(scope)
-        if known.ids is None:
+        if not known.small:
             return await self._searched(scope, vector, most)
-        if not known.ids:
-            return ()
-        likeness = known.rows @ vector
-        best = np.argsort(-likeness)[:most]
-        found = [(await self.get(known.ids[n]), float(likeness[n])) for n in best]
-        return [(entry, score) for entry, score in found if entry is not None]
+        found = [(await self.get(one), likeness) for one, likeness in known.nearest(vector, most)]
+        return [(entry, likeness) for entry, likeness in found if entry is not None]
 
     async def put(self, entry: Entry) -> None:
-        vector = EMPTY if entry.vector is None else entry.vector.tolist()
-        point = q.Point(entry.id, vector, written(entry, self.key))
-        self._keep(entry)  # found from here on; the shard follows
+        """Found from here on; the shard follows."""
+        self._keep(entry)
+        self._new.add(_digest(entry.id))
         scope = self._scopes.get(entry.scope)
-        if entry.vector is not None and scope is not None and scope.ids is not None:
+        if entry.vector is not None and scope is not None:
             scope.add(entry)
-            if len(scope.ids) > SMALL:
-                self._scopes[entry.scope] = _Scope(None, np.zeros((0, DIMENSIONS), np.float32))
-        await self._aside(lambda: self._shard.update(q.UpdateOperation.upsert_points([point])))
+        # Sealed here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
+        vector = EMPTY if entry.vector is None else entry.vector.tolist()
+        self._pending[entry.id] = (entry, q.Point(entry.id, vector, written(entry, self.key)))
+        self._wake.set()
+        if len(self._pending) >= LONGEST_GROUP:
+            await self._written()
 
     async def drop(self, selection: Selection) -> int:
         must = [q.FieldCondition("tenant", match=q.MatchValue(selection.tenant))]
@@ -108,6 +135,8 @@ class EdgeStore:
         if selection.stored_before:
             must.append(q.FieldCondition("stored", range=q.RangeFloat(lt=selection.stored_before)))
         chosen = q.Filter(must=must)  # type: ignore[arg-type]
+
+        await self._written()
 
         def work() -> int:
             gone = int(self._shard.count(q.CountRequest(filter=chosen)))
@@ -121,25 +150,60 @@ class EdgeStore:
         return gone
 
     async def remove(self, ids: Sequence[str]) -> None:
+        await self._written()
         await self._aside(lambda: self._shard.update(q.UpdateOperation.delete_points(list(ids))))
         for one in ids:
             self._entries.pop(one, None)
         self._scopes.clear()
 
     async def oldest(self, most: int) -> Sequence[Entry]:
+        await self._written()
         request = q.ScrollRequest(limit=most, with_payload=True, with_vector=True)
         records = await self._aside(lambda: self._shard.scroll(request)[0])
         found = [read(str(one.id), one.payload, one.vector, self.key) for one in records]
         return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.stored)
 
     async def count(self) -> int:
+        await self._written()
         return int(await self._aside(lambda: self._shard.count(q.CountRequest(exact=False))))
 
     async def run(self) -> None:
-        """Writes to disk now and then, and indexes what has grown, until cancelled."""
+        """Writes what was stored, in groups, until cancelled."""
+        loop = asyncio.get_running_loop()
+        flushed = loop.time()
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            await self._aside(self._shard.flush)
+            await self._wake.wait()
+            await asyncio.sleep(GROUP_S)
+            await self._written()
+            if loop.time() - flushed > FLUSH_EVERY_S:
+                flushed = loop.time()
+                await self._aside(self._shard.flush)
+
+    async def _written(self) -> None:
+        self._wake.clear()
+        group, self._pending = self._pending, {}
+        if group:
+            await self._aside(lambda: self._write(group))
+
+    def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
+        self._shard.update(q.UpdateOperation.upsert_points([point for _, point in group.values()]))
+
+    def _ids(self) -> Iterator[str]:
+        """Of all entries in the shard."""
+        after = None
+        while True:
+            request = q.ScrollRequest(limit=SCROLL, offset=after, with_payload=False, with_vector=False)
+            records, after = self._shard.scroll(request)
+            yield from (str(one.id) for one in records)
+            if after is None:
+                return
+
+    def _may_hold(self, entry_id: str) -> bool:
+        digest = _digest(entry_id)
+        if digest in self._new:
+            return True
+        place = int(np.searchsorted(self._old, np.uint64(digest)))
+        return place < len(self._old) and int(self._old[place]) == digest
 
     async def _read(self, entry_id: str) -> Entry | None:
         records = await self._aside(lambda: self._shard.retrieve([entry_id], True, True))
@@ -149,18 +213,23 @@ class EdgeStore:
         return entry
 
     async def _loaded(self, scope: str) -> _Scope:
+        await self._written()
         chosen = q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
         request = q.ScrollRequest(limit=SMALL + 1, filter=chosen, with_payload=False, with_vector=True)
         records = await self._aside(lambda: self._shard.scroll(request)[0])
-        large = len(records) > SMALL
         rows = np.array([one.vector for one in records], np.float32).reshape(-1, DIMENSIONS)
-        made = _Scope(None if large else [str(one.id) for one in records], rows[:0] if large else rows)
-        made = self._scopes.setdefault(scope, made)  # a put may have come between
+        made = self._scopes.get(scope)
+        if made is None:
+            made = self._scopes[scope] = _Scope([str(one.id) for one in records], rows)
+            for entry, _ in self._pending.values():  # stored while the shard was read
+                if entry.scope == scope and entry.vector is not None:
+                    made.add(entry)
         while len(self._scopes) > MOST_SCOPES:
             self._scopes.popitem(last=False)
         return made
 
     async def _searched(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+        await self._written()
         request = q.QueryRequest(
             limit=most,
             query=q.Query.Nearest(vector.tolist()),
@@ -182,3 +251,8 @@ class EdgeStore:
         """The shard is blocking and takes one caller at a time."""
         async with self._lock:
             return await asyncio.to_thread(work)
+
+
+def _digest(entry_id: str) -> int:
+    """64 of an id's 128 bits: ids are hashes already."""
+    return int(entry_id.replace("-", "")[:16], 16)

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from services.edge.application import Application
+from services.runtime import memory
 from services.runtime.channels import PLAIN, Tls, local
 from services.runtime.server import Process, told_to_stop
 from services.runtime.settings import BadSettings, load
@@ -120,5 +121,6 @@ def main(settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[A
 
 async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Application]], settings: Any) -> None:
     async with app(settings) as application, serving(application, settings.listen) as url:
+        memory.settled()
         log.info("edge serves on %s", url)
         await told_to_stop()

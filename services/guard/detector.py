@@ -40,35 +40,40 @@ class Detector:
         for one in self._patterns:
             self._set.Add(one.regex)
         self._set.Compile()
-        self._kept: OrderedDict[bytes, tuple[Found, ...]] = OrderedDict()
+        self._kept: OrderedDict[tuple[bytes, frozenset[str]], tuple[Found, ...]] = OrderedDict()
 
-    def find(self, text: str, check: Callable[[], None] = lambda: None) -> tuple[Found, ...]:
-        """What is private in `text`, without overlaps, by position. `check` is called between readings."""
+    def find(
+        self, text: str, check: Callable[[], None] = lambda: None, unwanted: frozenset[str] = frozenset()
+    ) -> tuple[Found, ...]:
+        """What is private in `text`, without overlaps, by position; types in `unwanted` are not looked for.
+
+        `check` is called between readings.
+        """
         if not text:
             return ()
         if len(text) > LONGEST_KEPT:
-            return self._find(text, check)
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            return self._find(text, check, unwanted)
+        digest = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), unwanted)
         if (kept := self._kept.get(digest)) is not None:
             self._kept.move_to_end(digest)
             return kept
-        found = self._kept[digest] = self._find(text, check)
+        found = self._kept[digest] = self._find(text, check, unwanted)
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return found
 
-    def _find(self, text: str, check: Callable[[], None]) -> tuple[Found, ...]:
+    def _find(self, text: str, check: Callable[[], None], unwanted: frozenset[str]) -> tuple[Found, ...]:
         text = text.encode("utf-8", "replace").decode() if _lone(text) else text
         found: list[Found] = []
-        for n, view in enumerate(views(text)):
+        for view in views(text):
             check()
-            for one in self._read(view, plain=n == 0):
+            for one in self._read(view, unwanted):
                 start, end = view.span(one.start, one.end)
                 if end > start:
                     found.append(replace(one, start=start, end=end))
-        return tuple(resolved(found))
+        return tuple(resolved([one for one in found if one.type not in unwanted]))
 
-    def _read(self, view: View, plain: bool) -> list[Found]:
+    def _read(self, view: View, unwanted: frozenset[str]) -> list[Found]:
         text = view.text
         found = [hit for index in self._set.Match(text) or () for hit in self._hits(index, text)]
         if SIX_DIGITS.search(text):
@@ -82,8 +87,8 @@ class Detector:
                     if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)
                 ]
             return proven
-        if self._names is not None and not (text.isascii() and self._names.plain(text)):
-            found += self._names.find(text)
+        if self._names is not None:
+            found += self._names.find(text, unwanted)
         return found
 
     def _hits(self, index: int, text: str) -> list[Found]:

@@ -60,7 +60,7 @@ class Inspector:
         texts = list(places(messages))
         if (size := sum(len(one.text) for one in texts)) > MOST_CHARACTERS:
             raise TextTooLarge(characters=size, most=MOST_CHARACTERS)
-        findings = [await self.find(one.text) for one in texts]
+        findings = [await self.find(one.text, policy.prompt.allowed) for one in texts]
         flat = [(place, one) for place, found in zip(texts, findings, strict=True) for one in found]
         judged, action, rule = policy.judged(policy.prompt, "prompt", [one for _, one in flat])
         found = [(place, one, act) for (place, one), (_, act) in zip(flat, judged, strict=True)]
@@ -75,11 +75,12 @@ class Inspector:
             masked = self._masked(messages, texts, found, masker)
         return Inspected(found, action, rule, data_class(one for _, one in flat), probability, masked)
 
-    async def find(self, text: str) -> tuple[Found, ...]:
+    async def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> tuple[Found, ...]:
+        """What is private in `text`; types in `unwanted` are not looked for."""
         check = _deadline()
         if len(text) < ASIDE_FROM:
-            return self.detector.find(text, check)
-        return await asyncio.to_thread(self.detector.find, text, check)
+            return self.detector.find(text, check, unwanted)
+        return await asyncio.to_thread(self.detector.find, text, check, unwanted)
 
     def _attacked(
         self, texts: list[Place], policy: Policy, vector: Vector | None, documents: bool

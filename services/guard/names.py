@@ -22,6 +22,11 @@ WINDOW, MARGIN = 256, 8
 """Words a run, and how many on either side a word can be influenced by."""
 MOST_KEPT = 100_000
 SURE = 0.5
+SUSPICIOUS, SUSPICIOUS_LOW = 0.05, 0.3
+"""The same for words in lower case. On real text (WNUT17, EWT) passing over texts whose words all stay below loses
+two findings in a hundred, and two texts in five need no more than this look-up."""
+NUMBERED = frozenset(("DATE_TIME", "AGE"))
+"""Types that a short number may be all of."""
 RECOGNIZER = "names"
 
 Vector = npt.NDArray[np.float32]
@@ -43,16 +48,15 @@ class Names:
             str(ARTEFACTS / "names.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._known: dict[tuple[str, bool], Vector] = {}
+        self._alone: dict[frozenset[str], dict[str, bool]] = {}
+        self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
 
-    def plain(self, text: str) -> bool:
-        """Whether every word is one that is practically never part of a name; then `find` need not be asked."""
-        common = self._common
-        return all(word.text in common or not word.text[0].isalnum() for word in words(text))
-
-    def find(self, text: str) -> list[Found]:
-        """Names in `text`, by position."""
+    def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> list[Found]:
+        """Names in `text`, by position; those of `unwanted` types may be left out."""
         found = list(words(text))
+        if self._plain(found, unwanted):
+            return []
         spans: list[Found] = []
         for start in range(0, len(found), WINDOW):
             first = max(0, start - MARGIN)
@@ -61,17 +65,40 @@ class Names:
             spans += self._tagged(text, part, inner)
         return spans
 
+    def _plain(self, found: list[Word], unwanted: frozenset[str]) -> bool:
+        """Whether no word could be part of what is wanted, by itself: then the network need not see them together."""
+        numbers_alone = not unwanted >= NUMBERED
+        known = self._alone.setdefault(unwanted, {})
+        for word in found:
+            text = word.text
+            likely = known.get(text)
+            if likely is None:
+                if text in self._common or not text[0].isalnum() or (text.isdigit() and len(text) <= 4):
+                    likely = numbers_alone and text.isdigit()
+                else:
+                    likely = self._suspicious(word, unwanted)
+                if len(known) < MOST_KEPT:
+                    known[text] = likely
+            if likely:
+                return False
+        return True
+
+    def _suspicious(self, word: Word, unwanted: frozenset[str]) -> bool:
+        """Whether the network, seeing `word` alone, thinks of a wanted type at all."""
+        scores = np.asarray(self._session.run(None, {"words": self._vector(word)[None, None]})[0])[0, 0]
+        likely = np.exp(scores - scores.max())
+        wanted = [n for n, label in enumerate(self._labels) if label != "O" and label[2:] not in unwanted]
+        least = SUSPICIOUS_LOW if word.text.islower() else SUSPICIOUS
+        return bool(likely[wanted].sum() >= least * likely.sum())
+
     def _tagged(self, text: str, part: list[Word], inner: slice) -> list[Found]:
         inputs = np.stack([self._vector(word) for word in part])[None]
         scores = np.asarray(self._session.run(None, {"words": inputs})[0])[0]
-        likely = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        likely /= likely.sum(axis=-1, keepdims=True)
-        best, made = likely.argmax(axis=-1), list[tuple[str, int, int, float]]()
-        for n in range(inner.start, inner.stop):
+        best, made = scores.argmax(axis=-1), list[tuple[str, int, int, float]]()
+        for n in np.flatnonzero(best[inner] != self._outside) + inner.start:
+            likely = np.exp(scores[n] - scores[n].max())
             label = self._labels[best[n]]
-            if label == "O":
-                continue
-            kind, sure = label[2:], float(likely[n, best[n]])
+            kind, sure = label[2:], float(likely[best[n]] / likely.sum())
             word = part[n]
             last = made[-1] if made else None
             joined = last is not None and last[0] == kind and text[last[2] : word.start].strip(" \n,.-'’") == ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -40,7 +41,7 @@ class PromptBlocked(Failure):
     text = "policy {rule} forbids it"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Direction:
     """Actions for one way: to the model, or from it."""
 
@@ -53,6 +54,11 @@ class Direction:
         if isinstance(said, Action):
             return said
         return Action.MASK if masked else Action.FLAG
+
+    @cached_property
+    def allowed(self) -> frozenset[str]:
+        """Types that nothing is done about: they need not be looked for."""
+        return frozenset(kind for kind, action in self.types.items() if action is Action.ALLOW)
 
     def firm(self, kind: str) -> bool:
         """Whether the type is masked by itself."""

@@ -17,6 +17,7 @@ from services.models import app as models
 from services.orchestrator import app as orchestrator
 from services.retrieval import app as retrieval
 from services.router import app as router
+from services.runtime import memory
 from services.runtime.server import serving
 from services.runtime.settings import load
 
@@ -94,6 +95,7 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
                     task.result()
                 ups.append(member.up.result())
                 told(ups[-1])
+        memory.settled()
         waiting = asyncio.ensure_future(stopped(ups))
         everything: set[asyncio.Future[Any]] = {waiting, *(task for tasks in begun for task in tasks)}
         done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)

@@ -144,7 +144,7 @@ def _with_context(metadata: Any) -> tuple[tuple[str, Any], ...]:
     pairs = tuple(metadata or ())
     names = {name for name, _ in pairs}
     if (trace := telemetry.current()) is not None and telemetry.TRACEPARENT not in names:
-        pairs = (*pairs, (telemetry.TRACEPARENT, trace.header()))
+        pairs = (*pairs, (telemetry.TRACEPARENT, trace.header))
     if (caller := identity.current()) is not None and "authorization" not in names:
-        pairs = (*pairs, ("authorization", f"Bearer {caller.token}"))
+        pairs = (*pairs, ("authorization", caller.header))
     return pairs

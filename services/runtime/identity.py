@@ -24,6 +24,8 @@ AUDIENCE = "tollway"
 KEY_PREFIX = "tw_"
 REMEMBERED = 65_536
 """Tokens kept in mind: past that the oldest is verified again."""
+AHEAD_S = 30.0
+"""An API key is exchanged anew so long before its token ends: whoever gets the token still has time to use it."""
 FOLLOW_AGAIN_S = 0.5
 REVOKED_FOR_S = 120.0
 """A revocation is remembered for longer than any token lives."""
@@ -56,6 +58,11 @@ class Caller:
     expires: float
     """Seconds since the epoch."""
     token: str = field(repr=False)
+    header: str = field(init=False, repr=False)
+    """`token` as the `authorization` of calls that are made for this caller."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", f"Bearer {self.token}")
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
@@ -100,6 +107,18 @@ class Identity:
     _public: dict[str, Ed25519PublicKey] = field(default_factory=dict)
     _known: OrderedDict[bytes, Caller] = field(default_factory=OrderedDict)
     _revoked: dict[str, float] = field(default_factory=dict)
+    _headers: OrderedDict[str, Caller] = field(default_factory=OrderedDict)
+    _turns: dict[bytes, asyncio.Lock] = field(default_factory=dict)
+
+    def known(self, header: str) -> Caller | None:
+        """As `remembered`, for a whole `authorization` header that was seen before: every hop of a request asks."""
+        found = self._headers.get(header)
+        if found is None:
+            return None
+        if found.expires <= time.time() or found.key_id in self._revoked:
+            self._headers.pop(header, None)
+            return None
+        return found
 
     def remembered(self, credential: str) -> Caller | None:
         """The caller behind a credential that was good a moment ago and still is."""
@@ -107,10 +126,9 @@ class Identity:
         found = self._known.get(digest)
         if found is None:
             return None
-        if found.expires <= time.time() or found.key_id in self._revoked:
-            del self._known[digest]
+        if found.expires <= time.time() + (AHEAD_S if credential.startswith(KEY_PREFIX) else 0):
             return None
-        return found
+        return None if found.key_id in self._revoked else found
 
     async def verify(self, credential: str) -> Caller:
         """Checks an API key or a token, and remembers it.
@@ -119,11 +137,23 @@ class Identity:
             TokenRefused: a token that is expired, revoked, altered or signed by somebody else.
             Failure: what the ledger says of an API key.
         """
-        token = await self.exchange(credential) if credential.startswith(KEY_PREFIX) else credential
-        found = await self._decoded(token)
+        digest = sha256(credential.encode()).digest()
+        async with self._turns.setdefault(digest, asyncio.Lock()):  # of many at once one asks, and the others have it
+            try:
+                if (found := self.remembered(credential)) is not None:
+                    return found
+                token = await self.exchange(credential) if credential.startswith(KEY_PREFIX) else credential
+                found = await self._decoded(token)
+            finally:
+                self._turns.pop(digest, None)
         if found.key_id in self._revoked:
             raise TokenRefused(why="its key was revoked")
-        self._known[sha256(credential.encode()).digest()] = found
+        self._known[digest] = found
+        self._known.move_to_end(digest)
+        if token == credential:
+            self._headers[found.header] = found
+            while len(self._headers) > REMEMBERED:
+                self._headers.popitem(last=False)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found

@@ -16,6 +16,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime import memory
 from services.runtime.background import running
 from services.runtime.channels import PLAIN, Tls, local
 from services.runtime.identity import Identity
@@ -164,5 +165,6 @@ class Process:
 
 async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Service]], settings: Any) -> None:
     async with app(settings) as service, serving(service, settings.serve) as address:
+        memory.settled()
         log.info("%s serves on %s, backend %s", service.name, address, service.backend or "none")
         await told_to_stop()

@@ -203,7 +203,8 @@ class Statuses(grpc.aio.ServerInterceptor):
 
 
 def _known(identities: Identity, pairs: dict[str, Any]) -> Caller | None:
-    return identities.remembered(credential) if (credential := _credential(pairs)) else None
+    header = pairs.get("authorization")
+    return identities.known(header) if isinstance(header, str) else None
 
 
 async def _verified(identities: Identity, pairs: dict[str, Any]) -> Caller:

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from opentelemetry import trace
@@ -37,7 +38,7 @@ class _Ids(RandomIdGenerator):
 _ids = _Ids()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trace:
     """W3C trace context of the running call."""
 
@@ -49,6 +50,7 @@ class Trace:
     def hex(self) -> str:
         return format(self.trace_id, "032x")
 
+    @cached_property
     def header(self) -> str:
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-{'01' if self.sampled else '00'}"
 
@@ -66,6 +68,7 @@ def follow(found: Trace | None) -> None:
     _current.set(found)
 
 
+@lru_cache(maxsize=4096)  # a request that is not sampled shows the same header to every service
 def parse(header: str | None) -> Trace | None:
     """A `traceparent` header; None when it is absent or not one."""
     parts = (header or "").split("-")

@@ -15,7 +15,7 @@ TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 def test_traceparent_there_and_back() -> None:
     header = f"00-{TRACE_ID}-{SPAN_ID}-01"
     found = parse(header)
-    assert found is not None and found.sampled and found.header() == header
+    assert found is not None and found.sampled and found.header == header
 
 
 @pytest.mark.parametrize("header", [None, "", "00-xyz", f"00-{'0' * 32}-{SPAN_ID}-01", f"00-{TRACE_ID}-{'g' * 16}-01"])
