@@ -28,7 +28,7 @@ MOST_SCOPES = 4096
 MOST_ENTRIES = 20_000
 INDEXED = ("tenant", "scope", "tags", "model")
 FLUSH_EVERY_S = 5.0
-GROUP_S = 0.05
+GROUP_S = 0.1
 """How long what is stored may wait for others to share a write: so much a crash can lose."""
 LONGEST_GROUP = 500
 SCROLL = 20_000
@@ -120,8 +120,7 @@ class EdgeStore:
         if entry.vector is not None and scope is not None:
             scope.add(entry)
         # Sealed here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
-        vector = EMPTY if entry.vector is None else entry.vector.tolist()
-        self._pending[entry.id] = (entry, q.Point(entry.id, vector, written(entry, self.key)))
+        self._pending[entry.id] = (entry, written(entry, self.key))
         self._wake.set()
         if len(self._pending) >= LONGEST_GROUP:
             await self._written()
@@ -186,7 +185,11 @@ class EdgeStore:
             await self._aside(lambda: self._write(group))
 
     def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
-        self._shard.update(q.UpdateOperation.upsert_points([point for _, point in group.values()]))
+        points = [
+            q.Point(one.id, EMPTY if one.vector is None else one.vector, payload)  # type: ignore[arg-type]
+            for one, payload in group.values()
+        ]
+        self._shard.update(q.UpdateOperation.upsert_points(points))
 
     def _ids(self) -> Iterator[str]:
         """Of all entries in the shard."""

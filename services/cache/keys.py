@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from tollway.cache.v1 import cache_pb2 as pb
@@ -40,11 +41,15 @@ def keys(
     """Keys of a request of `account`. Labels and the end user's name do not change an answer and do not count."""
     tenant, _, _ = account.partition("/")
     owner = {pb.SCOPE_TENANT: tenant, pb.SCOPE_KEY: f"{account}#{key_id}"}.get(scope, account)
-    bare = chat.ChatRequest.FromString(request.SerializeToString())
+    return _keys(request.SerializeToString(), conditions.SerializeToString(deterministic=True), tenant, owner)
+
+
+@lru_cache(maxsize=2048)  # a miss is looked up and then stored under the same keys
+def _keys(raw: bytes, said: bytes, tenant: str, owner: str) -> Keys:
+    bare = chat.ChatRequest.FromString(raw)
     bare.ClearField("user")
     bare.ClearField("metadata")
     bare.ClearField("include_usage")
-    said = conditions.SerializeToString(deterministic=True)
     whole = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
     text = last_text(bare)
     if text:

@@ -4,6 +4,7 @@ import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,14 @@ def _closed(raw: bytes, entry: Entry, key: bytes) -> str:
     if not key:
         return base64.b64encode(raw).decode()
     nonce = secrets.token_bytes(NONCE_BYTES)
-    return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, raw, entry.tenant.encode())).decode()
+    return base64.b64encode(nonce + _cipher(key).encrypt(nonce, raw, entry.tenant.encode())).decode()
+
+
+@lru_cache(maxsize=8)
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(key)
 
 
 def _opened(said: str, entry: Entry, key: bytes) -> bytes:
     raw = base64.b64decode(said, validate=True)
-    return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], entry.tenant.encode()) if key else raw
+    return _cipher(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], entry.tenant.encode()) if key else raw

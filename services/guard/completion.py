@@ -43,6 +43,32 @@ class Completion:
             self._let_go(made.choices.add(index=index))
         return made, self._fresh()
 
+    def whole(self, made: chat.ChatCompletion) -> list[tuple[Found, Action]]:
+        """Rewrites an answer that did not come in pieces; see `feed`."""
+        for choice in made.choices:
+            said = choice.message
+            for n, part in enumerate(said.parts):
+                if part.text:
+                    part.text = self._at_once((choice.index, "content", n), part.text)
+            if said.refusal:
+                said.refusal = self._at_once((choice.index, "refusal", 0), said.refusal)
+            if said.reasoning:
+                said.reasoning = self._at_once((choice.index, "reasoning", 0), said.reasoning)
+            for n, call in enumerate(said.tool_calls):
+                call.arguments = self._at_once((choice.index, "arguments", n), call.arguments, json_text=True)
+            if self._changes:
+                del choice.logprobs[:]
+        return self._fresh()
+
+    def _at_once(self, key: Key, text: str, *, json_text: bool = False) -> str:
+        stream = self._stream(key, json_text=json_text)
+        return stream.feed(text) + stream.end()
+
+    @property
+    def _changes(self) -> bool:
+        """Whether texts may differ from what the model wrote: its tokens would tell what was masked."""
+        return bool(self._values) or any(stream.found for stream in self._streams.values())
+
     def _choice(self, choice: chat.ChoiceDelta) -> None:
         held = False
         for name in FIELDS:
@@ -57,8 +83,8 @@ class Completion:
         if choice.finish_reason:
             self._let_go(choice)
             self._ended.add(choice.index)
-        if held and (self._values or any(stream.found for stream in self._streams.values())):
-            del choice.logprobs[:]  # tokens would tell what was masked, and not fit what was restored
+        if held and self._changes:
+            del choice.logprobs[:]
 
     def _let_go(self, choice: chat.ChoiceDelta) -> None:
         """Adds to `choice` what its texts hold back."""

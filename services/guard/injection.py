@@ -5,7 +5,6 @@ How it was trained is told in `training/injection.py`.
 
 import json
 import re
-from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
 
@@ -25,11 +24,20 @@ Vector = npt.NDArray[np.float32]
 
 def grams(text: str) -> list[int]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
-    words = WORDS.findall(text.lower())
-    made = set(words)
-    made.update(f"{a} {b}" for a, b in pairwise(words))
-    made.update(f"{a} {b} {c}" for a, b, c in zip(words, words[1:], words[2:], strict=False))
-    return [crc32(one.encode("utf-8", "replace")) % BUCKETS for one in made] or [0]
+    made: set[int] = set()
+    before = pair = 0
+    for n, word in enumerate(WORDS.findall(text.lower())):
+        said = word.encode("utf-8", "replace")
+        alone = crc32(said)
+        made.add(alone)
+        if n:  # a checksum goes on where another ended: `a b` costs no more than ` b`
+            said = b" " + said
+            if n > 1:
+                made.add(crc32(said, pair))
+            pair = crc32(said, before)
+            made.add(pair)
+        before = alone
+    return [one % BUCKETS for one in made] or [0]
 
 
 class Injection:

@@ -14,7 +14,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from services.guard.finding import Found
-from services.guard.words import Word, hashes, shape, words
+from services.guard.words import SPLIT, Word, hashes, shape, words
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_GRAMS = 24
@@ -54,9 +54,9 @@ class Names:
 
     def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> list[Found]:
         """Names in `text`, by position; those of `unwanted` types may be left out."""
-        found = list(words(text))
-        if self._plain(found, unwanted):
+        if self._plain(text, unwanted):
             return []
+        found = list(words(text))
         spans: list[Found] = []
         for start in range(0, len(found), WINDOW):
             first = max(0, start - MARGIN)
@@ -65,30 +65,30 @@ class Names:
             spans += self._tagged(text, part, inner)
         return spans
 
-    def _plain(self, found: list[Word], unwanted: frozenset[str]) -> bool:
+    def _plain(self, text: str, unwanted: frozenset[str]) -> bool:
         """Whether no word could be part of what is wanted, by itself: then the network need not see them together."""
-        numbers_alone = not unwanted >= NUMBERED
         known = self._alone.setdefault(unwanted, {})
-        for word in found:
-            text = word.text
-            likely = known.get(text)
+        for word in SPLIT.findall(text):
+            likely = known.get(word)
             if likely is None:
-                if text in self._common or not text[0].isalnum() or (text.isdigit() and len(text) <= 4):
-                    likely = numbers_alone and text.isdigit()
-                else:
-                    likely = self._suspicious(word, unwanted)
+                likely = self._suspicious(word, unwanted)
                 if len(known) < MOST_KEPT:
-                    known[text] = likely
+                    known[word] = likely
             if likely:
                 return False
         return True
 
-    def _suspicious(self, word: Word, unwanted: frozenset[str]) -> bool:
-        """Whether the network, seeing `word` alone, thinks of a wanted type at all."""
+    def _suspicious(self, text: str, unwanted: frozenset[str]) -> bool:
+        """Whether the network, seeing the word alone, thinks of a wanted type at all."""
+        if text.isdigit() and len(text) <= 4:
+            return not unwanted >= NUMBERED
+        if text in self._common or not text[0].isalnum():
+            return False
+        word = Word(text, 0, len(text), spaced=True)
         scores = np.asarray(self._session.run(None, {"words": self._vector(word)[None, None]})[0])[0, 0]
         likely = np.exp(scores - scores.max())
         wanted = [n for n, label in enumerate(self._labels) if label != "O" and label[2:] not in unwanted]
-        least = SUSPICIOUS_LOW if word.text.islower() else SUSPICIOUS
+        least = SUSPICIOUS_LOW if text.islower() else SUSPICIOUS
         return bool(likely[wanted].sum() >= least * likely.sum())
 
     def _tagged(self, text: str, part: list[Word], inner: slice) -> list[Found]:

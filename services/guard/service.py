@@ -79,6 +79,12 @@ class GuardService(GuardServiceServicer):
             if chunk is not None:
                 yield pb.InspectCompletionResponse(chunk=chunk, findings=[_finding(*one) for one in found])
 
+    async def InspectAnswer(self, request: pb.InspectAnswerRequest, context: object) -> pb.InspectAnswerResponse:
+        tenant, made = identity.caller().tenant, request.completion
+        values = self.seal.open(request.sealed_map, tenant)
+        found = Completion(values, self.policies.of(tenant), self.answers.find).whole(made)
+        return pb.InspectAnswerResponse(completion=made, findings=[_finding(*one) for one in found])
+
     async def Analyze(self, request: pb.AnalyzeRequest, context: object) -> pb.AnalyzeResponse:
         policy = self.policies.of(identity.caller().tenant)
         found = await self.inspector.find(request.text)

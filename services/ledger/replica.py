@@ -38,6 +38,8 @@ MOST_WAITING = 20_000
 """Endings in memory and not yet posted; past that `Settle` is refused until the database is back."""
 MOST_REMEMBERED = 100_000
 LONGEST_GROUP = 2_000
+GATHER_S = 0.001
+"""How long an ending may wait for others to share its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,7 @@ class Replica:
         wait = 0.05
         while True:
             await self._wake.wait()
+            await asyncio.sleep(GATHER_S)
             try:
                 await self.post()
                 wait = 0.05

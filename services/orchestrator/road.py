@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,15 +102,11 @@ class Road:
 
     async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
         """Step 10 for a whole answer."""
-
-        async def one() -> AsyncGenerator[chat.ChatChunk, None]:
-            yield shapes.as_chunk(made)
-
-        whole = shapes.Whole()
-        async with aclosing(self.shown(journey, one())) as pieces:
-            async for piece in pieces:
-                whole.add(piece)
-        return whole.finished()
+        journey.answer.completion, journey.answer.characters = made, 1
+        seen = await self.peers.guard.InspectAnswer(
+            guard_pb2.InspectAnswerRequest(sealed_map=journey.road.sealed_map, completion=made)
+        )
+        return seen.completion
 
     async def shown(
         self, journey: Journey, pieces: AsyncGenerator[chat.ChatChunk, None]

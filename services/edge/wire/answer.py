@@ -205,4 +205,6 @@ def _citations(road: pb.Road) -> list[dict[str, str]]:
 
 def _printable(value: str) -> bytes:
     """A header's value: what is not printable ASCII cannot stand there."""
+    if value.isascii() and value.isprintable():
+        return value.encode()
     return bytes(ord(one) if " " <= one <= "~" else 0x3F for one in value)
