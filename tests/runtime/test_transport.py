@@ -1,7 +1,6 @@
 """The one transport rule: a call behaves the same in process, over a unix socket and over TCP."""
 
 import asyncio
-import gc
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from services.runtime.status import info_of
 from tests.runtime.echo import Echo, Stub, said
 from tests.support.scale import sized
 from tests.support.serve import TRANSPORTS, channel_to
+from tests.support.waiting import until
 
 COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 Code = grpc.StatusCode
@@ -37,13 +37,6 @@ async def stub(request: pytest.FixtureRequest, echo: Echo) -> AsyncIterator[Stub
         await made.unary(said("first"))  # sockets connect when first used
         echo.begun = echo.finished = 0
         yield made
-
-
-async def until(true: Callable[[], bool], within_s: float = 3.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not true():
-            gc.collect()
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -1,0 +1,174 @@
+"""A provider on OpenAI's wire that records what it got and does what the model's name says.
+
+`echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `broken` 500;
+`cut` breaks its stream off; `slow` never answers, and notes when its caller leaves; `shapeless` answers no OpenAI
+object; `quiet` leaves usage out; `private` says an invented card number.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+PRIVATE = "Try the card 4111 1111 1111 1111 instead."
+
+
+class Provider:
+    """What was asked, in order; and how callers left."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.left = 0
+        self.url = ""
+
+    def asked(self, model: str = "") -> list[dict[str, Any]]:
+        return [one for one in self.requests if not model or one["model"] == model]
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        match body["model"]:
+            case "busy":
+                return web.json_response(
+                    {"error": {"message": "slow down", "type": "rate_limit"}}, status=429, headers={"retry-after": "7"}
+                )
+            case "broken":
+                return web.json_response({"error": {"message": "hunter2 leaked", "type": "server"}}, status=500)
+            case "shapeless":
+                return web.json_response(["no", "object"])
+            case "slow":
+                return await self._slow()
+        return await self._streamed(request, body) if body.get("stream") else web.json_response(self._whole(body))
+
+    async def embeddings(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.requests.append(body)
+        data = [{"object": "embedding", "index": n, "embedding": [float(n), 1.0]} for n, _ in enumerate(body["input"])]
+        usage = {"prompt_tokens": 3, "total_tokens": 3}
+        return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
+
+    async def _slow(self) -> web.Response:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
+        return web.json_response({})
+
+    def _whole(self, body: dict[str, Any]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": _text(body)}
+        finish = "stop"
+        if body["model"] == "tools" and body["messages"][-1]["role"] != "tool":
+            function = {"name": body["tools"][0]["function"]["name"], "arguments": json.dumps({"text": _said(body)})}
+            message = {"role": "assistant", "content": None, "tool_calls": [_call(function)]}
+            finish = "tool_calls"
+        made = {
+            "id": "chatcmpl-peer",
+            "object": "chat.completion",
+            "created": 1700000000,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+        }
+        return made if body["model"] == "quiet" else {**made, "usage": _usage(body)}
+
+    async def _streamed(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            async for event in self._events(body):
+                await response.write(f"data: {json.dumps(event)}\n\n".encode())
+                if body["model"] == "cut" and event["choices"] and event["choices"][0]["delta"].get("content"):
+                    assert request.transport is not None
+                    request.transport.close()
+                    return response
+            await response.write(b"data: [DONE]\n\n")
+        except (ConnectionResetError, asyncio.CancelledError):
+            self.left += 1
+            raise
+        return response
+
+    async def _events(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        frame = {
+            "id": "chatcmpl-peer",
+            "object": "chat.completion.chunk",
+            "created": 1700000000,
+            "model": body["model"],
+        }
+
+        def piece(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+            return {**frame, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
+
+        yield piece({"role": "assistant", "content": ""})
+        if body["model"] == "tools":
+            function = {"name": body["tools"][0]["function"]["name"], "arguments": ""}
+            yield piece({"tool_calls": [{"index": 0, **_call(function)}]})
+            arguments = json.dumps({"text": _said(body)})
+            for n in range(0, len(arguments), 5):
+                yield piece({"tool_calls": [{"index": 0, "function": {"arguments": arguments[n : n + 5]}}]})
+            yield piece({}, "tool_calls")
+        else:
+            text = _text(body)
+            for n in range(0, len(text), 4):
+                yield piece({"content": text[n : n + 4]})
+                await asyncio.sleep(0.05 if body["model"] == "endless" else 0)
+            yield piece({}, "stop")
+        if body["model"] != "quiet" and body.get("stream_options", {}).get("include_usage"):
+            yield {**frame, "choices": [], "usage": _usage(body)}
+
+
+def _said(body: dict[str, Any]) -> str:
+    content = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _text(body: dict[str, Any]) -> str:
+    if body["model"] == "private":
+        return PRIVATE
+    return "word " * 2000 if body["model"] == "endless" else f"You said: {_said(body)}"
+
+
+def _call(function: dict[str, str]) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": function}
+
+
+def _usage(body: dict[str, Any]) -> dict[str, int]:
+    return {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+@contextmanager
+def provider() -> Iterator[Provider]:
+    """Serves from a thread of its own, whatever loop a test runs on."""
+    peer, loop, ready = Provider(), asyncio.new_event_loop(), threading.Event()
+    application = web.Application(client_max_size=64 << 20)
+    application.router.add_post("/v1/chat/completions", peer.chat)
+    application.router.add_post("/v1/embeddings", peer.embeddings)
+
+    async def serve() -> web.AppRunner:
+        runner = web.AppRunner(application, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        peer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready.set()
+        return runner
+
+    def work() -> None:
+        runner = loop.run_until_complete(serve())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield peer
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
