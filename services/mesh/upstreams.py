@@ -35,7 +35,13 @@ def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
             raise BadModel(f"--model {text}: {provider} is not well known, so a base URL is needed: add @http://...")
         if url and not url.startswith(("http://", "https://")):
             raise BadModel(f"--model {text}: the base URL must begin with http:// or https://")
-        entry: dict[str, Any] = {"model": model, "provider": provider, "wire": WIRES.get(provider, "openai")}
+        # What it can do is not said: nothing is held back, and the provider refuses what it cannot.
+        entry: dict[str, Any] = {
+            "model": model,
+            "provider": provider,
+            "wire": WIRES.get(provider, "openai"),
+            "vision": True,
+        }
         if url:
             entry["base_url"] = url
         if provider in USUAL:

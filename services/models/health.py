@@ -24,6 +24,7 @@ class Health:
     _failures: int = 0
     _cool_s: float = COOL_S
     _closed_until: float = 0.0
+    _busy_until: float = 0.0
     _probing: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
@@ -31,6 +32,11 @@ class Health:
     def available(self) -> bool:
         """Whether a call may be tried: the breaker is closed, or it is time for one probe."""
         return self._failures < OPENS_AFTER or (not self._probing and self.now() >= self._closed_until)
+
+    @property
+    def busy_for_s(self) -> float:
+        """How long the provider has asked to be left alone; 0 when it has not."""
+        return max(self._busy_until - self.now(), 0.0)
 
     @property
     def full(self) -> bool:
@@ -59,6 +65,7 @@ class Health:
         if retry_after_s:  # the provider has said when: no call before that can do any good
             self._failures = max(self._failures, OPENS_AFTER)
             self._closed_until = self.now() + min(retry_after_s, LONGEST_COOL_S)
+            self._busy_until = self._closed_until
             self._tell()
         elif self._failures >= OPENS_AFTER:
             self._closed_until = self.now() + self._cool_s

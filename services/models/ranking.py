@@ -110,6 +110,8 @@ class Ranking:
         health = self.health[target.name]
         if health.full:
             raise faults.Overloaded(model=target.name, limit=health.limit, retry_after_s=1.0)
+        if not health.available and (wait := health.busy_for_s):
+            raise faults.ProviderBusy(model=target.name, status="as it said", retry_after_s=wait)
         if not health.available:
             raise faults.ProviderAway(model=target.name, why="it failed too often lately", retry_after_s=1.0)
         return health
@@ -117,10 +119,11 @@ class Ranking:
     def _considered(self, target: Target, failure: Failure) -> Failure:
         """Notes a failure; raises it when no other candidate could do better."""
         telemetry.event("attempt failed", model=target.name, reason=failure.reason)
-        if isinstance(failure, faults.ProviderBusy | faults.ProviderBroke | faults.ProviderSlow) or (
-            isinstance(failure, faults.ProviderAway) and self.health[target.name].available
+        health = self.health[target.name]
+        if isinstance(failure, faults.ProviderBroke | faults.ProviderSlow) or (
+            isinstance(failure, faults.ProviderBusy | faults.ProviderAway) and health.available
         ):
-            self.health[target.name].failed(failure.retry_after_s)
+            health.failed(failure.retry_after_s)
         if not isinstance(failure, faults.WORTH_ANOTHER):
             raise failure
         log.info("attempt failed: %s %s", target.name, failure.reason)

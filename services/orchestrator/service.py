@@ -45,16 +45,20 @@ class GatewayService(GatewayServiceServicer):
         journey = await self.road.enter(request.chat, request.options)
         settled = False
         try:
-            # The first message tells what is known before a word is said; the last one what it cost.
-            yield pb.StreamCompleteResponse(road=journey.road)
-            last = chat.ChatChunk()
+            # The first message, once a model has begun, tells what is known; the last one what it cost.
+            last, told = chat.ChatChunk(), False
             async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
                 async for piece in pieces:
+                    if not told:
+                        told = True
+                        yield pb.StreamCompleteResponse(road=journey.road)
                     if piece.HasField("usage"):
                         last.usage.CopyFrom(piece.usage)
                         piece.ClearField("usage")
                     last.id, last.model, last.created.seconds = piece.id, piece.model, piece.created.seconds
                     yield pb.StreamCompleteResponse(chunk=piece)
+            if not told:  # a model that says nothing at all has answered, too
+                yield pb.StreamCompleteResponse(road=journey.road)
             made = journey.answer.finished()
             settled = True
             await self.road.settled(journey, made.usage)

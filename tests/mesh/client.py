@@ -1,5 +1,6 @@
 """Asks a mesh over HTTP, as any program does."""
 
+import io
 import json
 from typing import Any
 from uuid import uuid4
@@ -47,7 +48,8 @@ async def sent(
     headers: dict[str, str] | None = None, raw: bytes | None = None,
 ) -> Answer:  # fmt: skip
     said = {"authorization": f"Bearer {mesh.key if key is None else key}", "content-type": "application/json"}
-    data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+    whole = raw if raw is not None else None if body is None else json.dumps(body).encode()
+    data = None if whole is None else io.BytesIO(whole)
     async with (
         aiohttp.ClientSession() as http,
         http.request(method, mesh.url + path, data=data, headers={**said, **(headers or {})}) as response,
