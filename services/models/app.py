@@ -71,7 +71,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             identity=await stack.enter_async_context(identified(directory)),
             public=frozenset({"ListModels", "Watch"}),
             largest_message_bytes=32 << 20,
-            backend=", ".join(f"{name} ({entry.provider})" for name, entry in entries.items()) or "no model",
+            backend=", ".join(f"{name} ({entry.provider})" for name, entry in entries.items())
+            or "no model: name one with --model or in the settings",
             ready=ready,
         )
 

@@ -61,7 +61,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     identity=identity,
                     largest_message_bytes=32 << 20,
                     backend="the seven services of the road",
-                    ready=lambda: bool(models.known),
+                    ready=lambda: models.read_once,
                 )
         finally:
             await desk.cleared()

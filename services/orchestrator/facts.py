@@ -26,6 +26,7 @@ class Models:
 
     stub: models_pb2_grpc.ModelsServiceStub
     known: Mapping[str, models_pb2.Model] = field(default_factory=dict)
+    read_once: bool = False
 
     async def follow(self) -> None:
         """Until cancelled."""
@@ -40,7 +41,7 @@ class Models:
 
     async def read(self) -> None:
         listed = await self.stub.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)
-        self.known = {one.name: one for one in listed.models}
+        self.known, self.read_once = {one.name: one for one in listed.models}, True
 
 
 @dataclass(slots=True)

@@ -48,5 +48,5 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 register=partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service),
                 identity=identity,
                 backend="learned on onnxruntime",
-                ready=lambda: bool(catalogue.known),
+                ready=lambda: catalogue.read_once,
             )

@@ -25,6 +25,7 @@ class Catalogue:
     models: models_pb2_grpc.ModelsServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
     known: dict[str, Model] = field(default_factory=dict)
+    read_once: bool = False
 
     def all(self, names: Iterable[str] = ()) -> list[Model]:
         """Every model that chats, or those of `names`."""
@@ -55,7 +56,7 @@ class Catalogue:
             if (old := self.known.get(one.name)) is not None:
                 made = replace(made, available=old.available, error_rate=old.error_rate, latency_s=old.latency_s)
             fresh[one.name] = made
-        self.known = fresh
+        self.known, self.read_once = fresh, True
 
     async def follow(self) -> None:
         """Takes in health as it changes and reads the rest now and then, until cancelled."""

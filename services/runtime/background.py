@@ -9,10 +9,15 @@ from typing import Any
 @asynccontextmanager
 async def running(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
     """Runs `works` until the block is left. A work that fails ends the block: nothing dies in silence."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in works]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as several:
+        if len(several.exceptions) > 1:
+            raise
+        raise several.exceptions[0] from several.exceptions[0].__cause__  # as the block itself raised it

@@ -22,8 +22,10 @@ from sklearn.model_selection import GroupKFold
 
 from services.guard.injection import ARTEFACTS, BUCKETS, grams
 from services.guard.training.benign import TEMPLATES, sentences
+from services.guard.training.everyday import GREETINGS, everyday
+from services.guard.training.everyday import TEMPLATES as EVERYDAY
 
-BENIGN = 2500
+BENIGN, PLAIN = 2500, 5000
 
 
 def main() -> None:
@@ -37,7 +39,8 @@ def main() -> None:
     train = [row for row in rows if row["split"] == "train"]
     dev = [row for row in rows if row["split"] == "dev"]
     seen, unseen = TEMPLATES[::2] + TEMPLATES[1::4], TEMPLATES[3::4]
-    own = sentences(BENIGN, 5, seen)
+    plain_seen, plain_unseen = EVERYDAY[::2] + EVERYDAY[1::4], EVERYDAY[3::4]
+    own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen)
     texts = [row["text"] for row in train] + own
     labels = np.array([row["label"] for row in train] + [0] * len(own))
     groups = np.array([row["group"] for row in train] + ["own"] * len(own))
@@ -52,7 +55,7 @@ def main() -> None:
     alone = LogisticRegression(C=10).fit(scores[:, :1], labels)
     models = _fitted(x, v, labels, weights)
 
-    held = sentences(600, 9, unseen)
+    held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
     dev_texts, dev_labels = (
         [row["text"] for row in dev] + held,
         np.array([row["label"] for row in dev] + [0] * len(held)),
@@ -75,7 +78,10 @@ def main() -> None:
     (ARTEFACTS / "injection.onnx").write_bytes(_exported(models, blend, alone))
     card = {
         "model": "injection-1",
-        "data": [*sorted({row["source"] for row in train}), "own harmless prompts with trigger words"],
+        "data": [
+            *sorted({row["source"] for row in train}),
+            "own harmless prompts: with trigger words, and everyday ones",
+        ],
         "train": "python -m services.guard.training.injection FILE.jsonl",
         "figures_on_dev": facts,
     }

@@ -1,0 +1,94 @@
+"""The `tollway` command, as a newcomer meets it."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.mesh.running import Mesh
+
+
+def tollway(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "services.mesh", *arguments],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environ},
+    )  # fmt: skip
+
+
+def test_a_key_is_printed_alone(mesh: Mesh) -> None:
+    made = mesh.tollway("keys", "create", "cli/app", "--name=mine")
+    assert made.returncode == 0 and made.stdout.startswith("tw_") and made.stdout.count("\n") == 1
+    listed = mesh.tollway("keys", "list", "cli").stdout
+    assert "cli/app" in listed and "mine" in listed and made.stdout.strip() not in listed
+
+
+def test_a_bad_account_or_amount_is_named(mesh: Mesh) -> None:
+    bad = mesh.tollway("keys", "create", "Not/Good")
+    assert bad.returncode == 1 and "account" in bad.stderr
+    assert "not an amount" in mesh.tollway("budgets", "set", "cli", "lots").stderr
+    assert "--per" in mesh.tollway("budgets", "set", "cli", "5usd", "--per=decade").stderr
+
+
+def test_a_question_is_answered_as_it_is_written(mesh: Mesh) -> None:
+    said = mesh.tollway("ask", "What is new?", "--model=echo", "--trace")
+    assert said.stdout == "You said: What is new?\n"
+    assert "model echo" in said.stderr and "GuardService/InspectPrompt" in said.stderr and "edge POST" in said.stderr
+    wrong = mesh.tollway("ask", "x", "--model=unheard-of")
+    assert wrong.returncode == 1 and "there is no model unheard-of" in wrong.stderr
+
+
+def test_the_doctor_finds_a_running_mesh_well(mesh: Mesh) -> None:
+    found = mesh.tollway("doctor")
+    assert found.returncode == 0, found.stderr
+    assert found.stderr.count("serving") == 8
+
+
+def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        found = tollway("doctor", f"--state={tmp_path}", f"--port={taken.getsockname()[1]}", "--grpc-port=0")
+    assert found.returncode == 1 and "choose another with --port" in found.stderr
+
+
+def test_a_second_mesh_on_the_same_state_is_refused(mesh: Mesh) -> None:
+    again = mesh.tollway("up", "--port=0", "--grpc-port=0")
+    assert again.returncode == 1 and "already" in again.stderr
+
+
+def test_a_faulty_start_says_why(tmp_path: Path) -> None:
+    for arguments, words in (
+        (("--model=nonsense",), "NAME=PROVIDER:MODEL@BASE_URL"),
+        (("--model=a=nobody:b",), "base URL is needed"),
+        (("--config=/nowhere.yaml",), "no such file"),
+    ):
+        failed = tollway("up", f"--state={tmp_path}", *arguments)
+        assert failed.returncode == 1 and words in failed.stderr
+    (tmp_path / "bad.yaml").write_text("guard: {colour: red}\n")
+    failed = tollway("up", f"--state={tmp_path}/s", f"--config={tmp_path}/bad.yaml", "--port=0", "--grpc-port=0")
+    assert failed.returncode == 1 and "guard.colour: unknown" in failed.stderr
+
+
+def test_without_a_mesh_commands_say_so(tmp_path: Path) -> None:
+    for command in (("keys", "list"), ("usage",), ("ask", "x")):
+        said = tollway(*command, f"--state={tmp_path}")
+        assert said.returncode == 1 and "tollway up" in said.stderr
+
+
+def test_up_in_the_background_down_and_up_again(tmp_path: Path) -> None:
+    state = f"--state={tmp_path}"
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents[:3]:
+        if folder.stat().st_uid == tmp_path.stat().st_uid:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    up = tollway("up", "--detach", "--port=0", "--grpc-port=0", state, TOLLWAY_MODELS__LOCAL="false")
+    try:
+        assert up.returncode == 0, up.stderr
+        assert up.stdout.startswith("curl http://127.0.0.1:") and up.stderr.count("✓") >= 9
+        key = (tmp_path / "dev.key").read_text()
+        assert "already up" in tollway("up", "--detach", state).stderr
+    finally:
+        assert "down" in tollway("down", state).stderr
+    assert "no mesh runs" in tollway("down", state).stderr
+    assert (tmp_path / "dev.key").read_text() == key
+    assert all((tmp_path / name).stat().st_mode & 0o077 == 0 for name in ("dev.key", "secrets.yaml", "mesh.yaml"))

@@ -1,0 +1,106 @@
+"""The official SDKs, unchanged, pointed at the edge."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+from pydantic import BaseModel
+
+from tests.mesh.running import Mesh
+
+MODULES = Path(__file__).parents[2] / ".tools" / "node_modules"
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
+        yield made
+
+
+async def test_python_asks_and_streams(client: AsyncOpenAI) -> None:
+    made = await client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "hi"}])
+    assert made.choices[0].message.content == "You said: hi"
+    stream = await client.chat.completions.create(
+        model="echo", messages=[{"role": "user", "content": "streamed, please"}], stream=True, stream_options={"include_usage": True}
+    )  # fmt: skip
+    chunks = [chunk async for chunk in stream]
+    assert "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices) == "You said: streamed, please"
+    assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens == 5
+
+
+async def test_python_calls_tools_and_gives_their_results(client: AsyncOpenAI) -> None:
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    async with client.chat.completions.stream(
+        model="tools", messages=[{"role": "user", "content": "find"}], tools=tools  # type: ignore[arg-type]
+    ) as stream:  # fmt: skip
+        made = await stream.get_final_completion()
+    call = made.choices[0].message.tool_calls
+    assert call is not None and json.loads(call[0].function.arguments) == {"text": "find"}
+    done = await client.chat.completions.create(
+        model="tools",
+        tools=tools,  # type: ignore[arg-type]
+        messages=[
+            {"role": "user", "content": "find"},
+            {"role": "assistant", "tool_calls": [{"id": call[0].id, "type": "function", "function": {"name": "look", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": call[0].id, "content": "found"},
+        ],
+    )  # fmt: skip
+    assert done.choices[0].message.content == "You said: found"
+
+
+async def test_python_sees_typed_errors(client: AsyncOpenAI, mesh: Mesh) -> None:
+    with pytest.raises(openai.BadRequestError) as bad:
+        await client.chat.completions.create(model="echo", messages=[{"role": "user", "content": "x"}], temperature=7)
+    assert (bad.value.param, bad.value.code) == ("temperature", "invalid_value")
+    with pytest.raises(openai.NotFoundError):
+        await client.models.retrieve("unheard-of")
+    with pytest.raises(openai.RateLimitError):
+        await client.chat.completions.create(model="busy", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.APIError) as cut:
+        async for _ in await client.chat.completions.create(
+            model="cut", messages=[{"role": "user", "content": "x"}], stream=True
+        ):
+            pass
+    assert cut.value.code == "provider_broke"
+    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key="tw_wrong", max_retries=0) as stranger:
+        with pytest.raises(openai.AuthenticationError):
+            await stranger.models.list()
+
+
+async def test_python_lists_embeds_and_asks_for_a_shape(client: AsyncOpenAI, mesh: Mesh) -> None:
+    class Shape(BaseModel):
+        name: str
+
+    assert "echo" in [one.id async for one in await client.models.list()]
+    embedded = await client.embeddings.create(model="minilm", input=["one", "two"])
+    assert [len(one.embedding) for one in embedded.data] == [384, 384]
+    with pytest.raises(Exception, match="JSON"):  # the peer answers no JSON, which the SDK then says
+        await client.chat.completions.parse(
+            model="echo", messages=[{"role": "user", "content": "x"}], response_format=Shape
+        )
+    assert mesh.provider.requests[-1]["response_format"]["json_schema"]["name"] == "Shape"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+async def test_javascript(mesh: Mesh, tmp_path: Path) -> None:
+    if not (MODULES / "openai").exists():
+        pytest.skip("the JavaScript SDK is not installed: `make lint` brings it, with buf")
+    (tmp_path / "node_modules").symlink_to(MODULES)
+    shutil.copy(Path(__file__).parent / "sdk.mjs", tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        "node", str(tmp_path / "sdk.mjs"), mesh.url, mesh.key, stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
+    )
+    out, _ = await process.communicate()
+    said = json.loads(out)
+    assert said["whole"] == "You said: from JavaScript" and said["streamed"] == "You said: streamed to JavaScript"
+    assert (
+        json.loads(said["arguments"]) == {"text": "find it"} and "echo" in said["models"] and said["embedding"] == 256
+    )
+    assert said["refused"] == ["BadRequestError", 400, "invalid_value", "temperature"]
+    assert said["busy"] == ["RateLimitError", 429]
