@@ -27,7 +27,7 @@ PIVOTS = frozenset(
     " best worst good bad fast slow cheap expensive hot cold new old early late same different true false legal illegal safe unsafe"
     " possible impossible import export push pull send receive borrow lend win lose pass fail accept reject increase lower raise"
     " male female man woman men women boys girls north south east west day week month year hour minute second daily weekly monthly"
-    " was is will were be been had has have would could should can must may might did do does"
+    " was will were had should must may might did"
     " celsius fahrenheit kilometers miles km kg pounds dollars euros usd eur gbp meters feet inches liters gallons".split()
 )  # fmt: skip
 QUESTIONS = ("how many", "how much", "how long", "how old", "how far", "how often", "how", "what", "why", "who", "whom", "whose",

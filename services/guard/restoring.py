@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 
 from services.guard.masking import LONGEST
 
-WHOLE = re.compile(r"\\?\[\s?([A-Za-z](?:[A-Za-z]|\\?_){1,40}?)\\?_(\d{1,6})\s?\\?\]")
-BEGUN = re.compile(r"\\?\[\s?(?:[A-Za-z](?:[A-Za-z]|\\?_){0,40}(?:\\?_\d{0,6}\s?\\?)?|\\)?$|\\$")
+_NAME = r"\s?([A-Za-z](?:[A-Za-z]|\\?_){1,40}?)\\?_(\d{1,6})\s?"
+WHOLE = re.compile(rf"\\\[{_NAME}\\\]|\[{_NAME}\]")
+"""Escaped on both sides or on neither: a backslash that happens to stand before a placeholder is the asker's own."""
+BEGUN = re.compile(r"\\?\[\s?(?:[A-Za-z](?:[A-Za-z]|\\?_){0,40}(?:\\?_\d{0,6}\s?)?\\?|\\)?$|\\$")
 
 
 class Restorer:
@@ -45,7 +47,8 @@ class Restorer:
         return WHOLE.sub(self._value, text) if "[" in text else text
 
     def _value(self, found: re.Match[str]) -> str:
-        name = f"[{found.group(1).replace(chr(92), '').upper()}_{int(found.group(2))}]"
+        kind, number = found.group(1) or found.group(3), found.group(2) or found.group(4)
+        name = f"[{kind.replace(chr(92), '').upper()}_{int(number)}]"
         value = self._values.get(name)
         return found.group() if value is None else self._write(value)
 

@@ -10,7 +10,7 @@ LARGEST = 1000
 OVERLAP = 120
 """Characters of the passage before that a passage begins with, where one paragraph was cut."""
 HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$", re.M)
-BLOCK = re.compile(r"```.*?(?:```|\Z)|(?:^\|.*\|[ \t]*\n?)+|[^\n](?:.|\n(?!\s*\n|#{1,6}\s|```|\|))*", re.S | re.M)
+BLOCK = re.compile(r"```.*?(?:```|\Z)|(?:^\|.*\|[ \t]*\n?)+|[^\n](?:[^\n]|\n(?!\s*\n|#{1,6}\s|```|\|))*", re.S | re.M)
 SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"')\]]*(?=\s|$)|\n|\Z)", re.S)
 
 

@@ -1,0 +1,146 @@
+"""What every store of answers must do: memory, Qdrant Edge, a Qdrant server where one is named."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from services.cache.edge import SMALL, EdgeStore
+from services.cache.memory import MemoryStore
+from services.cache.qdrant import QdrantStore
+from services.cache.store import Entry, Selection, Store
+from tests.support.scale import sized
+
+KEY = b"k" * 32
+SERVER = os.environ.get("TOLLWAY_TEST_QDRANT", "")
+"""HOST:PORT of a Qdrant server's gRPC port; without one that part is left out."""
+ENGINES = [
+    "memory",
+    "edge",
+    pytest.param("server", marks=pytest.mark.skipif(not SERVER, reason="TOLLWAY_TEST_QDRANT names no server")),
+]
+
+
+@pytest.fixture(params=ENGINES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+    elif request.param == "edge":
+        edge = EdgeStore(tmp_path / "shard", KEY)
+        edge.open()
+        yield edge
+        edge.close()
+    else:
+        host, _, port = SERVER.rpartition(":")
+        client = AsyncQdrantClient(host=host, grpc_port=int(port), prefer_grpc=True)
+        server = QdrantStore(client, f"test-{uuid4().hex}", KEY)
+        await server.open()
+        yield server
+        await client.delete_collection(server.collection)
+        await client.close()
+
+
+def vector(seed: int) -> Any:
+    made = np.random.default_rng(seed).normal(size=256).astype(np.float32)
+    return made / np.linalg.norm(made)
+
+
+def entry(seed: int = 0, **more: Any) -> Entry:
+    facts: dict[str, Any] = {
+        "id": str(uuid4()), "tenant": "acme", "scope": "s1", "exact": uuid4().hex, "text": f"text {seed}",
+        "vector": vector(seed), "completion": b"\x00answer\xff", "model": "m", "tags": ("a", "b"), "stored": 1000.0 + seed,
+        "expires": 5000.0, "cost": 3, "took_s": 0.5, "attached": b"\x01",
+    }  # fmt: skip
+    return Entry(**{**facts, **more})
+
+
+async def test_an_entry_comes_back_whole(store: Store) -> None:
+    one = entry(1, text="käse \ud800 日本")
+    await store.put(one)
+    back = await store.get(one.id)
+    assert back is not None and np.allclose(back.vector, one.vector, atol=1e-5)  # type: ignore[arg-type]
+    assert replace(back, vector=None) == replace(one, vector=None)
+    assert await store.get(str(uuid4())) is None
+
+
+async def test_the_nearest_of_a_scope_best_first(store: Store) -> None:
+    for n in range(20):
+        await store.put(entry(n))
+    await store.put(entry(3, scope="other"))
+    found = await store.nearest("s1", vector(3), 3)
+    assert [one.text for one, _ in found][:1] == ["text 3"] and len(found) == 3
+    assert found[0][1] == pytest.approx(1, abs=1e-3) and found[0][1] >= found[1][1] >= found[2][1]
+    assert all(one.scope == "s1" for one, _ in found)
+    assert not await store.nearest("nothing", vector(3), 3)
+
+
+async def test_an_entry_without_a_vector_is_found_by_its_id_alone(store: Store) -> None:
+    one = entry(1, vector=None, scope="s2")
+    await store.put(one)
+    assert await store.get(one.id) is not None and not await store.nearest("s2", vector(1), 3)
+
+
+async def test_putting_again_replaces(store: Store) -> None:
+    one = entry(1)
+    await store.put(one)
+    await store.nearest("s1", vector(1), 1)
+    await store.put(replace(one, completion=b"new", vector=vector(2)))
+    back = await store.get(one.id)
+    assert back is not None and back.completion == b"new" and await store.count() == 1
+    assert (await store.nearest("s1", vector(2), 1))[0][1] == pytest.approx(1, abs=1e-3)
+
+
+async def test_dropping_by_tenant_tag_model_and_time(store: Store) -> None:
+    changes: list[dict[str, Any]] = [{}, {"tags": ("c",)}, {"model": "n"}, {"tenant": "other"}, {"stored": 1.0}]
+    for n, more in enumerate(changes):
+        await store.put(entry(n, **more))
+    await store.nearest("s1", vector(0), 5)
+    assert await store.drop(Selection("acme", tag="c")) == 1
+    assert await store.drop(Selection("acme", model="n")) == 1
+    assert await store.drop(Selection("acme", stored_before=10.0)) == 1
+    assert await store.drop(Selection("acme")) == 1
+    assert await store.count() == 1 and (await store.nearest("s1", vector(3), 5))[0][0].tenant == "other"
+
+
+async def test_the_oldest_and_removing(store: Store) -> None:
+    made = [entry(n) for n in range(5)]
+    for one in reversed(made):
+        await store.put(one)
+    oldest = await store.oldest(5)
+    assert [one.text for one in oldest][:2] == ["text 0", "text 1"]
+    await store.remove([one.id for one in oldest[:2]])
+    assert await store.get(made[0].id) is None and await store.count() == 3
+    assert len(await store.nearest("s1", vector(0), 5)) == 3
+
+
+async def test_a_shard_survives_its_process_and_keeps_its_secrets(tmp_path: Path) -> None:
+    one, edge = entry(7, text="very private words"), EdgeStore(tmp_path / "shard", KEY)
+    edge.open()
+    await edge.put(one)
+    edge.close()
+    assert not [f for f in (tmp_path / "shard").rglob("*") if f.is_file() and b"very private words" in f.read_bytes()]
+    again = EdgeStore(tmp_path / "shard", KEY)
+    again.open()
+    assert (await again.get(one.id)) is not None and len(await again.nearest("s1", vector(7), 1)) == 1
+    again.close()
+    other = EdgeStore(tmp_path / "shard", b"x" * 32)
+    other.open()
+    assert await other.get(one.id) is None  # under another key it is a miss, no error
+    other.close()
+
+
+async def test_a_large_scope_is_searched_by_the_shard(tmp_path: Path) -> None:
+    edge = EdgeStore(tmp_path / "shard", b"")
+    edge.open()
+    await edge.nearest("s1", vector(0), 1)
+    for n in range(SMALL + sized(50, 5000)):
+        await edge.put(entry(n))
+    found = await edge.nearest("s1", vector(SMALL + 7), 3)
+    assert found[0][0].text == f"text {SMALL + 7}" and len(found) == 3
+    edge.close()

@@ -1,0 +1,59 @@
+"""Both tiers: vectors of unit length that put like beside like, batches that change nothing."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.encoder.app import tokenizer
+from services.encoder.minilm import MiniLM, QueueFull
+from tests.support.encoders import minilm_session, static
+from tests.support.scale import sized
+
+NEAR = ("How do I reset my password?", "I forgot my password, how can I set a new one?")
+FAR = "The recipe needs two cups of flour."
+
+
+def test_static_vectors_put_like_beside_like() -> None:
+    a, b, c = (static().encode(text) for text in (*NEAR, FAR))
+    assert a.shape == (256,) and float(a @ a) == pytest.approx(1, abs=1e-5)
+    assert a @ b > 0.6 > a @ c
+
+
+@settings(max_examples=sized(200, 5000), deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_has_a_static_vector(text: str) -> None:
+    vector = static().encode(text)
+    assert np.isfinite(vector).all() and float(vector @ vector) == pytest.approx(float(vector.any()), abs=1e-4)
+
+
+def test_words_from_the_book_are_those_of_the_tokenizer() -> None:
+    for text in ("Hello, world!", "don't stop", "C++ and C#", "e-mail: a@b.c", "3.14 is ~pi", "UPPER lower"):
+        assert static()._ids(text) == tokenizer().encode(text, add_special_tokens=False).ids, text
+
+
+def test_minilm_puts_like_beside_like_whatever_the_batch() -> None:
+    together = minilm_session().run([*NEAR, FAR])
+    alone = np.stack([minilm_session().run([text])[0] for text in (*NEAR, FAR)])
+    assert together.shape == (3, 384) and np.abs((together * alone).sum(axis=1) - 1).max() < 0.02
+    assert together[0] @ together[1] > 0.6 > together[0] @ together[2]
+
+
+async def test_concurrent_calls_share_batches_and_repeats_cost_nothing() -> None:
+    encoder, runs = MiniLM(tokenizer(), 1), []
+    run = encoder.run
+    encoder.run = lambda texts: runs.append(len(texts)) or run(texts)  # type: ignore[method-assign,func-returns-value]
+    await asyncio.gather(*(encoder.encode([f"text {n}"]) for n in range(40)))
+    assert sum(runs) == 40 and len(runs) <= 4
+    await encoder.encode([f"text {n}" for n in range(40)])
+    assert sum(runs) == 40
+    encoder.close()
+
+
+async def test_a_full_queue_refuses() -> None:
+    encoder = MiniLM(tokenizer(), 1)
+    with pytest.raises(QueueFull):
+        await encoder.encode(["x"] * 5000)
+    encoder.close()

@@ -1,0 +1,137 @@
+"""The models service's contract over every transport."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2 as pb
+from tollway.models.v1 import models_pb2_grpc
+
+from services.models.catalogue import Catalogue, Entry
+from services.models.health import OPENS_AFTER
+from services.models.ranking import Ranking
+from services.models.service import ModelsService
+from services.models.wires.http import session
+from services.models.wires.openai import OpenAI
+from services.runtime.server import Service
+from tests.models.test_wires import counter
+from tests.peers.provider import Provider, provider
+from tests.support.callers import identity
+from tests.support.encoders import Encoder
+from tests.support.refusals import field_of, refused
+from tests.support.serve import TRANSPORTS, channel_to
+from tests.support.stubs import Called
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    with provider() as made:
+        yield made
+
+
+class Models(Called):
+    ranking: Ranking
+
+
+@pytest.fixture(params=TRANSPORTS)
+async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterator[Models]:
+    names = ("echo", "busy", "broken", "cut", "quiet")
+    entries = {name: Entry(name, base_url=peer.url) for name in names}
+    entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
+    async with session() as http:
+        ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())})
+        service = ModelsService(ranking, Encoder(), counter())  # type: ignore[arg-type]
+        register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
+        public = frozenset({"ListModels", "Watch"})
+        served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity(), public)
+        async with channel_to(served, request.param) as channel:
+            made = Models(models_pb2_grpc.ModelsServiceStub(channel))
+            made.ranking = ranking
+            yield made
+
+
+def asking(model: str = "echo", text: str = "hello") -> chat.ChatRequest:
+    message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)])
+    return chat.ChatRequest(model=model, messages=[message])
+
+
+async def test_generates_whole_and_streamed(models: Models) -> None:
+    made = await models.Generate(pb.GenerateRequest(chat=asking()))
+    assert made.completion.choices[0].message.parts[0].text == "You said: hello" and (made.model, made.attempts) == (
+        "echo",
+        1,
+    )
+    call = models.StreamGenerate(pb.StreamGenerateRequest(chat=asking()))
+    pieces = [one async for one in call]
+    assert "".join(c.content for one in pieces for c in one.chunk.choices) == "You said: hello"
+    assert pieces[-1].chunk.usage.output_tokens == 5
+
+
+async def test_goes_down_the_candidates(models: Models) -> None:
+    made = await models.Generate(pb.GenerateRequest(chat=asking(), candidates=["busy", "broken", "echo"]))
+    assert made.model == "echo" and made.attempts == 4
+    assert await refused(models.Generate(pb.GenerateRequest(chat=asking("unheard-of")))) == (
+        grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN",
+    )  # fmt: skip
+
+
+async def test_a_broken_stream_has_no_clean_end(models: Models) -> None:
+    async def read() -> None:
+        async for _ in models.StreamGenerate(pb.StreamGenerateRequest(chat=asking("cut"))):
+            pass
+
+    assert await refused(read()) == (grpc.StatusCode.UNAVAILABLE, "PROVIDER_BROKE")
+
+
+async def test_embeds_where_the_model_can(models: Models) -> None:
+    made = await models.Embed(pb.EmbedRequest(model="vectors", texts=["a", "b"]))
+    assert [list(one.values) for one in made.embeddings] == [[0.0, 1.0], [1.0, 1.0]] and made.input_tokens == 3
+    assert await refused(models.Embed(pb.EmbedRequest(model="echo", texts=["a"]))) == (
+        grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED",
+    )  # fmt: skip
+
+
+async def test_lists_in_pages_without_a_key(models: Models) -> None:
+    first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
+    rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
+    assert [one.name for one in [*first.models, *rest.models]] == sorted(
+        ["echo", "busy", "broken", "cut", "quiet", "vectors"]
+    )
+
+
+async def test_compresses_to_the_budget_and_keeps_what_answers(models: Models) -> None:
+    texts = [
+        "The bridge opened in 1932. Lorries pay nine crowns. " + "Birds sing in spring. " * 30,
+        "Nothing to see. " * 20,
+    ]
+    made = await models.Compress(pb.CompressRequest(texts=texts, query="what do lorries pay?", max_tokens=40))
+    assert "nine crowns" in made.texts[0] and made.tokens_after <= 40 < made.tokens_before and made.dropped > 0
+    whole = await models.Compress(pb.CompressRequest(texts=["short"], query="x", max_tokens=40))
+    assert list(whole.texts) == ["short"] and whole.dropped == 0
+
+
+async def test_health_is_pushed(models: Models) -> None:
+    watch = models.stub.Watch(pb.WatchRequest())
+    first: Any = await watch.read()
+    assert all(one.available for one in first.models)
+    for _ in range(OPENS_AFTER):
+        models.ranking.health["cut"].failed()
+    async with asyncio.timeout(5):
+        told: Any = await watch.read()
+        while all(one.available for one in told.models):
+            told = await watch.read()
+    assert [one.model for one in told.models if not one.available] == ["cut"]
+    watch.cancel()
+
+
+async def test_mistakes(models: Models) -> None:
+    assert await field_of(models.Generate(pb.GenerateRequest())) == "chat"
+    assert await field_of(models.Embed(pb.EmbedRequest(model="x"))) == "texts"
+    assert await field_of(models.Compress(pb.CompressRequest(texts=["x"]))) == "max_tokens"
+    assert (await refused(models.stub.Generate(pb.GenerateRequest(chat=asking()))))[
+        0
+    ] is grpc.StatusCode.UNAUTHENTICATED

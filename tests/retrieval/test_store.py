@@ -1,0 +1,91 @@
+"""What every store of passages must do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.retrieval.edge import EdgeStore
+from services.retrieval.memory import MemoryStore
+from services.retrieval.store import Passage, Question, Scope, Store, passage_id
+from tests.support.encoders import minilm_session, static
+
+
+@pytest.fixture(params=["memory", "edge"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    yield edge
+    edge.close()
+
+
+def passage(text: str, document: str = "d1", **more: Any) -> Passage:
+    facts: dict[str, Any] = {
+        "id": passage_id("acme", more.get("collection", ""), document, text, 0), "tenant": "acme", "collection": "",
+        "document_id": document, "version": "v1", "title": "T", "uri": "u", "text": text, "header": "", "start": 0,
+        "end": len(text), "digest": text, "readers": ("*",), "attributes": {}, "indexed": 1.0,
+        "static": static().encode(text),
+    }  # fmt: skip
+    return Passage(**{**facts, **more})
+
+
+def question(text: str) -> Question:
+    return Question(text, static().encode(text), np.asarray(minilm_session().run([text])[0]))
+
+
+async def texts(store: Store, text: str, way: str = "static", **scope: Any) -> list[str]:
+    found = await store.search(question(text), Scope(**{"tenant": "acme", **scope}), 10)
+    return [one.text for one, _ in found.get(way, ())]
+
+
+TOLL, BRIDGE = "The toll for lorries is nine crowns.", "The bridge closes at night."
+
+
+async def test_words_and_vectors_find_what_fits(store: Store) -> None:
+    await store.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE)])
+    assert (await texts(store, "what do lorries pay", "bm25"))[0] == TOLL
+    assert (await texts(store, "when is the bridge shut"))[0] == BRIDGE
+    assert not await texts(store, "lorries", "dense")
+
+
+async def test_dense_vectors_follow(store: Store) -> None:
+    await store.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE)])
+    waiting = await store.without_dense(10)
+    assert {one.text for one in waiting} == {TOLL, BRIDGE}
+    vectors = minilm_session().run([one.text for one in waiting])
+    await store.add_dense(
+        {one.id: vector for one, vector in zip(waiting, vectors, strict=True)} | {passage("x").id: vectors[0]}
+    )
+    assert not await store.without_dense(10)
+    assert (await texts(store, "price for a truck", "dense"))[0] == TOLL
+
+
+async def test_replacing_leaves_nothing_of_the_old(store: Store) -> None:
+    await store.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE)])
+    await store.replace("acme", "", "d1", [passage(TOLL)])
+    assert [one.text for one in await store.of_document("acme", "", "d1")] == [TOLL]
+    assert await texts(store, "bridge") == [TOLL]
+
+
+async def test_removing_counts_documents(store: Store) -> None:
+    await store.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE)])
+    await store.replace("acme", "", "d2", [passage(TOLL, "d2")])
+    assert await store.remove("acme", "", ["d1", "unheard-of"]) == 1
+    assert {one.document_id for one in await store.of_document("acme", "", "d2")} == {"d2"}
+    assert len(await texts(store, "toll")) == 1
+
+
+async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None:
+    await store.replace("acme", "", "d1", [passage(TOLL, readers=("finance",))])
+    await store.replace("acme", "hr", "d2", [passage(BRIDGE, "d2", collection="hr", attributes={"lang": "en"})])
+    assert await texts(store, "toll", tenant="other") == []
+    assert TOLL not in await texts(store, "toll")
+    assert TOLL in await texts(store, "toll", readers=("*", "finance"))
+    assert await texts(store, "bridge", collection="hr") == [BRIDGE]
+    assert await texts(store, "bridge", collection="hr", attributes={"lang": "de"}) == []
+    assert await texts(store, "bridge", collection="hr", attributes={"lang": "en"}) == [BRIDGE]
