@@ -1,0 +1,163 @@
+"""The services of the road, small and obedient; each can be away, and all keep what they were asked."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from grpc.aio import AioRpcError, Metadata
+from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.encoder.v1 import encoder_pb2
+from tollway.guard.v1 import guard_pb2
+from tollway.ledger.v1 import ledger_pb2
+from tollway.models.v1 import models_pb2
+from tollway.retrieval.v1 import retrieval_pb2
+from tollway.router.v1 import router_pb2
+
+from services.orchestrator.peers import Peers
+
+
+class Away(AioRpcError):
+    def __init__(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
+        super().__init__(code, Metadata(), Metadata(), "away", None)
+
+
+class Stream:
+    """A call that answers a stream."""
+
+    def __init__(self, pieces: list[Any], error: Exception | None = None) -> None:
+        self.pieces, self.error, self.cancelled = list(pieces), error, False
+
+    async def read(self) -> Any:
+        if self.pieces:
+            return self.pieces.pop(0)
+        if self.error is not None:
+            raise self.error
+        return grpc.aio.EOF
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._all()
+
+    async def _all(self) -> AsyncIterator[Any]:
+        while (piece := await self.read()) is not grpc.aio.EOF:
+            yield piece
+
+    def cancel(self) -> bool:
+        self.cancelled = True
+        return True
+
+
+class Inspection(Stream):
+    """The guard's stream: every chunk comes back as it went in."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    async def write(self, request: guard_pb2.InspectCompletionRequest) -> None:
+        if request.HasField("chunk"):
+            self.pieces.append(guard_pb2.InspectCompletionResponse(chunk=request.chunk))
+
+    async def done_writing(self) -> None:
+        pass
+
+
+class Mesh:
+    """All seven. `away` names those that do not answer; `asked` is what was called, in order."""
+
+    def __init__(self) -> None:
+        self.away: dict[str, grpc.StatusCode] = {}
+        self.asked: list[str] = []
+        self.messages: dict[str, Any] = {}
+        self.hit: cache_pb2.LookupResponse | None = None
+        self.pieces = ["one ", "two"]
+        self.breaks = False
+        self.blocked = False
+
+    def peers(self) -> Peers:
+        return Peers(**{name: Stub(self, name) for name in Peers.__dataclass_fields__})  # type: ignore[arg-type]
+
+    def answer(self, service: str, name: str, request: Any) -> Any:
+        self.asked.append(f"{service}.{name}")
+        self.messages[f"{service}.{name}"] = request
+        if service in self.away:
+            raise Away(self.away[service])
+        return getattr(self, f"_{name}")(request)
+
+    def _Encode(self, request: Any) -> Any:
+        return encoder_pb2.EncodeResponse(vectors=[encoder_pb2.Vector(model="s", values=b"0000")])
+
+    def _InspectPrompt(self, request: Any) -> Any:
+        action = guard_pb2.ACTION_BLOCK if self.blocked else guard_pb2.ACTION_ALLOW
+        verdict = guard_pb2.Verdict(action=action, rule="injection.user")
+        return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1")
+
+    def _InspectAnswer(self, request: Any) -> Any:
+        return guard_pb2.InspectAnswerResponse(completion=request.completion)
+
+    def _Lookup(self, request: Any) -> Any:
+        return self.hit or cache_pb2.LookupResponse(miss_reason="NO_CANDIDATE", exact_key="k")
+
+    def _Store(self, request: Any) -> Any:
+        return cache_pb2.StoreResponse(stored=True)
+
+    def _Route(self, request: Any) -> Any:
+        return router_pb2.RouteResponse(candidates=[router_pb2.Candidate(model="m", max_output_tokens=500, reason="r")])
+
+    def _Reserve(self, request: Any) -> Any:
+        return ledger_pb2.ReserveResponse(held_nano_usd=70, hold=b"hold")
+
+    def _Settle(self, request: Any) -> Any:
+        return ledger_pb2.SettleResponse(cost_nano_usd=7)
+
+    def _Release(self, request: Any) -> Any:
+        return ledger_pb2.ReleaseResponse()
+
+    def _Generate(self, request: Any) -> Any:
+        said = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text="one two")])
+        choice = chat.Choice(message=said, finish_reason=chat.FINISH_REASON_STOP)
+        made = chat.ChatCompletion(
+            id="c", model="m", choices=[choice], usage=chat.Usage(input_tokens=9, output_tokens=2)
+        )
+        return models_pb2.GenerateResponse(completion=made, model="m", attempts=1)
+
+    def _Embed(self, request: Any) -> Any:
+        return models_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0])], input_tokens=4, model="e")
+
+    def _Search(self, request: Any) -> Any:
+        return retrieval_pb2.SearchResponse(
+            passages=[retrieval_pb2.Passage(document_id="d", text="nine crowns")], epoch=3
+        )
+
+    def _Compress(self, request: Any) -> Any:
+        return models_pb2.CompressResponse(texts=request.texts)
+
+    def stream(self, service: str, name: str, request: Any) -> Any:
+        self.asked.append(f"{service}.{name}")
+        self.messages[f"{service}.{name}"] = request
+        if name == "InspectCompletion":
+            return Inspection()
+        if name == "Watch":
+            return Stream([retrieval_pb2.WatchResponse(epoch=3)])
+        if service in self.away:
+            return Stream([], Away(self.away[service]))
+        deltas = [chat.ChoiceDelta(content=text) for text in self.pieces]
+        chunks = [chat.ChatChunk(id="c", model="m", choices=[delta]) for delta in deltas]
+        if self.breaks:
+            return Stream([models_pb2.StreamGenerateResponse(chunk=one, model="m") for one in chunks], Away())
+        last = chat.ChatChunk(id="c", model="m", choices=[chat.ChoiceDelta(finish_reason=chat.FINISH_REASON_STOP)])
+        last.usage.input_tokens, last.usage.output_tokens = 9, 2
+        return Stream([models_pb2.StreamGenerateResponse(chunk=one, model="m") for one in [*chunks, last]])
+
+
+class Stub:
+    def __init__(self, mesh: Mesh, service: str) -> None:
+        self.mesh, self.service = mesh, service
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("StreamGenerate", "InspectCompletion", "Watch"):
+            return lambda request=None, **_: self.mesh.stream(self.service, name, request)
+
+        async def call(request: Any, **_: Any) -> Any:
+            return self.mesh.answer(self.service, name, request)
+
+        return call

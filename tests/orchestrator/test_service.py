@@ -1,0 +1,209 @@
+"""The road over every transport: the order of its steps, what it does without, what a failure leaves behind."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.models.v1 import models_pb2
+
+from services.orchestrator.desk import Desk
+from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.failures import Dependencies
+from services.orchestrator.road import Road
+from services.orchestrator.service import GatewayService
+from services.runtime.server import Service
+from tests.orchestrator.peers import Mesh
+from tests.support.callers import identity
+from tests.support.refusals import field_of, refused
+from tests.support.serve import TRANSPORTS, channel_to
+from tests.support.stubs import Called
+from tests.support.waiting import until
+
+Code = grpc.StatusCode
+BEFORE = ["encoder.Encode", "guard.InspectPrompt", "cache.Lookup", "router.Route", "ledger.Reserve"]
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    return Mesh()
+
+
+@pytest.fixture(params=TRANSPORTS)
+async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[Called]:
+    peers = mesh.peers()
+    known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500)}
+    policies = {
+        "daring/app": Dependencies(guard="open", ledger="open"),
+        "strict/app": Dependencies(cache="closed", router="closed"),
+    }
+    desk = Desk()
+    road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
+    register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road))
+    served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
+    async with channel_to(served, request.param) as channel:
+        yield Called(gateway_pb2_grpc.GatewayServiceStub(channel))
+    await desk.cleared(5)
+    road.epochs.close()
+
+
+def asking(model: str = "auto", options: pb.Options | None = None, **more: Any) -> pb.CompleteRequest:
+    message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])
+    return pb.CompleteRequest(chat=chat.ChatRequest(model=model, messages=[message], **more), options=options)
+
+
+def streaming(request: pb.CompleteRequest) -> pb.StreamCompleteRequest:
+    return pb.StreamCompleteRequest(chat=request.chat, options=request.options)
+
+
+async def test_the_steps_in_their_order(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.Complete(asking())
+    assert made.completion.choices[0].message.parts[0].text == "one two"
+    assert (made.road.model, made.road.held_nano_usd, made.road.route_reason) == ("m", 70, "r")
+    await until(lambda: {"ledger.Settle", "cache.Store"} <= set(mesh.asked))
+    assert mesh.asked[:7] == [*BEFORE, "models.Generate", "guard.InspectAnswer"]
+    settled = mesh.messages["ledger.Settle"]
+    assert (settled.input_tokens, settled.output_tokens, settled.hold, settled.model) == (9, 2, b"hold", "m")
+    assert mesh.messages["models.Generate"].chat.max_output_tokens == 500  # nobody writes more than is held
+
+
+async def test_a_stream_settles_before_its_last_piece(gateway: Called, mesh: Mesh) -> None:
+    pieces = [one async for one in gateway.StreamComplete(streaming(asking()))]
+    assert (
+        pieces[0].HasField("road") and pieces[-1].road.cost_nano_usd == 7 and pieces[-1].chunk.usage.output_tokens == 2
+    )
+    assert "".join(c.content for one in pieces for c in one.chunk.choices) == "one two"
+    assert "ledger.Settle" in mesh.asked
+    await until(lambda: "cache.Store" in mesh.asked)
+
+
+async def test_a_hit_skips_the_router_and_the_model_and_costs_no_money(gateway: Called, mesh: Mesh) -> None:
+    kept = mesh._Generate(None).completion
+    mesh.hit = cache_pb2.LookupResponse(match=cache_pb2.MATCH_SEMANTIC, entry_id="e1", completion=kept)
+    made = await gateway.Complete(asking())
+    assert (made.road.cache, made.road.cache_entry_id) == (cache_pb2.MATCH_SEMANTIC, "e1")
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert not {"router.Route", "models.Generate", "cache.Store"} & set(mesh.asked)
+    assert mesh.messages["ledger.Settle"].cached and not mesh.messages["ledger.Reserve"].attempts
+    streamed = [one async for one in gateway.StreamComplete(streaming(asking()))]
+    assert "".join(c.content for one in streamed for c in one.chunk.choices) == "one two"
+
+
+@pytest.mark.parametrize("away", ["encoder", "cache", "router"])
+async def test_what_may_be_done_without_is_and_is_told(gateway: Called, mesh: Mesh, away: str) -> None:
+    mesh.away = {away: Code.UNAVAILABLE}
+    made = await gateway.Complete(asking())
+    assert list(made.road.degraded) == [away] and made.completion.choices[0].message.parts[0].text == "one two"
+
+
+@pytest.mark.parametrize("away", ["guard", "ledger", "models"])
+async def test_without_these_nothing_is_answered(gateway: Called, mesh: Mesh, away: str) -> None:
+    mesh.away = {away: Code.UNAVAILABLE}
+    assert (await refused(gateway.Complete(asking())))[0] is Code.UNAVAILABLE
+    assert "models.Generate" not in mesh.asked or away == "models"
+
+
+async def test_a_project_says_itself_what_it_does_without(gateway: Called, mesh: Mesh) -> None:
+    mesh.away = {"guard": Code.UNAVAILABLE, "ledger": Code.DEADLINE_EXCEEDED}
+    mesh_ = await refused(gateway.by("daring/app").Complete(asking()))  # the answer, too, wants a guard
+    assert mesh_[0] is Code.UNAVAILABLE
+    mesh.away = {"ledger": Code.DEADLINE_EXCEEDED}
+    assert list((await gateway.by("daring/app").Complete(asking())).road.degraded) == ["ledger"]
+    mesh.away = {"cache": Code.UNAVAILABLE}
+    assert (await refused(gateway.by("strict/app").Complete(asking())))[0] is Code.UNAVAILABLE
+
+
+async def test_a_refusal_of_the_router_is_no_absence(gateway: Called, mesh: Mesh) -> None:
+    mesh.away = {"router": Code.NOT_FOUND}
+    assert (await refused(gateway.Complete(asking("unheard-of"))))[0] is Code.NOT_FOUND
+    assert "ledger.Reserve" not in mesh.asked
+
+
+async def test_a_blocked_prompt_goes_no_further(gateway: Called, mesh: Mesh) -> None:
+    mesh.blocked = True
+    assert await refused(gateway.Complete(asking())) == (Code.PERMISSION_DENIED, "PROMPT_BLOCKED")
+    assert mesh.asked == BEFORE[:2]
+
+
+async def test_a_model_that_fails_gives_its_hold_back(gateway: Called, mesh: Mesh) -> None:
+    mesh.away = {"models": Code.UNAVAILABLE}
+    await refused(gateway.Complete(asking()))
+    await until(lambda: "ledger.Release" in mesh.asked)
+    assert "ledger.Settle" not in mesh.asked and "cache.Store" not in mesh.asked
+
+
+async def test_a_cut_stream_pays_for_what_was_written(gateway: Called, mesh: Mesh) -> None:
+    mesh.breaks = True
+
+    async def read() -> None:
+        async for _ in gateway.StreamComplete(streaming(asking())):
+            pass
+
+    assert (await refused(read()))[0] is Code.UNAVAILABLE
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.messages["ledger.Settle"].output_tokens == 2 and "cache.Store" not in mesh.asked
+
+
+async def test_a_stream_that_nobody_reads_to_its_end_pays_for_what_was_written(gateway: Called, mesh: Mesh) -> None:
+    mesh.pieces = ["word "] * 100_000
+    call = gateway.StreamComplete(streaming(asking()))
+    await call.read()
+    await call.read()
+    call.cancel()
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert 0 < mesh.messages["ledger.Settle"].output_tokens < 150_000
+
+
+async def test_only_what_is_cached(gateway: Called, mesh: Mesh) -> None:
+    options = pb.Options(cache=cache_pb2.Controls(only_if_cached=True))
+    assert await refused(gateway.Complete(asking(options=options))) == (Code.FAILED_PRECONDITION, "NOT_CACHED")
+    assert "ledger.Reserve" not in mesh.asked
+
+
+async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
+    assert [one.document_id for one in made.road.citations] == ["d"]
+    sent = mesh.messages["models.Generate"].chat.messages
+    assert "nine crowns" in sent[0].parts[0].text and sent[-1].parts[0].text == "what is new?"
+    assert mesh.messages["cache.Lookup"].conditions.retrieval_epoch == 3
+    mesh.away = {"retrieval": Code.UNAVAILABLE}
+    without = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
+    assert list(without.road.degraded) == ["retrieval"]
+
+
+async def test_the_same_idempotency_key_is_the_same_reservation(gateway: Called, mesh: Mesh) -> None:
+    ids = []
+    for key in ("a", "a", "b", ""):
+        await gateway.Complete(asking(options=pb.Options(idempotency_key=key)))
+        ids.append(mesh.messages["ledger.Reserve"].reservation_id)
+    assert ids[0] == ids[1] and len(set(ids)) == 3
+
+
+async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
+    narrow = Called(gateway.stub, "acme/app", models=("other",))
+    assert await refused(narrow.Complete(asking("m"))) == (Code.PERMISSION_DENIED, "MODEL_NOT_ALLOWED")
+    assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto"]
+    assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == {
+        "auto",
+        "m",
+        "minilm",
+        "static",
+    }
+
+
+async def test_embeddings_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.Embed(pb.EmbedRequest(model="e", texts=["x"]))
+    assert list(made.embeddings[0].values) == [1.0] and made.input_tokens == 4
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
+
+
+async def test_mistakes(gateway: Called) -> None:
+    assert await field_of(gateway.Complete(pb.CompleteRequest())) == "chat"
+    assert await field_of(gateway.Complete(asking(temperature=9.0))) == "chat.temperature"
+    assert (await refused(gateway.stub.Complete(asking())))[0] is Code.UNAUTHENTICATED
