@@ -51,6 +51,18 @@ REWORDS: list[tuple[str, str]] = [
     (r"^what does (.+) mean\??$", r"what is the meaning of \1?"), (r"^what is the meaning of (.+?)\??$", r"what does \1 mean?"),
     (r"^what is the (\w+) of (.+?)\??$", r"tell me the \1 of \2"), (r"^who invented (.+?)\??$", r"who was the inventor of \1?"),
 ]  # fmt: skip
+OPENINGS = [
+    "how do i /how can i /how could i /how to /how do you /how would i /how does one /what is the way to /what's the best way to ",
+    "what is /what's /tell me /can you tell me what is /do you know /explain ",
+    "can i /could i /may i /am i able to /is it possible to ",
+    "where can i /where do i /where could i /where is it possible to ",
+    "do you /are you able to /can you ",
+    "i want to /i'd like to /i would like to /i need to /i wish to ",
+    "why is /why's /what is the reason that ",
+    "give me /show me /list /provide ",
+    "what are /which are /tell me ",
+]
+"""Beginnings that ask for the same."""
 AUXILIARY = re.compile(
     r"\b(is|are|was|were|can|could|should|will|would|does|do|did|has|have|must|may)\b", re.IGNORECASE
 )
@@ -87,6 +99,17 @@ def reword(text: str, chance: random.Random) -> str | None:
         if count == 2:
             break
     return made if made != text else None
+
+
+def opening(text: str, chance: random.Random) -> str | None:
+    """The same question, begun in another way."""
+    low = text.lower()
+    for group in OPENINGS:
+        for known in group.split("/"):
+            if low.startswith(known):
+                other = chance.choice([one for one in group.split("/") if one != known])
+                return (other[0].upper() if text[0].isupper() else other[0]) + other[1:] + text[len(known) :]
+    return None
 
 
 def number(text: str, chance: random.Random) -> str | None:
@@ -168,7 +191,14 @@ def replaced(text: str, chance: random.Random, pool: list[str]) -> str | None:
     return text[: one.start()] + other + text[one.end() :] if other.lower() != one.group().lower() else None
 
 
-SAME: list[tuple[str, Change]] = [("typo", typo), ("case", case), ("politeness", polite), ("rephrase", reword)]
+SAME: list[tuple[str, Change]] = [
+    ("typo", typo),
+    ("case", case),
+    ("politeness", polite),
+    ("rephrase", reword),
+    ("opening", opening),
+    ("opening", opening),
+]
 OTHER: list[tuple[str, Change]] = [
     ("number", number), ("number-added", added_number), ("antonym", opposite), ("entity", entity), ("negation", negated),
     ("direction", direction),
