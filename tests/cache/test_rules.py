@@ -94,9 +94,11 @@ def test_unfinished_random_and_calling_answers_are_not_kept() -> None:
 
 
 def test_the_screen_passes_rewordings_and_stops_strangers() -> None:
-    text = "How do I reset the password of my account?"
+    text = "How do I reset the forgotten password of my online banking account?"
     stranger = "Which soil do blueberries need, and how often are they watered during a dry July in Spain?"
-    assert Screen().plausible(text, [("How can I reset my account password?", 0.9), (stranger, 0.65)]) == [True, False]
+    assert Screen().plausible(
+        text, [("How can I reset a forgotten online banking account password?", 0.9), (stranger, 0.65)]
+    ) == [True, False]
 
 
 @given(right=st.integers(0, 50), wrong=st.integers(0, 50), threshold=st.floats(0.5, 0.999))

@@ -26,8 +26,8 @@ from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
 
-TEXT = "How do I reset the password of my online account?"
-REWORDED = "How can I reset the password of my online account?"
+TEXT = "What is the capital of France?"
+REWORDED = "Tell me the capital of France"
 
 
 class Kept:

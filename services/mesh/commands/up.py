@@ -30,7 +30,7 @@ def run(plan: Plan, quiet: bool) -> None:
             uvloop.run(_run(plan, environ, quiet))
     except (BadSettings, yaml.YAMLError) as fault:
         fail(f"settings: {fault}")
-    except (OSError, RuntimeError, ValueError, Ended, NotReady) as fault:
+    except (OSError, RuntimeError, ValueError, Ended, NotReady, embedded.DatabaseStuck) as fault:
         fail(f"{fault}; `tollway doctor` may know more")
     finally:
         running.forget(plan.state)
