@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from services.edge.door import Door
 from services.edge.exchange import Exchange, Gone, Receive, Scope, Send
 from services.edge.wire.errors import Refusal, of_failure
-from services.runtime import telemetry
+from services.runtime import cohorts, telemetry
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Application:
         span = None
         try:
             handler = self._handler(exchange)
+            await cohorts.join("enter")
             await self.door.enter(exchange.headers)
             name = f"edge {exchange.scope['method']} {exchange.route}"
             span = telemetry.begin_span(name, telemetry.current(), SpanKind.SERVER)

@@ -11,7 +11,7 @@ from services.edge.door import Door
 from services.edge.exchange import EVENTS, Exchange
 from services.edge.wire import answer, options, request
 from services.edge.wire.errors import of_failure
-from services.runtime import telemetry
+from services.runtime import cohorts, telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Chat:
             await self._stream(exchange, pb.StreamCompleteRequest(chat=asked, options=wanted))
             return
         made = await self.gateway.Complete(pb.CompleteRequest(chat=asked, options=wanted))
+        await cohorts.join("leave")
         await exchange.answer(answer.completion(made.completion, made.road), answer.headers(made.road))
 
     async def _stream(self, exchange: Exchange, asked: pb.StreamCompleteRequest) -> None:

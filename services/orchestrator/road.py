@@ -24,7 +24,7 @@ from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoMode
 from services.orchestrator.grounding import Grounding
 from services.orchestrator.journey import Journey
 from services.orchestrator.peers import Peers
-from services.runtime import identity, telemetry
+from services.runtime import cohorts, identity, telemetry
 
 AUTO = "auto"
 EVERYBODY = "*"
@@ -65,13 +65,18 @@ class Road:
         journey.controls.CopyFrom(options.cache)
         if caller.models and request.model == AUTO:
             journey.controls.scope = cache_pb2.SCOPE_KEY  # what another key may use, this one perhaps may not
+        await cohorts.join("encode")
         await self._encode(journey)
+        await cohorts.join("inspect")
         await self._inspect(journey)
+        await cohorts.join("look_up")
         await self._look_up(journey)
         if journey.hit is None:
+            await cohorts.join("route")
             await self._route(journey)
             if options.HasField("grounding"):
                 await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
+        await cohorts.join("reserve")
         await self._reserve(journey)
         return journey
 
@@ -81,6 +86,7 @@ class Road:
             journey.model = journey.hit.completion.model
             return journey.hit.completion
         names = [one.model for one in journey.candidates]
+        await cohorts.join("generate")
         made = await self.peers.models.Generate(models_pb2.GenerateRequest(chat=journey.asked, candidates=names))
         journey.model = made.model
         return made.completion
@@ -103,6 +109,7 @@ class Road:
     async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
         """Step 10 for a whole answer."""
         journey.answer.completion, journey.answer.characters = made, 1
+        await cohorts.join("answer")
         seen = await self.peers.guard.InspectAnswer(
             guard_pb2.InspectAnswerRequest(sealed_map=journey.road.sealed_map, completion=made)
         )
@@ -158,6 +165,7 @@ class Road:
         """Durable when it returns."""
         if not journey.hold:
             return None
+        await cohorts.join("settle")
         hit = journey.hit is not None or journey.shared
         request = ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
@@ -332,6 +340,7 @@ class Road:
             journey.grounded = clamped
 
     async def _store(self, journey: Journey, made: chat.ChatCompletion) -> None:
+        await cohorts.join("store")
         took = Duration()
         took.FromMilliseconds(int((time.monotonic() - journey.began) * 1000))
         cited = pb.Road(citations=journey.road.citations)

@@ -1,0 +1,54 @@
+"""Lets requests that are at the same step go through it one after another, while its code and data are warm.
+
+The steps of a request together touch far more than a core's caches hold; requests that take turns at different steps
+would each find theirs cold (cohort scheduling: Larus and Parkes, USENIX 2002). A request that is alone waits for nobody,
+and no step waits for ever: the longer one has waited, the fewer need to wait there for it to be next.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+
+@dataclass(slots=True)
+class _Step:
+    since: int
+    waiting: list["asyncio.Future[None]"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Cohorts:
+    loop: asyncio.AbstractEventLoop
+    steps: dict[str, _Step] = field(default_factory=dict)
+    turn: int = 0
+    called: bool = False
+
+    def join(self, name: str) -> "asyncio.Future[None]":
+        passed: asyncio.Future[None] = self.loop.create_future()
+        self.steps.setdefault(name, _Step(self.turn)).waiting.append(passed)
+        if not self.called:
+            self.called = True
+            self.loop.call_soon(self._call)
+        return passed
+
+    def _call(self) -> None:
+        """It is the turn of the step where most have waited longest; all of them go before the next turn comes."""
+        self.turn += 1
+        name = max(self.steps, key=lambda one: len(self.steps[one].waiting) * (self.turn - self.steps[one].since))
+        for passed in self.steps.pop(name).waiting:
+            if not passed.done():
+                passed.set_result(None)
+        self.called = bool(self.steps)
+        if self.called:
+            self.loop.call_soon(self._call)
+
+
+_of: WeakKeyDictionary[asyncio.AbstractEventLoop, _Cohorts] = WeakKeyDictionary()
+
+
+async def join(step: str) -> None:
+    """Returns when it is the turn of `step`, together with all who wait for it."""
+    loop = asyncio.get_running_loop()
+    if (cohorts := _of.get(loop)) is None:
+        cohorts = _of[loop] = _Cohorts(loop)
+    await cohorts.join(step)
