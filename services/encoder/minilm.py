@@ -18,8 +18,6 @@ MODEL = "all-minilm-l6-v2-int8"
 DIMENSIONS = 384
 MOST_TOKENS = 256
 BATCH = 32
-GATHER_S = 0.002
-"""How long a call may wait for others to share its batch."""
 MOST_WAITING = 4096
 MOST_KEPT = 20_000
 
@@ -71,7 +69,8 @@ class MiniLM:
         return vector
 
     async def _work(self) -> None:
-        await asyncio.sleep(GATHER_S)
+        """What comes while one batch is worked on makes the next, so that nobody waits for company."""
+        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         while self._waiting:
             # Short beside short: a batch is as wide as its longest text.
