@@ -37,8 +37,7 @@ lint: install .tools/node_modules/.bin/buf ## ruff, mypy --strict, import rules,
 	@$(BIN)/mypy
 	@PYTHONPATH=gen:. $(BIN)/lint-imports
 	@.tools/node_modules/.bin/buf lint gen/image.binpb --config buf.yaml
-	@if [ -f protos/released.binpb ]; then \
-		.tools/node_modules/.bin/buf breaking gen/image.binpb --against protos/released.binpb --config buf.yaml; fi
+	@.tools/node_modules/.bin/buf breaking gen/image.binpb --against protos/released.binpb --config buf.yaml
 
 .tools/node_modules/.bin/buf: tools/package.json
 	@command -v npm >/dev/null || { echo "buf needs npm: install Node.js 20 or newer" >&2; exit 1; }

@@ -107,7 +107,7 @@ def presidio(found: list[dict[str, Any]]) -> tuple[list[list[Span]], list[float]
     """Presidio in its own environment: its dependencies are not ours."""
     program = [str(PRESIDIO), "benchmarks/presidio_peer.py"]
     asked = "\n".join(json.dumps(row["text"]) for row in found)
-    out = subprocess.run(program, input=asked, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(program, input=asked, stdout=subprocess.PIPE, text=True, check=True).stdout
     answers = [json.loads(line) for line in out.splitlines()]
     said = [[(start, end, kind(name)) for start, end, name in answer["spans"]] for answer in answers]
     return said, [answer["seconds"] for answer in answers]

