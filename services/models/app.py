@@ -87,5 +87,6 @@ SMOLLM2 = Entry(
     tools=False,
     quality=0.2,
     concurrency=32,
-    defaults={"temperature": 0.2, "top_p": 0.9},  # as its makers advise
+    # As its makers advise; so few weights repeat themselves without end unless that costs them.
+    defaults={"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.1},
 )

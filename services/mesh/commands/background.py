@@ -26,7 +26,7 @@ def welcome(url: str, state: Path, key: str) -> None:
         f"curl {url}/v1/chat/completions \\\n"
         f'  -H "Authorization: Bearer {key}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
-        """  -d '{"model": "auto", "messages": [{"role": "user", "content": "What is the capital of France?"}]}'"""
+        """  -d '{"model": "auto", "messages": [{"role": "user", "content": "What is photosynthesis?"}]}'"""
     )
 
 
