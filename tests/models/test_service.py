@@ -12,7 +12,6 @@ from tollway.models.v1 import models_pb2 as pb
 from tollway.models.v1 import models_pb2_grpc
 
 from services.models.catalogue import Catalogue, Entry
-from services.models.health import OPENS_AFTER
 from services.models.ranking import Ranking
 from services.models.service import ModelsService
 from services.models.wires.http import session
@@ -118,9 +117,8 @@ async def test_health_is_pushed(models: Models) -> None:
     watch = models.stub.Watch(pb.WatchRequest())
     first: Any = await watch.read()
     assert all(one.available for one in first.models)
-    for _ in range(OPENS_AFTER):
-        models.ranking.health["cut"].failed()
-    async with asyncio.timeout(5):
+    models.ranking.health["cut"].failed(retry_after_s=60)
+    async with asyncio.timeout(30):
         told: Any = await watch.read()
         while all(one.available for one in told.models):
             told = await watch.read()
