@@ -104,13 +104,18 @@ ISSUED = {
 }  # fmt: skip
 
 NEAR = {
-    "okta-token": "okta|ssws",
+    "okta-token": r"\bokta|\bssws\b",
     "mailchimp-key": "mailchimp|mc_api|key|token",
     "sidekiq-url": "",
     "cloudflare-key": "",
 }
 """Forms too plain to be believed without a word beside them."""
-FAR = {"infracost-token": r"[/.]$", "azure-secret": r"[,\w~]$", "named-secret": r"csrf[-_]?$|xsrf[-_]?$|next_?page_?$"}
+FAR = {
+    "infracost-token": r"[/.]$",
+    "azure-secret": r"[,\w~]$",
+    # These guard a form or mark a place in a list: they open nothing.
+    "named-secret": r"(?:[cx]srf|next_?page)[-_]?token\b\W{1,5}$",
+}
 
 NAMED = (
     r"(?i)(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|client[_\- ]?secret|auth[_\- ]?token|access[_\- ]?token|refresh[_\- ]?token"

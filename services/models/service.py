@@ -85,6 +85,7 @@ class ModelsService(ModelsServiceServicer):
         told: dict[str, tuple[bool, int, int]] = {}
         try:
             while True:
+                changed.clear()  # before the look: what changes while the caller reads is seen in the next round
                 now = {
                     name: (one.available, round(one.error_rate * 20), round(one.latency_s * 20))
                     for name, one in self.ranking.health.items()
@@ -92,7 +93,6 @@ class ModelsService(ModelsServiceServicer):
                 if fresh := [name for name, state in now.items() if told.get(name) != state]:
                     yield pb.WatchResponse(models=[self._health(name) for name in fresh])
                 told = now
-                changed.clear()
                 try:
                     async with asyncio.timeout(HEALTH_EVERY_S):
                         await changed.wait()

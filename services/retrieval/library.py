@@ -75,10 +75,11 @@ class Epochs:
         if (event := self._changed.pop(tenant, None)) is not None:
             event.set()
 
-    async def next(self, tenant: str) -> int:
-        """Waits for a change; the epoch after it."""
-        await self._changed.setdefault(tenant, asyncio.Event()).wait()
-        return self.of(tenant)
+    async def after(self, tenant: str, epoch: int) -> int:
+        """The first epoch that is not `epoch`: at once when it has changed already."""
+        while (now := self.of(tenant)) == epoch:
+            await self._changed.setdefault(tenant, asyncio.Event()).wait()
+        return now
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ class RetrievalService(RetrievalServiceServicer):
         epoch = self.library.epochs.of(tenant)
         while True:
             yield pb.WatchResponse(epoch=epoch)
-            epoch = await self.library.epochs.next(tenant)
+            epoch = await self.library.epochs.after(tenant, epoch)
 
 
 def _document(message: pb.Document) -> Document:

@@ -65,6 +65,9 @@ def test_finds_keys_in_pem_and_jwt() -> None:
         "id 123e4567-e89b-12d3-a456-426614174000 was not found",
         "Chapter 12, page 345, line 6789",
         "x = 3.14159265358979323846 and y = 1234567890",
+        "csrf-token=Qm4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8a",
+        "next_page_token: Qm4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8a",
+        "bookTable = 00m4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8aQmR5uVwXy",
     ],
 )
 def test_leaves_look_alikes_alone(text: str) -> None:

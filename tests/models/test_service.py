@@ -126,6 +126,18 @@ async def test_health_is_pushed(models: Models) -> None:
     watch.cancel()
 
 
+async def test_health_that_changes_while_the_caller_reads_is_pushed_next() -> None:
+    ranking = Ranking(Catalogue({"echo": Entry("echo", base_url="http://nowhere")}), {})
+    watch = ModelsService(ranking, Encoder(), counter()).Watch(pb.WatchRequest(), None)  # type: ignore[arg-type]
+    assert (await anext(watch)).models[0].available
+    ranking.health["echo"].failed(retry_after_s=60)
+    asked = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert asked.done() and not asked.result().models[0].available
+    await watch.aclose()  # type: ignore[attr-defined]
+
+
 async def test_mistakes(models: Models) -> None:
     assert await field_of(models.Generate(pb.GenerateRequest())) == "chat"
     assert await field_of(models.Embed(pb.EmbedRequest(model="x"))) == "texts"
