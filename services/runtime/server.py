@@ -60,6 +60,11 @@ class Serving:
     drain_s: float = 20.0
 
 
+MOST_PENDING = 20_000
+"""Calls that have arrived and not begun. Of more than 1,000, which is gRPC's default, it cancels some by chance, and their
+callers are told CANCELLED; ours wait within their deadlines."""
+
+
 @asynccontextmanager
 async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIterator[str]:
     """Yields the address served; on leaving, answers what is under way before it stops.
@@ -77,6 +82,8 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", service.largest_message_bytes),
         ("grpc.max_send_message_length", service.largest_message_bytes),
+        ("grpc.server.max_pending_requests", MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", MOST_PENDING),
     ]
     server = grpc.aio.server(interceptors=[statuses], options=options)
     service.register(server)
