@@ -18,17 +18,16 @@ class _Step:
 
 @dataclass(slots=True)
 class _Cohorts:
-    loop: asyncio.AbstractEventLoop
     steps: dict[str, _Step] = field(default_factory=dict)
+    """Those with somebody waiting. While there is one, the next turn is on its way."""
     turn: int = 0
-    called: bool = False
 
     def join(self, name: str) -> "asyncio.Future[None]":
-        passed: asyncio.Future[None] = self.loop.create_future()
+        loop = asyncio.get_running_loop()
+        passed: asyncio.Future[None] = loop.create_future()
+        if not self.steps:
+            loop.call_soon(self._call)
         self.steps.setdefault(name, _Step(self.turn)).waiting.append(passed)
-        if not self.called:
-            self.called = True
-            self.loop.call_soon(self._call)
         return passed
 
     def _call(self) -> None:
@@ -38,9 +37,8 @@ class _Cohorts:
         for passed in self.steps.pop(name).waiting:
             if not passed.done():
                 passed.set_result(None)
-        self.called = bool(self.steps)
-        if self.called:
-            self.loop.call_soon(self._call)
+        if self.steps:
+            asyncio.get_running_loop().call_soon(self._call)
 
 
 _of: WeakKeyDictionary[asyncio.AbstractEventLoop, _Cohorts] = WeakKeyDictionary()
@@ -50,5 +48,5 @@ async def join(step: str) -> None:
     """Returns when it is the turn of `step`, together with all who wait for it."""
     loop = asyncio.get_running_loop()
     if (cohorts := _of.get(loop)) is None:
-        cohorts = _of[loop] = _Cohorts(loop)
+        cohorts = _of[loop] = _Cohorts()
     await cohorts.join(step)
