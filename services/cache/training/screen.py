@@ -16,7 +16,7 @@ from sklearn.neural_network import MLPClassifier
 
 from services.cache import screen
 from services.cache.training.pairs import made
-from services.cache.training.verifier import Likeness, _fitted, neighbours
+from services.cache.training.verifier import Likeness, fitted_rows, neighbours
 from services.cache.verifier import session
 from services.guard.training.benign import sentences
 
@@ -29,12 +29,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", type=Path)
     args = asked.parse_args()
-    chance, like = random.Random(5), Likeness()
-    rows = {
-        name: [json.loads(line) for line in (args.data / f"{name}_stream.jsonl").read_text().splitlines()]
-        for name in ("banking77", "gptcache")
-    }
-    fitted = {name: [row for row in some if _fitted(name, row["answer"])] for name, some in rows.items()}
+    chance, like, fitted = random.Random(5), Likeness(), fitted_rows(args.data)
     own = sentences(600, 21)
     texts = [row["text"] for some in fitted.values() for row in some] + own
     like.learn(texts, "texts")

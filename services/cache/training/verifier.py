@@ -70,11 +70,7 @@ def main() -> None:
     asked.add_argument("data", type=Path)
     args = asked.parse_args()
     chance, like = random.Random(3), Likeness()
-    streams = {
-        name: [json.loads(line) for line in (args.data / f"{name}_stream.jsonl").read_text().splitlines()]
-        for name in ("banking77", "gptcache")
-    }
-    fit_rows = {name: [row for row in rows if _fitted(name, row["answer"])] for name, rows in streams.items()}
+    fit_rows = fitted_rows(args.data)
     texts = [row["text"] for rows in fit_rows.values() for row in rows] + sentences(600, 21)
     pairs = made(texts, chance, 6)
     like.learn([text for rows in fit_rows.values() for row in rows for text in [row["text"]]], "stream texts")
@@ -116,6 +112,15 @@ def main() -> None:
     (ARTEFACTS / "verifier.json").write_text(json.dumps(card, indent=2) + "\n")
     digests = sorted({sha256(row["text"].encode()).digest()[:6] for rows in fit_rows.values() for row in rows})
     (ARTEFACTS / "verifier.fitted").write_bytes(b"".join(digests))
+
+
+def fitted_rows(data: Path) -> dict[str, list[dict[str, Any]]]:
+    """Of each stream the rows whose answers are fitted."""
+    streams = {
+        name: [json.loads(line) for line in (data / f"{name}_stream.jsonl").read_text().splitlines()]
+        for name in ("banking77", "gptcache")
+    }
+    return {name: [row for row in rows if _fitted(name, row["answer"])] for name, rows in streams.items()}
 
 
 def _fitted(name: str, answer: str) -> bool:
