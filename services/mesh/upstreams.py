@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.models.catalogue import PRESETS
+from services.models.presets import PRESETS, Preset
 
-WIRES = {"anthropic": "anthropic"}
-"""Providers with a wire of their own; all others speak OpenAI's."""
 USUAL: Mapping[str, tuple[tuple[str, float], ...]] = {
     "openai": (("gpt-4o", 0.85), ("gpt-4o-mini", 0.7)),
     "anthropic": (("claude-sonnet-4-5", 0.88), ("claude-haiku-4-5", 0.72)),
@@ -31,7 +29,7 @@ def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         model, _, url = where.rpartition("@") if "@" in where else (where, "", "")
         if not (name and equals and provider and colon and model):
             raise BadModel(f"--model {text}: not of the form NAME=PROVIDER:MODEL@BASE_URL")
-        if not url and provider not in PRESETS:
+        if not url and not PRESETS.get(provider, Preset()).base_url:
             raise BadModel(f"--model {text}: {provider} is not well known, so a base URL is needed: add @http://...")
         if url and not url.startswith(("http://", "https://")):
             raise BadModel(f"--model {text}: the base URL must begin with http:// or https://")
@@ -39,7 +37,6 @@ def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         entry: dict[str, Any] = {
             "model": model,
             "provider": provider,
-            "wire": WIRES.get(provider, "openai"),
             "vision": True,
         }
         if url:
@@ -60,7 +57,6 @@ def found(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             made[name] = {
                 "model": name,
                 "provider": provider,
-                "wire": WIRES.get(provider, "openai"),
                 "key": f"env:{provider.upper()}_API_KEY",
                 "quality": quality,
                 "vision": True,

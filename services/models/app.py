@@ -17,9 +17,9 @@ from services.models import local
 from services.models.catalogue import Catalogue, Entry
 from services.models.counting import Counter
 from services.models.ranking import Ranking
+from services.models.secrets import Secrets
 from services.models.service import ModelsService
-from services.models.wires.adapter import Adapter
-from services.models.wires.anthropic import Anthropic
+from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
 from services.runtime import channels
@@ -54,7 +54,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(session())
         ready: Callable[[], bool] = lambda: True  # noqa: E731 - replaced where there is something to wait for
-        wires: dict[str, Adapter] = {"openai": OpenAI(http, count), "anthropic": Anthropic(http)}
+        wires = wires_over(http, count)
         if settings.local and (gguf := local.weights()) is not None:
             connector, child = await stack.enter_async_context(local.running(gguf, settings.local_threads))
             wires[local.WIRE] = OpenAI(await stack.enter_async_context(session(connector)), count)
@@ -63,7 +63,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls))
         encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
-        service = ModelsService(Ranking(Catalogue(entries), wires), encoder_pb2_grpc.EncoderServiceStub(encoder), count)
+        ranking = Ranking(Catalogue(entries), wires, Secrets(http))
+        service = ModelsService(ranking, encoder_pb2_grpc.EncoderServiceStub(encoder), count)
         yield Service(
             name="tollway.models.v1.ModelsService",
             domain="models.tollway",

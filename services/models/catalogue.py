@@ -1,25 +1,23 @@
-"""The models there are: one entry each, from settings."""
+"""The models there are: one entry each, from settings, and the deployments that answer for it."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from services.models.faults import ModelUnknown
+from services.models.presets import PRESETS, Preset
 
-PRESETS = {
-    "openai": "https://api.openai.com/v1",
-    "groq": "https://api.groq.com/openai/v1",
-    "mistral": "https://api.mistral.ai/v1",
-    "together": "https://api.together.xyz/v1",
-    "openrouter": "https://openrouter.ai/api/v1",
-    "deepseek": "https://api.deepseek.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "ollama": "http://127.0.0.1:11434/v1",
-    "vllm": "http://127.0.0.1:8000/v1",
-    "tgi": "http://127.0.0.1:3000/v1",
-}
-"""Where well-known providers are found when an entry names no base URL."""
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One place where a model answers. What it leaves empty is the entry's."""
+
+    model: str = ""
+    """Its name there: an Azure deployment, a Bedrock inference profile."""
+    base_url: str = ""
+    region: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """References as in `Entry.key`; each is used within its own rate limits."""
+    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +27,17 @@ class Entry:
     model: str
     """The provider's name for it."""
     provider: str = "openai"
-    wire: str = "openai"
-    """`openai`, `anthropic` or `local`."""
+    wire: str = ""
+    """`openai`, `responses`, `anthropic`, `gemini`, `bedrock` or `local`; empty takes the provider's usual one."""
     base_url: str = ""
+    region: str = ""
+    """Where Bedrock runs it, such as `eu-central-1`."""
+    api_version: str = ""
+    """Azure's `api-version`, for its older paths; empty uses its `v1` path."""
     key: str = field(default="", repr=False)
-    """`env:NAME` or `file:PATH`; anything else is the secret itself."""
+    """`env:NAME`, `file:PATH` or `vault:PATH#FIELD`; anything else is the secret itself."""
+    deployments: tuple[Deployment, ...] = ()
+    """Where it answers, when that is more than one place or key. The less busy of two goes first."""
     context_tokens: int = 128_000
     max_output_tokens: int = 4096
     tools: bool = True
@@ -43,24 +47,43 @@ class Entry:
     quality: float = 0.5
     """Prior chance of a good answer, 0 to 1, until outcomes say more."""
     concurrency: int = 256
-    """Calls under way at once; past that a call goes to the next candidate or is refused."""
+    """The most calls under way at once at one deployment; it bears fewer while it fails under them."""
     defaults: Mapping[str, float] = field(default_factory=dict)
     """Sampling for requests that say nothing of it, such as `temperature: 0.2`."""
     first_byte_s: float = 60.0
     """How long the provider may stay silent."""
+    hedge: bool = False
+    """Ask a second deployment when the first is slower than 95 in 100 calls were; one in twenty calls at most."""
+    take_up: bool = False
+    """Let another deployment go on with a stream that broke, from where it broke. Otherwise it ends with an error."""
 
     @property
-    def url(self) -> str:
-        return (self.base_url or PRESETS.get(self.provider, "")).rstrip("/")
+    def preset(self) -> Preset:
+        return PRESETS.get(self.provider, Preset())
 
-    def secret(self) -> str:
-        """The key that the entry refers to; read at each use, so that a rotated file needs no restart."""
-        kind, _, where = self.key.partition(":")
-        if kind == "env":
-            return os.environ.get(where, "")
-        if kind == "file":
-            return Path(where).read_text().strip()
-        return self.key
+    @property
+    def spoken(self) -> str:
+        """The wire it is spoken to with."""
+        return self.wire or self.preset.wire
+
+    @property
+    def places(self) -> tuple[Deployment, ...]:
+        """Its deployments, each with all of its own said."""
+        return tuple(
+            Deployment(
+                one.model or self.model,
+                (one.base_url or self.base_url or self.preset.base_url).rstrip("/"),
+                one.region or self.region,
+                one.keys or (self.key,),
+                one.concurrency or self.concurrency,
+            )
+            for one in self.deployments or (Deployment(),)
+        )
+
+    @property
+    def most_calls(self) -> int:
+        """Calls that one answer may be billed for."""
+        return 1 + self.hedge + self.take_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,12 @@ class ProviderSlow(Failure):
 
 class Overloaded(Failure):
     kind, reason = Kind.EXHAUSTED, "OVERLOADED"
-    text = "{model} has {limit} calls under way, as many as it bears"
+    text = "{model} bears {limit} calls at once, and no more of this caller's now"
+
+
+class TooLate(Failure):
+    kind, reason = Kind.TOO_LATE, "TOO_LATE"
+    text = "{model} usually takes {seconds} s, and the caller waits no longer than that"
 
 
 class Unsupported(Failure):
@@ -50,5 +55,7 @@ class Unsupported(Failure):
     field = "model"
 
 
-WORTH_ANOTHER = (ProviderBusy, ProviderAway, ProviderBroke, ProviderDenied, ProviderSlow, Overloaded)
+AT_FAULT = (ProviderBusy, ProviderAway, ProviderBroke, ProviderSlow)
+"""These count against the deployment that was asked."""
+WORTH_ANOTHER = (*AT_FAULT, ProviderDenied, Overloaded)
 """After these the next candidate may do better; after the others it would not."""

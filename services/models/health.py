@@ -1,6 +1,7 @@
-"""How each model fares: a circuit breaker, a limit on calls under way, a moving view of latency and errors."""
+"""How a deployment fares: a circuit breaker and a moving view of latency and errors. Pure but for its clock."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,15 +10,13 @@ OPENS_AFTER = 5
 COOL_S, LONGEST_COOL_S = 2.0, 60.0
 WEIGHT = 0.1
 """Of the newest observation in the moving averages."""
+REMEMBERED, ENOUGH = 128, 20
+"""Times to the first piece that are kept, and how many make a quantile."""
 
 
 @dataclass(slots=True)
 class Health:
-    """One model's. Pure but for the clock it is given."""
-
-    limit: int
     now: Callable[[], float] = time.monotonic
-    under_way: int = 0
     error_rate: float = 0.0
     latency_s: float = 0.0
     """Usual time to the first piece, lately; 0 until known."""
@@ -26,6 +25,7 @@ class Health:
     _closed_until: float = 0.0
     _busy_until: float = 0.0
     _probing: bool = False
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -39,18 +39,21 @@ class Health:
         return max(self._busy_until - self.now(), 0.0)
 
     @property
-    def full(self) -> bool:
-        return self.under_way >= self.limit
+    def slow_s(self) -> float | None:
+        """What 95 in 100 of the last calls were faster than; None while there are too few."""
+        if len(self._times) < ENOUGH:
+            return None
+        return sorted(self._times)[int(0.95 * len(self._times))]
 
     def begin(self) -> float:
         """Notes a call; returns when it began."""
-        self.under_way += 1
         self._probing = self._failures >= OPENS_AFTER
         return self.now()
 
     def answered(self, began: float) -> None:
-        """The first piece is there: the model works."""
+        """The first piece is there: the deployment works."""
         took = self.now() - began
+        self._times.append(took)
         self.latency_s = took if not self.latency_s else self.latency_s + WEIGHT * (took - self.latency_s)
         self.error_rate -= WEIGHT * self.error_rate
         opened = self._failures >= OPENS_AFTER
@@ -73,7 +76,6 @@ class Health:
             self._tell()
 
     def end(self) -> None:
-        self.under_way -= 1
         self._probing = False
 
     def _tell(self) -> None:

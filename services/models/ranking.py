@@ -1,9 +1,7 @@
-"""Goes down the candidates until one answers: retries and fallback before the first piece, never after it."""
+"""Answers from the first candidate that can: retries and fallback before the first piece, hedges of what is slow."""
 
-import asyncio
-import logging
-import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,128 +10,190 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.catalogue import Catalogue
-from services.models.health import Health
-from services.models.wires.adapter import Adapter, Target
+from services.models.hedging import Hedges, first_of
+from services.models.pools import Asker, Endpoint, Pool
+from services.models.secrets import Secrets
+from services.models.taking_up import Said
+from services.models.walk import Retries, Walk
+from services.models.wires.adapter import Adapter, Embedded, Target
 from services.runtime import telemetry
 from services.runtime.errors import Failure
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
+Opened = tuple[chat.ChatChunk, AsyncGenerator[chat.ChatChunk, None]]
+"""A stream's first piece, and the rest."""
 
-RETRY_AFTER_S = 0.05
-RETRY_BUDGET = 0.2
-"""Retries allowed a call, over time: a provider that fails for everybody is not asked twice as often."""
+
+@dataclass(slots=True)
+class Told:
+    """What is known of an answer as it comes."""
+
+    model: str = ""
+    attempts: int = 0
+    extra_input_tokens: int = 0
+    """Of other calls at the same model that are billed, too."""
 
 
 @dataclass(slots=True)
 class Ranking:
     catalogue: Catalogue
     wires: Mapping[str, Adapter]
-    health: dict[str, Health] = field(default_factory=dict)
-    _credit: float = 10.0
+    secrets: Secrets
+    pools: dict[str, Pool] = field(default_factory=dict)
+    _retries: Retries = field(default_factory=Retries)
+    _hedges: Hedges = field(default_factory=Hedges)
 
     def __post_init__(self) -> None:
-        self.health = {name: Health(entry.concurrency) for name, entry in self.catalogue.entries.items()}
+        self.pools = {name: Pool.of(name, entry) for name, entry in self.catalogue.entries.items()}
 
-    async def complete(self, names: Sequence[str], request: chat.ChatRequest) -> tuple[chat.ChatCompletion, str, int]:
-        """The first answer down `names`, who gave it, how many were tried.
+    async def complete(
+        self, names: Sequence[str], request: chat.ChatRequest, asker: Asker, told: Told
+    ) -> chat.ChatCompletion:
+        """The first answer down `names`.
 
         Raises:
             Failure: what the last candidate failed with; at once when no other could do better.
         """
-        tried, last = 0, None
-        for target in self._targets(names):
-            for again in (True, False):
-                tried += 1
-                try:
-                    return await self._whole(target, request), target.name, tried
-                except Failure as failure:
-                    last = self._considered(target, failure)
-                if not (again and await self._retry(last)):
-                    break
-        assert last is not None
-        raise last
+        walk = self._walk(names, asker)
+        while True:
+            pool, endpoint = await walk.next()
+            told.model, told.attempts = pool.name, walk.tried
+            try:
+                made, hedged = await self._hedged(
+                    pool, endpoint, asker, lambda one: self._whole(one, request, asker), _forget
+                )
+            except Failure as failure:
+                walk.failed(endpoint, failure)
+                continue
+            told.extra_input_tokens = made.usage.input_tokens if hedged else 0
+            return made
 
     async def stream(
-        self, names: Sequence[str], request: chat.ChatRequest
-    ) -> AsyncGenerator[tuple[chat.ChatChunk, str, int], None]:
-        """Pieces of the first answer down `names`; see `complete`."""
-        tried, last = 0, None
-        for target in self._targets(names):
-            for again in (True, False):
-                tried += 1
-                begun = False
-                try:
-                    async with aclosing(self._pieces(target, request)) as pieces:
-                        async for piece in pieces:
-                            begun = True
-                            yield piece, target.name, tried
-                    return
-                except Failure as failure:
-                    last = self._considered(target, failure)
-                    if begun:
-                        raise
-                if not (again and await self._retry(last)):
-                    break
-        assert last is not None
-        raise last
+        self, names: Sequence[str], request: chat.ChatRequest, asker: Asker, told: Told
+    ) -> AsyncGenerator[chat.ChatChunk, None]:
+        """Pieces of the first answer down `names`; see `complete`. `told` is complete with the last one."""
+        walk, said = self._walk(names, asker), Said()
+        while True:
+            pool, endpoint = await walk.next()
+            told.model, told.attempts = pool.name, walk.tried
+            asked, before = said.continued(request), len(said.text)
+            try:
+                (first, rest), hedged = await self._begun(pool, endpoint, asker, asked, said)
+                async with aclosing(rest):
+                    piece: chat.ChatChunk | None = first
+                    while piece is not None:
+                        if piece.HasField("usage"):
+                            told.extra_input_tokens = piece.usage.input_tokens if hedged else 0
+                            if before:
+                                told.extra_input_tokens += said.counted(piece.usage, before)
+                        yield said.noted(piece)
+                        piece = await anext(rest, None)
+                return
+            except Failure as failure:
+                goes_on = said.begun and pool.entry.take_up and said.can_go_on(failure, request)
+                walk.failed(endpoint, failure, begun=said.begun and not goes_on)
+                if goes_on:
+                    said.broken = True
+                    walk.stay(pool)  # whoever goes on is the same model: one answer has one price
 
-    async def _whole(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        health = self._admitted(target)
-        began = health.begin()
-        try:
-            made = await self.wires[target.entry.wire].complete(target, request)
-            health.answered(began)
+    async def embed(self, name: str, texts: list[str], dimensions: int, asker: Asker) -> Embedded:
+        """Vectors from the model `name`; see `complete`."""
+        entry = self.catalogue.entry(name)
+        if not entry.embeddings:
+            raise faults.Unsupported(model=name, what="embed")
+        walk = self._walk([name], asker)
+        while True:
+            _, endpoint = await walk.next()
+            try:
+                with endpoint.call(asker) as call:
+                    made = await self.wires[entry.spoken].embed(await self._target(endpoint), texts, dimensions)
+                    call.answered()
+                    return made
+            except Failure as failure:
+                walk.failed(endpoint, failure)
+
+    def _walk(self, names: Sequence[str], asker: Asker) -> Walk:
+        for name in names:
+            self.catalogue.entry(name)
+        return Walk([self.pools[name] for name in names], asker, self._retries)
+
+    async def _target(self, endpoint: Endpoint) -> Target:
+        health, allowance = endpoint.health, endpoint.allowance
+        return Target(
+            endpoint.name,
+            self.catalogue.entry(endpoint.name),
+            endpoint.place,
+            await self.secrets.read(endpoint.key) if endpoint.key else "",
+            lambda headers: allowance.heard(headers, health.now(), time.time()),
+        )
+
+    async def _whole(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> chat.ChatCompletion:
+        with endpoint.call(asker) as call:
+            target = await self._target(endpoint)
+            made = await self.wires[target.entry.spoken].complete(target, request)
+            call.answered()
             return made
-        finally:
-            health.end()
 
-    async def _pieces(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        health = self._admitted(target)
-        began, first = health.begin(), True
-        try:
-            async with aclosing(self.wires[target.entry.wire].stream(target, request)) as pieces:
+    async def _pieces(
+        self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker
+    ) -> AsyncGenerator[chat.ChatChunk, None]:
+        with endpoint.call(asker) as call:
+            target = await self._target(endpoint)
+            async with aclosing(self.wires[target.entry.spoken].stream(target, request)) as pieces:
                 async for piece in pieces:
-                    if first:
-                        first = False
-                        health.answered(began)
+                    call.answered()
                     yield piece
+
+    async def _opened(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> Opened:
+        pieces, opened = self._pieces(endpoint, request, asker), False
+        try:
+            first = await anext(pieces, None)
+            if first is None:
+                raise faults.ProviderBroke(model=endpoint.name, why="its stream was empty")
+            opened = True
+            return first, pieces
         finally:
-            health.end()
+            if not opened:
+                await pieces.aclose()
 
-    def _targets(self, names: Sequence[str]) -> list[Target]:
-        """In order, those whose breaker is open last: they are asked only when all others have failed."""
-        targets = [Target(name, self.catalogue.entry(name)) for name in names]
-        return sorted(targets, key=lambda target: not self.health[target.name].available)
+    async def _begun(
+        self, pool: Pool, endpoint: Endpoint, asker: Asker, asked: chat.ChatRequest, said: Said
+    ) -> tuple[Opened, bool]:
+        if said.broken:  # a caller in the middle of an answer has had its second call
+            return await self._opened(endpoint, asked, asker), False
+        return await self._hedged(pool, endpoint, asker, lambda one: self._opened(one, asked, asker), _close)
 
-    def _admitted(self, target: Target) -> Health:
-        health = self.health[target.name]
-        if health.full:
-            raise faults.Overloaded(model=target.name, limit=health.limit, retry_after_s=1.0)
-        if not health.available and (wait := health.busy_for_s):
-            raise faults.ProviderBusy(model=target.name, status="as it said", retry_after_s=wait)
-        if not health.available:
-            raise faults.ProviderAway(model=target.name, why="it failed too often lately", retry_after_s=1.0)
-        return health
+    async def _hedged(
+        self,
+        pool: Pool,
+        endpoint: Endpoint,
+        asker: Asker,
+        ask: Callable[[Endpoint], Awaitable[T]],
+        discard: Callable[[T], Awaitable[None]],
+    ) -> tuple[T, bool]:
+        """What `endpoint` answers, or another of the model's when that is slow; and whether two were asked."""
+        if not pool.entry.hedge:
+            return await ask(endpoint), False
+        self._hedges.earn()
+        if (slow_s := endpoint.health.slow_s) is None:
+            return await ask(endpoint), False
 
-    def _considered(self, target: Target, failure: Failure) -> Failure:
-        """Notes a failure; raises it when no other candidate could do better."""
-        telemetry.event("attempt failed", model=target.name, reason=failure.reason)
-        health = self.health[target.name]
-        if isinstance(failure, faults.ProviderBroke | faults.ProviderSlow) or (
-            isinstance(failure, faults.ProviderBusy | faults.ProviderAway) and health.available
-        ):
-            health.failed(failure.retry_after_s)
-        if not isinstance(failure, faults.WORTH_ANOTHER):
-            raise failure
-        log.info("attempt failed: %s %s", target.name, failure.reason)
-        return failure
+        def second() -> Awaitable[T] | None:
+            try:
+                other = pool.pick(asker, {id(endpoint)})
+            except Failure:
+                return None  # nobody else has room: the first call is still under way
+            if not self._hedges.spend():
+                return None
+            telemetry.event("hedged", model=pool.name)
+            return ask(other)
 
-    async def _retry(self, failure: Failure) -> bool:
-        """Whether the same candidate may be asked again: only where nothing was begun, and within the budget."""
-        self._credit = min(self._credit + RETRY_BUDGET, 10.0)
-        if not isinstance(failure, faults.ProviderBroke | faults.ProviderAway) or self._credit < 1:
-            return False
-        self._credit -= 1
-        await asyncio.sleep(RETRY_AFTER_S * (0.5 + random.random()))
-        return True
+        return await first_of(lambda: ask(endpoint), second, slow_s, discard)
+
+
+async def _forget(_: object) -> None:
+    """A whole answer that came too late leaves nothing open."""
+
+
+async def _close(opened: Opened) -> None:
+    await opened[1].aclose()

@@ -7,18 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tollway.models.v1 import models_pb2 as pb
 from tollway.models.v1.models_pb2_grpc import ModelsServiceServicer
 
-from services.models import compress, faults
+from services.models import compress
 from services.models.catalogue import Entry
 from services.models.counting import Counter
-from services.models.ranking import Ranking
-from services.models.wires.adapter import Target
-from services.runtime import telemetry
+from services.models.limits import Priority
+from services.models.pools import Asker
+from services.models.ranking import Ranking, Told
+from services.runtime import channels, identity, telemetry
 
 PAGE = 1000
+CHARACTERS_A_TOKEN = 4
+PRIORITIES = {pb.PRIORITY_LOW: Priority.LOW, pb.PRIORITY_HIGH: Priority.HIGH}
 HEALTH_EVERY_S = 2.0
 
 
@@ -29,27 +33,29 @@ class ModelsService(ModelsServiceServicer):
     count: Counter
 
     async def Generate(self, request: pb.GenerateRequest, context: object) -> pb.GenerateResponse:
-        names = list(request.candidates) or [request.chat.model]
-        made, model, tried = await self.ranking.complete(names, request.chat)
-        self._noted(model, made.usage)
-        return pb.GenerateResponse(completion=made, model=model, attempts=tried)
+        names, told = list(request.candidates) or [request.chat.model], Told()
+        made = await self.ranking.complete(names, request.chat, _asker(request.chat, request.priority), told)
+        self._noted(told.model, made.usage)
+        return pb.GenerateResponse(
+            completion=made, model=told.model, attempts=told.attempts, extra_input_tokens=told.extra_input_tokens
+        )
 
     async def StreamGenerate(
         self, request: pb.StreamGenerateRequest, context: object
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
-        names = list(request.candidates) or [request.chat.model]
-        async with aclosing(self.ranking.stream(names, request.chat)) as pieces:
-            async for piece, model, tried in pieces:
+        names, told = list(request.candidates) or [request.chat.model], Told()
+        asker = _asker(request.chat, request.priority)
+        async with aclosing(self.ranking.stream(names, request.chat, asker, told)) as pieces:
+            async for piece in pieces:
                 if piece.HasField("usage"):
-                    self._noted(model, piece.usage)
-                yield pb.StreamGenerateResponse(chunk=piece, model=model, attempts=tried)
+                    self._noted(told.model, piece.usage)
+                yield pb.StreamGenerateResponse(
+                    chunk=piece, model=told.model, attempts=told.attempts, extra_input_tokens=told.extra_input_tokens
+                )
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
-        target = Target(request.model, self.ranking.catalogue.entry(request.model))
-        wire = self.ranking.wires[target.entry.wire]
-        if not target.entry.embeddings:
-            raise faults.Unsupported(model=request.model, what="embed")
-        made = await wire.embed(target, list(request.texts), request.dimensions)
+        asker = Asker(identity.caller().tenant, tokens=sum(map(len, request.texts)) // CHARACTERS_A_TOKEN)
+        made = await self.ranking.embed(request.model, list(request.texts), request.dimensions, asker)
         vectors = [pb.Embedding(values=values) for values in made.vectors]
         return pb.EmbedResponse(embeddings=vectors, input_tokens=made.input_tokens, model=request.model)
 
@@ -80,15 +86,16 @@ class ModelsService(ModelsServiceServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         changed = asyncio.Event()
-        for health in self.ranking.health.values():
+        watched = [one.health for pool in self.ranking.pools.values() for one in pool.endpoints]
+        for health in watched:
             health.listeners.append(changed.set)
-        told: dict[str, tuple[bool, int, int]] = {}
+        told: dict[str, tuple[int, ...]] = {}
         try:
             while True:
                 changed.clear()  # before the look: what changes while the caller reads is seen in the next round
                 now = {
-                    name: (one.available, round(one.error_rate * 20), round(one.latency_s * 20))
-                    for name, one in self.ranking.health.items()
+                    name: (one.available, *(round(20 * n) for n in (one.error_rate, one.latency_s, one.saturation)))
+                    for name, one in self.ranking.pools.items()
                 }
                 if fresh := [name for name, state in now.items() if told.get(name) != state]:
                     yield pb.WatchResponse(models=[self._health(name) for name in fresh])
@@ -99,7 +106,7 @@ class ModelsService(ModelsServiceServicer):
                 except TimeoutError:
                     continue  # nothing opened or closed: latencies may have moved
         finally:
-            for health in self.ranking.health.values():
+            for health in watched:
                 health.listeners.remove(changed.set)
 
     async def _encoded(self, texts: list[str]) -> compress.Vectors:
@@ -110,10 +117,15 @@ class ModelsService(ModelsServiceServicer):
         return np.stack(made)
 
     def _health(self, name: str) -> pb.Health:
-        health = self.ranking.health[name]
-        latency = Duration()
-        latency.FromMicroseconds(int(health.latency_s * 1e6))
-        return pb.Health(model=name, available=health.available, error_rate=health.error_rate, latency=latency)
+        pool, latency = self.ranking.pools[name], Duration()
+        latency.FromMicroseconds(int(pool.latency_s * 1e6))
+        return pb.Health(
+            model=name,
+            available=pool.available,
+            error_rate=pool.error_rate,
+            latency=latency,
+            saturation=pool.saturation,
+        )
 
     def _noted(self, model: str, usage: object) -> None:
         entry = self.ranking.catalogue.entry(model)
@@ -126,12 +138,22 @@ class ModelsService(ModelsServiceServicer):
         )
 
 
+def _asker(request: chat.ChatRequest, priority: "pb.Priority.ValueType") -> Asker:
+    characters = sum(len(part.text) for message in request.messages for part in message.parts)
+    return Asker(
+        identity.caller().tenant,
+        PRIORITIES.get(priority, Priority.NORMAL),
+        characters // CHARACTERS_A_TOKEN,
+        channels.DEADLINE.get(),
+    )
+
+
 def _model(name: str, entry: Entry) -> pb.Model:
     return pb.Model(
         name=name,
         provider=entry.provider,
         provider_model=entry.model,
-        wire=entry.wire,
+        wire=entry.spoken,
         context_tokens=entry.context_tokens,
         max_output_tokens=entry.max_output_tokens,
         tools=entry.tools,
@@ -139,4 +161,5 @@ def _model(name: str, entry: Entry) -> pb.Model:
         json_schema=entry.json_schema,
         embeddings=entry.embeddings,
         quality=entry.quality,
+        most_calls=entry.most_calls,
     )

@@ -37,6 +37,8 @@ class Journey:
     shared: bool = False
     """The answer is another request's, asked at the same time."""
     model: str = ""
+    extra_input_tokens: int = 0
+    """Of calls whose answers were not used, and that the provider bills."""
     began: float = field(default_factory=time.monotonic)
 
     @property

@@ -87,8 +87,10 @@ class Road:
             return journey.hit.completion
         names = [one.model for one in journey.candidates]
         await cohorts.join("generate")
-        made = await self.peers.models.Generate(models_pb2.GenerateRequest(chat=journey.asked, candidates=names))
-        journey.model = made.model
+        made = await self.peers.models.Generate(
+            models_pb2.GenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
+        )
+        journey.model, journey.extra_input_tokens = made.model, made.extra_input_tokens
         return made.completion
 
     async def pieces(self, journey: Journey) -> AsyncGenerator[chat.ChatChunk, None]:
@@ -98,10 +100,12 @@ class Road:
             yield shapes.as_chunk(journey.hit.completion)
             return
         names = [one.model for one in journey.candidates]
-        call = self.peers.models.StreamGenerate(models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names))
+        call = self.peers.models.StreamGenerate(
+            models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
+        )
         try:
             async for piece in call:
-                journey.model = piece.model
+                journey.model, journey.extra_input_tokens = piece.model, piece.extra_input_tokens
                 yield piece.chunk
         finally:
             call.cancel()
@@ -171,7 +175,7 @@ class Road:
             reservation_id=journey.reservation_id,
             hold=journey.hold,
             model="" if hit else journey.model,
-            input_tokens=0 if hit else usage.input_tokens,
+            input_tokens=0 if hit else usage.input_tokens + journey.extra_input_tokens,
             output_tokens=0 if hit else usage.output_tokens,
             cached_input_tokens=0 if hit else usage.cached_input_tokens,
             reasoning_tokens=0 if hit else usage.reasoning_tokens,
@@ -310,10 +314,10 @@ class Road:
                     model=one.model,
                     provider=one.provider,
                     provider_model=one.provider_model,
-                    input_tokens=read,
-                    output_tokens=limit * answers,
+                    input_tokens=read * calls,
+                    output_tokens=limit * answers * calls,
                 )
-                for one, limit in zip(journey.candidates, most, strict=True)
+                for one, limit, calls in zip(journey.candidates, most, self._calls(journey), strict=True)
             ]
             self._clamp(journey, max(most))
         request = ledger_pb2.ReserveRequest(
@@ -330,6 +334,11 @@ class Road:
             return
         journey.hold, journey.road.held_nano_usd = held.hold, held.held_nano_usd
         journey.road.budget_warnings.extend(held.warnings)
+
+    def _calls(self, journey: Journey) -> list[int]:
+        """How many calls one answer of each candidate may be billed for."""
+        known = self.models.known
+        return [max(known[one.model].most_calls, 1) if one.model in known else 1 for one in journey.candidates]
 
     def _clamp(self, journey: Journey, most: int) -> None:
         """Nobody writes more than is held."""

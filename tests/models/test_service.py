@@ -13,11 +13,12 @@ from tollway.models.v1 import models_pb2_grpc
 
 from services.models.catalogue import Catalogue, Entry
 from services.models.ranking import Ranking
+from services.models.secrets import Secrets
 from services.models.service import ModelsService
 from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
 from services.runtime.server import Service
-from tests.models.test_wires import counter
+from tests.models.upstream import counter
 from tests.peers.provider import Provider, provider
 from tests.support.callers import identity
 from tests.support.encoders import Encoder
@@ -42,7 +43,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries = {name: Entry(name, base_url=peer.url) for name in names}
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     async with session() as http:
-        ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())})
+        ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
         service = ModelsService(ranking, Encoder(), counter())  # type: ignore[arg-type]
         register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
         public = frozenset({"ListModels", "Watch"})
@@ -117,7 +118,7 @@ async def test_health_is_pushed(models: Models) -> None:
     watch = models.stub.Watch(pb.WatchRequest())
     first: Any = await watch.read()
     assert all(one.available for one in first.models)
-    models.ranking.health["cut"].failed(retry_after_s=60)
+    models.ranking.pools["cut"].endpoints[0].health.failed(retry_after_s=60)
     async with asyncio.timeout(30):
         told: Any = await watch.read()
         while all(one.available for one in told.models):
@@ -127,10 +128,10 @@ async def test_health_is_pushed(models: Models) -> None:
 
 
 async def test_health_that_changes_while_the_caller_reads_is_pushed_next() -> None:
-    ranking = Ranking(Catalogue({"echo": Entry("echo", base_url="http://nowhere")}), {})
+    ranking = Ranking(Catalogue({"echo": Entry("echo", base_url="http://nowhere")}), {}, Secrets(None))  # type: ignore[arg-type]
     watch = ModelsService(ranking, Encoder(), counter()).Watch(pb.WatchRequest(), None)  # type: ignore[arg-type]
     assert (await anext(watch)).models[0].available
-    ranking.health["echo"].failed(retry_after_s=60)
+    ranking.pools["echo"].endpoints[0].health.failed(retry_after_s=60)
     asked = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -1,104 +1,70 @@
-"""Every adapter, against the same cases: golden requests out, golden answers in, faults mapped."""
+"""Every adapter against the same cases: golden requests out, golden answers in."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from functools import cache
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
-from aiohttp import web
-from google.protobuf import json_format
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.encoder.app import tokenizer
 from services.models import faults
 from services.models.catalogue import Entry
-from services.models.counting import Counter
 from services.models.wires.adapter import Adapter, Target
-from services.models.wires.anthropic import Anthropic
+from services.models.wires.every import wires_over
 from services.models.wires.http import session
-from services.models.wires.openai import OpenAI
-from services.runtime.errors import Failure
+from tests.models.upstream import SECRET, WIRES, Upstream, asked, counter, frame, golden, stream, streamed, target
+from tests.models.upstream import upstream as serving
 
-GOLDEN = Path(__file__).parent / "golden"
-WIRES = ("openai", "anthropic")
-PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
+PATHS = {
+    "openai": "/chat/completions",
+    "responses": "/responses",
+    "anthropic": "/messages",
+    "gemini": "/models/provider-model:generateContent",
+    "bedrock": "/model/provider-model/converse",
+}
+SHOWN = {
+    "openai": ("authorization", f"Bearer {SECRET}"),
+    "responses": ("authorization", f"Bearer {SECRET}"),
+    "anthropic": ("x-api-key", SECRET),
+    "gemini": ("x-goog-api-key", SECRET),
+    "bedrock": ("authorization", f"Bearer {SECRET}"),
+}
 
 
-@cache
-def counter() -> Counter:
-    return Counter(tokenizer())
-
-
-class Upstream:
-    """Answers with what it is given, and keeps what it got."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.answer: Any = {}
-        self.status, self.headers = 200, dict[str, str]()
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.got.append({"path": request.path, "headers": dict(request.headers), "body": await request.json()})
-        if isinstance(self.answer, bytes):
-            response = web.StreamResponse(status=self.status, headers={"content-type": "text/event-stream"})
-            await response.prepare(request)
-            for n in range(0, len(self.answer), 37):  # cut anywhere
-                await response.write(self.answer[n : n + 37])
-            return response
-        return web.json_response(self.answer, status=self.status, headers=self.headers)
+@dataclass(frozen=True, slots=True)
+class Wire:
+    name: str
+    adapter: Adapter
+    to: Target
+    upstream: Upstream
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    made, application = Upstream(), web.Application()
-    application.router.add_route("*", "/{tail:.*}", made.handle)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield made
-    await runner.cleanup()
+    async with serving() as made:
+        yield made
 
 
 @pytest.fixture(params=WIRES)
-async def wire(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[tuple[str, Adapter, Target]]:
+async def wire(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[Wire]:
     async with session() as http:
-        adapter: Adapter = OpenAI(http, counter()) if request.param == "openai" else Anthropic(http)
-        yield request.param, adapter, Target("m", Entry("provider-model", base_url=upstream.url, key="secret-key"))
+        adapter = wires_over(http, counter())[request.param]
+        yield Wire(request.param, adapter, target(request.param, upstream.url), upstream)
 
 
-def golden(wire: str, name: str) -> Any:
-    return json.loads((GOLDEN / f"{wire}.json").read_text())[name]
+@pytest.mark.parametrize("name", ["request", "rich"])
+async def test_a_request_is_written_as_the_wire_wants_it(wire: Wire, name: str) -> None:
+    wire.upstream.answer = golden(wire.name, "answer")
+    await wire.adapter.complete(wire.to, asked(wire.name, name))
+    (got,) = wire.upstream.got
+    assert got["path"] == PATHS[wire.name] and got["body"] == golden(wire.name, name)
+    header, value = SHOWN[wire.name]
+    assert got["headers"][header] == value
 
 
-def request() -> chat.ChatRequest:
-    made = chat.ChatRequest()
-    json_format.ParseDict(json.loads((GOLDEN / "request.json").read_text()), made)
-    return made
-
-
-async def streamed(adapter: Adapter, target: Target) -> list[chat.ChatChunk]:
-    return [chunk async for chunk in adapter.stream(target, request())]
-
-
-async def test_a_request_is_written_as_the_wire_wants_it(wire: tuple[str, Adapter, Target], upstream: Upstream) -> None:
-    name, adapter, target = wire
-    upstream.answer = golden(name, "answer")
-    await adapter.complete(target, request())
-    assert upstream.got[0]["path"] == f"/v1{PATHS[name]}" and upstream.got[0]["body"] == golden(name, "request")
-    headers = {key.lower(): value for key, value in upstream.got[0]["headers"].items()}
-    assert "secret-key" in (headers.get("authorization", ""), headers.get("x-api-key", ""))[name == "anthropic"]
-
-
-async def test_an_answer_is_read_whole(wire: tuple[str, Adapter, Target], upstream: Upstream) -> None:
-    name, adapter, target = wire
-    upstream.answer = golden(name, "answer")
-    made = await adapter.complete(target, request())
+async def test_an_answer_is_read_whole(wire: Wire) -> None:
+    wire.upstream.answer = golden(wire.name, "answer")
+    made = await wire.adapter.complete(wire.to, asked(wire.name))
     choice = made.choices[0]
     assert made.model == "m" and choice.finish_reason == chat.FINISH_REASON_TOOL_CALLS
     assert "".join(part.text for part in choice.message.parts) == "Let me look."
@@ -107,91 +73,116 @@ async def test_an_answer_is_read_whole(wire: tuple[str, Adapter, Target], upstre
     ]
     used = made.usage
     assert (used.input_tokens, used.output_tokens, used.cached_input_tokens) == (120, 30, 100) and not used.estimated
+    if wire.name in ("gemini", "responses"):
+        assert used.reasoning_tokens == 8 and choice.message.reasoning == "Where to?"
 
 
-async def test_a_stream_says_the_same_cut_anywhere(wire: tuple[str, Adapter, Target], upstream: Upstream) -> None:
-    name, adapter, target = wire
-    upstream.answer = golden(name, "stream").encode()
-    chunks = await streamed(adapter, target)
+async def test_a_stream_says_the_same_cut_anywhere(wire: Wire) -> None:
+    wire.upstream.answer = stream(wire.name)
+    chunks = await streamed(wire.adapter, wire.to, asked(wire.name))
     deltas = [choice for chunk in chunks for choice in chunk.choices]
     assert "".join(delta.content for delta in deltas) == "Let me look."
     calls = [call for delta in deltas for call in delta.tool_calls]
-    assert calls[0].name == "look" and json.loads("".join(call.arguments for call in calls)) == {"where": "Rome"}
+    assert (calls[0].id, calls[0].name) == ("call_9", "look")
+    assert json.loads("".join(call.arguments for call in calls)) == {"where": "Rome"}
     assert [delta.finish_reason for delta in deltas if delta.finish_reason] == [chat.FINISH_REASON_TOOL_CALLS]
-    used = next(chunk.usage for chunk in chunks if chunk.HasField("usage"))
-    assert (used.input_tokens, used.output_tokens, used.cached_input_tokens) == (120, 30, 100)
+    used = [chunk.usage for chunk in chunks if chunk.HasField("usage")]
+    assert [(one.input_tokens, one.output_tokens, one.cached_input_tokens) for one in used] == [(120, 30, 100)]
+    assert chunks[-1].HasField("usage")
 
 
-async def test_a_cut_stream_is_a_fault_and_no_end(wire: tuple[str, Adapter, Target], upstream: Upstream) -> None:
-    name, adapter, target = wire
-    whole = golden(name, "stream").encode()
+async def test_a_cut_stream_is_a_fault_and_no_end(wire: Wire) -> None:
+    whole = stream(wire.name)
     for at in (len(whole) // 3, len(whole) // 2):
-        upstream.answer = whole[:at]
+        wire.upstream.answer = whole[:at]
         with pytest.raises(faults.ProviderBroke):
-            await streamed(adapter, target)
+            await streamed(wire.adapter, wire.to, asked(wire.name))
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, faults.ProviderRefused), (401, faults.ProviderDenied), (403, faults.ProviderDenied),
-        (404, faults.ProviderRefused), (408, faults.ProviderBroke), (413, faults.ProviderRefused),
-        (429, faults.ProviderBusy), (500, faults.ProviderBroke), (503, faults.ProviderBroke), (529, faults.ProviderBusy),
-        (302, faults.ProviderBroke),
-    ],
-)  # fmt: skip
-async def test_a_status_is_a_fault_of_its_kind_without_the_providers_words(
-    wire: tuple[str, Adapter, Target], upstream: Upstream, status: int, kind: type[Failure]
-) -> None:
-    _, adapter, target = wire
-    upstream.status, upstream.answer = status, {"error": {"message": "you said: hunter2", "code": "c1"}}
-    for call in (adapter.complete(target, request()), streamed(adapter, target)):
-        with pytest.raises(kind) as caught:
-            await call
-        assert "hunter2" not in str(caught.value) + str(caught.value.facts)
+async def test_embeddings_where_the_wire_has_them(wire: Wire) -> None:
+    answers = {
+        "openai": {"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 2}},
+        "gemini": {"embeddings": [{"values": [1.0]}, {"values": [2.0]}]},
+        "bedrock": {"embeddings": [[1.0], [2.0]]},
+    }  # fmt: skip
+    answers["responses"] = answers["openai"]
+    if wire.name == "anthropic":
+        with pytest.raises(faults.Unsupported):
+            await wire.adapter.embed(wire.to, ["a", "b"], 0)
+        return
+    wire.upstream.answer = answers[wire.name]
+    made = await wire.adapter.embed(wire.to, ["a", "b"], 0)
+    assert made.vectors == [[1.0], [2.0]] and made.input_tokens == 2
+    wire.upstream.answer = {"data": [], "embeddings": []}
+    if wire.name != "bedrock":
+        with pytest.raises(faults.ProviderBroke):
+            await wire.adapter.embed(wire.to, ["a", "b"], 0)
 
 
-async def test_a_busy_provider_says_when(wire: tuple[str, Adapter, Target], upstream: Upstream) -> None:
-    _, adapter, target = wire
-    upstream.status = 429
-    for headers, seconds in (({"retry-after": "7"}, 7.0), ({"retry-after-ms": "250"}, 0.25), ({}, None)):
-        upstream.headers = headers
-        with pytest.raises(faults.ProviderBusy) as caught:
-            await adapter.complete(target, request())
-        assert caught.value.retry_after_s == seconds
+async def test_one_answer_at_a_time_where_the_wire_gives_no_more(wire: Wire) -> None:
+    request = asked(wire.name)
+    request.n = 2
+    if wire.name in ("openai", "gemini"):
+        wire.upstream.answer = golden(wire.name, "answer")
+        await wire.adapter.complete(wire.to, request)
+        return
+    with pytest.raises(faults.Unsupported):
+        await wire.adapter.complete(wire.to, request)
 
 
-@pytest.mark.parametrize(
-    "answer", [[], "text", {"choices": "none"}, {"content": 7, "choices": [{"no": "message"}]}, {}]
-)
-async def test_an_answer_of_another_shape_is_the_providers_fault(
-    wire: tuple[str, Adapter, Target], upstream: Upstream, answer: Any
-) -> None:
-    _, adapter, target = wire
-    upstream.answer = answer
-    with pytest.raises(faults.ProviderBroke):
-        await adapter.complete(target, request())
+async def test_azure_has_paths_and_a_header_of_its_own(upstream: Upstream) -> None:
+    upstream.answer = golden("openai", "answer")
+    async with session() as http:
+        adapter = wires_over(http, counter())["openai"]
+        for version, path in (
+            ("", "/openai/v1/chat/completions"),
+            ("2024-10-21", "/openai/deployments/provider-model/chat/completions?api-version=2024-10-21"),
+        ):
+            entry = Entry("provider-model", provider="azure", base_url=upstream.url, api_version=version)
+            await adapter.complete(Target("m", entry, entry.places[0], SECRET), asked("openai"))
+            got = upstream.got[-1]
+            assert got["path"] == path and got["headers"]["api-key"] == SECRET
+            assert "authorization" not in got["headers"] and got["body"]["max_completion_tokens"] == 200
 
 
-async def test_nobody_at_the_address(wire: tuple[str, Adapter, Target]) -> None:
-    _, adapter, _ = wire
-    with pytest.raises(faults.ProviderAway):
-        await adapter.complete(Target("m", Entry("x", base_url="http://127.0.0.1:1/v1")), request())
+async def test_bedrock_signs_with_an_aws_key(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream.answer = golden("bedrock", "answer")
+    async with session() as http:
+        adapter = wires_over(http, counter())["bedrock"]
+        await adapter.complete(target("bedrock", upstream.url, "AKIDEXAMPLE:wJalr:token"), asked("bedrock"))
+        signed = upstream.got[-1]["headers"]
+        assert "Credential=AKIDEXAMPLE/" in signed["authorization"] and signed["x-amz-security-token"] == "token"
+        assert "/eu-central-1/bedrock/aws4_request" in signed["authorization"] and "wJalr" not in str(signed)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFOUND")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "found")
+        await adapter.complete(target("bedrock", upstream.url, ""), asked("bedrock"))
+        assert "Credential=AKIDFOUND/" in upstream.got[-1]["headers"]["authorization"]
 
 
-async def test_a_provider_that_stays_silent(wire: tuple[str, Adapter, Target]) -> None:
-    _, adapter, _ = wire
+async def test_bedrocks_faults_in_mid_stream(upstream: Upstream) -> None:
+    begun = frame("messageStart", {"role": "assistant"})
+    async with session() as http:
+        adapter = wires_over(http, counter())["bedrock"]
+        for kind, fault in (
+            ("throttlingException", faults.ProviderBusy),
+            ("validationException", faults.ProviderRefused),
+            ("modelStreamErrorException", faults.ProviderBroke),
+        ):
+            upstream.answer = begun + frame(kind, {"message": "hunter2"}, ":exception-type")
+            with pytest.raises(fault) as caught:
+                await streamed(adapter, target("bedrock", upstream.url), asked("bedrock"))
+            assert "hunter2" not in str(caught.value)
+        upstream.answer = begun + begun[:20] + b"\x00" * 40
+        with pytest.raises(faults.ProviderBroke):
+            await streamed(adapter, target("bedrock", upstream.url), asked("bedrock"))
 
-    async def silent(_: web.Request) -> web.Response:
-        await asyncio.sleep(30)
-        return web.Response()
 
-    application = web.Application()
-    application.router.add_route("*", "/{tail:.*}", silent)
-    runner = web.AppRunner(application, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    with pytest.raises(faults.ProviderSlow):
-        await adapter.complete(Target("m", Entry("x", base_url=url, first_byte_s=0.2)), request())
-    await runner.cleanup()
+async def test_gemini_says_why_it_will_not_answer(upstream: Upstream) -> None:
+    upstream.answer = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 7}}
+    async with session() as http:
+        adapter = wires_over(http, counter())["gemini"]
+        made = await adapter.complete(target("gemini", upstream.url), asked("gemini"))
+        assert made.choices[0].finish_reason == chat.FINISH_REASON_CONTENT_FILTER and made.usage.input_tokens == 7
+        upstream.answer = b"data: " + json.dumps(upstream.answer).encode() + b"\n\n"
+        chunks = await streamed(adapter, target("gemini", upstream.url), asked("gemini"))
+        assert chunks[-1].choices[0].finish_reason == chat.FINISH_REASON_CONTENT_FILTER

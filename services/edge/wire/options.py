@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from msgspec import Meta, Struct
 from tollway.cache.v1 import cache_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.edge.wire.errors import Refusal, of_body
@@ -36,6 +37,7 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
     grounding: Grounding | None = None
     cache: Cache | None = None
     routing: Literal["cheapest_above", "best_under_price", "fastest"] | None = None
+    priority: Literal["low", "normal", "high"] | None = None
     max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
 
 
@@ -45,6 +47,11 @@ ROUTING = {
     "cheapest_above": router_pb2.POLICY_CHEAPEST_ABOVE,
     "best_under_price": router_pb2.POLICY_BEST_UNDER_PRICE,
     "fastest": router_pb2.POLICY_FASTEST,
+}
+PRIORITY = {
+    "low": models_pb2.PRIORITY_LOW,
+    "normal": models_pb2.PRIORITY_NORMAL,
+    "high": models_pb2.PRIORITY_HIGH,
 }
 
 
@@ -86,6 +93,8 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
             controls.max_age.CopyFrom(Duration(seconds=int(wanted.max_age_s)))
     if said.routing is not None:
         made.routing = ROUTING[said.routing]
+    if said.priority is not None:
+        made.priority = PRIORITY[said.priority]
     if said.max_cost_usd is not None:
         made.cost_ceiling_nano_usd = int(said.max_cost_usd * NANO)
 
@@ -101,6 +110,10 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
             if value not in ROUTING:
                 raise _bad(name, ", ".join(ROUTING))
             made.routing = ROUTING[value]
+        case "x-tollway-priority":
+            if value not in PRIORITY:
+                raise _bad(name, ", ".join(PRIORITY))
+            made.priority = PRIORITY[value]
         case "x-tollway-max-cost":
             try:
                 dollars = float(value)

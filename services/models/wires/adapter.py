@@ -1,20 +1,38 @@
 """What every wire format offers. Adding a provider is one file that fulfils this."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.models.catalogue import Entry
+from services.models.catalogue import Deployment, Entry
+
+
+def _unheard(_: Mapping[str, str]) -> None:
+    """For calls whose headers nobody keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The model that a call is for."""
+    """The model that a call is for, and where it goes."""
 
     name: str
+    """In the mesh."""
     entry: Entry
+    place: Deployment
+    secret: str = field(default="", repr=False)
+    heard: Callable[[Mapping[str, str]], None] = _unheard
+    """Told the headers of the answer, whatever its status."""
+
+    @property
+    def model(self) -> str:
+        """The provider's name for it."""
+        return self.place.model
+
+    @property
+    def url(self) -> str:
+        return self.place.base_url
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models import faults
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
-from services.models.wires.openai import shaped
+from services.models.wires.pictures import inline
 
 VERSION = "2023-06-01"
 FINISHES = {
@@ -33,22 +33,22 @@ class Anthropic:
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
         async with http.posted(
-            self.http, target, f"{target.entry.url}/messages", _headers(target), written(target, request, stream=False)
+            self.http, target, f"{target.url}/messages", _headers(target), written(target, request, stream=False)
         ) as response:
             body = await http.parsed(target, response)
-        made: chat.ChatCompletion = shaped(target, completion, body, target.name)
+        made: chat.ChatCompletion = http.shaped(target, completion, body, target.name)
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         body = written(target, request, stream=True)
         reading = _Reading(target.name)
-        async with http.posted(self.http, target, f"{target.entry.url}/messages", _headers(target), body) as response:
+        async with http.posted(self.http, target, f"{target.url}/messages", _headers(target), body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
                 if found.get("type") == "error":
                     kind = (found.get("error") or {}).get("type", "")
                     raise http.refusal(target, STATUS_OF.get(kind, 500), {}, found)
-                piece = shaped(target, reading.piece, found)
+                piece = http.shaped(target, reading.piece, found)
                 if piece is not None:
                     yield piece
         if not reading.ended:
@@ -59,7 +59,7 @@ class Anthropic:
 
 
 def _headers(target: Target) -> dict[str, str]:
-    return {"anthropic-version": VERSION, "x-api-key": target.entry.secret()}
+    return {"anthropic-version": VERSION, "x-api-key": target.secret}
 
 
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     body: dict[str, Any] = {
-        "model": target.entry.model,
+        "model": target.model,
         "max_tokens": request.max_output_tokens
         if request.HasField("max_output_tokens")
         else target.entry.max_output_tokens,
@@ -93,6 +93,9 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         ]
         if (choice := _choice(request)) is not None:
             body["tool_choice"] = choice
+    if request.response_format.schema_json:
+        schema = orjson.Fragment(request.response_format.schema_json)
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     if request.user:
         body["metadata"] = {"user_id": request.user}
     if stream:
@@ -140,11 +143,11 @@ def _blocks(message: chat.Message) -> list[dict[str, Any]]:
 
 def _block(part: chat.ContentPart) -> dict[str, Any] | None:
     if part.WhichOneof("part") == "image":
-        url = part.image.url
-        if url.startswith("data:"):
-            kind, _, data = url.removeprefix("data:").partition(";base64,")
-            return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
-        return {"type": "image", "source": {"type": "url", "url": url}}
+        if (found := inline(part.image.url)) is not None:
+            source = {"type": "base64", "media_type": found.media_type, "data": found.base64}
+        else:
+            source = {"type": "url", "url": part.image.url}
+        return {"type": "image", "source": source}
     return {"type": "text", "text": part.text} if part.text else None
 
 

@@ -1,11 +1,11 @@
 """HTTP as the wires share it: one warm pool, failures mapped once, server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -14,9 +14,16 @@ from services.models import faults
 from services.models.wires.adapter import Target
 from services.runtime.errors import Failure
 
+T = TypeVar("T")
+Posting = AbstractAsyncContextManager[aiohttp.ClientResponse]
+Signer = Callable[[bytes], Awaitable[dict[str, str]]]
+"""Makes the headers for a body."""
+
 LONGEST_EVENT = 8 << 20
 MOST_CONNECTIONS_IDLE_S = 30.0
 CONNECT_S = 10.0
+PASSING = frozenset({408, 409, 424, 425})
+"""Refusals of the moment: too slow, a conflict, a model of Bedrock's that failed, too early."""
 
 
 def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
@@ -32,17 +39,20 @@ def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSes
 
 @asynccontextmanager
 async def posted(
-    http: aiohttp.ClientSession, target: Target, url: str, headers: dict[str, str], body: dict[str, Any]
+    http: aiohttp.ClientSession, target: Target, url: str, headers: dict[str, str] | Signer, body: dict[str, Any]
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer to a POST, its head read and its status good.
 
     Raises:
         Failure: one of `faults`; what aiohttp raises while the body is read is mapped, too.
     """
+    data = orjson.dumps(body)
+    named = headers if isinstance(headers, dict) else await headers(data)
     try:
         async with asyncio.timeout(target.entry.first_byte_s) as waiting:
+            # A redirect is not followed: the key in the headers is meant for this address alone.
             response = await http.post(
-                url, data=orjson.dumps(body), headers={"content-type": "application/json", **headers}
+                url, data=data, headers={"content-type": "application/json", **named}, allow_redirects=False
             )
             waiting.reschedule(None)
     except TimeoutError:
@@ -52,6 +62,7 @@ async def posted(
     except (aiohttp.ClientError, ConnectionError) as error:
         raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
     try:
+        target.heard(response.headers)
         if response.status >= 300:
             raise refusal(target, response.status, response.headers, await _said(response))
         yield response
@@ -76,9 +87,8 @@ async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, 
     return body
 
 
-async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The data of each server-sent event. Lines end in LF, CR LF or CR; comments and other fields are skipped."""
-    rest, data = b"", list[bytes]()
+async def pieces(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it comes, to its end."""
     while True:
         try:
             async with asyncio.timeout(target.entry.first_byte_s):
@@ -86,9 +96,14 @@ async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncItera
         except TimeoutError:
             raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
         if not piece:
-            if data:
-                yield b"\n".join(data)
             return
+        yield piece
+
+
+async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The data of each server-sent event. Lines end in LF, CR LF or CR; comments and other fields are skipped."""
+    rest, data = b"", list[bytes]()
+    async for piece in pieces(target, response):
         rest += piece
         if len(rest) > LONGEST_EVENT:
             raise faults.ProviderBroke(model=target.name, why="an event without end")
@@ -99,6 +114,8 @@ async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncItera
             elif not line.strip() and data:
                 yield b"\n".join(data)
                 data = []
+    if data:
+        yield b"\n".join(data)
 
 
 def event_object(target: Target, data: bytes) -> dict[str, Any]:
@@ -111,23 +128,45 @@ def event_object(target: Target, data: bytes) -> dict[str, Any]:
     return found
 
 
+def shaped(target: Target, read: Callable[..., T], body: Any, *more: Any) -> T:
+    """`read(body)`; a body of another shape is the provider's fault."""
+    try:
+        return read(body, *more)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise faults.ProviderBroke(
+            model=target.name, why=f"an answer of another shape, {type(error).__name__}"
+        ) from None
+
+
 def refusal(target: Target, status: int, headers: Any, body: dict[str, Any]) -> Failure:
     """A status as a failure. Of the provider's words only its codes are kept."""
-    fault = body.get("error") if isinstance(body.get("error"), dict) else {}
+    fault = body["error"] if isinstance(body.get("error"), dict) else {}
     about = "".join(
         f", {name} {value}"
-        for name in ("code", "type", "param")
-        if isinstance(value := (fault or {}).get(name), str) and len(value) <= 64
+        for name in ("code", "type", "param", "status")
+        if isinstance(value := fault.get(name), str) and len(value) <= 64
     )
-    if status in (401, 403):
+    details = [one for one in fault.get("details") or () if isinstance(one, dict)]
+    if status in (401, 403) or any(one.get("reason") == "API_KEY_INVALID" for one in details):
         return faults.ProviderDenied(model=target.name, status=status)
     if status in (429, 529) or (status == 503 and headers.get("retry-after")):
-        return faults.ProviderBusy(model=target.name, status=status, retry_after_s=_retry_after(headers))
-    if status >= 500 or status in (408, 409, 425):
+        return faults.ProviderBusy(
+            model=target.name, status=status, retry_after_s=_retry_after(headers) or _retry_delay(details)
+        )
+    if status >= 500 or status in PASSING:
         return faults.ProviderBroke(model=target.name, why=f"status {status}")
     if 300 <= status < 400:
         return faults.ProviderBroke(model=target.name, why=f"a redirect, {status}")
     return faults.ProviderRefused(model=target.name, status=status, about=about)
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds of a `google.rpc.RetryInfo`, which stands in Gemini's body and in no header."""
+    said = next((one["retryDelay"] for one in details if "retryDelay" in one), None)
+    try:
+        return float(str(said).removesuffix("s")) if said is not None else None
+    except ValueError:
+        return None
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -1,9 +1,9 @@
 """OpenAI's chat wire: OpenAI itself, Azure, vLLM, Ollama, TGI, Groq, Mistral, Together, llama.cpp and more."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from tollway.chat.v1 import chat_pb2 as chat
@@ -15,8 +15,7 @@ from services.models.wires.adapter import Embedded, Target
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
 
-T = TypeVar("T")
-
+AZURE = "azure"
 FINISHES = {
     "stop": chat.FINISH_REASON_STOP,
     "length": chat.FINISH_REASON_LENGTH,
@@ -32,10 +31,10 @@ class OpenAI:
     count: Counter
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        async with http.posted(self.http, target, f"{target.entry.url}/chat/completions", _headers(target),
-                               written(target, request, stream=False)) as response:  # fmt: skip
+        asked, url = written(target, request, stream=False), address(target, "chat/completions")
+        async with http.posted(self.http, target, url, headers(target), asked) as response:
             body = await http.parsed(target, response)
-        made = shaped(target, completion, body, target.name)
+        made = http.shaped(target, completion, body, target.name)
         if not made.choices:
             raise faults.ProviderBroke(model=target.name, why="its answer has no choices")
         if not body.get("usage"):
@@ -46,9 +45,8 @@ class OpenAI:
         body = written(target, request, stream=True)
         text, open_choices, usage, done = 0, set[int](), None, False
         ends: chat.ChatChunk | None = None
-        async with http.posted(
-            self.http, target, f"{target.entry.url}/chat/completions", _headers(target), body
-        ) as response:
+        url = address(target, "chat/completions")
+        async with http.posted(self.http, target, url, headers(target), body) as response:
             async for data in http.events(target, response):
                 if data.strip() == b"[DONE]":
                     done = True
@@ -56,7 +54,7 @@ class OpenAI:
                 found = http.event_object(target, data)
                 if isinstance(found.get("error"), dict):
                     raise _broken(target, found)
-                piece = shaped(target, chunk, found, target.name)
+                piece = http.shaped(target, chunk, found, target.name)
                 if piece.HasField("usage"):
                     usage = piece.usage
                 for choice in piece.choices:
@@ -79,27 +77,30 @@ class OpenAI:
         yield last
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
-        body: dict[str, Any] = {"model": target.entry.model, "input": texts, "encoding_format": "float"}
+        body: dict[str, Any] = {"model": target.model, "input": texts, "encoding_format": "float"}
         if dimensions:
             body["dimensions"] = dimensions
-        url = f"{target.entry.url}/embeddings"
-        async with http.posted(self.http, target, url, _headers(target), body) as response:
+        url = address(target, "embeddings")
+        async with http.posted(self.http, target, url, headers(target), body) as response:
             found = await http.parsed(target, response)
-        return shaped(target, _embedded, found, len(texts))
+        return http.shaped(target, _embedded, found, len(texts))
 
 
-def shaped(target: Target, read: Callable[..., T], body: dict[str, Any], *more: Any) -> T:
-    """`read(body)`; a body of another shape is the provider's fault."""
-    try:
-        return read(body, *more)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise faults.ProviderBroke(
-            model=target.name, why=f"an answer of another shape, {type(error).__name__}"
-        ) from None
+def address(target: Target, path: str) -> str:
+    """Where `path` is found. Azure has one root for all, or, with a version, one for each deployment."""
+    if target.entry.provider != AZURE:
+        return f"{target.url}/{path}"
+    if version := target.entry.api_version:
+        return f"{target.url}/openai/deployments/{target.model}/{path}?api-version={version}"
+    return f"{target.url}/openai/v1/{path}"
 
 
-def _headers(target: Target) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"} if (key := target.entry.secret()) else {}
+def headers(target: Target) -> dict[str, str]:
+    if not target.secret:
+        return {}
+    if target.entry.provider == AZURE:
+        return {"api-key": target.secret}
+    return {"authorization": f"Bearer {target.secret}"}
 
 
 def _broken(target: Target, found: dict[str, Any]) -> Failure:

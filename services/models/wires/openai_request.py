@@ -30,7 +30,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     """The body to post."""
     body: dict[str, Any] = {
         **target.entry.defaults,
-        "model": target.entry.model,
+        "model": target.model,
         "messages": [_message(message) for message in request.messages],
     }
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]

@@ -1,0 +1,27 @@
+"""Providers that are well known: where they are found and which wire they speak, when an entry does not say."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    base_url: str = ""
+    """Empty where every customer has their own."""
+    wire: str = "openai"
+
+
+PRESETS = {
+    "openai": Preset("https://api.openai.com/v1"),
+    "azure": Preset(),
+    "groq": Preset("https://api.groq.com/openai/v1"),
+    "mistral": Preset("https://api.mistral.ai/v1"),
+    "together": Preset("https://api.together.xyz/v1"),
+    "openrouter": Preset("https://openrouter.ai/api/v1"),
+    "deepseek": Preset("https://api.deepseek.com/v1"),
+    "ollama": Preset("http://127.0.0.1:11434/v1"),
+    "vllm": Preset("http://127.0.0.1:8000/v1"),
+    "tgi": Preset("http://127.0.0.1:3000/v1"),
+    "anthropic": Preset("https://api.anthropic.com/v1", "anthropic"),
+    "google": Preset("https://generativelanguage.googleapis.com/v1beta", "gemini"),
+    "bedrock": Preset(wire="bedrock"),
+}

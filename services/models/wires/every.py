@@ -1,0 +1,22 @@
+"""All wires by their names in the settings."""
+
+import aiohttp
+
+from services.models.counting import Counter
+from services.models.wires.adapter import Adapter
+from services.models.wires.anthropic import Anthropic
+from services.models.wires.bedrock import Bedrock
+from services.models.wires.gemini import Gemini
+from services.models.wires.openai import OpenAI
+from services.models.wires.responses import Responses
+
+
+def wires_over(http: aiohttp.ClientSession, count: Counter) -> dict[str, Adapter]:
+    """One adapter each, over the same pool of connections."""
+    return {
+        "openai": OpenAI(http, count),
+        "responses": Responses(http, count),
+        "anthropic": Anthropic(http),
+        "gemini": Gemini(http, count),
+        "bedrock": Bedrock(http, count),
+    }

@@ -1,0 +1,112 @@
+"""Our chat request in Gemini's words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models import faults
+from services.models.wires.adapter import Target
+from services.models.wires.pictures import inline
+
+PLAIN = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "n": "candidateCount",
+    "seed": "seed",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "logprobs": "responseLogprobs",
+    "top_logprobs": "logprobs",
+}
+MODES = {
+    chat.ToolChoice.MODE_NONE: "NONE",
+    chat.ToolChoice.MODE_AUTO: "AUTO",
+    chat.ToolChoice.MODE_REQUIRED: "ANY",
+    chat.ToolChoice.MODE_FUNCTION: "ANY",
+}
+ABOVE = (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)
+
+
+def written(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
+    """The body to post; the model and whether it streams stand in the path."""
+    body: dict[str, Any] = {"contents": _contents(target, request.messages)}
+    above = [part.text for one in request.messages if one.role in ABOVE for part in one.parts if part.text]
+    if above:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in above]}
+    if config := _config(target, request):
+        body["generationConfig"] = config
+    if request.tools:
+        body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
+    if request.tool_choice.mode:
+        calling: dict[str, Any] = {"mode": MODES[request.tool_choice.mode]}
+        if request.tool_choice.function:
+            calling["allowedFunctionNames"] = [request.tool_choice.function]
+        body["toolConfig"] = {"functionCallingConfig": calling}
+    return body
+
+
+def _config(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        theirs: getattr(request, ours)
+        for ours, theirs in PLAIN.items()
+        if request.HasField(ours)  # type: ignore[arg-type]
+    }
+    if request.HasField("max_output_tokens"):
+        made["maxOutputTokens"] = min(request.max_output_tokens, target.entry.max_output_tokens)
+    if request.stop:
+        made["stopSequences"] = list(request.stop)
+    if request.reasoning_effort:
+        made["thinkingConfig"] = {"thinkingLevel": request.reasoning_effort}
+    if request.response_format.type in (chat.ResponseFormat.TYPE_JSON_OBJECT, chat.ResponseFormat.TYPE_JSON_SCHEMA):
+        made["responseMimeType"] = "application/json"
+    if request.response_format.schema_json:
+        made["responseJsonSchema"] = orjson.Fragment(request.response_format.schema_json)
+    return made
+
+
+def _contents(target: Target, messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
+    """Turns of the user and the model. A tool's answer names the function, not the call."""
+    turns: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    for message in messages:
+        if message.role in ABOVE:
+            continue
+        role = "model" if message.role == chat.ROLE_ASSISTANT else "user"
+        if message.role == chat.ROLE_TOOL:
+            said = "".join(part.text for part in message.parts)
+            answer = {"name": names.get(message.tool_call_id, message.tool_call_id), "response": {"result": said}}
+            parts = [{"functionResponse": answer}]
+        else:
+            parts = [_part(target, part) for part in message.parts]
+            for call in message.tool_calls:
+                names[call.id] = call.name
+                parts.append({"functionCall": {"name": call.name, "args": orjson.Fragment(call.arguments or "{}")}})
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += parts
+        elif parts:
+            turns.append({"role": role, "parts": parts})
+    return turns
+
+
+def _part(target: Target, part: chat.ContentPart) -> dict[str, Any]:
+    match part.WhichOneof("part"):
+        case "image":
+            if (found := inline(part.image.url)) is not None:
+                return {"inlineData": {"mimeType": found.media_type, "data": found.base64}}
+            return {"fileData": {"fileUri": part.image.url}}
+        case "audio" | "file":
+            raise faults.Unsupported(model=target.name, what="be sent sound or files over this wire")
+        case "refusal":
+            return {"text": part.refusal}
+    return {"text": part.text}
+
+
+def _tool(tool: chat.Tool) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        made["description"] = tool.description
+    if tool.parameters_json:
+        made["parametersJsonSchema"] = orjson.Fragment(tool.parameters_json)
+    return made

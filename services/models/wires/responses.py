@@ -1,0 +1,148 @@
+"""OpenAI's Responses wire: its newer models think, and tell of it, only here."""
+
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models import faults
+from services.models.counting import Counter
+from services.models.wires import http
+from services.models.wires.adapter import Embedded, Target
+from services.models.wires.openai import OpenAI, address, headers
+from services.models.wires.responses_request import written
+from services.runtime.errors import Failure
+
+ENDED = ("response.completed", "response.incomplete")
+SAID = {
+    "response.output_text.delta": "content",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_text.delta": "reasoning",
+}
+
+
+@dataclass(slots=True)
+class Responses:
+    http: aiohttp.ClientSession
+    count: Counter
+
+    async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
+        body = written(target, request, stream=False)
+        async with http.posted(self.http, target, address(target, "responses"), headers(target), body) as response:
+            found = await http.parsed(target, response)
+        if isinstance(found.get("error"), dict):
+            raise _broken(target, found["error"])
+        made: chat.ChatCompletion = http.shaped(target, completion, found, target.name)
+        if not found.get("usage"):
+            made.usage.CopyFrom(self.count.usage(request, made))
+        return made
+
+    async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
+        reading, url = _Reading(target.name), address(target, "responses")
+        body = written(target, request, stream=True)
+        async with http.posted(self.http, target, url, headers(target), body) as response:
+            async for data in http.events(target, response):
+                found = http.event_object(target, data)
+                match found.get("type"):
+                    case "error":
+                        raise _broken(target, found)
+                    case "response.failed":
+                        raise _broken(target, (found.get("response") or {}).get("error") or {})
+                piece = http.shaped(target, reading.piece, found)
+                if piece is not None:
+                    yield piece
+        if not reading.ended:
+            raise faults.ProviderBroke(model=target.name, why="its stream was cut")
+
+    async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
+        return await OpenAI(self.http, self.count).embed(target, texts, dimensions)
+
+
+def _broken(target: Target, fault: dict[str, Any]) -> Failure:
+    status = {"rate_limit_exceeded": 429, "invalid_prompt": 400}.get(str(fault.get("code")), 502)
+    return http.refusal(target, status, {}, {"error": {"code": fault.get("code"), "param": fault.get("param")}})
+
+
+def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+    """A `response` object as our message."""
+    made = chat.ChatCompletion(id=body.get("id") or "", model=model)
+    made.created.FromSeconds(int(body.get("created_at") or time.time()))
+    choice = made.choices.add()
+    message = choice.message
+    message.role = chat.ROLE_ASSISTANT
+    text = ""
+    for item in body["output"]:
+        match item.get("type"):
+            case "message":
+                for part in item["content"]:
+                    text += part.get("text") or ""
+                    if part.get("type") == "refusal":
+                        message.refusal = part["refusal"]
+            case "function_call":
+                message.tool_calls.add(id=item["call_id"], name=item["name"], arguments=item["arguments"])
+            case "reasoning":
+                parts = (item.get("summary") or []) + (item.get("content") or [])
+                message.reasoning += "\n".join(part.get("text") or "" for part in parts)
+    if text:
+        message.parts.add(text=text)
+    choice.finish_reason = _finish(body, bool(message.tool_calls))
+    made.usage.CopyFrom(_usage(body.get("usage") or {}))
+    return made
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The wire's events one after the other, as our pieces."""
+
+    model: str
+    ended: bool = False
+    _id: str = ""
+    _calls: dict[int, int] = field(default_factory=dict)
+
+    def piece(self, event: dict[str, Any]) -> chat.ChatChunk | None:
+        kind = event.get("type") or ""
+        if kind == "response.created":
+            self._id = event["response"].get("id") or ""
+        made = chat.ChatChunk(id=self._id, model=self.model)
+        made.created.FromSeconds(int(time.time()))
+        if kind == "response.created":
+            made.choices.add(role=chat.ROLE_ASSISTANT)
+        elif kind in SAID:
+            setattr(made.choices.add(), SAID[kind], event["delta"])
+        elif kind == "response.output_item.added" and event["item"]["type"] == "function_call":
+            item, n = event["item"], len(self._calls)
+            self._calls[event["output_index"]] = n
+            made.choices.add().tool_calls.add(
+                index=n, id=item["call_id"], name=item["name"], arguments=item.get("arguments") or ""
+            )
+        elif kind == "response.function_call_arguments.delta":
+            made.choices.add().tool_calls.add(index=self._calls[event["output_index"]], arguments=event["delta"])
+        elif kind in ENDED:
+            self.ended = True
+            made.choices.add(finish_reason=_finish(event["response"], bool(self._calls)))
+            made.usage.CopyFrom(_usage(event["response"].get("usage") or {}))
+        else:
+            return None
+        return made
+
+
+def _finish(body: dict[str, Any], calls: bool) -> "chat.FinishReason.ValueType":
+    match (body.get("incomplete_details") or {}).get("reason"):
+        case "max_output_tokens":
+            return chat.FINISH_REASON_LENGTH
+        case "content_filter":
+            return chat.FINISH_REASON_CONTENT_FILTER
+    return chat.FINISH_REASON_TOOL_CALLS if calls else chat.FINISH_REASON_STOP
+
+
+def _usage(used: dict[str, Any]) -> chat.Usage:
+    return chat.Usage(
+        input_tokens=used.get("input_tokens") or 0,
+        output_tokens=used.get("output_tokens") or 0,
+        cached_input_tokens=(used.get("input_tokens_details") or {}).get("cached_tokens") or 0,
+        reasoning_tokens=(used.get("output_tokens_details") or {}).get("reasoning_tokens") or 0,
+    )
