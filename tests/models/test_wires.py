@@ -130,6 +130,21 @@ async def test_one_answer_at_a_time_where_the_wire_gives_no_more(wire: Wire) -> 
         await wire.adapter.complete(wire.to, request)
 
 
+async def test_an_empty_piece_after_the_end_does_not_open_it_again(upstream: Upstream) -> None:
+    """LiteLLM and others send usage with a choice that says nothing."""
+    pieces = [
+        {"choices": [{"index": 0, "delta": {"content": "yes"}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {"choices": [{"index": 0, "delta": {}}], "usage": {"prompt_tokens": 7, "completion_tokens": 1}},
+    ]
+    upstream.answer = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in pieces) + b"data: [DONE]\n\n"
+    async with session() as http:
+        adapter = wires_over(http, counter())["openai"]
+        chunks = await streamed(adapter, target("openai", upstream.url), asked("openai"))
+    finishes = [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason]
+    assert finishes == [chat.FINISH_REASON_STOP] and chunks[-1].usage.input_tokens == 7
+
+
 async def test_azure_has_paths_and_a_header_of_its_own(upstream: Upstream) -> None:
     upstream.answer = golden("openai", "answer")
     async with session() as http:

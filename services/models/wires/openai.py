@@ -43,7 +43,8 @@ class OpenAI:
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         body = written(target, request, stream=True)
-        text, open_choices, usage, done = 0, set[int](), None, False
+        text, usage, done = 0, None, False
+        open_choices, ended = set[int](), set[int]()
         ends: chat.ChatChunk | None = None
         url = address(target, "chat/completions")
         async with http.posted(self.http, target, url, headers(target), body) as response:
@@ -58,7 +59,7 @@ class OpenAI:
                 if piece.HasField("usage"):
                     usage = piece.usage
                 for choice in piece.choices:
-                    open_choices.discard(choice.index) if choice.finish_reason else open_choices.add(choice.index)
+                    (ended if choice.finish_reason else open_choices).add(choice.index)
                     text += self.count.delta(choice)
                 if piece.choices:
                     if ends is not None:
@@ -68,7 +69,7 @@ class OpenAI:
                     if not any(choice.finish_reason for choice in piece.choices):
                         yield ends
                         ends = None
-        if (not done and ends is None) or open_choices:
+        if (not done and ends is None) or open_choices - ended:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
         last = ends or chat.ChatChunk(model=target.name)
         last.usage.CopyFrom(
