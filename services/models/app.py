@@ -15,10 +15,12 @@ from tollway.models.v1 import models_pb2_grpc
 
 from services.models import local
 from services.models.catalogue import Catalogue, Entry
+from services.models.compression import Compressor
 from services.models.counting import Counter
 from services.models.ranking import Ranking
 from services.models.secrets import Secrets
 from services.models.service import ModelsService
+from services.models.vectors import Encoded
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
@@ -64,7 +66,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
         ranking = Ranking(Catalogue(entries), wires, Secrets(http))
-        service = ModelsService(ranking, encoder_pb2_grpc.EncoderServiceStub(encoder), count)
+        compressor = Compressor(count, Encoded(encoder_pb2_grpc.EncoderServiceStub(encoder)))
+        service = ModelsService(ranking, compressor)
         yield Service(
             name="tollway.models.v1.ModelsService",
             domain="models.tollway",

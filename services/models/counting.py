@@ -1,6 +1,7 @@
 """Tokens counted here, where a provider does not tell."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 from tollway.chat.v1 import chat_pb2 as chat
@@ -10,6 +11,8 @@ PER_MESSAGE = 4
 LONG = 20_000
 """A text past so many characters is counted by its length alone."""
 CHARACTERS_A_TOKEN = 4
+WORDS = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
+MOST_WORDS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +20,22 @@ class Counter:
     """Counts word pieces of a BERT vocabulary: within a fifth of the common models' own counts on English."""
 
     tokenizer: Tokenizer
+    _known: dict[str, int] = field(default_factory=dict)
+    """Pieces of each word that was seen: ASCII text is split as BERT splits it, and asks the tokenizer once a word."""
 
     def text(self, text: str) -> int:
         if len(text) > LONG:
             return -(-len(text) // CHARACTERS_A_TOKEN)
-        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        if not text.isascii():
+            return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        known = self._known
+        return sum(known.get(word) or self._learn(word) for word in WORDS.findall(text.lower()))
+
+    def _learn(self, word: str) -> int:
+        pieces = max(len(self.tokenizer.encode(word, add_special_tokens=False).ids), 1)
+        if len(self._known) < MOST_WORDS:
+            self._known[word] = pieces
+        return pieces
 
     def prompt(self, request: chat.ChatRequest) -> int:
         total = sum(PER_MESSAGE + self.message(message) for message in request.messages)

@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
-from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tollway.models.v1 import models_pb2 as pb
 from tollway.models.v1.models_pb2_grpc import ModelsServiceServicer
 
-from services.models import compress
 from services.models.catalogue import Entry
-from services.models.counting import Counter
+from services.models.compression import Compressor
+from services.models.history import shortened
 from services.models.limits import Priority
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
@@ -29,8 +27,7 @@ HEALTH_EVERY_S = 2.0
 @dataclass(slots=True)
 class ModelsService(ModelsServiceServicer):
     ranking: Ranking
-    encoder: encoder_pb2_grpc.EncoderServiceStub
-    count: Counter
+    compressor: Compressor
 
     async def Generate(self, request: pb.GenerateRequest, context: object) -> pb.GenerateResponse:
         names, told = list(request.candidates) or [request.chat.model], Told()
@@ -68,20 +65,22 @@ class ModelsService(ModelsServiceServicer):
         return pb.ListModelsResponse(models=[_model(name, entries[name]) for name in page], next_page_token=more)
 
     async def Compress(self, request: pb.CompressRequest, context: object) -> pb.CompressResponse:
-        parts = [one for n, text in enumerate(request.texts) for one in compress.sentences(n, text, self.count.text)]
-        before = sum(one.tokens for one in parts)
-        if before <= request.max_tokens:
-            return pb.CompressResponse(texts=request.texts, tokens_before=before, tokens_after=before)
-        vectors = await self._encoded([request.query, *(one.text for one in parts)])
-        kept = compress.chosen(parts, vectors[1:], request.query, vectors[0], request.max_tokens)
-        texts = [""] * len(request.texts)
-        for one, stays in zip(parts, kept, strict=True):
-            texts[one.passage] += one.text if stays else ""
+        made = await self.compressor.passages(list(request.texts), request.query, request.max_tokens)
         return pb.CompressResponse(
-            texts=[text.strip() for text in texts],
-            tokens_before=before,
-            tokens_after=sum(one.tokens for one, stays in zip(parts, kept, strict=True) if stays),
-            dropped=kept.count(False),
+            texts=made.texts,
+            tokens_before=made.tokens_before,
+            tokens_after=made.tokens_after,
+            dropped=made.dropped,
+            cuts=[pb.Cut(text=one.passage, start=one.start, end=one.end, tokens=one.tokens) for one in made.cuts],
+        )
+
+    async def CompressChat(self, request: pb.CompressChatRequest, context: object) -> pb.CompressChatResponse:
+        made = await shortened(self.compressor, request.chat, request.max_tokens)
+        return pb.CompressChatResponse(
+            chat=made.chat,
+            tokens_before=made.tokens_before,
+            tokens_after=made.tokens_after,
+            messages_dropped=made.messages_dropped,
         )
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
@@ -108,13 +107,6 @@ class ModelsService(ModelsServiceServicer):
         finally:
             for health in watched:
                 health.listeners.remove(changed.set)
-
-    async def _encoded(self, texts: list[str]) -> compress.Vectors:
-        made = []
-        for start in range(0, len(texts), 512):
-            answer = await self.encoder.Encode(encoder_pb2.EncodeRequest(texts=texts[start : start + 512]))
-            made += [np.frombuffer(vector.values, np.float32) for vector in answer.vectors]
-        return np.stack(made)
 
     def _health(self, name: str) -> pb.Health:
         pool, latency = self.ranking.pools[name], Duration()

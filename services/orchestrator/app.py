@@ -40,6 +40,8 @@ class Settings:
     dependencies: Mapping[str, Dependencies] = field(default_factory=dict)
     """Failure policy by account; `*` for all without their own."""
     waits: Waits = field(default_factory=Waits)
+    context_tokens: Mapping[str, int] = field(default_factory=dict)
+    """By account, `*` for all others: the tokens of a prompt past which its earlier turns are shortened."""
 
 
 @asynccontextmanager
@@ -51,7 +53,16 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         identified(Directory(stubs.ledger, ledger)) as identity,
     ):
         models, epochs, desk = Models(stubs.models), Epochs(stubs.retrieval), Desk(settings.key)
-        road = Road(stubs, models, epochs, desk, settings.dependencies, settings.default_model, settings.waits)
+        road = Road(
+            stubs,
+            models,
+            epochs,
+            desk,
+            settings.dependencies,
+            settings.default_model,
+            settings.waits,
+            settings.context_tokens,
+        )
         try:
             async with running(models.follow()):
                 yield Service(

@@ -2,7 +2,22 @@
 
 from dataclasses import dataclass
 
+import grpc
+
 from services.runtime.errors import Failure, Kind
+
+EVERYBODY = "*"
+"""Stands for all accounts that have no entry of their own."""
+
+
+def away(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service did not answer, as against refused."""
+    return error.code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNIMPLEMENTED,
+    )
 
 
 class PromptRefused(Failure):

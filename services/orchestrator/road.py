@@ -20,14 +20,22 @@ from tollway.router.v1 import router_pb2
 from services.orchestrator import bounds, shapes
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
-from services.orchestrator.failures import Dependencies, ModelNotAllowed, NoModel, NotCached, PromptRefused
+from services.orchestrator.failures import (
+    EVERYBODY,
+    Dependencies,
+    ModelNotAllowed,
+    NoModel,
+    NotCached,
+    PromptRefused,
+    away,
+)
 from services.orchestrator.grounding import Grounding
 from services.orchestrator.journey import Journey
 from services.orchestrator.peers import Peers
+from services.orchestrator.shortening import Shortening
 from services.runtime import cohorts, identity, telemetry
 
 AUTO = "auto"
-EVERYBODY = "*"
 LONGEST_ROUTED = 16_384
 CHARACTERS_A_TOKEN = 4
 NAMESPACE = uuid.UUID("7b1f63c6-6f0c-4d62-9a87-3d0d38b0a2f1")
@@ -40,6 +48,7 @@ class Waits:
     encoder_s: float = 0.5
     cache_s: float = 0.5
     router_s: float = 0.05
+    compress_s: float = 2.0
 
 
 @dataclass(slots=True)
@@ -51,6 +60,7 @@ class Road:
     dependencies: Mapping[str, Dependencies]
     default_model: str = ""
     waits: Waits = field(default_factory=Waits)
+    context_tokens: Mapping[str, int] = field(default_factory=dict)
 
     async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
@@ -76,6 +86,7 @@ class Road:
             await self._route(journey)
             if options.HasField("grounding"):
                 await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
+            await Shortening(self.peers, self.context_tokens, self.waits.compress_s).shorten(journey)
         await cohorts.join("reserve")
         await self._reserve(journey)
         return journey
@@ -377,13 +388,3 @@ class Road:
     def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
         journey.without(dependency)
         telemetry.event("done without", dependency=dependency, code=error.code().name)
-
-
-def away(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a service did not answer, as against refused."""
-    return error.code() in (
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNIMPLEMENTED,
-    )

@@ -244,8 +244,15 @@ async def test_the_caches_controls(mesh: Mesh) -> None:
     assert (await sent(mesh, body)).headers["x-tollway-cache"] == "miss"
     assert (await sent(mesh, body, headers={"x-tollway-cache": "no-cache"})).headers["x-tollway-cache"] == "miss"
     assert (await sent(mesh, body, headers={"x-tollway-cache": "only-if-cached"})).status == 200
-    refused = await sent(mesh, body, headers={"x-tollway-cache": "sometimes"})
-    assert (refused.status, refused.json["error"]["param"]) == (400, "x-tollway-cache")
+    for name, value in (
+        ("x-tollway-cache", "sometimes"),
+        ("x-tollway-priority", "urgent"),
+        ("x-tollway-context-tokens", "-1"),
+    ):
+        refused = await sent(mesh, body, headers={name: value})
+        assert (refused.status, refused.json["error"]["param"]) == (400, name)
+    fine = await sent(mesh, {**body, "tollway": {"priority": "low", "context_tokens": 4000}})
+    assert fine.status == 200
 
 
 async def test_health_needs_no_key(mesh: Mesh) -> None:

@@ -20,9 +20,8 @@ from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from services.runtime.server import Service
 from tests.models.faulty import SSE, Fault, faulty
-from tests.models.upstream import WIRES, asked, counter, golden, stream
+from tests.models.upstream import WIRES, asked, compressor, counter, golden, stream
 from tests.support.callers import identity
-from tests.support.encoders import Encoder
 from tests.support.serve import channel_to
 from tests.support.stubs import Called
 
@@ -57,7 +56,7 @@ async def models(wire: str, url: str) -> AsyncIterator[Called]:
     entries = {"m": Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k", first_byte_s=0.3)}
     async with session() as http:
         ranking = Ranking(Catalogue(entries), wires_over(http, counter()), Secrets(http))
-        service = ModelsService(ranking, Encoder(), counter())  # type: ignore[arg-type]
+        service = ModelsService(ranking, compressor())
         register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
         served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity())
         async with channel_to(served, "inproc") as channel:
@@ -131,7 +130,7 @@ async def test_a_stream_cut_after_any_event(wire: str) -> None:
             async with faulty(Fault(headers=kind, body=whole[:at])) as url:
                 entry = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k")
                 ranking = Ranking(Catalogue({"m": entry}), wires_over(http, counter()), Secrets(http))
-                service = ModelsService(ranking, Encoder(), counter())  # type: ignore[arg-type]
+                service = ModelsService(ranking, compressor())
                 register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
                 served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity())
                 async with channel_to(served, "inproc") as channel:

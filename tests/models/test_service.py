@@ -18,10 +18,9 @@ from services.models.service import ModelsService
 from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
 from services.runtime.server import Service
-from tests.models.upstream import counter
+from tests.models.upstream import compressor, counter
 from tests.peers.provider import Provider, provider
 from tests.support.callers import identity
-from tests.support.encoders import Encoder
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
@@ -44,7 +43,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     async with session() as http:
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
-        service = ModelsService(ranking, Encoder(), counter())  # type: ignore[arg-type]
+        service = ModelsService(ranking, compressor())
         register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
         public = frozenset({"ListModels", "Watch"})
         served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity(), public)
@@ -110,8 +109,18 @@ async def test_compresses_to_the_budget_and_keeps_what_answers(models: Models) -
     ]
     made = await models.Compress(pb.CompressRequest(texts=texts, query="what do lorries pay?", max_tokens=40))
     assert "nine crowns" in made.texts[0] and made.tokens_after <= 40 < made.tokens_before and made.dropped > 0
+    assert made.cuts and made.cuts[0].text == 0 and made.cuts[-1].text == 1
     whole = await models.Compress(pb.CompressRequest(texts=["short"], query="x", max_tokens=40))
     assert list(whole.texts) == ["short"] and whole.dropped == 0
+
+
+async def test_shortens_a_conversation(models: Models) -> None:
+    request = asking(text="what do lorries pay?")
+    for text in ("Lorries pay nine crowns. " + "Birds sing in spring. " * 30, "Nothing to see. " * 20):
+        request.messages.insert(0, chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]))
+    made = await models.CompressChat(pb.CompressChatRequest(chat=request, max_tokens=60))
+    assert "nine crowns" in str(made.chat) and made.tokens_after <= 60 < made.tokens_before
+    assert await field_of(models.CompressChat(pb.CompressChatRequest(chat=request))) == "max_tokens"
 
 
 async def test_health_is_pushed(models: Models) -> None:
@@ -129,7 +138,7 @@ async def test_health_is_pushed(models: Models) -> None:
 
 async def test_health_that_changes_while_the_caller_reads_is_pushed_next() -> None:
     ranking = Ranking(Catalogue({"echo": Entry("echo", base_url="http://nowhere")}), {}, Secrets(None))  # type: ignore[arg-type]
-    watch = ModelsService(ranking, Encoder(), counter()).Watch(pb.WatchRequest(), None)  # type: ignore[arg-type]
+    watch = ModelsService(ranking, compressor()).Watch(pb.WatchRequest(), None)
     assert (await anext(watch)).models[0].available
     ranking.pools["echo"].endpoints[0].health.failed(retry_after_s=60)
     asked = asyncio.ensure_future(anext(watch))

@@ -15,8 +15,11 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.encoder.app import tokenizer
 from services.models.catalogue import Entry
+from services.models.compression import Compressor
 from services.models.counting import Counter
+from services.models.vectors import Encoded
 from services.models.wires.adapter import Adapter, Target
+from tests.support.encoders import Encoder
 
 GOLDEN = Path(__file__).parent / "golden"
 WIRES = ("openai", "responses", "anthropic", "gemini", "bedrock")
@@ -28,6 +31,10 @@ PIECE = 37
 @cache
 def counter() -> Counter:
     return Counter(tokenizer())
+
+
+def compressor() -> Compressor:
+    return Compressor(counter(), Encoded(Encoder()))  # type: ignore[arg-type]
 
 
 def golden(wire: str, name: str) -> Any:

@@ -72,6 +72,7 @@ class Mesh:
         self.pieces = ["one ", "two"]
         self.breaks = False
         self.blocked = False
+        self.extra_input_tokens = 0
 
     def peers(self) -> Peers:
         return Peers(**{name: Stub(self, name) for name in Peers.__dataclass_fields__})  # type: ignore[arg-type]
@@ -118,7 +119,9 @@ class Mesh:
         made = chat.ChatCompletion(
             id="c", model="m", choices=[choice], usage=chat.Usage(input_tokens=9, output_tokens=2)
         )
-        return models_pb2.GenerateResponse(completion=made, model="m", attempts=1)
+        return models_pb2.GenerateResponse(
+            completion=made, model="m", attempts=1, extra_input_tokens=self.extra_input_tokens
+        )
 
     def _Embed(self, request: Any) -> Any:
         return models_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0])], input_tokens=4, model="e")
@@ -130,6 +133,11 @@ class Mesh:
 
     def _Compress(self, request: Any) -> Any:
         return models_pb2.CompressResponse(texts=request.texts)
+
+    def _CompressChat(self, request: Any) -> Any:
+        made = models_pb2.CompressChatResponse(chat=request.chat, tokens_before=900, tokens_after=300)
+        del made.chat.messages[0]
+        return made
 
     def stream(self, service: str, name: str, request: Any) -> Any:
         self.asked.append(f"{service}.{name}")

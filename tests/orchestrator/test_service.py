@@ -37,13 +37,14 @@ def mesh() -> Mesh:
 @pytest.fixture(params=TRANSPORTS)
 async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[Called]:
     peers = mesh.peers()
-    known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500)}
+    known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500, most_calls=2)}
     policies = {
         "daring/app": Dependencies(guard="open", ledger="open"),
         "strict/app": Dependencies(cache="closed", router="closed"),
     }
     desk = Desk()
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
+    road.context_tokens = {"wordy/app": 300}
     register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road))
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
@@ -174,6 +175,33 @@ async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh
     mesh.away = {"retrieval": Code.UNAVAILABLE}
     without = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
     assert list(without.road.degraded) == ["retrieval"]
+
+
+async def test_a_long_conversation_is_shortened_where_asked_or_by_policy(gateway: Called, mesh: Mesh) -> None:
+    request = asking()
+    for n in range(9):
+        said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=f"turn {n} " * 20)])
+        request.chat.messages.insert(0, said)
+    whole = await gateway.Complete(request)
+    assert not whole.road.tokens_left_out and "models.CompressChat" not in mesh.asked
+    request.options.context_tokens = 400
+    made = await gateway.Complete(request)
+    assert made.road.tokens_left_out == 600 and mesh.messages["models.CompressChat"].max_tokens == 400
+    assert len(mesh.messages["models.Generate"].chat.messages) == 9
+    request.options.context_tokens = 0
+    made = await gateway.by("wordy/app").Complete(request)
+    assert mesh.messages["models.CompressChat"].max_tokens == 300 and made.road.tokens_left_out
+    mesh.away = {"models": Code.INVALID_ARGUMENT}
+    assert (await refused(gateway.by("wordy/app").Complete(request)))[0] is Code.INVALID_ARGUMENT
+
+
+async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    mesh.extra_input_tokens = 9
+    await gateway.Complete(asking(model="m"))
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.messages["ledger.Settle"].input_tokens == 18
+    (attempt,) = mesh.messages["ledger.Reserve"].attempts
+    assert attempt.output_tokens == 2 * 500 and attempt.input_tokens % 2 == 0
 
 
 async def test_the_same_idempotency_key_is_the_same_reservation(gateway: Called, mesh: Mesh) -> None:

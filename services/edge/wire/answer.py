@@ -88,6 +88,7 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "cost-max": f"{road.held_nano_usd / 1e9:.9f}",
         "masked": ",".join(sorted({one.type for one in road.findings if one.action == guard_pb2.ACTION_MASK})),
         "degraded": ",".join(road.degraded),
+        "tokens-left-out": str(road.tokens_left_out) if road.tokens_left_out else "",
         "budget-warning": ",".join(road.budget_warnings),
     }
     return [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]

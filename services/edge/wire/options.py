@@ -38,6 +38,7 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
     cache: Cache | None = None
     routing: Literal["cheapest_above", "best_under_price", "fastest"] | None = None
     priority: Literal["low", "normal", "high"] | None = None
+    context_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
 
 
@@ -95,6 +96,8 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         made.routing = ROUTING[said.routing]
     if said.priority is not None:
         made.priority = PRIORITY[said.priority]
+    if said.context_tokens is not None:
+        made.context_tokens = said.context_tokens
     if said.max_cost_usd is not None:
         made.cost_ceiling_nano_usd = int(said.max_cost_usd * NANO)
 
@@ -114,6 +117,10 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
             if value not in PRIORITY:
                 raise _bad(name, ", ".join(PRIORITY))
             made.priority = PRIORITY[value]
+        case "x-tollway-context-tokens":
+            if not value.isdecimal() or not 0 < int(value) <= 100_000_000:
+                raise _bad(name, "a number of tokens, such as 8000")
+            made.context_tokens = int(value)
         case "x-tollway-max-cost":
             try:
                 dollars = float(value)

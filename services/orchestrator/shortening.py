@@ -1,0 +1,41 @@
+"""The end of step 7: brings a long conversation to the tokens that its request or its project allows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+from tollway.models.v1 import models_pb2
+
+from services.orchestrator import bounds
+from services.orchestrator.failures import EVERYBODY, away
+from services.orchestrator.journey import Journey
+from services.orchestrator.peers import Peers
+from services.runtime import telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Shortening:
+    peers: Peers
+    context_tokens: Mapping[str, int]
+    """By account, `*` for all others."""
+    within_s: float
+
+    async def shorten(self, journey: Journey) -> None:
+        """Sends a conversation whole where nobody can shorten it."""
+        accounts = self.context_tokens
+        most = journey.options.context_tokens or accounts.get(journey.caller.account) or accounts.get(EVERYBODY, 0)
+        if not most or bounds.input_tokens(journey.asked) <= most:
+            return
+        try:
+            made = await self.peers.models.CompressChat(
+                models_pb2.CompressChatRequest(chat=journey.asked, max_tokens=most), timeout=self.within_s
+            )
+        except grpc.aio.AioRpcError as error:
+            if not away(error):
+                raise
+            telemetry.event("sent whole", code=error.code().name)
+            return
+        if made.tokens_after < made.tokens_before:
+            journey.grounded = made.chat
+            journey.road.tokens_left_out = made.tokens_before - made.tokens_after
+            journey.controls.no_store = True  # others who ask the same may have sent all of it
