@@ -28,8 +28,11 @@ class Counter:
             return -(-len(text) // CHARACTERS_A_TOKEN)
         if not text.isascii():
             return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
-        known = self._known
-        return sum(known.get(word) or self._learn(word) for word in WORDS.findall(text.lower()))
+        known, found = self._known, WORDS.findall(text.lower())
+        try:
+            return sum([known[word] for word in found])
+        except KeyError:
+            return sum(known.get(word) or self._learn(word) for word in found)
 
     def _learn(self, word: str) -> int:
         pieces = max(len(self.tokenizer.encode(word, add_special_tokens=False).ids), 1)
