@@ -64,24 +64,21 @@ def tfidf(prompts: list[str], weak: Array, strong: Array) -> Array | None:
 
 def plotted(curves: dict[str, Curve], file: Path) -> None:
     """Quality against the share of strong calls, as an SVG."""
-    width, height, left = 640, 400, 60
-    colours = dict(zip(curves, ("#2563eb", "#9ca3af", "#f59e0b", "#10b981", "#ef4444"), strict=False))
-    low = min(curve.accuracy.min() for curve in curves.values())
-    high = max(curve.accuracy.max() for curve in curves.values())
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
-    ]
-    for n, (name, curve) in enumerate(curves.items()):
-        every = max(len(curve.shares) // 300, 1)
-        points = " ".join(
-            f"{left + share * (width - left - 20):.1f},{height - 40 - (accuracy - low) / (high - low or 1) * (height - 70):.1f}"
-            for share, accuracy in zip(curve.shares[::every], curve.accuracy[::every], strict=True)
-        )
-        parts.append(f'<polyline fill="none" stroke="{colours.get(name, "#111")}" stroke-width="2" points="{points}"/>')
-        parts.append(f'<text x="{left + 10}" y="{20 + 16 * n}" fill="{colours.get(name, "#111")}">{name}</text>')
-    parts.append(f'<text x="{width // 2}" y="{height - 10}">share of strong calls (cost)</text>')
-    parts.append(f'<text x="4" y="{height - 40}">{low:.2f}</text><text x="4" y="30">{high:.2f}</text></svg>')
-    file.write_text("\n".join(parts))
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4.2))
+    for name, curve in curves.items():
+        axis.plot(curve.shares, curve.accuracy, lw=2.2 if name == "router" else 1.2, label=f"{name}, {curve.apgr:.2f}")
+    axis.axhline(0.95 * curves["router"].strong, color="#888888", lw=0.8, ls="--")
+    axis.set_xlabel("share of calls sent to the strong model (cost)")
+    axis.set_ylabel("share of right answers (quality)")
+    axis.legend(title="APGR", fontsize=8)
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, metadata={"Date": None})
 
 
 def main() -> None:

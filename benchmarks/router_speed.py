@@ -31,7 +31,7 @@ MODELS = {
 
 async def main(number: int) -> None:
     identity.hold(CALLER)
-    service = RouterService(Catalogue(None, None, MODELS), Predictor(), {})  # type: ignore[arg-type]
+    service = RouterService(Catalogue(None, None, known=MODELS), Predictor(), {})  # type: ignore[arg-type]
     encoder, texts = StaticEncoder(tokenizer()), prompts.made(number + 500)
     alone, whole = [], []
     for n, text in enumerate(report.progress(texts, "decisions")):

@@ -134,6 +134,7 @@ class Plan:
         sections["guard"] |= {"seal_keys": [kept["seal_key"]]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
         sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
+        sections["router"] |= {"journal": str(self.state / "decisions")}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["models"] |= {"catalogue": {name: dict(entry) for name, entry in self.catalogue.items()}}
         sections["edge"] = {

@@ -31,7 +31,7 @@ class Entry:
     """`openai`, `responses`, `anthropic`, `gemini`, `bedrock` or `local`; empty takes the provider's usual one."""
     base_url: str = ""
     region: str = ""
-    """Where Bedrock runs it, such as `eu-central-1`."""
+    """Where it runs, such as `eu-central-1`: Bedrock is asked there, and the router may keep data to a region."""
     api_version: str = ""
     """Azure's `api-version`, for its older paths; empty uses its `v1` path."""
     key: str = field(default="", repr=False)

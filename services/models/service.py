@@ -154,4 +154,5 @@ def _model(name: str, entry: Entry) -> pb.Model:
         embeddings=entry.embeddings,
         quality=entry.quality,
         most_calls=entry.most_calls,
+        regions=sorted({one.region for one in entry.places if one.region}),
     )

@@ -18,6 +18,7 @@ AGAIN_S = 0.5
 READ_EVERY_S = 10.0
 IDLE_S = 600.0
 FIRST_S = 1.0
+LOW_FOR_S = 60.0
 
 
 @dataclass(slots=True)
@@ -42,6 +43,24 @@ class Models:
     async def read(self) -> None:
         listed = await self.stub.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)
         self.known, self.read_once = {one.name: one for one in listed.models}, True
+
+
+@dataclass(slots=True)
+class Budgets:
+    """Accounts with a budget nearly used up, as the ledger's last answers said."""
+
+    _low: dict[str, float] = field(default_factory=dict)
+
+    def noted(self, account: str, low: bool) -> None:
+        if low:
+            self._low[account] = time.monotonic()
+        elif self._low:
+            self._low.pop(account, None)
+
+    def low(self, account: str) -> bool:
+        """Told within the last minute."""
+        told = self._low.get(account) if self._low else None
+        return told is not None and time.monotonic() - told < LOW_FOR_S
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest
@@ -29,6 +30,10 @@ class Journey:
     exact_key: str = ""
     hit: cache_pb2.LookupResponse | None = None
     candidates: list[router_pb2.Candidate] = field(default_factory=list)
+    cascade: router_pb2.Cascade | None = None
+    """Set while the first candidate is to be asked alone and judged."""
+    data_class: str = ""
+    """The guard's word for what the prompt holds."""
     hold: bytes = b""
     grounded: ChatRequest | None = None
     """`chat` with the passages that it rests on."""
@@ -37,6 +42,10 @@ class Journey:
     shared: bool = False
     """The answer is another request's, asked at the same time."""
     model: str = ""
+    most_asked: int = 0
+    """Output tokens that the caller allows; 0 for the model's own most."""
+    spent_nano_usd: int = 0
+    """On calls that came before the one that answers."""
     extra_input_tokens: int = 0
     """Of calls whose answers were not used, and that the provider bills."""
     began: float = field(default_factory=time.monotonic)
@@ -66,6 +75,16 @@ class Journey:
         """Notes a service that is away and done without."""
         if dependency not in self.road.degraded:
             self.road.degraded.append(dependency)
+
+
+def conversation(account: str, request: ChatRequest) -> str:
+    """The same for all turns of a conversation: who asks, the instructions and the first question."""
+    made = blake2b(f"{account}\0{request.user}".encode(), digest_size=16)
+    for message in request.messages:
+        made.update(b"".join(b"\0" + part.text.encode("utf-8", "surrogatepass") for part in message.parts))
+        if message.role == ROLE_USER:
+            break
+    return made.hexdigest()
 
 
 def last_text(request: ChatRequest) -> str:

@@ -13,13 +13,13 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
-from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds, shapes
+from services.orchestrator.cascade import Cascade
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.facts import Budgets, Epochs, Models
 from services.orchestrator.failures import (
     EVERYBODY,
     Dependencies,
@@ -30,14 +30,14 @@ from services.orchestrator.failures import (
     away,
 )
 from services.orchestrator.grounding import Grounding
-from services.orchestrator.journey import Journey
+from services.orchestrator.journey import Journey, conversation
+from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shortening import Shortening
 from services.runtime import cohorts, identity, telemetry
 
 AUTO = "auto"
 LONGEST_ROUTED = 16_384
-CHARACTERS_A_TOKEN = 4
 NAMESPACE = uuid.UUID("7b1f63c6-6f0c-4d62-9a87-3d0d38b0a2f1")
 
 
@@ -61,6 +61,11 @@ class Road:
     default_model: str = ""
     waits: Waits = field(default_factory=Waits)
     context_tokens: Mapping[str, int] = field(default_factory=dict)
+    budgets: Budgets = field(default_factory=Budgets)
+
+    @property
+    def money(self) -> Money:
+        return Money(self.peers, self.models, self.desk, self.budgets, self._open)
 
     async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
@@ -73,6 +78,7 @@ class Road:
         road = pb.Road(trace_id=trace.hex if trace else "")
         journey = Journey(caller, request, options, str(reservation), road)
         journey.controls.CopyFrom(options.cache)
+        journey.most_asked = request.max_output_tokens
         if caller.models and request.model == AUTO:
             journey.controls.scope = cache_pb2.SCOPE_KEY  # what another key may use, this one perhaps may not
         await cohorts.join("encode")
@@ -88,7 +94,7 @@ class Road:
                 await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
             await Shortening(self.peers, self.context_tokens, self.waits.compress_s).shorten(journey)
         await cohorts.join("reserve")
-        await self._reserve(journey)
+        await self.money.reserve(journey)
         return journey
 
     async def answer(self, journey: Journey) -> chat.ChatCompletion:
@@ -96,6 +102,8 @@ class Road:
         if journey.hit is not None:
             journey.model = journey.hit.completion.model
             return journey.hit.completion
+        if (tried := await self._cascaded(journey)) is not None:
+            return tried
         names = [one.model for one in journey.candidates]
         await cohorts.join("generate")
         made = await self.peers.models.Generate(
@@ -110,6 +118,9 @@ class Road:
             journey.model = journey.hit.completion.model
             yield shapes.as_chunk(journey.hit.completion)
             return
+        if (tried := await self._cascaded(journey)) is not None:
+            yield shapes.as_chunk(tried)
+            return
         names = [one.model for one in journey.candidates]
         call = self.peers.models.StreamGenerate(
             models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
@@ -120,6 +131,12 @@ class Road:
                 yield piece.chunk
         finally:
             call.cancel()
+
+    async def _cascaded(self, journey: Journey) -> chat.ChatCompletion | None:
+        """A cheap model's answer, where one is tried first and will do."""
+        if journey.cascade is None:
+            return None
+        return await Cascade(self.peers, self.money).answer(journey)
 
     async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
         """Step 10 for a whole answer."""
@@ -154,52 +171,12 @@ class Road:
     def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 in the background: the hold becomes what was used, the answer is kept."""
         self.keep(journey, made)
-        self.desk.later(lambda: self.settle(journey, made.usage))
+        self.desk.later(lambda: self.money.settle(journey, made.usage))
 
     def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 without the money, which was settled before the last piece."""
         if journey.hit is None and not journey.shared and not journey.controls.no_store:
             self.desk.later(lambda: self._store(journey, made))
-
-    def give_up(self, journey: Journey) -> None:
-        """The request ended early: what was written is paid for by estimate, what was not begun is released."""
-        if not journey.hold:
-            return
-        if not journey.answer.characters and not journey.hit:
-            release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
-            self.desk.later(lambda: self.peers.ledger.Release(release, timeout=5.0))
-            return
-        usage = journey.answer.completion.usage
-        if not usage.output_tokens:
-            read = bounds.input_tokens(journey.asked) // CHARACTERS_A_TOKEN
-            written = -(-journey.answer.characters // CHARACTERS_A_TOKEN)
-            usage = chat.Usage(input_tokens=read, output_tokens=written, estimated=True)
-        self.desk.later(lambda: self.settle(journey, usage))
-
-    async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:
-        """Durable when it returns."""
-        if not journey.hold:
-            return None
-        await cohorts.join("settle")
-        hit = journey.hit is not None or journey.shared
-        request = ledger_pb2.SettleRequest(
-            reservation_id=journey.reservation_id,
-            hold=journey.hold,
-            model="" if hit else journey.model,
-            input_tokens=0 if hit else usage.input_tokens + journey.extra_input_tokens,
-            output_tokens=0 if hit else usage.output_tokens,
-            cached_input_tokens=0 if hit else usage.cached_input_tokens,
-            reasoning_tokens=0 if hit else usage.reasoning_tokens,
-            cached=hit,
-            tags=journey.chat.metadata,
-        )
-        return await self.peers.ledger.Settle(request, timeout=5.0)
-
-    async def settled(self, journey: Journey, usage: chat.Usage) -> None:
-        """Settles and writes the cost into the road."""
-        done = await self.desk.insisted(lambda: self.settle(journey, usage))
-        if isinstance(done, ledger_pb2.SettleResponse):
-            journey.road.cost_nano_usd = done.cost_nano_usd
 
     async def _encode(self, journey: Journey) -> None:
         """The static vector of the last user message; decisions are made without it when the encoder is away."""
@@ -228,6 +205,7 @@ class Road:
             return
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise PromptRefused(rule=seen.verdict.rule)
+        journey.data_class = seen.verdict.data_class
         journey.road.findings.extend(seen.findings)
         journey.road.sealed_map = seen.sealed_map
         journey.conditions.policy_version = seen.policy_version
@@ -284,6 +262,9 @@ class Road:
             policy=journey.options.routing,
             cost_ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
             allowed=journey.caller.models,
+            data_class=journey.data_class,
+            conversation=conversation(journey.caller.account, asked),
+            budget_low=self.budgets.low(journey.caller.account),
         )
         try:
             made = await self.peers.router.Route(request, timeout=self.waits.router_s)
@@ -295,6 +276,7 @@ class Road:
         else:
             journey.candidates = list(made.candidates)
             journey.road.decision_id = made.decision_id
+            journey.cascade = made.cascade if made.HasField("cascade") else None
         journey.road.model = journey.candidates[0].model
         journey.road.route_reason = journey.candidates[0].reason
 
@@ -310,54 +292,6 @@ class Road:
             max_output_tokens=known.max_output_tokens,
             reason="router_away",
         )
-
-    async def _reserve(self, journey: Journey) -> None:
-        attempts = []
-        if journey.hit is None:
-            asked = journey.asked
-            read, answers = bounds.input_tokens(asked), asked.n or 1
-            most = [
-                min(asked.max_output_tokens or one.max_output_tokens, one.max_output_tokens)
-                for one in journey.candidates
-            ]
-            attempts = [
-                ledger_pb2.Attempt(
-                    model=one.model,
-                    provider=one.provider,
-                    provider_model=one.provider_model,
-                    input_tokens=read * calls,
-                    output_tokens=limit * answers * calls,
-                )
-                for one, limit, calls in zip(journey.candidates, most, self._calls(journey), strict=True)
-            ]
-            self._clamp(journey, max(most))
-        request = ledger_pb2.ReserveRequest(
-            reservation_id=journey.reservation_id,
-            attempts=attempts,
-            ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
-        )
-        try:
-            held = await self.peers.ledger.Reserve(request)
-        except grpc.aio.AioRpcError as error:
-            if not (self._open(journey, "ledger") and away(error)):
-                raise
-            self._without(journey, "ledger", error)
-            return
-        journey.hold, journey.road.held_nano_usd = held.hold, held.held_nano_usd
-        journey.road.budget_warnings.extend(held.warnings)
-
-    def _calls(self, journey: Journey) -> list[int]:
-        """How many calls one answer of each candidate may be billed for."""
-        known = self.models.known
-        return [max(known[one.model].most_calls, 1) if one.model in known else 1 for one in journey.candidates]
-
-    def _clamp(self, journey: Journey, most: int) -> None:
-        """Nobody writes more than is held."""
-        if journey.asked.max_output_tokens != most:
-            clamped = chat.ChatRequest()
-            clamped.CopyFrom(journey.asked)
-            clamped.max_output_tokens = most
-            journey.grounded = clamped
 
     async def _store(self, journey: Journey, made: chat.ChatCompletion) -> None:
         await cohorts.join("store")

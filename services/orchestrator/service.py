@@ -34,7 +34,7 @@ class GatewayService(GatewayServiceServicer):
             done = True
         finally:
             if not done:
-                self.road.give_up(journey)
+                self.road.money.give_up(journey)
         self.road.finish(journey, made)
         self._noted(journey, made.usage)
         return pb.CompleteResponse(completion=shown, road=journey.road)
@@ -61,10 +61,10 @@ class GatewayService(GatewayServiceServicer):
                 yield pb.StreamCompleteResponse(road=journey.road)
             made = journey.answer.finished()
             settled = True
-            await self.road.settled(journey, made.usage)
+            await self.road.money.settled(journey, made.usage)
         finally:
             if not settled:
-                self.road.give_up(journey)
+                self.road.money.give_up(journey)
         self.road.keep(journey, made)
         self._noted(journey, made.usage)
         journey.road.model = journey.model

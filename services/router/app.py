@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
@@ -11,8 +12,10 @@ from tollway.models.v1 import models_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
+from services.router.journal import Journal
+from services.router.policy import Policy
 from services.router.predictor import Predictor
-from services.router.ranking import Policy
+from services.router.profiles import Profile
 from services.router.service import RouterService
 from services.runtime import channels
 from services.runtime.background import running
@@ -29,6 +32,10 @@ class Settings:
     models: str = "127.0.0.1:50058"
     policies: Mapping[str, Policy] = field(default_factory=dict)
     """By tenant; `*` for all without their own."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """What is known of models, by their names in the mesh."""
+    journal: str = ""
+    """A folder in which decisions are logged, without any text, for `Replay`; empty for none."""
 
 
 @asynccontextmanager
@@ -39,9 +46,12 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channels.open(settings.models, settings.serve.tls) as models,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
-        catalogue = Catalogue(models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel))
-        service = RouterService(catalogue, Predictor(), settings.policies)
-        async with running(catalogue.follow()):
+        stubs = models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel)
+        catalogue = Catalogue(*stubs, settings.profiles)
+        journal = Journal(Path(settings.journal)) if settings.journal else None
+        service = RouterService(catalogue, Predictor(), settings.policies, journal)
+        works = [catalogue.follow()] + ([journal.run()] if journal is not None else [])
+        async with running(*works):
             yield Service(
                 name="tollway.router.v1.RouterService",
                 domain="router.tollway",

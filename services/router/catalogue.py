@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import grpc
 from tollway.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from tollway.models.v1 import models_pb2, models_pb2_grpc
 
-from services.router.predictor import ability
+from services.router.profiles import Profile
 from services.router.ranking import Model, ModelUnknown
 
 log = logging.getLogger(__name__)
 
 READ_EVERY_S = 30.0
 AGAIN_S = 0.5
+UNPROFILED = Profile()
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Catalogue:
 
     models: models_pb2_grpc.ModelsServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     known: dict[str, Model] = field(default_factory=dict)
     read_once: bool = False
 
@@ -49,9 +51,11 @@ class Catalogue:
         prices = await self._prices(chatting)
         fresh = {}
         for one in chatting:
+            level, by_task = self.profiles.get(one.name, UNPROFILED).placed(one.quality)
             made = Model(
                 one.name, one.provider, one.provider_model, one.context_tokens, one.max_output_tokens,
-                one.tools, one.vision, one.json_schema, ability(one.quality), *prices.get(one.name, (0, 0)),
+                one.tools, one.vision, one.json_schema, level, *prices.get(one.name, (0, 0)),
+                regions=tuple(one.regions), by_task=by_task,
             )  # fmt: skip
             if (old := self.known.get(one.name)) is not None:
                 made = replace(made, available=old.available, error_rate=old.error_rate, latency_s=old.latency_s)

@@ -4,7 +4,8 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from services.router.predictor import EXTRAPOLATED, Prediction
+from services.router.predictor import EXTRAPOLATED, UNKNOWN, Prediction
+from services.runtime.errors import Failure, Kind
 
 REMEMBERED = 100_000
 RATE = 0.05
@@ -13,11 +14,19 @@ CAUTION = 20
 """Outcomes that the prior is worth."""
 
 
+class DecisionUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "DECISION_UNKNOWN"
+    text = "there is no decision {decision_id}, or it is long past"
+    field = "decision_id"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     tenant: str
     prediction: Prediction | None
     abilities: dict[str, float]
+    chances: dict[str, float] = field(default_factory=dict)
+    """Of the candidates: the predicted chance that each answers well."""
 
 
 @dataclass(slots=True)
@@ -35,6 +44,16 @@ class Decisions:
             self._kept.popitem(last=False)
         return one
 
+    def of(self, decision_id: str, tenant: str) -> Decision:
+        """
+        Raises:
+            DecisionUnknown: it is another tenant's, or long past.
+        """
+        decision = self._kept.get(decision_id)
+        if decision is None or decision.tenant != tenant:
+            raise DecisionUnknown(decision_id=decision_id)
+        return decision
+
     def ability(self, tenant: str, model: str, prior: float) -> float:
         """The prior, moved by this tenant's outcomes."""
         return prior + self._moved.get((tenant, model), (0.0, 0))[0] if self._moved else prior
@@ -48,7 +67,7 @@ class Decisions:
         if decision is None or decision.tenant != tenant or model not in decision.abilities:
             return False
         moved, seen = self._moved.get((tenant, model), (0.0, 0))
-        expected = (decision.prediction or Prediction(0.688, 0.813, "")).chance(decision.abilities[model])
+        expected = (decision.prediction or UNKNOWN).chance(decision.abilities[model])
         step = RATE * 20 / (1 + seen / CAUTION) * (good - expected)
         self._moved[tenant, model] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)
         return True

@@ -1,10 +1,10 @@
 """Ranks models for one request. Pure: what is known comes in, an order with reasons goes out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
-from services.router.predictor import Prediction
+from services.router.policy import Only, Rule, Terms
+from services.router.predictor import UNKNOWN, Prediction
 from services.runtime.errors import Failure, Kind
 
 UNHEALTHY = 0.5
@@ -30,12 +30,6 @@ class ModelNotAllowed(Failure):
     field = "model"
 
 
-class Rule(Enum):
-    CHEAPEST_ABOVE = "cheapest_above"
-    BEST_UNDER_PRICE = "best_under_price"
-    FASTEST = "fastest"
-
-
 @dataclass(frozen=True, slots=True)
 class Model:
     """What is known of a model now."""
@@ -57,6 +51,9 @@ class Model:
     error_rate: float = 0.0
     latency_s: float = 0.0
     """Usual time to the first piece; 0 while unknown."""
+    regions: tuple[str, ...] = ()
+    by_task: Mapping[str, float] = field(default_factory=dict)
+    """How much more or less able it is at a kind of task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +63,6 @@ class Needs:
     json_schema: bool = False
     input_tokens: int = 0
     max_output_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a tenant's requests are ranked: section `policies` of the router's settings."""
-
-    rule: str = "cheapest_above"
-    """`cheapest_above`, `best_under_price` or `fastest`."""
-    quality_floor: float = 0.95
-    """How much of the best candidate's predicted quality is enough."""
-    models: tuple[str, ...] = ()
-    """The only models that `auto` may choose; empty for all."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Shares of traffic by model, for a split or a canary: the drawn one stands first where it can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +79,35 @@ class Ranking:
     rejected: Sequence[tuple[str, str]]
 
 
-def rank(
-    models: Iterable[Model],
-    needs: Needs,
-    rule: Rule,
-    floor: float,
-    ceiling: int,
-    prediction: Prediction | None,
-    drawn: str = "",
-) -> Ranking:
-    """Orders `models`; `prediction` is None where the text is unknown, and abilities alone decide.
+def rank(models: Iterable[tuple[Model, float]], needs: Needs, terms: Terms, prediction: Prediction | None) -> Ranking:
+    """Orders `models`, each with its ability for this tenant.
 
-    The best candidate's quality sets the mark. Cheapest-above puts the cheapest that comes within `floor` of it
-    first; those below follow by quality, so that a fallback is the next best answer. A model that fails too often
-    or whose breaker is open comes after every healthy one.
+    `prediction` is None where the text is unknown, and abilities alone decide. The best candidate's quality sets the
+    mark. Cheapest-above puts the cheapest that comes within the floor of it first; those below follow by quality, so
+    that a fallback is the next best answer. A model that fails too often or whose breaker is open comes after every
+    healthy one, and one that is too slow after those in time.
 
     Raises:
         NoCandidate: none can do what is needed, and why not.
     """
-    able, rejected = [], []
-    for model in models:
-        if why := unable(model, needs):
-            rejected.append((model.name, why))
-        else:
-            able.append(model)
-    priced = [(model, _quality(model, prediction), cost_of(model, needs)) for model in able]
-    if ceiling:
-        rejected += [
-            (model.name, f"predicted to cost {cost} nano-dollars, above {ceiling}")
-            for model, _, cost in priced
-            if cost > ceiling
-        ]
-        priced = [one for one in priced if one[2] <= ceiling]
+    expected = prediction or UNKNOWN
+    priced, rejected = list[tuple[Model, float, int]](), list[tuple[str, str]]()
+    for model, ability in models:
+        why = unable(model, needs) or (kept_from(model, terms.only) if terms.only else "")
+        if not why:
+            cost = cost_of(model, needs)
+            if not terms.ceiling or cost <= terms.ceiling:
+                if model.by_task:
+                    ability += model.by_task.get(expected.task, 0.0)
+                priced.append((model, expected.chance(ability), cost))
+                continue
+            why = f"predicted to cost {cost} nano-dollars, above {terms.ceiling}"
+        rejected.append((model.name, why))
     if not priced:
         raise NoCandidate(why="; ".join(f"{name}: {why}" for name, why in rejected) or "the catalogue is empty")
-    best = max(quality for _, quality, _ in priced)
-    ranked = [_reasoned(one, rule, best, floor) for one in priced]
-    ranked.sort(key=lambda pair: (not _healthy(pair[1].model), pair[1].model.name != drawn, pair[0]))
+    enough = max(quality for _, quality, _ in priced) - (1 - terms.floor)
+    ranked = [_reasoned(one, terms, enough) for one in priced]
+    ranked.sort(key=lambda pair: pair[0])
     return Ranking([one for _, one in ranked], rejected)
 
 
@@ -152,44 +127,46 @@ def unable(model: Model, needs: Needs) -> str:
     return ""
 
 
+def kept_from(model: Model, limits: Iterable[Only]) -> str:
+    """Why `limits` keep the request from `model`; '' when they do not."""
+    for only in limits:
+        if only.models and model.name not in only.models:
+            return "not among the models that policy allows for this data"
+        if only.regions and not (model.regions and set(model.regions) <= set(only.regions)):
+            return f"runs in {', '.join(model.regions) or 'no region that is known'}"
+    return ""
+
+
 def cost_of(model: Model, needs: Needs) -> int:
     """Predicted nano-dollars: a token for four bytes in, a usual answer out."""
     output = min(needs.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS, model.max_output_tokens)
     return (needs.input_tokens // 4 * model.input_price + output * model.output_price) // 1_000_000
 
 
-def _quality(model: Model, prediction: Prediction | None) -> float:
-    return (prediction or Prediction(0.688, 0.813, "")).chance(model.ability)
-
-
-def _healthy(model: Model) -> bool:
+def healthy(model: Model) -> bool:
     return model.available and model.error_rate < UNHEALTHY
 
 
-def _reasoned(one: tuple[Model, float, int], rule: Rule, best: float, floor: float) -> tuple[tuple[float, ...], Ranked]:
+def _reasoned(one: tuple[Model, float, int], terms: Terms, enough: float) -> tuple[tuple[float, ...], Ranked]:
+    """The key to sort by, and the candidate."""
     model, quality, cost = one
     order: tuple[float, ...]
-    enough = quality >= best - (1 - floor)
-    match rule:
-        case Rule.CHEAPEST_ABOVE:
-            order = (0, cost, -quality) if enough else (1, -quality, cost)
-            reason = "cheapest_above" if enough else "below_floor"
-        case Rule.BEST_UNDER_PRICE:
-            order, reason = (-quality, cost), "best_under_price"
-        case Rule.FASTEST:
-            # An unknown latency is tried once all known ones are slow: it counts as a second.
-            order = (0, model.latency_s or 1.0, cost) if enough else (1, -quality, cost)
-            reason = "fastest" if enough else "below_floor"
-    if not _healthy(model):
+    if quality < enough and terms.rule is not Rule.BEST_UNDER_PRICE:
+        order, reason = (1, -quality, cost), "below_floor"
+    elif terms.rule is Rule.FASTEST:
+        # An unknown latency is tried once all known ones are slow: it counts as a second.
+        order, reason = (0, model.latency_s or 1.0, cost), "fastest"
+    elif terms.rule is Rule.BEST_UNDER_PRICE:
+        order, reason = (0, -quality, cost), "best_under_price"
+    else:
+        order, reason = (0, cost, -quality), "cheapest_above"
+    first = model.name == terms.first
+    late = bool(terms.latency_s) and model.latency_s > terms.latency_s
+    well = healthy(model)
+    if first:
+        reason = "chosen"
+    if late:
+        reason += ",slow"
+    if not well:
         reason += ",unhealthy"
-    return order, Ranked(model, round(quality, 4), cost, reason)
-
-
-def draw(weights: Mapping[str, float], chance: Callable[[], float]) -> str:
-    """A model's name by its share; '' for the part that no share covers."""
-    at = chance() * max(sum(weights.values()), 1.0)
-    for name, share in weights.items():
-        at -= share
-        if at < 0:
-            return name
-    return ""
+    return (not well, not first, late, *order), Ranked(model, round(quality, 4), cost, reason)

@@ -38,6 +38,15 @@ def test_a_question_is_answered_as_it_is_written(mesh: Mesh) -> None:
     assert wrong.returncode == 1 and "there is no model unheard-of" in wrong.stderr
 
 
+def test_routing_is_explained_and_replayed(mesh: Mesh) -> None:
+    said = mesh.tollway("route", "explain", "What is the capital of France?")
+    assert said.returncode == 0 and said.stdout.startswith("task ") and "echo" in said.stdout, said.stderr
+    assert "allowed are" in mesh.tollway("route", "explain", "x", "--rule=best").stderr
+    mesh.tollway("ask", "Which river is the longest?")
+    told = mesh.tollway("route", "replay", "--floor=0.5", "--days=1")
+    assert told.returncode == 0 and "predicted quality" in told.stdout, told.stderr
+
+
 def test_the_doctor_finds_a_running_mesh_well(mesh: Mesh) -> None:
     found = mesh.tollway("doctor")
     assert found.returncode == 0, found.stderr

@@ -73,6 +73,11 @@ class Mesh:
         self.breaks = False
         self.blocked = False
         self.extra_input_tokens = 0
+        self.cascade: router_pb2.Cascade | None = None
+        self.good = True
+        self.refuses_second_hold = False
+        self.warnings: list[str] = []
+        self.all: list[tuple[str, Any]] = []
 
     def peers(self) -> Peers:
         return Peers(**{name: Stub(self, name) for name in Peers.__dataclass_fields__})  # type: ignore[arg-type]
@@ -80,6 +85,7 @@ class Mesh:
     def answer(self, service: str, name: str, request: Any) -> Any:
         self.asked.append(f"{service}.{name}")
         self.messages[f"{service}.{name}"] = request
+        self.all.append((name, request))
         if service in self.away:
             raise Away(self.away[service])
         return getattr(self, f"_{name}")(request)
@@ -89,7 +95,7 @@ class Mesh:
 
     def _InspectPrompt(self, request: Any) -> Any:
         action = guard_pb2.ACTION_BLOCK if self.blocked else guard_pb2.ACTION_ALLOW
-        verdict = guard_pb2.Verdict(action=action, rule="injection.user")
+        verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted")
         return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1")
 
     def _InspectAnswer(self, request: Any) -> Any:
@@ -102,10 +108,19 @@ class Mesh:
         return cache_pb2.StoreResponse(stored=True)
 
     def _Route(self, request: Any) -> Any:
-        return router_pb2.RouteResponse(candidates=[router_pb2.Candidate(model="m", max_output_tokens=500, reason="r")])
+        candidates = [router_pb2.Candidate(model="m", max_output_tokens=500, reason="r")]
+        if self.cascade is not None:
+            candidates.insert(0, router_pb2.Candidate(model="cheap", max_output_tokens=100, reason="cascade"))
+        return router_pb2.RouteResponse(candidates=candidates, decision_id="d1", cascade=self.cascade)
+
+    def _Judge(self, request: Any) -> Any:
+        return router_pb2.JudgeResponse(good=self.good, score=0.5, reason="good" if self.good else "unsure")
 
     def _Reserve(self, request: Any) -> Any:
-        return ledger_pb2.ReserveResponse(held_nano_usd=70, hold=b"hold")
+        if self.refuses_second_hold and len([one for one in self.asked if one == "ledger.Reserve"]) > 1:
+            raise Away(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        hold = f"hold of {request.attempts[0].model}" if request.attempts else "hold"
+        return ledger_pb2.ReserveResponse(held_nano_usd=70, hold=hold.encode(), warnings=self.warnings)
 
     def _Settle(self, request: Any) -> Any:
         return ledger_pb2.SettleResponse(cost_nano_usd=7)
@@ -114,13 +129,20 @@ class Mesh:
         return ledger_pb2.ReleaseResponse()
 
     def _Generate(self, request: Any) -> Any:
-        said = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text="one two")])
-        choice = chat.Choice(message=said, finish_reason=chat.FINISH_REASON_STOP)
+        name = request.candidates[0]
+        if name in self.away:
+            raise Away(self.away[name])
+        text = "one two" if name == "m" else f"of {name}"
+        said = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text=text)])
+        choices = [
+            chat.Choice(index=n, message=said, finish_reason=chat.FINISH_REASON_STOP)
+            for n in range(request.chat.n or 1)
+        ]
         made = chat.ChatCompletion(
-            id="c", model="m", choices=[choice], usage=chat.Usage(input_tokens=9, output_tokens=2)
+            id="c", model=name, choices=choices, usage=chat.Usage(input_tokens=9, output_tokens=2)
         )
         return models_pb2.GenerateResponse(
-            completion=made, model="m", attempts=1, extra_input_tokens=self.extra_input_tokens
+            completion=made, model=name, attempts=1, extra_input_tokens=self.extra_input_tokens
         )
 
     def _Embed(self, request: Any) -> Any:

@@ -11,6 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
+from tollway.router.v1 import router_pb2
 
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
@@ -69,7 +70,7 @@ async def test_the_steps_in_their_order(gateway: Called, mesh: Mesh) -> None:
     await until(lambda: {"ledger.Settle", "cache.Store"} <= set(mesh.asked))
     assert mesh.asked[:7] == [*BEFORE, "models.Generate", "guard.InspectAnswer"]
     settled = mesh.messages["ledger.Settle"]
-    assert (settled.input_tokens, settled.output_tokens, settled.hold, settled.model) == (9, 2, b"hold", "m")
+    assert (settled.input_tokens, settled.output_tokens, settled.hold, settled.model) == (9, 2, b"hold of m", "m")
     assert mesh.messages["models.Generate"].chat.max_output_tokens == 500  # nobody writes more than is held
 
 
@@ -84,7 +85,7 @@ async def test_a_stream_settles_before_its_last_piece(gateway: Called, mesh: Mes
 
 
 async def test_a_hit_skips_the_router_and_the_model_and_costs_no_money(gateway: Called, mesh: Mesh) -> None:
-    kept = mesh._Generate(None).completion
+    kept = mesh._Generate(models_pb2.GenerateRequest(candidates=["m"])).completion
     mesh.hit = cache_pb2.LookupResponse(match=cache_pb2.MATCH_SEMANTIC, entry_id="e1", completion=kept)
     made = await gateway.Complete(asking())
     assert (made.road.cache, made.road.cache_entry_id) == (cache_pb2.MATCH_SEMANTIC, "e1")
@@ -202,6 +203,77 @@ async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mes
     assert mesh.messages["ledger.Settle"].input_tokens == 18
     (attempt,) = mesh.messages["ledger.Reserve"].attempts
     assert attempt.output_tokens == 2 * 500 and attempt.input_tokens % 2 == 0
+
+
+def holds(mesh: Mesh) -> list[tuple[str, str, bytes]]:
+    """What was settled, in order: the model, the reservation, the hold."""
+    return [(one.model, one.reservation_id, one.hold) for name, one in mesh.all if name == "Settle"]
+
+
+async def text_of(gateway: Called, request: pb.CompleteRequest, streamed: bool) -> str:
+    if not streamed:
+        made = await gateway.Complete(request)
+        assert len(made.completion.choices) == 1
+        return str(made.completion.choices[0].message.parts[0].text)
+    pieces = [one async for one in gateway.StreamComplete(streaming(request))]
+    return "".join(choice.content for one in pieces for choice in one.chunk.choices)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_cheap_answer_that_will_do_is_the_only_one(gateway: Called, mesh: Mesh, streamed: bool) -> None:
+    mesh.cascade = router_pb2.Cascade(samples=2)
+    assert await text_of(gateway, asking(), streamed) == "of cheap"
+    (attempt,) = mesh.messages["ledger.Reserve"].attempts
+    assert attempt.model == "cheap" and attempt.output_tokens == 2 * 100
+    judged = mesh.messages["router.Judge"]
+    assert judged.decision_id == "d1" and len(judged.completion.choices) == 2
+    await until(lambda: len(holds(mesh)) == 1)
+    assert holds(mesh)[0][0] == "cheap" and mesh.asked.count("ledger.Reserve") == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_that_will_not_do_is_paid_for_and_the_next_is_asked(
+    gateway: Called, mesh: Mesh, streamed: bool
+) -> None:
+    mesh.cascade, mesh.good = router_pb2.Cascade(), False
+    assert await text_of(gateway, asking(), streamed) == "one two"
+    await until(lambda: len(holds(mesh)) == 2)
+    (first, one, cheap), (second, two, dear) = holds(mesh)
+    assert (first, second) == ("cheap", "m") and (cheap, dear) == (b"hold of cheap", b"hold of m") and one != two
+    reserved = [request for name, request in mesh.all if name == "Reserve"]
+    assert [[attempt.model for attempt in one.attempts] for one in reserved] == [["cheap"], ["m"]]
+    assert reserved[1].attempts[0].output_tokens == 2 * 500  # the cheap one's shorter limit is not the other's
+
+
+async def test_where_no_money_is_left_for_another_the_cheap_answer_stands(gateway: Called, mesh: Mesh) -> None:
+    mesh.cascade, mesh.good, mesh.refuses_second_hold = router_pb2.Cascade(), False, True
+    assert await text_of(gateway, asking(), False) == "of cheap"
+    await until(lambda: len(holds(mesh)) == 1)
+    assert holds(mesh)[0][::2] == ("cheap", b"hold of cheap")
+
+
+async def test_a_cheap_model_that_is_away_costs_nothing(gateway: Called, mesh: Mesh) -> None:
+    mesh.cascade, mesh.away = router_pb2.Cascade(), {"cheap": Code.UNAVAILABLE}
+    assert await text_of(gateway, asking(), False) == "one two"
+    await until(lambda: "ledger.Release" in mesh.asked and "ledger.Settle" in mesh.asked)
+    assert mesh.messages["ledger.Release"].hold == b"hold of cheap" and [one for one, *_ in holds(mesh)] == ["m"]
+
+
+async def test_the_router_hears_what_the_guard_and_the_ledger_said(gateway: Called, mesh: Mesh) -> None:
+    mesh.warnings = ["acme:main"]
+    await gateway.Complete(asking())
+    first = mesh.messages["router.Route"]
+    assert not first.budget_low and first.data_class == "restricted"
+    mesh.warnings = []
+    request = asking()
+    request.chat.messages.append(chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text="this is")]))
+    request.chat.messages.append(chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="and then?")]))
+    await gateway.Complete(request)
+    second = mesh.messages["router.Route"]
+    assert second.budget_low and second.conversation == first.conversation
+    await gateway.by("acme/other").Complete(request)
+    other = mesh.messages["router.Route"]
+    assert not other.budget_low and other.conversation != first.conversation
 
 
 async def test_the_same_idempotency_key_is_the_same_reservation(gateway: Called, mesh: Mesh) -> None:

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from services.router.decisions import Decision, Decisions
 from services.router.features import NAMES, features
-from services.router.predictor import Predictor
-from services.router.ranking import Model, Needs, NoCandidate, Rule, draw, rank
+from services.router.policy import Only, Rule, Terms, draw, place
+from services.router.predictor import Prediction, Predictor
+from services.router.ranking import Model, Needs, NoCandidate, rank
+from services.router.ranking import Ranking as Ranked
 from tests.support.encoders import static
 
 
@@ -23,10 +25,12 @@ WEAK, STRONG = model("weak", 0.0, 1_000_000), model("strong", 1.0, 50_000_000)
 NEEDS = Needs(input_tokens=400)
 
 
-def order(
-    models: list[Model], needs: Needs = NEEDS, rule: Rule = Rule.CHEAPEST_ABOVE, floor: float = 0.95, ceiling: int = 0
-) -> list[str]:
-    return [one.model.name for one in rank(models, needs, rule, floor, ceiling, None).candidates]
+def ranked(models: list[Model], needs: Needs = NEEDS, **terms: object) -> Ranked:
+    return rank([(one, one.ability) for one in models], needs, Terms(**terms), None)  # type: ignore[arg-type]
+
+
+def order(models: list[Model], needs: Needs = NEEDS, **terms: object) -> list[str]:
+    return [one.model.name for one in ranked(models, needs, **terms).candidates]
 
 
 def test_the_cheapest_that_is_good_enough_comes_first() -> None:
@@ -56,25 +60,57 @@ def test_a_sick_model_comes_after_every_healthy_one() -> None:
 )
 def test_who_cannot_is_left_out_with_the_reason(needs: Needs, why: str) -> None:
     able = model("able", vision=True, context_tokens=100_000, max_output_tokens=9000)
-    made = rank([WEAK, able], needs, Rule.CHEAPEST_ABOVE, 0.9, 0, None)
+    made = ranked([WEAK, able], needs)
     assert [one.model.name for one in made.candidates] == ["able"] and dict(made.rejected) == {"weak": why}
     with pytest.raises(NoCandidate, match=why):
-        rank([WEAK], needs, Rule.CHEAPEST_ABOVE, 0.9, 0, None)
+        ranked([WEAK], needs)
 
 
 def test_a_ceiling_leaves_out_what_is_dearer() -> None:
-    cheap = rank([WEAK, STRONG], NEEDS, Rule.BEST_UNDER_PRICE, 0.9, 2000, None)
+    cheap = ranked([WEAK, STRONG], rule=Rule.BEST_UNDER_PRICE, ceiling=2000)
     assert [one.model.name for one in cheap.candidates] == ["weak"] and "above 2000" in dict(cheap.rejected)["strong"]
 
 
 def test_a_drawn_model_stands_first_where_it_can() -> None:
-    made = rank([WEAK, STRONG], NEEDS, Rule.CHEAPEST_ABOVE, 0.5, 0, None, drawn="strong")
-    assert made.candidates[0].model.name == "strong"
+    assert order([WEAK, STRONG], floor=0.5, first="strong") == ["strong", "weak"]
+    sick = model("sick", 1.0, available=False)
+    assert order([WEAK, sick], first="sick") == ["weak", "sick"]
+
+
+def test_a_model_past_the_latency_ceiling_comes_last() -> None:
+    slow = model("slow", 1.0, 1, latency_s=3.0)
+    made = ranked([slow, STRONG], latency_s=2.0)
+    assert [(one.model.name, one.reason) for one in made.candidates] == [
+        ("strong", "cheapest_above"), ("slow", "cheapest_above,slow"),
+    ]  # fmt: skip
+
+
+def test_data_stays_in_its_regions_and_with_its_models() -> None:
+    here, there, nowhere = model("here", regions=("eu",)), model("there", regions=("eu", "us")), model("nowhere")
+    made = ranked([here, there, nowhere], only=(Only(regions=("eu",)),))
+    assert [one.model.name for one in made.candidates] == ["here"]
+    assert dict(made.rejected) == {"there": "runs in eu, us", "nowhere": "runs in no region that is known"}
+    assert order([here, there], only=(Only(models=("there",)),)) == ["there"]
+
+
+def test_a_task_that_a_model_is_good_at_counts_for_it() -> None:
+    coder = model("coder", 0.2, by_task={"code": 2.0})
+    prediction = Prediction(0.4, 0.9, "code")
+    made = rank([(WEAK, 0.2), (coder, 0.2)], NEEDS, Terms(rule=Rule.BEST_UNDER_PRICE), prediction)
+    assert made.candidates[0].model.name == "coder"
+    made = rank([(WEAK, 0.2), (coder, 0.2)], NEEDS, Terms(), Prediction(0.4, 0.9, "chat"))
+    assert made.candidates[0].quality == made.candidates[1].quality
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_conversation_falls_in_one_place(one: str, other: str) -> None:
+    assert 0 <= place(one) < 1 and place(one) == place(one)
+    assert (place(one) == place(other)) == (one == other)
 
 
 @given(st.floats(0, 0.999))
 def test_draws_follow_their_shares(at: float) -> None:
-    name = draw({"a": 0.2, "b": 0.3}, lambda: at)
+    name = draw({"a": 0.2, "b": 0.3}, at)
     assert name == ("a" if at < 0.2 else "b" if at < 0.5 else "")
 
 

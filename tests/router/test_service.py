@@ -3,17 +3,20 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
+from services.router.journal import Journal
+from services.router.policy import CascadePolicy, Only, Policy
 from services.router.predictor import Predictor
-from services.router.ranking import Policy
 from services.router.service import RouterService
 from services.runtime.server import Service
 from tests.router.test_ranking import STRONG, WEAK
@@ -27,13 +30,21 @@ TEXT = "What is the capital of France?"
 
 
 @pytest.fixture(params=TRANSPORTS)
-async def router(request: pytest.FixtureRequest) -> AsyncIterator[Called]:
+async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Called]:
     known = {one.name: one for one in (WEAK, STRONG, replace(WEAK, name="seeing", vision=True))}
-    catalogue = Catalogue(None, None, known)  # type: ignore[arg-type]
-    policies = {"canary": Policy(weights={"strong": 1.0}), "narrow": Policy(models=("strong",))}
-    register = partial(
-        router_pb2_grpc.add_RouterServiceServicer_to_server, RouterService(catalogue, Predictor(), policies)
-    )
+    catalogue = Catalogue(None, None, known=known)  # type: ignore[arg-type]
+    policies = {
+        "canary": Policy(weights={"strong": 1.0}),
+        "narrow": Policy(models=("strong",)),
+        "fixed": Policy(rule="fixed", model="strong"),
+        "split": Policy(weights={"weak": 0.5, "strong": 0.5}, sticky=True),
+        "careful": Policy(data_classes={"restricted": Only(models=("seeing",))}),
+        "poor": Policy(quality_floor=1.0, low_budget_floor=0.0, price_ceiling_usd=1.0),
+        "trying": Policy(quality_floor=1.0, cascade=CascadePolicy(enough=0.3, samples=2)),
+    }
+    journal = Journal(tmp_path / "decisions")
+    service = RouterService(catalogue, Predictor(), policies, journal)
+    register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
     served = Service("tollway.router.v1.RouterService", "router.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
         yield Called(router_pb2_grpc.RouterServiceStub(channel))
@@ -79,9 +90,78 @@ async def test_outcomes_are_learnt_from(router: Called) -> None:
     assert not (await router.by("other").ReportOutcome(told)).known
 
 
+async def first(router: Called, **more: Any) -> str:
+    return str((await router.Route(asking(**more))).candidates[0].model)
+
+
+async def test_rules_that_a_tenant_sets_itself(router: Called) -> None:
+    assert await first(router.by("fixed/a")) == "strong"
+    assert await first(router.by("careful/a"), data_class="restricted") == "seeing"
+    made = await router.by("careful/a").Route(asking(data_class="restricted"))
+    assert {one.model for one in made.rejected} == {"weak", "strong"}
+    assert await first(router.by("careful/a"), data_class="public") != "seeing"
+    assert await first(router.by("poor/a")) == "strong"
+    assert await first(router.by("poor/a"), budget_low=True) == "weak"
+
+
+async def test_a_conversation_stays_with_its_model(router: Called) -> None:
+    split = router.by("split/a")
+    chosen = {name: await first(split, conversation=name) for name in map(str, range(40))}
+    assert set(chosen.values()) == {"weak", "strong"}
+    assert all([await first(split, conversation=name) == model for name, model in chosen.items()])
+
+
+def said(*texts: str, model: str = "weak") -> chat.ChatCompletion:
+    made = chat.ChatCompletion(model=model)
+    for n, text in enumerate(texts):
+        choice = made.choices.add(index=n, finish_reason=chat.FINISH_REASON_STOP)
+        choice.message.role = chat.ROLE_ASSISTANT
+        choice.message.parts.add(text=text)
+    return made
+
+
+async def test_a_cascade_tries_the_cheap_one_and_judges_it(router: Called) -> None:
+    trying = router.by("trying/a")
+    made = await trying.Route(asking(needs=pb.Needs(input_tokens=400)))
+    assert [one.model for one in made.candidates][:2] == ["weak", "strong"] and made.candidates[0].reason == "cascade"
+    assert made.HasField("cascade") and made.cascade.samples == 2
+    request = chat.ChatRequest(model="auto", messages=[chat.Message(role=chat.ROLE_USER)])
+
+    async def judged(*texts: str) -> tuple[bool, str]:
+        told = await trying.Judge(pb.JudgeRequest(decision_id=made.decision_id, chat=request, completion=said(*texts)))
+        return told.good, told.reason
+
+    assert await judged("It is Paris.", "It is Paris.") == (True, "good")
+    assert await judged("It is Paris.", "I would say Lyon, by far.") == (False, "disagrees")
+    assert await judged("I am not able to say.") == (False, "refuses")
+    other = pb.JudgeRequest(decision_id=made.decision_id, chat=request, completion=said("Paris"))
+    assert await refused(router.by("other/a").Judge(other)) == (grpc.StatusCode.NOT_FOUND, "DECISION_UNKNOWN")
+    assert not (await router.Route(asking())).HasField("cascade")
+
+
+async def test_decisions_are_replayed_under_another_policy(router: Called) -> None:
+    poor = router.by("poor/a")
+    for _ in range(10):
+        made = await poor.Route(asking(needs=pb.Needs(input_tokens=400)))
+    await router.Route(asking())
+    await poor.ReportOutcome(pb.ReportOutcomeRequest(decision_id=made.decision_id, model="strong", good=True))
+    told = await poor.Replay(pb.ReplayRequest(rule="cheapest_above", quality_floor=0.0))
+    assert told.decisions == 10 and told.outcomes == 1 and told.good_share == 1.0
+    assert told.cost_after_nano_usd < told.cost_before_nano_usd and told.quality_after <= told.quality_before
+    assert {(one.model, one.before, one.after) for one in told.shares} == {("strong", 10, 0), ("weak", 0, 10)}
+    same = await poor.Replay(pb.ReplayRequest(rule="cheapest_above"))
+    assert (same.cost_before_nano_usd, round(same.quality_before, 6)) == (
+        same.cost_after_nano_usd, round(same.quality_after, 6),
+    )  # fmt: skip
+    fixed = await poor.Replay(pb.ReplayRequest(rule="fixed", models=["weak"]))
+    assert [(one.model, one.after) for one in fixed.shares if one.after] == [("weak", 10)]
+
+
 async def test_mistakes(router: Called) -> None:
     assert await field_of(router.Route(pb.RouteRequest())) == "model"
     assert await field_of(router.Route(asking(quality_floor=2))) == "quality_floor"
+    assert await field_of(router.Judge(pb.JudgeRequest(decision_id="x"))) == "chat"
+    assert await field_of(router.Replay(pb.ReplayRequest(rule="best"))) == "rule"
     assert await refused(router.Route(asking(needs=pb.Needs(input_tokens=10**8)))) == (
         grpc.StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE",
     )  # fmt: skip

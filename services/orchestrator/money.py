@@ -1,0 +1,127 @@
+"""Steps 8 and 11 as far as money goes: what is held before a call, and what becomes of the hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.ledger.v1 import ledger_pb2
+
+from services.orchestrator import bounds
+from services.orchestrator.desk import Desk
+from services.orchestrator.facts import Budgets, Models
+from services.orchestrator.failures import away
+from services.orchestrator.journey import Journey
+from services.orchestrator.peers import Peers
+from services.runtime import cohorts, telemetry
+
+CHARACTERS_A_TOKEN = 4
+SETTLE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    peers: Peers
+    models: Models
+    desk: Desk
+    budgets: Budgets
+    open: Callable[[Journey, str], bool]
+    """Whether a request goes on while a dependency is away."""
+
+    async def reserve(self, journey: Journey) -> None:
+        """Holds the dearest of what may be asked next; a hit holds a request and no money."""
+        attempts = []
+        if journey.hit is None:
+            asked, candidates = journey.asked, journey.candidates[: 1 if journey.cascade else None]
+            answers = max(asked.n, journey.cascade.samples if journey.cascade else 0, 1)
+            read = bounds.input_tokens(asked)
+            most = [min(journey.most_asked or one.max_output_tokens, one.max_output_tokens) for one in candidates]
+            attempts = [
+                ledger_pb2.Attempt(
+                    model=one.model,
+                    provider=one.provider,
+                    provider_model=one.provider_model,
+                    input_tokens=read * (calls := self._calls(one.model)),
+                    output_tokens=limit * answers * calls,
+                )
+                for one, limit in zip(candidates, most, strict=True)
+            ]
+            _clamp(journey, max(most))
+        request = ledger_pb2.ReserveRequest(
+            reservation_id=journey.reservation_id,
+            attempts=attempts,
+            ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
+        )
+        try:
+            held = await self.peers.ledger.Reserve(request)
+        except grpc.aio.AioRpcError as error:
+            if not (self.open(journey, "ledger") and away(error)):
+                raise
+            journey.without("ledger")
+            telemetry.event("done without", dependency="ledger", code=error.code().name)
+            return
+        journey.hold = held.hold
+        journey.road.held_nano_usd += held.held_nano_usd
+        journey.road.budget_warnings.extend(held.warnings)
+        self.budgets.noted(journey.caller.account, bool(held.warnings))
+
+    def settlement(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleRequest:
+        """What turns the hold into what was used."""
+        hit = journey.hit is not None or journey.shared
+        return ledger_pb2.SettleRequest(
+            reservation_id=journey.reservation_id,
+            hold=journey.hold,
+            model="" if hit else journey.model,
+            input_tokens=0 if hit else usage.input_tokens + journey.extra_input_tokens,
+            output_tokens=0 if hit else usage.output_tokens,
+            cached_input_tokens=0 if hit else usage.cached_input_tokens,
+            reasoning_tokens=0 if hit else usage.reasoning_tokens,
+            cached=hit,
+            tags=journey.chat.metadata,
+        )
+
+    async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:
+        """Durable when it returns."""
+        if not journey.hold:
+            return None
+        await cohorts.join("settle")
+        return await self.peers.ledger.Settle(self.settlement(journey, usage), timeout=SETTLE_S)
+
+    async def settled(self, journey: Journey, usage: chat.Usage) -> None:
+        """Settles and writes the cost into the road."""
+        done = await self.desk.insisted(lambda: self.settle(journey, usage))
+        if isinstance(done, ledger_pb2.SettleResponse):
+            journey.road.cost_nano_usd = done.cost_nano_usd + journey.spent_nano_usd
+
+    def release(self, journey: Journey) -> None:
+        """Nothing was used."""
+        release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
+        self.desk.later(lambda: self.peers.ledger.Release(release, timeout=SETTLE_S))
+
+    def give_up(self, journey: Journey) -> None:
+        """The request ended early: what was written is paid for by estimate, what was not begun is released."""
+        if not journey.hold:
+            return
+        if not journey.answer.characters and not journey.hit:
+            self.release(journey)
+            return
+        usage = journey.answer.completion.usage
+        if not usage.output_tokens:
+            read = bounds.input_tokens(journey.asked) // CHARACTERS_A_TOKEN
+            written = -(-journey.answer.characters // CHARACTERS_A_TOKEN)
+            usage = chat.Usage(input_tokens=read, output_tokens=written, estimated=True)
+        self.desk.later(lambda: self.settle(journey, usage))
+
+    def _calls(self, model: str) -> int:
+        """How many calls one answer of the model may be billed for."""
+        known = self.models.known.get(model)
+        return max(known.most_calls, 1) if known is not None else 1
+
+
+def _clamp(journey: Journey, most: int) -> None:
+    """Nobody writes more than is held."""
+    if journey.asked.max_output_tokens != most:
+        clamped = chat.ChatRequest()
+        clamped.CopyFrom(journey.asked)
+        clamped.max_output_tokens = most
+        journey.grounded = clamped
