@@ -2,9 +2,11 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.router.predictor import EXTRAPOLATED, UNKNOWN, Prediction
+from services.router.ranking import Model
 from services.runtime.errors import Failure, Kind
 
 REMEMBERED = 100_000
@@ -20,13 +22,23 @@ class DecisionUnknown(Failure):
     field = "decision_id"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     tenant: str
     prediction: Prediction | None
-    abilities: dict[str, float]
-    chances: dict[str, float] = field(default_factory=dict)
-    """Of the candidates: the predicted chance that each answers well."""
+    models: Sequence[tuple[Model, float]]
+    """Those that were ranked, with their abilities then."""
+
+    def ability(self, name: str) -> float | None:
+        return next((ability for model, ability in self.models if model.name == name), None)
+
+    def chance(self, name: str) -> float:
+        """Predicted of a model: that its answer is good."""
+        expected = self.prediction or UNKNOWN
+        for model, ability in self.models:
+            if model.name == name:
+                return expected.chance(ability + model.by_task.get(expected.task, 0.0))
+        return expected.weak
 
 
 @dataclass(slots=True)
@@ -64,10 +76,10 @@ class Decisions:
         False when the decision is unknown, another tenant's, or did not rank the model.
         """
         decision = self._kept.get(decision_id)
-        if decision is None or decision.tenant != tenant or model not in decision.abilities:
+        if decision is None or decision.tenant != tenant or (ability := decision.ability(model)) is None:
             return False
         moved, seen = self._moved.get((tenant, model), (0.0, 0))
-        expected = (decision.prediction or UNKNOWN).chance(decision.abilities[model])
+        expected = (decision.prediction or UNKNOWN).chance(ability)
         step = RATE * 20 / (1 + seen / CAUTION) * (good - expected)
         self._moved[tenant, model] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)
         return True

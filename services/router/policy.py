@@ -62,7 +62,7 @@ class Policy:
     cascade: CascadePolicy | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terms:
     """What holds for one request."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from services.router.features import features
+from services.router.features import NAMES, features
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 VECTOR_SCALE = 4.0
@@ -16,6 +16,10 @@ VECTOR_SCALE = 4.0
 TASKS = ("chat", "classification", "code", "extraction", "maths", "reasoning", "summarising", "translation")
 ANCHORS = (0.688, 0.813)
 """Accuracy of the weak and the strong model of the training data over all its rows."""
+OPTIONS = NAMES.index("options")
+"""The feature that tells an exam question with answers to choose from: two or more."""
+LEAST = 0.01
+"""No chance is thought nearer to 0 or 1."""
 EXTRAPOLATED = 2.5
 """How far beyond the two anchors an ability may lie."""
 
@@ -76,19 +80,26 @@ class Predictor:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = ort.InferenceSession(str(ARTEFACTS / "router.onnx"), options, ["CPUExecutionProvider"])
         shapes = {one.name: one.shape[1] for one in (*session.get_inputs(), *session.get_outputs())}
-        self._vector, self._surface, self._chances, self._tasks = (
-            np.zeros((1, shapes[name]), np.float32) for name in ("vector", "surface", "chances", "tasks")
+        self._vector, self._surface, self._lines = (
+            np.zeros((1, shapes[name]), np.float32) for name in ("vector", "surface", "lines")
         )
         self._bound = session.io_binding()
         for name, values in (("vector", self._vector), ("surface", self._surface)):
             self._bound.bind_input(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
-        for name, values in (("chances", self._chances), ("tasks", self._tasks)):
-            self._bound.bind_output(name, "cpu", 0, np.float32, values.shape, values.ctypes.data)
+        self._bound.bind_output("lines", "cpu", 0, np.float32, self._lines.shape, self._lines.ctypes.data)
         self._run = session.run_with_iobinding
 
     def predict(self, text: str, vector: Vector) -> Prediction:
         """`vector` is the static one, (256,)."""
-        self._vector[0], self._surface[0] = vector, features(text)
+        surface = features(text)
+        self._vector[0], self._surface[0] = vector, surface
         self._run(self._bound)
-        weak, strong = self._chances[0].tolist()
-        return Prediction(weak, strong, TASKS[int(self._tasks[0].argmax())])
+        exam_gap, free_gap, exam_odds, free_odds, *tasks = self._lines[0].tolist()
+        exam = surface[OPTIONS] >= 2
+        strong = 1 / (1 + math.exp(-(exam_odds if exam else free_odds)))
+        weak = strong - (exam_gap if exam else free_gap)
+        return Prediction(_bounded(weak), _bounded(strong), TASKS[tasks.index(max(tasks))])
+
+
+def _bounded(chance: float) -> float:
+    return min(max(chance, LEAST), 1 - LEAST)

@@ -1,4 +1,7 @@
-"""Ranks models for one request. Pure: what is known comes in, an order with reasons goes out."""
+"""Ranks models for one request. Pure: what is known comes in, an order with reasons goes out.
+
+What is made for each request is not frozen: a frozen dataclass takes three times as long to make.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +59,7 @@ class Model:
     """How much more or less able it is at a kind of task."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Needs:
     tools: bool = False
     vision: bool = False
@@ -65,7 +68,7 @@ class Needs:
     max_output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ranked:
     model: Model
     quality: float
@@ -73,7 +76,7 @@ class Ranked:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ranking:
     candidates: Sequence[Ranked]
     rejected: Sequence[tuple[str, str]]
@@ -169,4 +172,4 @@ def _reasoned(one: tuple[Model, float, int], terms: Terms, enough: float) -> tup
         reason += ",slow"
     if not well:
         reason += ",unhealthy"
-    return (not well, not first, late, *order), Ranked(model, round(quality, 4), cost, reason)
+    return (not well, not first, late, *order), Ranked(model, quality, cost, reason)

@@ -43,7 +43,7 @@ def entry(
         "needs": list(asdict(needs).values()),
         "expected": [round(prediction.weak, 4), round(prediction.strong, 4), prediction.task] if prediction else None,
         "only": [[list(one.models), list(one.regions)] for one in terms.only],
-        "chosen": [first.model.name, first.quality, first.cost],
+        "chosen": [first.model.name, round(first.quality, 4), first.cost],
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from services.router.catalogue import Catalogue
 from services.router.decisions import Decision, Decisions
 from services.router.journal import Journal
 from services.router.policy import CascadePolicy, Only, Policy, Rule, Terms, draw, place
-from services.router.predictor import UNKNOWN, Prediction, Predictor
+from services.router.predictor import Prediction, Predictor
 from services.router.ranking import Model, ModelNotAllowed, Needs, Ranked, rank
 from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
@@ -66,8 +66,7 @@ class RouterService(RouterServiceServicer):
             tollway__router__reason=ranked[0].reason,
             tollway__router__task=task,
         )
-        known = Decision(tenant, prediction, dict(_abilities(models)), {one.model.name: one.quality for one in ranked})
-        decision = self.decisions.keep(known)
+        decision = self.decisions.keep(Decision(tenant, prediction, models))
         if self.journal is not None and auto:
             now = time.time()
             self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made))
@@ -82,7 +81,7 @@ class RouterService(RouterServiceServicer):
     async def Judge(self, request: pb.JudgeRequest, context: object) -> pb.JudgeResponse:
         tenant = identity.caller().tenant
         decision = self.decisions.of(request.decision_id, tenant)
-        chance = decision.chances.get(request.completion.model, UNKNOWN.weak)
+        chance = decision.chance(request.completion.model)
         enough = (self._policy(tenant).cascade or CascadePolicy()).enough
         made = cascading.judged(answers(request.completion), wanted(request.chat), chance, enough)
         telemetry.note(tollway__router__judged=made.reason, tollway__router__score=made.score)
@@ -166,10 +165,6 @@ def _only(request: pb.RouteRequest, policy: Policy) -> tuple[Only, ...]:
     """What policy keeps the request to."""
     kept = policy.data_classes.get(request.data_class) if policy.data_classes else None
     return (*((Only(regions=policy.regions),) if policy.regions else ()), *((kept,) if kept is not None else ()))
-
-
-def _abilities(models: Sequence[tuple[Model, float]]) -> list[tuple[str, float]]:
-    return [(model.name, ability) for model, ability in models]
 
 
 def _needs(message: pb.Needs) -> Needs:

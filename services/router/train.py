@@ -158,7 +158,7 @@ def main() -> None:
     everything = np.ones(len(rows.weak), bool)
     tasks, facts["tasks"] = _tasks(rows)
     (ARTEFACTS / "router.onnx").write_bytes(
-        exported(gap_heads(rows, everything), strong_heads(rows, everything), tasks, rows.mean, rows.spread, OPTIONS)
+        exported(gap_heads(rows, everything), strong_heads(rows, everything), tasks, rows.mean, rows.spread)
     )
     card = {
         "model": "router-1",

@@ -147,7 +147,7 @@ def test_any_text_has_features(text: str) -> None:
 def test_outcomes_move_a_models_ability_for_that_tenant_alone() -> None:
     decisions = Decisions()
     for _ in range(40):
-        one = decisions.keep(Decision("acme", None, {"weak": 0.0}))
+        one = decisions.keep(Decision("acme", None, [(WEAK, 0.0)]))
         assert decisions.learn(one, "acme", "weak", True)
         assert not decisions.learn(one, "other", "weak", False) and not decisions.learn("nothing", "acme", "weak", True)
     assert decisions.ability("acme", "weak", 0.0) > 0.1 and decisions.ability("other", "weak", 0.0) == 0.0

@@ -14,57 +14,37 @@ Head = tuple[Array, float]
 
 
 def exported(
-    gaps: tuple[Head, Head],
-    strong: tuple[Head, Head],
-    tasks: tuple[Array, Array],
-    mean: Array,
-    spread: Array,
-    options: int,
+    gaps: tuple[Head, Head], strong: tuple[Head, Head], tasks: tuple[Array, Array], mean: Array, spread: Array
 ) -> bytes:
-    """Inputs `vector` (n, 256) and `surface` (n, features); outputs `chances` (n, 2), weak then strong, and `tasks`."""
-    weights, nodes = [], []
+    """Inputs `vector` (n, 256) and `surface` (n, features).
 
-    def weight(name: str, value: Any, kind: type = np.float32) -> str:
-        weights.append(numpy_helper.from_array(np.ascontiguousarray(value, kind), name))
-        return name
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    centred = node("Sub", ["surface", weight("mean", mean)], "centred")
-    scaled = node("Div", [centred, weight("spread", spread)], "scaled")
-    cut = node("Clip", [scaled, weight("low", np.array(-4.0)), weight("high", np.array(4.0))], "cut")
-    larger = node("Mul", ["vector", weight("vector_scale", np.array(VECTOR_SCALE))], "larger")
-    x = node("Concat", [larger, cut], "x", axis=1)
+    Output `lines` (n, 4 + tasks): the gap between the strong and the weak model for exam questions and for free ones,
+    the log odds of the strong model for the same two, and a score for each task. Five nodes: a graph this small costs
+    what its nodes cost, so what is left to do with the numbers is done where they are read.
+    """
     heads = np.stack([head for head, _ in (*gaps, *strong)], axis=1)
-    biases = np.array([bias for _, bias in (*gaps, *strong)])
-    lines = node("Gemm", [x, weight("heads", heads), weight("biases", biases)], "lines")
-    parts = [node("Slice", [lines, weight(f"from{n}", [n], np.int64), weight(f"to{n}", [n + 1], np.int64), weight(f"axis{n}", [1], np.int64)], f"line{n}") for n in range(4)]  # fmt: skip
-    count = node("Slice", ["surface", weight("of", [options], np.int64), weight("until", [options + 1], np.int64), weight("across", [1], np.int64)], "count")  # fmt: skip
-    exam = node("GreaterOrEqual", [count, weight("two", np.array(2.0))], "exam")
-    gap = node("Where", [exam, parts[0], parts[1]], "gap")
-    sure = node("Sigmoid", [node("Where", [exam, parts[2], parts[3]], "odds")], "sure")
-    left = node("Sub", [sure, gap], "left")
-    bounds = [weight("least", np.array(0.01)), weight("most", np.array(0.99))]
-    node("Concat", [node("Clip", [left, *bounds], "weak"), node("Clip", [sure, *bounds], "strong")], "chances", axis=1)
-    scores = node("Gemm", [x, weight("task_weights", tasks[0]), weight("task_biases", tasks[1])], "scores")
-    node("Softmax", [scores], "tasks", axis=1)
-    node("Identity", [gap], "gaps")
+    weights = np.concatenate([heads, tasks[0]], axis=1)
+    width = len(weights) - len(mean)
+    weights = np.concatenate([weights[:width] * VECTOR_SCALE, weights[width:]])
+    biases = np.concatenate([np.array([bias for _, bias in (*gaps, *strong)]), tasks[1]])
+    constants = {"mean": mean, "spread": spread, "low": np.array(-4.0), "high": np.array(4.0), "weights": weights,
+                 "biases": biases}  # fmt: skip
     kind = TensorProto.FLOAT
     graph = helper.make_graph(
-        nodes,
+        [
+            helper.make_node("Sub", ["surface", "mean"], ["centred"]),
+            helper.make_node("Div", ["centred", "spread"], ["scaled"]),
+            helper.make_node("Clip", ["scaled", "low", "high"], ["cut"]),
+            helper.make_node("Concat", ["vector", "cut"], ["x"], axis=1),
+            helper.make_node("Gemm", ["x", "weights", "biases"], ["lines"]),
+        ],
         "router",
         [
-            helper.make_tensor_value_info("vector", kind, ["n", heads.shape[0] - len(mean)]),
+            helper.make_tensor_value_info("vector", kind, ["n", width]),
             helper.make_tensor_value_info("surface", kind, ["n", len(mean)]),
         ],
-        [
-            helper.make_tensor_value_info("chances", kind, ["n", 2]),
-            helper.make_tensor_value_info("gaps", kind, ["n", 1]),
-            helper.make_tensor_value_info("tasks", kind, ["n", tasks[0].shape[1]]),
-        ],
-        weights,
+        [helper.make_tensor_value_info("lines", kind, ["n", weights.shape[1]])],
+        [numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
