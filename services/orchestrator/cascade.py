@@ -83,6 +83,7 @@ class Cascade:
         except grpc.aio.AioRpcError:
             journey.hold, journey.reservation_id, journey.candidates, journey.cascade = before
             raise
+        journey.road.model, journey.road.route_reason = journey.candidates[0].model, "escalated"
         after = journey.hold, journey.reservation_id
         journey.hold, journey.reservation_id = before[:2]
         if first is None:

@@ -254,7 +254,8 @@ async def test_where_no_money_is_left_for_another_the_cheap_answer_stands(gatewa
 
 async def test_a_cheap_model_that_is_away_costs_nothing(gateway: Called, mesh: Mesh) -> None:
     mesh.cascade, mesh.away = router_pb2.Cascade(), {"cheap": Code.UNAVAILABLE}
-    assert await text_of(gateway, asking(), False) == "one two"
+    made = await gateway.Complete(asking())
+    assert (made.road.model, made.road.route_reason) == ("m", "escalated")
     await until(lambda: "ledger.Release" in mesh.asked and "ledger.Settle" in mesh.asked)
     assert mesh.messages["ledger.Release"].hold == b"hold of cheap" and [one for one, *_ in holds(mesh)] == ["m"]
 
