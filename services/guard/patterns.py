@@ -35,7 +35,7 @@ SEP = r"[ .\-–]"
 
 PATTERNS: tuple[Pattern, ...] = (
     Pattern("email", "EMAIL", r"[\pL\pN._%+\-'&/=?^{|}~]{1,64}@(?:[\pL\pN](?:[\pL\pN\-]{0,62}[\pL\pN])?\.)+[\pL]{2,24}",
-            0.95, "an address with a domain"),
+            0.95, "an address with a domain", v.address),
     Pattern("card", "CREDIT_CARD", r"\b[2-6]\d{3}(?:[ \-.–]?\d{2,6}){2,4}\b", 0.9, "a card number that passes Luhn",
             v.card, "", r"order|invoice|tracking|serial|isbn|imei|sum|total"),
     Pattern("card-said", "CREDIT_CARD", r"\b\d(?:[ \-.–]?\d){11,18}\b", 0.85, "a number that passes Luhn, and words about cards",

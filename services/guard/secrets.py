@@ -1,5 +1,7 @@
 """Secrets by the forms that their issuers give them, and by the name they are given; random enough to be real."""
 
+import base64
+import json
 import math
 import re
 from collections import Counter
@@ -110,11 +112,14 @@ NEAR = {
     "cloudflare-key": "",
 }
 """Forms too plain to be believed without a word beside them."""
+SDK = r"SDK\.init\w*\(\s*\w*\s*[:=]?\s*[\"']?$"
+"""What an app hands to its own SDK is in everybody's hands."""
 FAR = {
     "infracost-token": r"[/.]$",
     "azure-secret": r"[,\w~]$",
+    "mailchimp-key": SDK,
     # These guard a form or mark a place in a list: they open nothing.
-    "named-secret": r"(?:[cx]srf|next_?page)[-_]?token\b\W{1,5}$",
+    "named-secret": rf"(?:[cx]srf|next_?page)[-_]?token\b\W{{1,5}}$|{SDK}",
 }
 
 NAMED = (
@@ -146,6 +151,25 @@ def real(text: str) -> bool:
     return BLANK.search(text) is None and entropy(text) >= 2.5
 
 
+CLAIMS = frozenset(
+    "iss sub aud exp nbf iat jti sid azp scope scp roles role groups email name uid user user_id userid username tenant tid"
+    " org client_id permissions admin nonce".split()
+)
+"""What a token says of whom it is for or how long it holds: without any of these it opens nothing."""
+
+
+def speaks_for_somebody(text: str) -> bool:
+    """Whether a JSON Web Token says for whom it is, or cannot be read."""
+    if not real(text):
+        return False
+    payload = text.split(".")[1] if text.count(".") >= 2 else ""
+    try:
+        said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return True
+    return not isinstance(said, dict) or not said or bool(CLAIMS & {str(name).lower() for name in said})
+
+
 def random_enough(text: str) -> bool:
     """The same for a value that only its name calls a secret."""
     if (
@@ -155,7 +179,7 @@ def random_enough(text: str) -> bool:
         or text.startswith(("http://", "https://", "/", "./"))
     ):
         return False
-    return entropy(text) >= 3.0
+    return entropy(text) >= 3.0 and (not text.startswith("ey") or speaks_for_somebody(text))
 
 
 def passwordish(text: str) -> bool:
@@ -173,7 +197,7 @@ PATTERNS = (
             regex,
             0.95,
             "the form its issuer gives it",
-            real,
+            speaks_for_somebody if name == "jwt" else real,
             NEAR.get(name, ""),
             FAR.get(name, ""),
             group=1 if "(" in regex.replace("(?", "") else 0,

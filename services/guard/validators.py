@@ -27,6 +27,16 @@ def luhn(text: str) -> bool:
     return total % 10 == 0
 
 
+NOBODY = frozenset("src dst foo bar baz user username name email someone somebody anybody yourname youremail".split())
+MADE_UP = frozenset("fake dummy sample example placeholder".split())
+
+
+def address(text: str) -> bool:
+    """Whether an e-mail address can be somebody's: documentation is full of those that are nobody's."""
+    local = text.rpartition("@")[0].lower()
+    return local not in NOBODY and MADE_UP.isdisjoint(re.split(r"[._+\-]", local))
+
+
 def card(text: str) -> bool:
     number = digits(text)
     return 12 <= len(number) <= 19 and len(set(number)) > 1 and luhn(number)
