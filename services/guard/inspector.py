@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.guard.detector import Detector
 from services.guard.finding import Found
 from services.guard.injection import Injection
+from services.guard.languages import language
 from services.guard.masking import Masker
-from services.guard.policy import Action, Policy, data_class
+from services.guard.policy import Policy, Verdict, data_class
+from services.guard.rules import Action, Facts, likeness
 from services.guard.texts import Place, places, rewritten
 from services.runtime import channels
 from services.runtime.errors import Failure, Kind
@@ -41,11 +44,12 @@ class Inspected:
     """What was found and decided. `messages` is None where nothing was masked."""
 
     found: list[tuple[Place, Found, Action]]
-    action: Action
-    rule: str
+    verdict: Verdict
     data_class: str
     probability: float
     messages: list[chat.Message] | None
+    outcomes: list[tuple[str, Action, bool, float]]
+    """Rules beyond those about findings: the name, what it asks for, whether it is broken, how near that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +66,22 @@ class Inspector:
             raise TextTooLarge(characters=size, most=MOST_CHARACTERS)
         findings = [await self.find(one.text, policy.prompt.allowed) for one in texts]
         flat = [(place, one) for place, found in zip(texts, findings, strict=True) for one in found]
-        judged, action, rule = policy.judged(policy.prompt, "prompt", [one for _, one in flat])
+        judged, verdict = policy.judged(policy.prompt, "prompt", [one for _, one in flat])
         found = [(place, one, act) for (place, one), (_, act) in zip(flat, judged, strict=True)]
+        kind = data_class(one for _, one in flat)
         probability, crossed = self._attacked(texts, policy, vector, documents)
-        denied = next((hit for one in texts if (hit := policy.denied(one.text))), "") if policy.deny else ""
-        for breach, asked in ((crossed, policy.injection_action), (denied, Action.BLOCK)):
-            asked = Action.FLAG if policy.dry_run else asked
-            if breach and asked > action:
-                action, rule = asked, breach
+        outcomes = [(crossed or "injection", policy.injection_action, bool(crossed), probability)]
+        if policy.rules:
+            types = Counter(one.type for _, one in flat)
+            facts = Facts([one.text for one in texts], types, kind, probability, len(messages), vector, language)
+            outcomes += [(one.name, one.action, one.broken(facts), likeness(one, facts)) for one in policy.rules]
+        for name, action, broken, _ in outcomes:
+            if broken:
+                verdict = policy.stricter(verdict, name, action)
         masked = None
-        if action is not Action.BLOCK and any(act is Action.MASK for *_, act in found):
+        if verdict.action is not Action.BLOCK and any(act is Action.MASK for *_, act in found):
             masked = self._masked(messages, texts, found, masker)
-        return Inspected(found, action, rule, data_class(one for _, one in flat), probability, masked)
+        return Inspected(found, verdict, kind, probability, masked, outcomes)
 
     async def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> tuple[Found, ...]:
         """What is private in `text`; types in `unwanted` are not looked for."""

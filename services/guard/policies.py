@@ -2,10 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.guard.policy import BadPolicy, Policy, parse
+import numpy as np
+
+from services.guard.policy import Policy
+from services.guard.policy_file import BadPolicy, parse
+from services.guard.rules import Vector
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +24,8 @@ class Policies:
     """`folder` holds `TENANT.yaml` files, and `default.yaml` for everybody else; '' for none."""
 
     folder: str = ""
+    encode: Callable[[list[str]], Awaitable[list[Vector] | None]] | None = None
+    """Static vectors of topics' examples; None while nobody can make them."""
     _known: dict[str, Policy] = field(default_factory=dict)
     _seen: dict[Path, int] = field(default_factory=dict)
 
@@ -40,6 +47,16 @@ class Policies:
                 self._load()
             except BadPolicy as fault:
                 log.error("policy not taken: %s", fault)
+            await self.teach()
+
+    async def teach(self) -> None:
+        """Gives topics the vectors of their examples; until then they forbid nothing."""
+        topics = [topic for policy in self._known.values() for topic in policy.topics if topic.prototypes is None]
+        for topic in topics if self.encode is not None else ():
+            assert self.encode is not None
+            if (vectors := await self.encode([*topic.examples, *topic.unlike])) is None:
+                return
+            topic.prototypes = np.stack(vectors)
 
     def _load(self) -> None:
         files = sorted(Path(self.folder).glob("*.yaml")) if self.folder else []

@@ -4,16 +4,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.guard.v1 import guard_pb2 as pb
 from tollway.guard.v1.guard_pb2_grpc import GuardServiceServicer
 
 from services.guard.completion import Completion
 from services.guard.detector import Detector
 from services.guard.finding import Found
-from services.guard.inspector import Inspector
+from services.guard.inspector import Inspected, Inspector
 from services.guard.masking import Masker
 from services.guard.policies import Policies
-from services.guard.policy import Action, Direction, Policy
+from services.guard.policy import Direction, Policy
+from services.guard.rules import Action
 from services.guard.sealing import Seal
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -45,10 +47,10 @@ class GuardService(GuardServiceServicer):
         done = await self.inspector.prompt(
             list(request.messages), policy, masker, vector, request.origin == pb.ORIGIN_DOCUMENT
         )
-        telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.action.name)
+        telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.verdict.action.name)
         fresh = len(masker.values) > known
         return pb.InspectPromptResponse(
-            verdict=pb.Verdict(action=SAID[done.action], rule=done.rule, data_class=done.data_class),
+            verdict=_verdict(done, policy),
             messages=done.messages or (),
             masked=done.messages is not None,
             sealed_map=self.seal.close(masker.values, tenant) if fresh else request.sealed_map,
@@ -88,10 +90,29 @@ class GuardService(GuardServiceServicer):
     async def Analyze(self, request: pb.AnalyzeRequest, context: object) -> pb.AnalyzeResponse:
         policy = self.policies.of(identity.caller().tenant)
         found = await self.inspector.find(request.text)
-        judged, _, _ = policy.judged(policy.prompt, "prompt", found)
+        judged, _ = policy.judged(policy.prompt, "prompt", found)
         return pb.AnalyzeResponse(
             findings=[_finding(one, action) for one, action in judged],
             injection_probability=self.inspector.injection.probability(request.text),
+        )
+
+    async def ExplainPolicy(self, request: pb.ExplainPolicyRequest, context: object) -> pb.ExplainPolicyResponse:
+        policy = self.policies.of(identity.caller().tenant)
+        message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=request.text)])
+        vector = np.frombuffer(request.vector.values, np.float32) if request.HasField("vector") else None
+        document = request.origin == pb.ORIGIN_DOCUMENT
+        done = await self.inspector.prompt([message], policy, Masker(), vector, document)
+        sent = done.messages[0].parts[0].text if done.messages else request.text
+        return pb.ExplainPolicyResponse(
+            policy=_policy(policy),
+            verdict=_verdict(done, policy),
+            findings=[_finding(one, action) for _, one, action in done.found],
+            injection_probability=done.probability,
+            rules=[
+                pb.RuleOutcome(rule=name, action=SAID[action], broken=broken, score=score)
+                for name, action, broken, score in done.outcomes
+            ],
+            masked="" if done.verdict.action is Action.BLOCK else sent,
         )
 
     async def ListPolicies(self, request: pb.ListPoliciesRequest, context: object) -> pb.ListPoliciesResponse:
@@ -101,6 +122,18 @@ class GuardService(GuardServiceServicer):
         most = request.page_size or PAGE
         more = after[most - 1].tenant if len(after) > most else ""
         return pb.ListPoliciesResponse(policies=[_policy(one) for one in after[:most]], next_page_token=more)
+
+
+def _verdict(done: Inspected, policy: Policy) -> pb.Verdict:
+    kept = policy.classes.get(done.data_class) if policy.classes else None
+    return pb.Verdict(
+        action=SAID[done.verdict.action],
+        rule=done.verdict.rule,
+        data_class=done.data_class,
+        would_be=SAID[done.verdict.would_be],
+        models=kept.models if kept else (),
+        regions=kept.regions if kept else (),
+    )
 
 
 def _finding(one: Found, action: Action, message: int = 0, part: int = 0) -> pb.Finding:

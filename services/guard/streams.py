@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from services.guard.finding import Found
-from services.guard.policy import Action
 from services.guard.restoring import Restorer
+from services.guard.rules import Action
 
 HOLD = 200
 """With a placeholder's beginning never more than 256 characters."""

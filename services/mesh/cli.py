@@ -10,6 +10,7 @@ from services.mesh import running, upstreams
 from services.mesh.commands import accounts, background
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
+from services.mesh.commands import policy as policing
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
 from services.mesh.commands.accounts import State
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.add_typer(accounts.keys, name="keys")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
+app.add_typer(policing.policy, name="policy")
 app.command("usage")(accounts.usage)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]

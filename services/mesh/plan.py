@@ -33,7 +33,7 @@ PORTS = {
 }
 """Places in the row of gRPC ports."""
 CALLS = {
-    "guard": ("ledger",),
+    "guard": ("ledger", "encoder"),
     "encoder": ("ledger",),
     "models": ("ledger", "encoder"),
     "cache": ("ledger", "encoder"),
@@ -131,7 +131,7 @@ class Plan:
             for name in PORTS
         }
         sections["ledger"] |= {"database_url": database_url, "admin_key": kept["admin_key"]}
-        sections["guard"] |= {"seal_keys": [kept["seal_key"]]}
+        sections["guard"] |= {"seal_keys": [kept["seal_key"]], "key": kept["admin_key"]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
         sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
         sections["router"] |= {"journal": str(self.state / "decisions")}

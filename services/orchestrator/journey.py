@@ -8,6 +8,7 @@ from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.guard.v1 import guard_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator.shapes import Whole
@@ -32,8 +33,8 @@ class Journey:
     candidates: list[router_pb2.Candidate] = field(default_factory=list)
     cascade: router_pb2.Cascade | None = None
     """Set while the first candidate is to be asked alone and judged."""
-    data_class: str = ""
-    """The guard's word for what the prompt holds."""
+    verdict: guard_pb2.Verdict = field(default_factory=guard_pb2.Verdict)
+    """The guard's, with its word for what the prompt holds and where that may go."""
     hold: bytes = b""
     grounded: ChatRequest | None = None
     """`chat` with the passages that it rests on."""

@@ -205,7 +205,7 @@ class Road:
             return
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise PromptRefused(rule=seen.verdict.rule)
-        journey.data_class = seen.verdict.data_class
+        journey.verdict = seen.verdict
         journey.road.findings.extend(seen.findings)
         journey.road.sealed_map = seen.sealed_map
         journey.conditions.policy_version = seen.policy_version
@@ -262,7 +262,9 @@ class Road:
             policy=journey.options.routing,
             cost_ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
             allowed=journey.caller.models,
-            data_class=journey.data_class,
+            data_class=journey.verdict.data_class,
+            data_models=journey.verdict.models,
+            data_regions=journey.verdict.regions,
             conversation=conversation(journey.caller.account, asked),
             budget_low=self.budgets.low(journey.caller.account),
         )

@@ -162,9 +162,13 @@ DEFAULT = Policy()
 
 
 def _only(request: pb.RouteRequest, policy: Policy) -> tuple[Only, ...]:
-    """What policy keeps the request to."""
-    kept = policy.data_classes.get(request.data_class) if policy.data_classes else None
-    return (*((Only(regions=policy.regions),) if policy.regions else ()), *((kept,) if kept is not None else ()))
+    """What the tenant's policy and the guard's keep the request to."""
+    made = [Only(regions=policy.regions)] if policy.regions else []
+    if policy.data_classes and (kept := policy.data_classes.get(request.data_class)) is not None:
+        made.append(kept)
+    if request.data_models or request.data_regions:
+        made.append(Only(tuple(request.data_models), tuple(request.data_regions)))
+    return tuple(made)
 
 
 def _needs(message: pb.Needs) -> Needs:

@@ -67,6 +67,9 @@ def test_finds_keys_in_pem_and_jwt() -> None:
         "x = 3.14159265358979323846 and y = 1234567890",
         "csrf-token=Qm4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8a",
         "next_page_token: Qm4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8a",
+        "WidgetSDK.init(token: 9f86d081884c7d659a2feaa0c55ad015)",
+        'mail_from = "src@gmail.com", author "mary.fake@gmail.com"',
+        "Authorization: Basic eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJjb2xvdXIiOiJyZWQifQ.Qm4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8a",
         "bookTable = 00m4tZ7vXc1LrKp9sWd2hYb6nTf3gEj8aQmR5uVwXy",
     ],
 )

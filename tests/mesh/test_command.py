@@ -47,6 +47,18 @@ def test_routing_is_explained_and_replayed(mesh: Mesh) -> None:
     assert told.returncode == 0 and "predicted quality" in told.stdout, told.stderr
 
 
+def test_a_policy_is_checked_and_explained(mesh: Mesh, tmp_path: Path) -> None:
+    good, bad = tmp_path / "acme.yaml", tmp_path / "beta.yaml"
+    good.write_text("deny_patterns: [{name: codename, pattern: bluebird}]\n")
+    bad.write_text("prompt:\n  default: sometimes\n")
+    assert tollway("policy", "check", str(good)).returncode == 0
+    checked = tollway("policy", "check", str(good), str(bad))
+    assert checked.returncode == 1 and "beta: line 2" in checked.stderr and "acme: 1 rules" in checked.stderr
+    said = mesh.tollway("policy", "explain", "Write to ada@example.com at once.")
+    assert said.stdout.startswith("mask by prompt.default; confidential"), said.stderr
+    assert "sent: Write to [EMAIL_1] at once." in said.stdout and "an address with a domain" in said.stdout
+
+
 def test_the_doctor_finds_a_running_mesh_well(mesh: Mesh) -> None:
     found = mesh.tollway("doctor")
     assert found.returncode == 0, found.stderr

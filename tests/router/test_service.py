@@ -100,6 +100,10 @@ async def test_rules_that_a_tenant_sets_itself(router: Called) -> None:
     made = await router.by("careful/a").Route(asking(data_class="restricted"))
     assert {one.model for one in made.rejected} == {"weak", "strong"}
     assert await first(router.by("careful/a"), data_class="public") != "seeing"
+    assert await first(router, data_models=["seeing"]) == "seeing"
+    assert await refused(router.Route(asking(data_regions=["eu"]))) == (
+        grpc.StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE",
+    )  # fmt: skip
     assert await first(router.by("poor/a")) == "strong"
     assert await first(router.by("poor/a"), budget_low=True) == "weak"
 
