@@ -1,23 +1,18 @@
 """A model that was never trained on, placed by what is known of it: benchmark scores, or a few hundred graded answers.
 
-`python -m services.router.profiles NAME FILE.jsonl` reads graded answers, `{"prompt": ..., "good": true}` a line, and
-prints the profile to put into the settings.
+`python -m services.router.training.profile` makes a profile of graded answers.
 
 Item-response theory (Rasch; Lord 1980): each prompt has a predicted difficulty and slope, the model one ability, and an
 offset for each kind of task. The ability is the posterior mode under a normal prior; offsets shrink towards 0 where
 there are few answers.
 """
 
-import argparse
-import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from services.router.predictor import ANCHORS, EXTRAPOLATED, Prediction, Predictor, ability, log_odds
+from services.router.predictor import ANCHORS, EXTRAPOLATED, Prediction, ability, log_odds
 
 BENCHMARKS: Mapping[str, tuple[tuple[float, float], str]] = {
     "mmlu": ((0.6924, 0.8091), ""),
@@ -85,24 +80,3 @@ def _mode(answers: Iterable[tuple[Prediction, bool, float]], prior: float, sprea
         if math.isclose(step, 0.0, abs_tol=1e-6):
             break
     return at
-
-
-def main() -> None:
-    from services.encoder.app import tokenizer
-    from services.encoder.static import StaticEncoder
-
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("name", help="of the model in the mesh")
-    asked.add_argument("file", type=Path)
-    args = asked.parse_args()
-    encoder, predictor = StaticEncoder(tokenizer()), Predictor()
-    rows = [json.loads(line) for line in args.file.read_text().splitlines() if line.strip()]
-    answers = [(predictor.predict(row["prompt"], encoder.encode(row["prompt"])), bool(row["good"])) for row in rows]
-    made = graded(answers)
-    sys.stdout.write(f"# from {len(answers)} graded answers, {sum(good for _, good in answers)} of them good\n")
-    profile = {"ability": made.ability, "by_task": dict(made.by_task)}
-    sys.stdout.write(json.dumps({"router": {"profiles": {args.name: profile}}}) + "\n")
-
-
-if __name__ == "__main__":
-    main()
