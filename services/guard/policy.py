@@ -75,6 +75,8 @@ class Policy:
     injection_action: Action
     rules: tuple[Rule, ...] = ()
     classes: Mapping[str, Kept] = field(default_factory=dict)
+    surrogates: bool = False
+    """Masked values become invented ones of their form instead of placeholders."""
     dry_run: bool = False
 
     @property

@@ -13,7 +13,7 @@ from services.guard.rules import Action, Condition, Denied, Languages, Required,
 
 ACTIONS = {action.name.lower(): action for action in Action}
 SECTIONS = ("prompt", "completion", "injection", "deny_patterns", "require_patterns", "topics", "languages", "rules",
-            "classes", "dry_run")  # fmt: skip
+            "classes", "masking", "dry_run")  # fmt: skip
 NEAR = 0.7
 """Cosine of static vectors from which a text is of a topic, where the policy names none."""
 
@@ -103,6 +103,9 @@ def parse(text: str, tenant: str) -> Policy:
     empty = yaml.MappingNode("tag:yaml.org,2002:map", [], yaml.Mark("", 0, 0, 0, "", 0))
     said = Place(tenant, node if node is not None else empty).fields(*SECTIONS)
     injection = said["injection"].fields("user", "document", "action") if "injection" in said else {}
+    masking = said["masking"].value if "masking" in said else "placeholders"
+    if masking not in ("placeholders", "surrogates"):
+        raise said["masking"].fault(f"{masking!r} is neither placeholders nor surrogates")
     return Policy(
         tenant=tenant,
         version=sha256(text.encode()).hexdigest()[:16],
@@ -113,6 +116,7 @@ def parse(text: str, tenant: str) -> Policy:
         injection_action=injection["action"].action() if "action" in injection else Action.BLOCK,
         rules=tuple(_rules(said)),
         classes=_classes(said["classes"]) if "classes" in said else {},
+        surrogates=masking == "surrogates",
         dry_run=said["dry_run"].flag() if "dry_run" in said else False,
     )
 

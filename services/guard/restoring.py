@@ -1,14 +1,14 @@
 """Brings the asker's own values back into an answer that comes in pieces. Pure.
 
-A placeholder may be split anywhere, written in other case, with escaped underscores or brackets. What is held
-back is never more than the beginning of something that could still become one.
+A placeholder may be split anywhere, written in other case, with escaped underscores or brackets; a surrogate in
+other case. What is held back is never more than the beginning of something that could still become one.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
 
-from services.guard.masking import LONGEST
+from services.guard.masking import LONGEST, PLACEHOLDER
 
 _NAME = r"\s?([A-Za-z](?:[A-Za-z]|\\?_){1,40}?)\\?_(\d{1,6})\s?"
 WHOLE = re.compile(rf"\\\[{_NAME}\\\]|\[{_NAME}\]")
@@ -23,11 +23,23 @@ class Restorer:
         self._values = values
         self._write: Callable[[str], str] = _escaped if json_text else str
         self._held = ""
+        self._surrogates = {
+            self._write(name).casefold(): value for name, value in values.items() if not PLACEHOLDER.fullmatch(name)
+        }
+        self._longest = max(map(len, self._surrogates), default=0)
+        self._pattern = WHOLE
+        if self._surrogates:
+            names = "|".join(map(_alone, sorted(self._surrogates, key=len, reverse=True)))
+            self._pattern = re.compile(rf"{WHOLE.pattern}|((?i:{names}))")
 
     @property
     def held(self) -> int:
         """Characters held back."""
         return len(self._held)
+
+    def given(self, text: str) -> list[tuple[int, int]]:
+        """Where surrogates stand in `text`: what stands there is not the model's own."""
+        return [found.span() for found in self._pattern.finditer(text) if found.group(5)] if self._surrogates else []
 
     def feed(self, piece: str) -> str:
         if not self._values:
@@ -35,6 +47,8 @@ class Restorer:
         text = self._held + piece
         begun = BEGUN.search(text, max(0, len(text) - LONGEST))
         cut = begun.start() if begun is not None else len(text)
+        if self._surrogates:
+            cut = min(cut, self._open(text))
         self._held = text[cut:]
         return self._restored(text[:cut])
 
@@ -43,14 +57,31 @@ class Restorer:
         rest, self._held = self._restored(self._held), ""
         return rest
 
+    def _open(self, text: str) -> int:
+        """Where a surrogate may have begun, or has just ended and could still be part of a longer word."""
+        tail = text[-self._longest :]
+        for n in range(len(tail)):
+            begun = tail[n:].casefold()
+            if any(name.startswith(begun) for name in self._surrogates):
+                return len(text) - len(tail) + n
+        return len(text)
+
     def _restored(self, text: str) -> str:
-        return WHOLE.sub(self._value, text) if "[" in text else text
+        return self._pattern.sub(self._value, text) if self._surrogates or "[" in text else text
 
     def _value(self, found: re.Match[str]) -> str:
+        if self._surrogates and found.group(5):
+            return self._write(self._surrogates[found.group(5).casefold()])
         kind, number = found.group(1) or found.group(3), found.group(2) or found.group(4)
         name = f"[{kind.replace(chr(92), '').upper()}_{int(number)}]"
         value = self._values.get(name)
         return found.group() if value is None else self._write(value)
+
+
+def _alone(name: str) -> str:
+    """A pattern for `name` that is no part of a longer word."""
+    begins, ends = (r"(?<!\w)" if name[:1].isalnum() else ""), (r"(?!\w)" if name[-1:].isalnum() else "")
+    return f"{begins}{re.escape(name)}{ends}"
 
 
 def _escaped(value: str) -> str:

@@ -1,5 +1,6 @@
 """Translates messages to the inspector and back."""
 
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class GuardService(GuardServiceServicer):
     async def InspectPrompt(self, request: pb.InspectPromptRequest, context: object) -> pb.InspectPromptResponse:
         tenant = identity.caller().tenant
         policy = self.policies.of(tenant)
-        masker = Masker(self.seal.open(request.sealed_map, tenant))
+        masker = _masker(policy, self.seal.open(request.sealed_map, tenant))
         known = len(masker.values)
         vector = np.frombuffer(request.vector.values, np.float32) if request.HasField("vector") else None
         done = await self.inspector.prompt(
@@ -101,7 +102,7 @@ class GuardService(GuardServiceServicer):
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=request.text)])
         vector = np.frombuffer(request.vector.values, np.float32) if request.HasField("vector") else None
         document = request.origin == pb.ORIGIN_DOCUMENT
-        done = await self.inspector.prompt([message], policy, Masker(), vector, document)
+        done = await self.inspector.prompt([message], policy, _masker(policy), vector, document)
         sent = done.messages[0].parts[0].text if done.messages else request.text
         return pb.ExplainPolicyResponse(
             policy=_policy(policy),
@@ -122,6 +123,10 @@ class GuardService(GuardServiceServicer):
         most = request.page_size or PAGE
         more = after[most - 1].tenant if len(after) > most else ""
         return pb.ListPoliciesResponse(policies=[_policy(one) for one in after[:most]], next_page_token=more)
+
+
+def _masker(policy: Policy, values: dict[str, str] | None = None) -> Masker:
+    return Masker(values or {}, rng=random.SystemRandom() if policy.surrogates else None)
 
 
 def _verdict(done: Inspected, policy: Policy) -> pb.Verdict:

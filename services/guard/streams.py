@@ -68,7 +68,13 @@ class Stream:
         if not text:
             return ""
         seen = len(self._shown)
-        found = [one for one in self._find(self._shown + text) if one.end > seen]
+        whole = self._shown + text
+        given = self._restorer.given(whole)
+        found = [
+            one
+            for one in self._find(whole)
+            if one.end > seen and not any(one.start < end and start < one.end for start, end in given)
+        ]
         out, last = [], 0
         for one, action in self._judge(found):
             start, end = max(one.start - seen, 0), one.end - seen

@@ -12,6 +12,8 @@ from services.guard.finding import Found
 from services.guard.masking import Masker
 from services.guard.restoring import Restorer
 from services.guard.sealing import MapBroken, Seal, key_of
+from services.guard.surrogates import surrogate
+from services.guard.validators import iban, luhn
 from tests.support.scale import sized
 
 SEAL = Seal((key_of("one"),))
@@ -46,6 +48,61 @@ def test_what_comes_back_is_what_went_in(text: str, seed: int) -> None:
     masker.avoid([text])
     masked = masker.mask(text, spans_in(text, chance))
     assert restored(masker.values, pieces(masked, chance)) == text
+
+
+@settings(max_examples=sized(500, 10_000), deadline=None)
+@given(st.text(max_size=120) | st.text(alphabet=st.sampled_from(list("aB1 .@-")), max_size=120), st.integers(0, 2**32))
+def test_what_comes_back_through_surrogates_is_what_went_in(text: str, seed: int) -> None:
+    chance = random.Random(seed)
+    masker = Masker(rng=chance)
+    masker.avoid([text])
+    masked = masker.mask(text, spans_in(text, chance))
+    assert restored(masker.values, pieces(masked, chance)) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("EMAIL", "ada@acme.com"), ("PERSON", "Ada Lovelace"), ("PERSON", "Ada"), ("CREDIT_CARD", "4111 1111 1111 1111"),
+        ("IBAN", "DE89 3704 0044 0532 0130 00"), ("IBAN", "GB29NWBK60161331926819"), ("US_SSN", "536-90-4399"),
+        ("PHONE", "+44 20 7946 0958"), ("IP_ADDRESS", "10.1.2.3"), ("IP_ADDRESS", "fe80::1"), ("SECRET", "ghp_16C7e42F292c6912"),
+    ],
+)  # fmt: skip
+def test_a_surrogate_has_the_form_of_what_it_stands_for(kind: str, value: str) -> None:
+    for seed in range(20):
+        made = surrogate(kind, value, random.Random(seed))
+        assert made is not None and made != value and len(made) <= 56
+        match kind:
+            case "CREDIT_CARD":
+                assert luhn(made) and [char.isdigit() for char in made] == [char.isdigit() for char in value]
+            case "IBAN":
+                assert iban(made) and made[:2] == value[:2]
+            case "US_SSN":
+                assert re.fullmatch(r"9\d\d-\d\d-\d{4}", made)
+            case "EMAIL":
+                assert re.fullmatch(r"[a-z]+\.[a-z]+\d\d@example\.(com|net|org)", made)
+            case "PHONE" | "SECRET":
+                assert [char.isalnum() for char in made] == [char.isalnum() for char in value]
+
+
+def test_surrogates_are_stable_in_a_conversation_and_have_a_bound() -> None:
+    masker = Masker(rng=random.Random(1))
+    made = masker.stand_in("EMAIL", "ada@acme.com")
+    later = Masker(dict(masker.values), rng=random.Random(2))
+    assert later.stand_in("EMAIL", "ada@acme.com") == made
+    assert later.stand_in("SECRET", "x" * 57) == "[SECRET_1]"
+    restorer = Restorer(masker.values)
+    for char in made * 20:
+        restorer.feed(char)
+        assert restorer.held <= 56
+    assert restored(masker.values, [made.upper(), " and not ", made + "x"]) == f"ada@acme.com and not {made}x"
+
+
+def test_within_json_surrogates_come_back_escaped() -> None:
+    masker = Masker(rng=random.Random(1))
+    made = masker.stand_in("PERSON", 'Ada "the" Lovelace')
+    arguments = json.dumps({"to": made})
+    assert json.loads(restored(masker.values, list(arguments), json_text=True)) == {"to": 'Ada "the" Lovelace'}
 
 
 @settings(max_examples=sized(200, 2000), deadline=None)

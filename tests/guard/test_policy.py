@@ -61,6 +61,7 @@ def test_a_dry_run_only_reports() -> None:
         ("rules: [{name: a, when: '1 + 1'}]", "line 1: it must be true or false"),
         ("classes: {secret: {}}", "line 1: secret is unknown"),
         ("prompt:\n  types:\n    EMAIL: hide", "line 3: 'hide' is none of"),
+        ("masking: none", "line 1: 'none' is neither placeholders nor surrogates"),
         ("dry_run: maybe", "line 1: 'maybe' is neither"),
         ("[1]", "not a mapping"),
         ("{", "acme"),

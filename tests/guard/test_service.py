@@ -46,6 +46,7 @@ def service() -> GuardService:
     policies = Policies()
     policies._known["strict"] = parse(POLICY, "strict")
     policies._known["trial"] = parse(f"{POLICY}dry_run: true", "trial")
+    policies._known["natural"] = parse("masking: surrogates", "natural")
     for policy in policies.all():
         for topic in policy.topics:
             topic.prototypes = np.stack([static().encode(text) for text in topic.examples])
@@ -189,6 +190,19 @@ async def test_topics_and_conditions_of_a_tenant(guard: Called) -> None:
     assert (many.verdict.action, many.verdict.rule) == (pb.ACTION_BLOCK, "rules.dump") and not many.masked
     one = await strict.InspectPrompt(prompt("To ada@acme.com"))
     assert one.masked and list(one.verdict.models) == ["local"] and list(one.verdict.regions) == ["eu"]
+
+
+async def test_surrogates_go_to_the_model_and_come_back(guard: Called) -> None:
+    natural, text = guard.by("natural/app"), "Charge 4111 1111 1111 1111 and tell ada@acme.com."
+    seen = await natural.InspectPrompt(prompt(text))
+    sent = seen.messages[0].parts[0].text
+    assert "4111 1111" not in sent and "ada@" not in sent and "[" not in sent and "@example." in sent
+    for size in (1, 7, 200):
+        parts = [sent[n : n + size] for n in range(0, len(sent), size)]
+        assert await shown(natural, seen.sealed_map, parts) == text
+    made = chat.ChatCompletion(choices=[chat.Choice(message=said(sent, chat.ROLE_ASSISTANT))])
+    whole = await natural.InspectAnswer(pb.InspectAnswerRequest(sealed_map=seen.sealed_map, completion=made))
+    assert whole.completion.choices[0].message.parts[0].text == text and not whole.findings
 
 
 async def test_a_policy_explains_itself(guard: Called) -> None:
