@@ -46,6 +46,12 @@ class Endpoint:
     allowance: Allowance = field(default_factory=Allowance)
     denied_until: float = 0.0
 
+    @property
+    def usable(self) -> bool:
+        """Whether calls can go there at all now, however many are under way."""
+        now = self.health.now()
+        return self.health.available and now >= self.denied_until and not self.allowance.wait_s(1, now)
+
     def refusal(self, asker: Asker) -> Failure | None:
         """Why a call cannot go there now; None when it can."""
         if self.health.now() < self.denied_until:
@@ -119,10 +125,11 @@ class Pool:
 
     @property
     def available(self) -> bool:
-        return any(one.health.available for one in self.endpoints)
+        return any(one.usable for one in self.endpoints)
 
     @property
     def error_rate(self) -> float:
+        """Of the best endpoint: calls go there."""
         return min(one.health.error_rate for one in self.endpoints)
 
     @property

@@ -58,7 +58,13 @@ class Catalogue:
                 regions=tuple(one.regions), by_task=by_task,
             )  # fmt: skip
             if (old := self.known.get(one.name)) is not None:
-                made = replace(made, available=old.available, error_rate=old.error_rate, latency_s=old.latency_s)
+                made = replace(
+                    made,
+                    available=old.available,
+                    error_rate=old.error_rate,
+                    latency_s=old.latency_s,
+                    saturation=old.saturation,
+                )
             fresh[one.name] = made
         self.known, self.read_once = fresh, True
 
@@ -89,6 +95,7 @@ class Catalogue:
                                 available=one.available,
                                 error_rate=one.error_rate,
                                 latency_s=one.latency.ToMicroseconds() / 1e6,
+                                saturation=one.saturation,
                             )
             except grpc.aio.AioRpcError as error:
                 log.debug("health is not followed for the moment: %s", error.code().name)

@@ -12,6 +12,8 @@ from services.runtime.errors import Failure, Kind
 
 UNHEALTHY = 0.5
 """Share of failed calls from which a model stands behind all healthy ones."""
+FULL = 0.95
+"""Saturation from which a model stands behind those with room."""
 USUAL_OUTPUT_TOKENS = 400
 """Expected length of an answer, for predicted cost, until the request's own limit says less."""
 
@@ -55,6 +57,8 @@ class Model:
     latency_s: float = 0.0
     """Usual time to the first piece; 0 while unknown."""
     regions: tuple[str, ...] = ()
+    saturation: float = 0.0
+    """Calls under way as a share of what it bears, 0 to 1."""
     by_task: Mapping[str, float] = field(default_factory=dict)
     """How much more or less able it is at a kind of task."""
 
@@ -147,7 +151,7 @@ def cost_of(model: Model, needs: Needs) -> int:
 
 
 def healthy(model: Model) -> bool:
-    return model.available and model.error_rate < UNHEALTHY
+    return model.available and model.error_rate < UNHEALTHY and model.saturation < FULL
 
 
 def _reasoned(one: tuple[Model, float, int], terms: Terms, enough: float) -> tuple[tuple[float, ...], Ranked]:

@@ -94,7 +94,7 @@ def _model(row: list[Any]) -> tuple[Model, float]:
         tasks,
     ) = row
     model = Model(name, "", "", context, output, tools, vision, schema, ability, paid_in, paid_out, available, errors,
-                  latency, tuple(regions), tasks)  # fmt: skip
+                  latency, tuple(regions), by_task=tasks)  # fmt: skip
     return model, ability
 
 

@@ -106,6 +106,7 @@ async def test_a_used_up_rate_limit_goes_to_another_key() -> None:
     assert wire.asked.count("a1") <= 1
     alone = ranking(wire, places=1)
     await answered(alone, "a")
+    assert not alone.pools["a"].available and ranked.pools["a"].available  # as the router is told
     with pytest.raises(faults.ProviderBusy) as caught:
         await answered(alone, "a")
     assert caught.value.retry_after_s and 29 < caught.value.retry_after_s <= 30

@@ -47,7 +47,8 @@ def test_the_fastest_of_the_good_comes_first() -> None:
 def test_a_sick_model_comes_after_every_healthy_one() -> None:
     sick = model("sick", 1.0, 1, available=False)
     failing = model("failing", 1.0, 1, error_rate=0.9)
-    assert order([sick, failing, WEAK])[0] == "weak"
+    full = model("full", 1.0, 1, saturation=0.99)
+    assert order([sick, failing, full, WEAK])[0] == "weak"
 
 
 @pytest.mark.parametrize(
