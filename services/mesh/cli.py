@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from services.mesh import running, upstreams
-from services.mesh.commands import accounts, background
+from services.mesh.commands import accounts, background, secrets
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
+from services.mesh.commands import health as probing
 from services.mesh.commands import policy as policing
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
@@ -25,6 +26,8 @@ app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
 app.command("usage")(accounts.usage)
+app.command("health")(probing.health)
+app.command("secrets")(secrets.make)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Key = Annotated[str, typer.Option(help="API key; the development key without one.", envvar="TOLLWAY_API_KEY")]

@@ -16,6 +16,9 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -25,6 +28,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 TRACEPARENT = "traceparent"
 KEPT_TRACES = 512
+METRICS_EVERY_MS = 10_000
 _promised: ContextVar[int] = ContextVar("promised", default=0)
 
 
@@ -143,10 +147,12 @@ BUSY_S: defaultdict[str, float] = defaultdict(float)
 
 @contextlib.contextmanager
 def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
-    """Sends spans to an OTLP/gRPC `endpoint` ('' for nowhere) and keeps the latest; flushes on leaving."""
+    """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving."""
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    provider = TracerProvider(sampler=ALWAYS_ON, id_generator=_ids, resource=Resource.create({"service.name": service}))
+    resource = Resource.create({"service.name": service})
+    provider = TracerProvider(sampler=ALWAYS_ON, id_generator=_ids, resource=resource)
     recent = Recent()
     provider.add_span_processor(recent)
     if endpoint:
@@ -155,12 +161,35 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     telemetry = Telemetry(provider, recent)
     _installed.append(telemetry)
     _tracers.clear()
+    meters: MeterProvider | None = None
+    if endpoint:
+        sender = OTLPMetricExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"))
+        meters = MeterProvider([PeriodicExportingMetricReader(sender, METRICS_EVERY_MS)], resource)
+        _observed(meters)
     try:
         yield telemetry
     finally:
+        if meters is not None:
+            meters.shutdown()
         _installed.remove(telemetry)
         _tracers.clear()
         provider.shutdown()
+
+
+def _observed(meters: MeterProvider) -> None:
+    """Publishes the counts of calls. They are plain numbers: a call pays for no instrument."""
+    meter = meters.get_meter("tollway.rpc")
+
+    def calls(_: CallbackOptions) -> Iterator[Observation]:
+        for (method, code), count in list(CALLS.items()):
+            yield Observation(count, {"rpc.method": method.strip("/"), "rpc.grpc.status_code": code})
+
+    def busy(_: CallbackOptions) -> Iterator[Observation]:
+        for method, seconds in list(BUSY_S.items()):
+            yield Observation(seconds, {"rpc.method": method.strip("/")})
+
+    meter.create_observable_counter("tollway.rpc.server.calls", [calls], "{call}", "Calls answered, by status.")
+    meter.create_observable_counter("tollway.rpc.server.busy", [busy], "s", "Time spent answering.")
 
 
 def recent() -> Recent | None:

@@ -1,11 +1,13 @@
 """The `tollway` command, as a newcomer meets it."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from services.mesh.commands import secrets
 from tests.mesh.running import Mesh
 
 
@@ -113,3 +115,28 @@ def test_up_in_the_background_down_and_up_again(tmp_path: Path) -> None:
     assert "no mesh runs" in tollway("down", state).stderr
     assert (tmp_path / "dev.key").read_text() == key
     assert all((tmp_path / name).stat().st_mode & 0o077 == 0 for name in ("dev.key", "secrets.yaml", "mesh.yaml"))
+
+
+def test_health_is_asked_as_a_container_asks_it(mesh: Mesh) -> None:
+    found = json.loads((mesh.state / "run" / "up.json").read_text())
+    assert tollway("health", found["services"]["guard"]).stdout == "SERVING\n"
+    assert tollway("health", f"{mesh.url}/readyz").stdout == "SERVING\n"
+    away = tollway("health", "127.0.0.1:1")
+    assert away.returncode == 1 and "UNAVAILABLE" in away.stderr
+    unknown = tollway("health", found["services"]["guard"], "--service=none.such")
+    assert unknown.returncode == 1 and "NOT_FOUND" in unknown.stderr
+
+
+def test_a_ledger_elsewhere_is_administered_by_its_address(mesh: Mesh) -> None:
+    found = json.loads((mesh.state / "run" / "up.json").read_text())
+    key = (mesh.state / "mesh.yaml").read_text().split("admin_key:")[1].split()[0]
+    environ = {"TOLLWAY_ADMIN_TARGET": found["services"]["ledger"], "TOLLWAY_ADMIN_KEY": key}
+    made = tollway("keys", "create", "far/away", "--state=/nowhere", **environ)
+    assert made.returncode == 0 and made.stdout.startswith("tw_"), made.stderr
+    wrong = tollway("keys", "create", "far/away", "--state=/nowhere", **{**environ, "TOLLWAY_ADMIN_KEY": "tw_wrong"})
+    assert wrong.returncode == 1
+
+
+def test_secrets_are_made_for_a_deployment() -> None:
+    lines = dict(line.split("=", 1) for line in tollway("secrets").stdout.splitlines())
+    assert set(lines) == set(secrets.NAMES) and all(len(value) > 40 for value in lines.values())

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics_rpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 
@@ -13,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 class Collector(rpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.metrics = Metrics()
         self.url = ""
 
     def Export(self, request: pb.ExportTraceServiceRequest, context: Any) -> pb.ExportTraceServiceResponse:
@@ -25,11 +28,31 @@ class Collector(rpc.TraceServiceServicer):
         return [span for span in list(self.spans) if span.trace_id.hex() == trace_id]
 
 
+class Metrics(metrics_rpc.MetricsServiceServicer):
+    """The other half of the front door: the last value of each series, by name and attributes."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, tuple[str, ...]], float] = {}
+
+    def Export(
+        self, request: metrics_pb.ExportMetricsServiceRequest, context: Any
+    ) -> metrics_pb.ExportMetricsServiceResponse:
+        for resource in request.resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in metric.sum.data_points:
+                        key = tuple(sorted(one.value.string_value for one in point.attributes))
+                        self.values[metric.name, key] = point.as_int or point.as_double
+        return metrics_pb.ExportMetricsServiceResponse()
+
+
 @contextmanager
 def collector() -> Iterator[Collector]:
     made, server = Collector(), grpc.server(ThreadPoolExecutor(2))
     register: Any = rpc.add_TraceServiceServicer_to_server
     register(made, server)
+    measured: Any = metrics_rpc.add_MetricsServiceServicer_to_server
+    measured(made.metrics, server)
     made.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from services.runtime import telemetry
 from services.runtime.telemetry import Sampler, Trace, parse
+from tests.peers.collector import collector
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -56,6 +57,17 @@ def test_spans_hang_together_and_keep_the_promised_trace() -> None:
 def test_nothing_is_recorded_unless_sampled() -> None:
     with telemetry.installed("", "tests"):
         assert telemetry.begin_span("edge test", Trace(1, 2, False)) is None
+
+
+def test_calls_are_counted_and_published() -> None:
+    with collector() as peer, telemetry.installed(peer.url, "tollway-test"):
+        before = telemetry.CALLS["/test.Service/Counted", "OK"]
+        telemetry.Observed("/test.Service/Counted", None).end("OK")
+        telemetry.Observed("/test.Service/Counted", None).end("NOT_FOUND")
+    said = peer.metrics.values  # the last are sent as telemetry is taken down
+    assert said["tollway.rpc.server.calls", ("OK", "test.Service/Counted")] == before + 1
+    assert said["tollway.rpc.server.calls", ("NOT_FOUND", "test.Service/Counted")] == 1
+    assert said["tollway.rpc.server.busy", ("test.Service/Counted",)] > 0
 
 
 def test_a_log_line_is_json_without_what_an_exception_says(capsys: Any) -> None:
