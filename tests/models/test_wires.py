@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
@@ -172,6 +175,24 @@ async def test_bedrock_signs_with_an_aws_key(upstream: Upstream, monkeypatch: py
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "found")
         await adapter.complete(target("bedrock", upstream.url, ""), asked("bedrock"))
         assert "Credential=AKIDFOUND/" in upstream.got[-1]["headers"]["authorization"]
+
+
+async def test_a_model_id_with_a_colon_is_signed_as_it_is_sent(upstream: Upstream) -> None:
+    upstream.answer = golden("bedrock", "answer")
+    entry = Entry("meta.llama3-1-70b-instruct-v1:0", wire="bedrock", base_url=upstream.url, region="us-west-2")
+    async with session() as http:
+        adapter = wires_over(http, counter())["bedrock"]
+        await adapter.complete(Target("m", entry, entry.places[0], "AKIDEXAMPLE:wJalr"), asked("bedrock"))
+    (got,) = upstream.got
+    assert got["path"] == "/model/meta.llama3-1-70b-instruct-v1%3A0/converse"
+    again = AWSRequest("POST", f"{upstream.url}{got['path']}", data=got["raw"], headers={
+        "content-type": "application/json", "X-Amz-Date": got["headers"]["x-amz-date"]})  # fmt: skip
+    again.context["timestamp"] = got["headers"]["x-amz-date"]
+    signer = SigV4Auth(Credentials("AKIDEXAMPLE", "wJalr"), "bedrock", "us-west-2")
+    scope = signer.canonical_request(again)
+    assert "/v1/model/meta.llama3-1-70b-instruct-v1%253A0/converse" in scope
+    signature = signer.signature(signer.string_to_sign(again, scope), again)
+    assert got["headers"]["authorization"].endswith(f"Signature={signature}")
 
 
 async def test_bedrocks_faults_in_mid_stream(upstream: Upstream) -> None:

@@ -87,8 +87,8 @@ class Upstream:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        body = await request.json()
-        self.got.append({"path": request.raw_path.removeprefix("/v1"), "headers": headers, "body": body})
+        body, raw = await request.json(), await request.read()
+        self.got.append({"path": request.raw_path.removeprefix("/v1"), "headers": headers, "body": body, "raw": raw})
         if isinstance(self.answer, bytes):
             response = web.StreamResponse(status=self.status, headers={"content-type": "text/event-stream"})
             await response.prepare(request)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from services.models import faults
 from services.models.wires.adapter import Target
@@ -50,9 +51,13 @@ async def posted(
     named = headers if isinstance(headers, dict) else await headers(data)
     try:
         async with asyncio.timeout(target.entry.first_byte_s) as waiting:
-            # A redirect is not followed: the key in the headers is meant for this address alone.
+            # A redirect is not followed: the key in the headers is meant for this address alone. The path goes out as it
+            # is written: a signature covers each percent sign.
             response = await http.post(
-                url, data=data, headers={"content-type": "application/json", **named}, allow_redirects=False
+                URL(url, encoded=True),
+                data=data,
+                headers={"content-type": "application/json", **named},
+                allow_redirects=False,
             )
             waiting.reschedule(None)
     except TimeoutError:
