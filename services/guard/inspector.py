@@ -74,7 +74,11 @@ class Inspector:
         if policy.rules:
             types = Counter(one.type for _, one in flat)
             facts = Facts([one.text for one in texts], types, kind, probability, len(messages), vector, language)
-            outcomes += [(one.name, one.action, one.broken(facts), likeness(one, facts)) for one in policy.rules]
+            outcomes += [
+                (one.name, one.action, one.broken(facts), likeness(one, facts))
+                for one in policy.rules
+                if one.of_documents or not documents
+            ]
         for name, action, broken, _ in outcomes:
             if broken:
                 verdict = policy.stricter(verdict, name, action)

@@ -56,6 +56,11 @@ class Rule(Protocol):
     @property
     def action(self) -> Action: ...
 
+    @property
+    def of_documents(self) -> bool:
+        """Whether it is asked of documents, too, and not of what users write alone."""
+        ...
+
     def broken(self, facts: Facts) -> bool: ...
 
 
@@ -66,6 +71,10 @@ class Denied:
     name: str
     action: Action
     pattern: Any = field(repr=False)
+
+    @property
+    def of_documents(self) -> bool:
+        return True
 
     def broken(self, facts: Facts) -> bool:
         return any(self.pattern.search(text) for text in facts.texts)
@@ -78,6 +87,10 @@ class Required:
     name: str
     action: Action
     pattern: Any = field(repr=False)
+
+    @property
+    def of_documents(self) -> bool:
+        return False
 
     def broken(self, facts: Facts) -> bool:
         return not any(self.pattern.search(text) for text in facts.texts)
@@ -99,6 +112,10 @@ class Topic:
     prototypes: Vector | None = None
     """Of the examples, then of those that it is unlike; (n, 256)."""
 
+    @property
+    def of_documents(self) -> bool:
+        return False
+
     def likeness(self, facts: Facts) -> float:
         """-1 to 1; 0 where it cannot be told, or another example is nearer."""
         if self.prototypes is None or facts.vector is None or facts.vector.shape != self.prototypes.shape[1:]:
@@ -119,6 +136,10 @@ class Languages:
     action: Action
     allowed: frozenset[str]
 
+    @property
+    def of_documents(self) -> bool:
+        return False
+
     def broken(self, facts: Facts) -> bool:
         return bool(said := facts.language) and said not in self.allowed
 
@@ -130,6 +151,10 @@ class Condition:
     name: str
     action: Action
     program: Any = field(repr=False)
+
+    @property
+    def of_documents(self) -> bool:
+        return True
 
     def broken(self, facts: Facts) -> bool:
         """An expression that cannot be computed is taken as true: what is not known to be good is not let through."""

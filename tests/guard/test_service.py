@@ -188,6 +188,8 @@ async def test_topics_and_conditions_of_a_tenant(guard: Called) -> None:
     assert (await guard.InspectPrompt(prompt(text, vector=vector(text)))).verdict.action == pb.ACTION_ALLOW
     many = await strict.InspectPrompt(prompt("To ada@acme.com and bo@acme.com"))
     assert (many.verdict.action, many.verdict.rule) == (pb.ACTION_BLOCK, "rules.dump") and not many.masked
+    document = await strict.InspectPrompt(prompt(text, vector=vector(text), origin=pb.ORIGIN_DOCUMENT))
+    assert document.verdict.action == pb.ACTION_ALLOW  # topics are about what users ask
     one = await strict.InspectPrompt(prompt("To ada@acme.com"))
     assert one.masked and list(one.verdict.models) == ["local"] and list(one.verdict.regions) == ["eu"]
 
