@@ -1,7 +1,7 @@
 """API keys and the tokens that they are turned into."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -14,6 +14,8 @@ from services.runtime.errors import Failure, Kind
 from services.runtime.identity import AUDIENCE, KEY_PREFIX
 
 LIFETIME = timedelta(seconds=60)
+OVERLAP = timedelta(days=1)
+"""How long a key that was handed on goes on working, where nothing else is said."""
 
 
 class KeyUnknown(Failure):
@@ -44,6 +46,13 @@ def fresh_secret() -> str:
 def digest(secret: str) -> bytes:
     """What is stored of a key. It is random and long, so a fast hash is enough."""
     return sha256(secret.encode()).digest()
+
+
+def successor(old: ApiKey, key_id: str, secret: str, now: datetime) -> ApiKey:
+    """A key of the same account, name, rights and models, which lives as long as `old` was to live."""
+    lifetime = old.expires - old.created if old.expires is not None else None
+    expires = now + lifetime if lifetime is not None else None
+    return replace(old, id=key_id, secret_hash=digest(secret), created=now, expires=expires)
 
 
 def usable(key: ApiKey | None, now: datetime) -> ApiKey:

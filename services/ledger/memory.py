@@ -42,6 +42,15 @@ class MemoryStore:
         self._keys[key_id] = key if key.revoked else replace(key, revoked=at)
         return self._keys[key_id]
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
+
+    async def expire_key(self, key_id: str, at: datetime) -> ApiKey | None:
+        if (key := self._keys.get(key_id)) is None:
+            return None
+        self._keys[key_id] = replace(key, expires=at if key.expires is None else min(key.expires, at))
+        return self._keys[key_id]
+
     async def revoked_since(self, since: datetime) -> list[str]:
         return [key.id for key in self._keys.values() if key.revoked is not None and key.revoked >= since]
 

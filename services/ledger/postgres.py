@@ -114,6 +114,18 @@ class PostgresStore:
             )
         return _key(row) if row else None
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(f"SELECT {KEY_COLUMNS} FROM api_key WHERE id = $1", key_id)
+        return _key(row) if row else None
+
+    async def expire_key(self, key_id: str, at: datetime) -> ApiKey | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow(
+                f"UPDATE api_key SET expires = least(expires, $2) WHERE id = $1 RETURNING {KEY_COLUMNS}", key_id, at
+            )
+        return _key(row) if row else None
+
     async def revoked_since(self, since: datetime) -> list[str]:
         async with self._connection() as connection:
             return [row["id"] for row in await connection.fetch("SELECT id FROM api_key WHERE revoked >= $1", since)]

@@ -100,6 +100,19 @@ class LedgerService(LedgerServiceServicer):
             raise keys.NoSuchKey(key_id=request.key_id)
         return pb.RevokeKeyResponse(key=_key(key))
 
+    async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
+        identity.administrator()
+        now, secret = datetime.now(UTC), keys.fresh_secret()
+        old = await self.store.key(request.key_id)
+        if old is None:
+            raise keys.NoSuchKey(key_id=request.key_id)
+        overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else keys.OVERLAP
+        fresh = keys.successor(keys.usable(old, now), f"key_{uuid4().hex[:16]}", secret, now)
+        made = await self.store.add_key(fresh, request.request_id)
+        if made.id == fresh.id:  # a retry does not let the old one live longer
+            old = await self.store.expire_key(old.id, now + overlap) or old
+        return pb.RotateKeyResponse(key=_key(made), secret=secret if made.id == fresh.id else "", old=_key(old))
+
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()
         budget = _budget(request.budget)

@@ -155,6 +155,7 @@ async def test_only_administrators_make_keys_and_budgets(ledger: Ledger) -> None
         who.CreateKey(pb.CreateKeyRequest(account="acme")),
         who.ListKeys(pb.ListKeysRequest()),
         who.RevokeKey(pb.RevokeKeyRequest(key_id="key_admin")),
+        who.RotateKey(pb.RotateKeyRequest(key_id="key_admin")),
         who.SetBudget(pb.SetBudgetRequest(budget=budget)),
         who.DeleteBudget(pb.DeleteBudgetRequest(account="acme", name="b")),
     ):
@@ -173,6 +174,23 @@ async def test_keys_end_expire_and_are_listed_in_pages(ledger: Ledger) -> None:
     error = await refused(ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=short.secret)))
     assert info_of(error).reason == "KEY_EXPIRED"
     assert info_of(await refused(ledger.RevokeKey(pb.RevokeKeyRequest(key_id="none")))).reason == "KEY_UNKNOWN"
+
+
+async def test_a_key_is_handed_on_and_both_work_for_a_while(ledger: Ledger) -> None:
+    old = await ledger.CreateKey(pb.CreateKeyRequest(account="acme/x", name="n", models=["m"]))
+    asked = pb.RotateKeyRequest(key_id=old.key.key_id, overlap=Duration(seconds=600), request_id="rotate-1")
+    made = await ledger.RotateKey(asked)
+    assert (made.key.account, made.key.name, list(made.key.models)) == ("acme/x", "n", ["m"])
+    assert made.key.key_id != old.key.key_id and not made.key.HasField("expires")
+    for secret in (old.secret, made.secret):
+        await ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=secret))
+    again = await ledger.RotateKey(asked)
+    assert again.key.key_id == made.key.key_id and not again.secret and again.old.expires == made.old.expires
+    at_once = await ledger.RotateKey(pb.RotateKeyRequest(key_id=made.key.key_id, overlap=Duration()))
+    error = await refused(ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=made.secret)))
+    assert info_of(error).reason == "KEY_EXPIRED" and at_once.secret
+    assert info_of(await refused(ledger.RotateKey(pb.RotateKeyRequest(key_id=made.key.key_id)))).reason == "KEY_EXPIRED"
+    assert info_of(await refused(ledger.RotateKey(pb.RotateKeyRequest(key_id="none")))).reason == "KEY_UNKNOWN"
 
 
 async def test_a_repeated_create_makes_one_key_and_tells_its_secret_once(ledger: Ledger) -> None:

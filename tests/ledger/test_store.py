@@ -54,6 +54,13 @@ async def test_keys_are_kept_found_listed_and_revoked(store: Store) -> None:
     assert again is not None and again.revoked == NOW
     assert await store.revoked_since(NOW) == ["key_b"]
     assert await store.revoke_key("nobody", NOW) is None
+    assert await store.key("key_a") == key("key_a") and await store.key("nobody") is None
+    ends = await store.expire_key("key_a", LATER)
+    assert ends is not None and ends.expires == LATER
+    sooner = await store.expire_key("key_a", NOW)
+    assert sooner is not None and sooner.expires == NOW
+    again = await store.expire_key("key_a", LATER)  # what ends sooner stays
+    assert again is not None and again.expires == NOW and await store.expire_key("nobody", NOW) is None
 
 
 async def test_an_account_is_no_prefix_of_its_neighbour(store: Store) -> None:

@@ -25,6 +25,14 @@ def test_a_key_is_printed_alone(mesh: Mesh) -> None:
     assert "cli/app" in listed and "mine" in listed and made.stdout.strip() not in listed
 
 
+def test_a_key_is_handed_on(mesh: Mesh) -> None:
+    mesh.tollway("keys", "create", "cli/handed")
+    key_id = mesh.tollway("keys", "list", "cli/handed").stdout.splitlines()[1].split()[0]
+    made = mesh.tollway("keys", "rotate", key_id, "--hours=1")
+    assert made.returncode == 0 and made.stdout.startswith("tw_") and f"{key_id} works until" in made.stderr
+    assert mesh.tollway("keys", "list", "cli/handed").stdout.count("cli/handed") == 2
+
+
 def test_a_bad_account_or_amount_is_named(mesh: Mesh) -> None:
     bad = mesh.tollway("keys", "create", "Not/Good")
     assert bad.returncode == 1 and "account" in bad.stderr

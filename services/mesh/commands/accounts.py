@@ -22,7 +22,7 @@ UNITS = {"usd": pb.UNIT_NANO_USD, "tokens": pb.UNIT_TOKENS, "requests": pb.UNIT_
 WINDOWS = {"total": pb.WINDOW_TOTAL, "minute": pb.WINDOW_MINUTE, "day": pb.WINDOW_DAY, "month": pb.WINDOW_MONTH}
 NANO = 1_000_000_000
 
-keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
+keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, rotate, revoke.")
 budgets = typer.Typer(no_args_is_help=True, help="Budgets: set, list, remove.")
 
 
@@ -96,6 +96,27 @@ def revoke_key(key_id: str, state: State = running.STATE) -> None:
 
     made = called(state, revoke)
     err.print(f"[green]✓[/green] {made.key.key_id} of {made.key.account} is revoked")
+
+
+@keys.command("rotate")
+def rotate_key(
+    key_id: str,
+    hours: Annotated[float, typer.Option(help="How long the old key goes on working.")] = 24.0,
+    state: State = running.STATE,
+) -> None:
+    """Makes a key like another and prints it, alone, on stdout; the old one expires after a while."""
+    overlap = Duration()
+    overlap.FromTimedelta(timedelta(hours=hours))
+
+    async def rotate(ledger: Administered) -> pb.RotateKeyResponse:
+        return await ledger.stub.RotateKey(
+            pb.RotateKeyRequest(key_id=key_id, overlap=overlap), metadata=ledger.metadata
+        )
+
+    made = called(state, rotate)
+    until = made.old.expires.ToDatetime().strftime("%Y-%m-%d %H:%M UTC")
+    err.print(f"[green]✓[/green] {made.key.key_id} for {made.key.account}; {key_id} works until {until}")
+    say(made.secret)
 
 
 @budgets.command("set")
