@@ -49,6 +49,11 @@ class TooLate(Failure):
     text = "{model} usually takes {seconds} s, and the caller waits no longer than that"
 
 
+class SecretMissing(Failure):
+    kind, reason = Kind.PRECONDITION, "SECRET_MISSING"
+    text = "the key {reference} cannot be read: {why}"
+
+
 class Unsupported(Failure):
     kind, reason = Kind.INVALID, "UNSUPPORTED"
     text = "{model} cannot {what}"
@@ -57,5 +62,5 @@ class Unsupported(Failure):
 
 AT_FAULT = (ProviderBusy, ProviderAway, ProviderBroke, ProviderSlow)
 """These count against the deployment that was asked."""
-WORTH_ANOTHER = (*AT_FAULT, ProviderDenied, Overloaded)
+WORTH_ANOTHER = (*AT_FAULT, ProviderDenied, SecretMissing, Overloaded)
 """After these the next candidate may do better; after the others it would not."""

@@ -13,7 +13,7 @@ from services.runtime.errors import Failure
 MOST_TRIES = 3
 """Of one model."""
 RETRY_AFTER_S = 0.05
-"""Before the first retry of the same endpoint; twice as long each time, and half as much at random (full jitter)."""
+"""Before the first retry of the same endpoint; twice as long each time, and up to half of it less at random."""
 
 
 @dataclass(slots=True)

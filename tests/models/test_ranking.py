@@ -7,10 +7,12 @@ import pytest
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.catalogue import Catalogue, Entry
 from services.models.health import ENOUGH, OPENS_AFTER
 from services.models.limits import Priority
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
+from services.models.secrets import Secrets
 from services.models.wires.adapter import Target
 from services.runtime.errors import Failure
 from tests.models.scripted import Scripted, answered, broke, ranking, said
@@ -29,6 +31,18 @@ async def test_another_deployment_answers_at_once_when_one_fails() -> None:
         for _ in range(8):
             assert (await answered(ranked, "a"))[0] == "a2"
         assert wire.asked.count("a1") <= 5
+
+
+async def test_a_key_that_cannot_be_read_leaves_the_others() -> None:
+    wire = Scripted()
+    entries = {
+        "a": Entry("a", wire="scripted", key="file:/nowhere/key"),
+        "b": Entry("b", base_url="b", wire="scripted"),
+    }
+    ranked = Ranking(Catalogue(entries), {"scripted": wire}, Secrets(None))  # type: ignore[arg-type]
+    assert (await answered(ranked, "a", "b"))[0] == "b"
+    with pytest.raises(faults.SecretMissing):
+        await answered(ranked, "a")
 
 
 async def test_a_bad_request_is_nobody_elses_to_answer() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.models.secrets import SecretMissing, Secrets
+from services.models.faults import SecretMissing
+from services.models.secrets import Secrets
 from services.models.wires.http import session
 
 
