@@ -16,6 +16,7 @@ from services.orchestrator.failures import away
 from services.orchestrator.journey import Journey
 from services.orchestrator.money import SETTLE_S, Money
 from services.orchestrator.peers import Peers
+from services.orchestrator.shapes import Whole
 from services.runtime import telemetry
 
 JUDGED_WITHIN_S = 0.5
@@ -44,6 +45,7 @@ class Cascade:
             await self._go_on(journey, None)
             return None
         tried, journey.model, journey.extra_input_tokens = made.completion, first, made.extra_input_tokens
+        journey.answer.completion, journey.answer.characters = tried, 1  # paid for even when the caller leaves now
         verdict = await self._judged(journey, asked, tried)
         telemetry.event("cascade", reason=verdict.reason, model=first)
         if journey.asked.n <= 1:
@@ -54,8 +56,9 @@ class Cascade:
             except grpc.aio.AioRpcError as error:
                 telemetry.event("cascade", reason="no hold for another", code=error.code().name)
             else:
+                journey.answer = Whole()
                 return None
-        journey.road.model = first
+        journey.road.model, journey.answer = first, Whole()
         return tried
 
     async def _judged(
@@ -78,11 +81,13 @@ class Cascade:
         first = self.money.settlement(journey, used) if used is not None else None
         journey.reservation_id = str(uuid.uuid5(uuid.UUID(journey.reservation_id), "cascade"))
         journey.candidates, journey.cascade = journey.candidates[1:], None
+        held = False
         try:
             await self.money.reserve(journey)
-        except grpc.aio.AioRpcError:
-            journey.hold, journey.reservation_id, journey.candidates, journey.cascade = before
-            raise
+            held = True
+        finally:
+            if not held:  # refused, or the caller has left
+                journey.hold, journey.reservation_id, journey.candidates, journey.cascade = before
         journey.road.model, journey.road.route_reason = journey.candidates[0].model, "escalated"
         after = journey.hold, journey.reservation_id
         journey.hold, journey.reservation_id = before[:2]

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class Journal:
     _waiting: list[dict[str, Any]] = field(default_factory=list)
     _file: Path | None = None
     _size: int = 0
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, entry: dict[str, Any]) -> None:
         if len(self._waiting) < MOST_WAITING:
@@ -44,13 +46,25 @@ class Journal:
             while True:
                 await asyncio.sleep(EVERY_S)
                 if self._waiting:
-                    await asyncio.to_thread(self.write)
+                    await asyncio.to_thread(self._append, self._taken())
         finally:
             self.write()
 
     def write(self) -> None:
-        """Everything that waits. A full disk costs entries, never a decision."""
+        """Writes everything that waits."""
+        self._append(self._taken())
+
+    def _taken(self) -> list[dict[str, Any]]:
+        """What waits; called where entries are noted, so that none comes in between."""
         entries, self._waiting = self._waiting, []
+        return entries
+
+    def _append(self, entries: list[dict[str, Any]]) -> None:
+        """A full disk costs entries, never a decision."""
+        with self._writing:
+            self._appended(entries)
+
+    def _appended(self, entries: list[dict[str, Any]]) -> None:
         data = b"".join(orjson.dumps(one) + b"\n" for one in entries)
         if not data:
             return
@@ -66,8 +80,7 @@ class Journal:
             log.warning("%d decisions are not logged: %s", len(entries), error.strerror)
 
     def entries(self, tenant: str, since: float) -> Iterator[dict[str, Any]]:
-        """A tenant's, oldest first. `since` in seconds since the epoch."""
-        self.write()
+        """A tenant's that are written, oldest first. `since` in seconds since the epoch."""
         for file in self._files():
             with contextlib.suppress(FileNotFoundError), file.open("rb") as lines:
                 for line in lines:

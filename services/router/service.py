@@ -1,5 +1,6 @@
 """Translates messages to the ranking and back."""
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ class RouterService(RouterServiceServicer):
             tried = cascading.cheaper_first(ranked, policy.cascade)
             ranked = tried or ranked
         if auto and policy.sticky and request.conversation:
-            self.conversations.keep(tenant, request.conversation, ranked[0].model.name)
+            self.conversations.keep(tenant, request.conversation, made.candidates[0].model.name)
         task = prediction.task if prediction else ""
         telemetry.note(
             tollway__router__model=ranked[0].model.name,
@@ -102,7 +103,9 @@ class RouterService(RouterServiceServicer):
         fixed = request.models[0] if request.rule == Rule.FIXED.value and request.models else ""
         terms = Terms(Rule(request.rule), floor, request.cost_ceiling_nano_usd, first=fixed)
         since = request.since.seconds if request.HasField("since") else 0
-        made = replay.replayed(self.journal.entries(tenant, since), terms, frozenset(request.models))
+        self.journal.write()
+        entries, models = self.journal.entries(tenant, since), frozenset(request.models)
+        made = await asyncio.to_thread(replay.replayed, entries, terms, models)  # minutes of decisions: not on the loop
         count = max(made.decisions, 1)
         names = sorted({*made.before, *made.after}, key=lambda name: -max(made.before[name], made.after[name]))
         return pb.ReplayResponse(

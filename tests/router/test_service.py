@@ -40,7 +40,7 @@ async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         "split": Policy(weights={"weak": 0.5, "strong": 0.5}, sticky=True),
         "careful": Policy(data_classes={"restricted": Only(models=("seeing",))}),
         "poor": Policy(quality_floor=1.0, low_budget_floor=0.0, price_ceiling_usd=1.0),
-        "trying": Policy(quality_floor=1.0, cascade=CascadePolicy(enough=0.3, samples=2)),
+        "trying": Policy(quality_floor=1.0, sticky=True, cascade=CascadePolicy(enough=0.3, samples=2)),
     }
     journal = Journal(tmp_path / "decisions")
     service = RouterService(catalogue, Predictor(), policies, journal)
@@ -129,6 +129,9 @@ async def test_a_cascade_tries_the_cheap_one_and_judges_it(router: Called) -> No
     made = await trying.Route(asking(needs=pb.Needs(input_tokens=400)))
     assert [one.model for one in made.candidates][:2] == ["weak", "strong"] and made.candidates[0].reason == "cascade"
     assert made.HasField("cascade") and made.cascade.samples == 2
+    for _ in range(2):  # the conversation is with the model that the rule chose, and each turn tries the cheap one
+        turn = await trying.Route(asking(needs=pb.Needs(input_tokens=400), conversation="c1"))
+        assert turn.candidates[0].model == "weak" and turn.HasField("cascade")
     request = chat.ChatRequest(model="auto", messages=[chat.Message(role=chat.ROLE_USER)])
 
     async def judged(*texts: str) -> tuple[bool, str]:
