@@ -11,6 +11,7 @@ from services.mesh.commands import accounts, background, secrets
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
+from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
@@ -27,6 +28,7 @@ app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
 app.command("usage")(accounts.usage)
 app.command("health")(probing.health)
+app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
@@ -50,14 +52,14 @@ def up(
 ) -> None:
     """Starts every service, and prints a request to paste."""
     try:
-        catalogue = {**upstreams.found(os.environ), **upstreams.spoken(model or ())}
+        named = {**upstreams.found(os.environ), **upstreams.spoken(model or ())}
     except upstreams.BadModel as fault:
         fail(str(fault))
     if config and not Path(config).is_file():
         fail(f"--config {config}: there is no such file")
     if split and port == 0:
         fail("--port 0 needs one process: with --split the edge's port must be known beforehand")
-    plan = Plan(state.absolute(), port, grpc_port, split, catalogue, config)
+    plan = Plan(state.absolute(), port, grpc_port, split, named, config)
     if not detach:
         from services.mesh.commands import up as foreground  # brings in every service: the others start faster without
 

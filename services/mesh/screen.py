@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+PIPED = 200
 err = Console(stderr=True, highlight=False)
 
 
@@ -20,7 +21,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     made = Table(*heads, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         made.add_row(*row)
-    Console(highlight=False).print(made)
+    # A pipe has no width: rows stay whole for those that read them line by line.
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED).print(made)
 
 
 def fail(text: str) -> NoReturn:

@@ -48,6 +48,13 @@ def test_a_question_is_answered_as_it_is_written(mesh: Mesh) -> None:
     assert wrong.returncode == 1 and "there is no model unheard-of" in wrong.stderr
 
 
+def test_models_are_listed_with_price_and_health(mesh: Mesh) -> None:
+    mesh.tollway("ask", "What is new?", "--model=echo")
+    said = mesh.tollway("models")
+    (row,) = [line for line in said.stdout.splitlines() if line.startswith("echo ")]
+    assert "test:echo" in row and "$1.00 / $" in row and "well" in row and " ms" in row, said.stderr
+
+
 def test_routing_is_explained_and_replayed(mesh: Mesh) -> None:
     said = mesh.tollway("route", "explain", "What is the capital of France?")
     assert said.returncode == 0 and said.stdout.startswith("task ") and "echo" in said.stdout, said.stderr
