@@ -16,6 +16,7 @@ from services.guard.injection import Injection
 from services.guard.languages import language
 from services.guard.masking import Masker
 from services.guard.policy import Policy, Verdict, data_class
+from services.guard.restoring import masked
 from services.guard.rules import Action, Facts, likeness
 from services.guard.texts import Place, places, rewritten
 from services.runtime import channels
@@ -82,10 +83,10 @@ class Inspector:
         for name, action, broken, _ in outcomes:
             if broken:
                 verdict = policy.stricter(verdict, name, action)
-        masked = None
+        sent = None
         if verdict.action is not Action.BLOCK and any(act is Action.MASK for *_, act in found):
-            masked = self._masked(messages, texts, found, masker)
-        return Inspected(found, verdict, kind, probability, masked, outcomes)
+            sent = self._masked(messages, texts, found, masker)
+        return Inspected(found, verdict, kind, probability, sent, outcomes)
 
     async def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> tuple[Found, ...]:
         """What is private in `text`; types in `unwanted` are not looked for."""
@@ -120,7 +121,7 @@ class Inspector:
         for place, one, action in found:
             if action is Action.MASK:
                 spans.setdefault((place.message, place.part), []).append(one)
-        return rewritten(messages, lambda place: masker.mask(place.text, spans.get((place.message, place.part), ())))
+        return rewritten(messages, lambda place: masked(masker, place.text, spans.get((place.message, place.part), ())))
 
 
 def _deadline() -> Callable[[], None]:

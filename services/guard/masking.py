@@ -86,20 +86,28 @@ class Masker:
         self.order.append(known[1:-1])
         return known
 
-    def mask(self, text: str, found: Sequence[Found]) -> str:
-        """`text` with every span of `found` (by position, without overlaps) replaced."""
+    def mask(self, text: str, found: Sequence[Found], *, plain: bool = False) -> str:
+        """`text` with every span of `found` (by position, without overlaps) replaced; `plain` wants placeholders."""
         out, last = list[str](), 0
         starts = {one.start for one in found}
         for one in found:
+            value = text[one.start : one.end]
             out.append(text[last : one.start])
             before = next((piece[-1] for piece in reversed(out) if piece), "")
             after = (
                 "x" if one.end in starts else text[one.end : one.end + 1]
             )  # another stand-in may begin with a letter
-            out.append(self.stand_in(one.type, text[one.start : one.end], before, after))
+            made = self.placeholder(one.type, value) if plain else self.stand_in(one.type, value, before, after)
+            out.append(made)
             last = one.end
         out.append(text[last:])
         return "".join(out)
+
+    def forget(self, names: Iterable[str], given: int) -> None:
+        """Takes surrogates back, and all of the order after the first `given`."""
+        for name in names:
+            self._by_value.pop((SURROGATE, self.values.pop(name)), None)
+        del self.order[given:]
 
 
 def _grown(one: str, other: str) -> bool:

@@ -6,9 +6,10 @@ other case. What is held back is never more than the beginning of something that
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from services.guard.masking import LONGEST, PLACEHOLDER
+from services.guard.finding import Found
+from services.guard.masking import LONGEST, PLACEHOLDER, Masker
 
 _NAME = r"\s?([A-Za-z](?:[A-Za-z]|\\?_){1,40}?)\\?_(\d{1,6})\s?"
 WHOLE = re.compile(rf"\\\[{_NAME}\\\]|\[{_NAME}\]")
@@ -59,11 +60,13 @@ class Restorer:
 
     def _open(self, text: str) -> int:
         """Where a surrogate may have begun, or has just ended and could still be part of a longer word."""
-        tail = text[-self._longest :]
-        for n in range(len(tail)):
-            begun = tail[n:].casefold()
+        whole = self.given(text)
+        for n in range(max(len(text) - self._longest, 0), len(text)):
+            if any(start < n < end for start, end in whole):
+                continue  # what is within one is not the beginning of another
+            begun = text[n:].casefold()
             if any(name.startswith(begun) for name in self._surrogates):
-                return len(text) - len(tail) + n
+                return n
         return len(text)
 
     def _restored(self, text: str) -> str:
@@ -76,6 +79,23 @@ class Restorer:
         name = f"[{kind.replace(chr(92), '').upper()}_{int(number)}]"
         value = self._values.get(name)
         return found.group() if value is None else self._write(value)
+
+
+def masked(masker: Masker, text: str, found: Sequence[Found]) -> str:
+    """`text` masked so that what comes back is what went in.
+
+    A surrogate may by chance stand where nobody put it, made up of one's end and the words beside it; then placeholders
+    are used, which no text holds.
+    """
+    if masker.rng is None:
+        return masker.mask(text, found)
+    known, given = set(masker.values), len(masker.order)
+    made = masker.mask(text, found)
+    restorer = Restorer(masker.values)
+    if restorer.feed(made) + restorer.end() == text:
+        return made
+    masker.forget(set(masker.values) - known, given)
+    return masker.mask(text, found, plain=True)
 
 
 def _alone(name: str) -> str:

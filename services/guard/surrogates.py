@@ -13,13 +13,13 @@ FIRST = ("Mara", "Jonas", "Elin", "Tobias", "Nora", "Felix", "Lina", "Anton", "G
          "Clara", "Hugo", "Alma", "Leo", "Frida", "Samir", "Tessa", "Milan", "Paula", "Yusuf")  # fmt: skip
 LAST = ("Lindqvist", "Okonkwo", "Marek", "Castellan", "Brandvold", "Ferreiro", "Nakata", "Dubois", "Holloway", "Petrov", "Varga",
         "Salonen", "Achterberg", "Moreno", "Kowalik", "Abernathy", "Thorsen", "Iyengar", "Delacroix", "Weiland")  # fmt: skip
-LONGEST = 56
-"""A longer value, or one of several lines, gets a placeholder: what is held back of a stream stays bounded."""
+SHORTEST, LONGEST = 3, 56
+"""A shorter value, or one that does not begin and end in a letter or digit, could be found where it does not stand. A longer value, or one of several lines, gets a placeholder: what is held back of a stream stays bounded."""
 
 
 def surrogate(kind: str, value: str, rng: random.Random) -> str | None:
     """Another value of the form of `value`; None where there is no good one."""
-    if len(value) > LONGEST or "\n" in value:
+    if not SHORTEST <= len(value) <= LONGEST or "\n" in value or not (value[0] + value[-1]).replace("+", "").isalnum():
         return None
     made = MAKERS.get(kind, _shaped)(value, rng)
     return made if len(made) <= LONGEST and made.isascii() else None
