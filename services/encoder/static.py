@@ -21,17 +21,15 @@ Vector = npt.NDArray[np.float32]
 class StaticEncoder:
     """Encodes text as the normalised mean of its tokens' rows.
 
-    A bounded book of words spares the tokenizer: ASCII text is split as BERT splits it, a word of the vocabulary is its
-    own piece, and only words never seen go through WordPiece. Other text goes to the tokenizer whole.
+    A bounded book of words spares the tokenizer: ASCII text is split as BERT splits it, and only words never
+    seen go through WordPiece. Other text goes to the tokenizer whole.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         packed = np.load(ARTEFACTS / "static.npz")
         self._table: Vector = packed["rows"].astype(np.float32) * packed["scales"][:, None]
         self._tokenizer = tokenizer
-        self._words: dict[str, list[int]] = {
-            word: [number] for word, number in tokenizer.get_vocab().items() if WORDS.fullmatch(word)
-        }
+        self._words: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> Vector:
         """(256,) of unit length; zeros for a text without tokens."""

@@ -64,7 +64,6 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     prompts, answers = detector(), detector(names=False)
     for one in (prompts, answers):
         one.find(FIRST)
-        one.learn()
     async with (
         channels.open(settings.ledger, settings.serve.tls) as channel,
         channels.open(settings.encoder, settings.serve.tls) as encoder,

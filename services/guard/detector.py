@@ -45,11 +45,6 @@ class Detector:
         self._set.Compile()
         self._kept: OrderedDict[tuple[bytes, frozenset[str]], tuple[Found, ...]] = OrderedDict()
 
-    def learn(self) -> None:
-        """Makes ready what the first requests would otherwise wait for."""
-        if self._names is not None:
-            self._names.learn()
-
     def find(
         self, text: str, check: Callable[[], None] = lambda: None, unwanted: frozenset[str] = frozenset()
     ) -> tuple[Found, ...]:

@@ -6,7 +6,6 @@ trained is told in `training/names.py`.
 """
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from services.guard.finding import Found
 from services.guard.words import SPLIT, Word, hashes, shape, words
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
-WHOLE = re.compile(r"[a-z0-9]+")
-"""Entries of the vocabulary that are words by themselves: the tokenizer need not be asked about them."""
 MOST_GRAMS = 24
 WINDOW, MARGIN = 256, 8
 """Words a run, and how many on either side a word can be influenced by."""
@@ -45,7 +42,6 @@ class Names:
         self._grams, self._gram_scale = packed["grams"], packed["grams_scale"].astype(np.float32)[:, None]
         self._shapes, self._bias = packed["shapes"].astype(np.float32), packed["bias"]
         self._tokenizer = tokenizer
-        self._whole = {word: [number] for word, number in tokenizer.get_vocab().items() if WHOLE.fullmatch(word)}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -55,11 +51,6 @@ class Names:
         self._alone: dict[frozenset[str], dict[str, bool]] = {}
         self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
-
-    def learn(self) -> None:
-        """Reads the common words once, a sixth of a second: the first requests need not."""
-        for word in self._common:
-            self._vector(Word(word, 0, len(word), spaced=True))
 
     def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> list[Found]:
         """Names in `text`, by position; those of `unwanted` types may be left out."""
@@ -125,9 +116,7 @@ class Names:
         key = (word.text, word.spaced)
         if (known := self._known.get(key)) is not None:
             return known
-        ids = self._whole.get(word.text.lower())
-        if ids is None:
-            ids = self._tokenizer.encode(word.text[:64], add_special_tokens=False).ids
+        ids = self._tokenizer.encode(word.text[:64], add_special_tokens=False).ids
         total = self._bias + self._shapes[shape(word.text, word.spaced)]
         if ids:
             total = total + (self._pieces[ids] * self._piece_scale[ids]).mean(axis=0)

@@ -21,11 +21,7 @@ class Counter:
 
     tokenizer: Tokenizer
     _known: dict[str, int] = field(default_factory=dict)
-    """Pieces of each word of the vocabulary and each that was seen: ASCII text is split as BERT splits it, and asks the
-    tokenizer once a word."""
-
-    def __post_init__(self) -> None:
-        self._known.update((word, 1) for word in self.tokenizer.get_vocab() if WORDS.fullmatch(word))
+    """Pieces of each word that was seen: ASCII text is split as BERT splits it, and asks the tokenizer once a word."""
 
     def text(self, text: str) -> int:
         if len(text) > LONG:
