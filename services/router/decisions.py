@@ -45,12 +45,16 @@ class Decision:
 class Decisions:
     """Bounded; a tenant's outcomes change its own rankings alone."""
 
+    _run: str = field(default_factory=lambda: os.urandom(8).hex())
+    """Begins every id: another run's, or another replica's, are not taken for ours."""
+    _made: int = 0
     _kept: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
     _moved: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
 
     def keep(self, decision: Decision) -> str:
         """Its id."""
-        one = os.urandom(12).hex()
+        self._made += 1
+        one = f"{self._run}{self._made:x}"
         self._kept[one] = decision
         if len(self._kept) > REMEMBERED:
             self._kept.popitem(last=False)
