@@ -107,7 +107,7 @@ class Plan:
             OSError, yaml.YAMLError: the user's file is not there or not YAML.
         """
         own = yaml.safe_load(Path(self.config).read_text()) or {} if self.config else {}
-        whole: dict[str, Any] = merged(self._defaults(database_url), own)
+        whole: dict[str, Any] = priced(merged(self._defaults(database_url), own))
         _private(self.file, yaml.safe_dump(whole, sort_keys=False))
         return whole
 
@@ -149,6 +149,23 @@ MADE: Mapping[str, Callable[[], str]] = {
     "seal_key": lambda: secrets.token_urlsafe(32),
     "cache_key": lambda: secrets.token_urlsafe(32),
 }
+
+
+def priced(whole: dict[str, Any]) -> dict[str, Any]:
+    """Prices that stand in a model's entry go where they are kept: to the ledger, under what is said there already."""
+    catalogue = (whole.get("models") or {}).get("catalogue") or {}
+    found = {
+        name: entry["prices"] for name, entry in catalogue.items() if isinstance(entry, Mapping) and "prices" in entry
+    }
+    if not found:
+        return whole
+    rest = {name: {key: value for key, value in entry.items() if key != "prices"} for name, entry in catalogue.items()}
+    ledger = whole.get("ledger") or {}
+    return {
+        **whole,
+        "models": {**whole["models"], "catalogue": rest},
+        "ledger": {**ledger, "prices": {**found, **(ledger.get("prices") or {})}},
+    }
 
 
 def merged(below: Any, above: Any) -> Any:
