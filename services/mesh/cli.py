@@ -15,7 +15,7 @@ from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
-from services.mesh.commands.accounts import State
+from services.mesh.commands.calling import Key, State, key_of
 from services.mesh.plan import Plan
 from services.mesh.screen import fail
 
@@ -32,7 +32,6 @@ app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
-Key = Annotated[str, typer.Option(help="API key; the development key without one.", envvar="TOLLWAY_API_KEY")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
 GrpcPort = Annotated[int, typer.Option(help="First of eight gRPC ports; 0 serves on unix sockets.")]
 
@@ -89,7 +88,7 @@ def ask(
     state: State = running.STATE,
 ) -> None:
     """Asks a question and shows the answer as it is written."""
-    url, key = url or _url(state), key or _key(state)
+    url, key = url or _url(state), key_of(state, key)
     trace_id = asking.ask(url, key, model, text, system, traced=trace)
     if trace:
         tracing.trace(url, running.admin_key(state), trace_id)
@@ -113,10 +112,3 @@ def _url(state: Path) -> str:
         return running.running(state).url
     except running.NotUp as error:
         fail(str(error))
-
-
-def _key(state: Path) -> str:
-    file = running.dev_key_file(state)
-    if not file.exists():
-        fail(f"there is no {file}: start a mesh with `tollway up`, or pass --key")
-    return file.read_text().strip()

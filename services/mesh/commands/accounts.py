@@ -1,23 +1,21 @@
 """`tollway keys`, `tollway budgets`, `tollway usage`: what administrators do in the ledger."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.mesh import ledgers, running
+from services.mesh.commands.calling import State, ran
 from services.mesh.ledgers import Administered
 from services.mesh.screen import err, fail, say, table
 
 T = TypeVar("T")
-State = Annotated[Path, typer.Option(help="Folder that the mesh keeps everything in.", envvar="TOLLWAY_STATE")]
 UNITS = {"usd": pb.UNIT_NANO_USD, "tokens": pb.UNIT_TOKENS, "requests": pb.UNIT_REQUESTS}
 WINDOWS = {"total": pb.WINDOW_TOTAL, "minute": pb.WINDOW_MINUTE, "day": pb.WINDOW_DAY, "month": pb.WINDOW_MONTH}
 NANO = 1_000_000_000
@@ -33,12 +31,7 @@ def called(state: Path, work: Callable[[Administered], Awaitable[T]]) -> T:
         async with ledgers.opened(state) as ledger:
             return await work(ledger)
 
-    try:
-        return asyncio.run(run())
-    except running.NotUp as error:
-        fail(str(error))
-    except grpc.aio.AioRpcError as error:
-        fail(error.details() or error.code().name)
+    return ran(run())
 
 
 @keys.command("create")

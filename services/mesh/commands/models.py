@@ -1,32 +1,23 @@
 """`tollway models`: the models there are, what they cost and how they fare."""
 
-import asyncio
 from pathlib import Path
-from typing import Annotated
 
-import grpc
-import typer
 from tollway.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from tollway.models.v1 import models_pb2 as pb
 from tollway.models.v1 import models_pb2_grpc
 
 from services.mesh import running
+from services.mesh.commands.calling import State, bearing, ran
 from services.mesh.screen import fail, table
 from services.runtime import channels
 
-State = Annotated[Path, typer.Option(help="Folder that the mesh keeps everything in.", envvar="TOLLWAY_STATE")]
 NANO = 1_000_000_000
 WITHIN_S = 10.0
 
 
 def models(state: State = running.STATE) -> None:
     """Lists the models with their prices, in dollars for a million tokens, and their health."""
-    try:
-        listed, healths, prices = asyncio.run(_read(state))
-    except running.NotUp as error:
-        fail(str(error))
-    except grpc.aio.AioRpcError as error:
-        fail(error.details() or error.code().name)
+    listed, healths, prices = ran(_read(state))
     if not listed:
         fail("there is no model: name one with `tollway up --model NAME=PROVIDER:MODEL`")
     rows = []
@@ -58,7 +49,7 @@ async def _read(
     state: Path,
 ) -> tuple[list[pb.Model], dict[str, pb.Health], dict[str, ledger_pb2.ModelPrice]]:
     addresses = running.running(state).services
-    metadata = (("authorization", f"Bearer {running.admin_key(state)}"),)
+    metadata = bearing(running.admin_key(state))
     async with channels.open(addresses["models"]) as channel, channels.open(addresses["ledger"]) as other:
         stub = models_pb2_grpc.ModelsServiceStub(channel)
         listed = list((await stub.ListModels(pb.ListModelsRequest(), timeout=WITHIN_S)).models)

@@ -1,10 +1,8 @@
 """`tollway policy`: checks a policy before it is put in force, and explains what one does with a text."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tollway.guard.v1 import guard_pb2 as pb
@@ -12,11 +10,9 @@ from tollway.guard.v1 import guard_pb2_grpc
 
 from services.guard.policy_file import BadPolicy, parse
 from services.mesh import running
+from services.mesh.commands.calling import Key, State, bearing, key_of, ran
 from services.mesh.screen import err, fail, say, table
 from services.runtime import channels
-
-State = Annotated[Path, typer.Option(help="Folder that the mesh keeps everything in.", envvar="TOLLWAY_STATE")]
-Key = Annotated[str, typer.Option(help="API key; the development key without one.", envvar="TOLLWAY_API_KEY")]
 
 policy = typer.Typer(no_args_is_help=True, help="The guard's policies: check a file, explain a text.")
 
@@ -48,10 +44,7 @@ def explain(
     state: State = running.STATE,
 ) -> None:
     """Shows what the tenant's policy does with a text, rule by rule, and what a model would get."""
-    file = running.dev_key_file(state)
-    if not key and not file.exists():
-        fail(f"there is no {file}: start a mesh with `tollway up`, or pass --key")
-    metadata = (("authorization", f"Bearer {key or file.read_text().strip()}"),)
+    metadata = bearing(key_of(state, key))
     origin = pb.ORIGIN_DOCUMENT if document else pb.ORIGIN_USER
 
     async def ask() -> pb.ExplainPolicyResponse:
@@ -66,12 +59,7 @@ def explain(
                 timeout=10,
             )
 
-    try:
-        made = asyncio.run(ask())
-    except running.NotUp as error:
-        fail(str(error))
-    except grpc.aio.AioRpcError as error:
-        fail(error.details() or error.code().name)
+    made = ran(ask())
     verdict = made.verdict
     said = _word(verdict.action) + (f" by {verdict.rule}" if verdict.rule else "")
     would = f", would be {_word(verdict.would_be)}" if verdict.would_be != verdict.action else ""

@@ -1,6 +1,5 @@
 """`tollway route`: what the router would choose and why, and what another policy would have cost."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +13,11 @@ from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
 from services.mesh import running
+from services.mesh.commands.calling import Key, State, bearing, key_of, ran
 from services.mesh.screen import fail, say, table
 from services.runtime import channels
 
 T = TypeVar("T")
-Metadata = tuple[tuple[str, str], ...]
-State = Annotated[Path, typer.Option(help="Folder that the mesh keeps everything in.", envvar="TOLLWAY_STATE")]
-Key = Annotated[str, typer.Option(help="API key; the development key without one.", envvar="TOLLWAY_API_KEY")]
 RULES = {
     "": pb.POLICY_UNSPECIFIED,
     "cheapest_above": pb.POLICY_CHEAPEST_ABOVE,
@@ -43,12 +40,7 @@ def called(state: Path, work: Callable[[dict[str, grpc.aio.Channel]], Awaitable[
         ):
             return await work({"encoder": encoder, "router": router})
 
-    try:
-        return asyncio.run(run())
-    except running.NotUp as error:
-        fail(str(error))
-    except grpc.aio.AioRpcError as error:
-        fail(error.details() or error.code().name)
+    return ran(run())
 
 
 @route.command("explain")
@@ -63,7 +55,7 @@ def explain(
     """Ranks the models for a prompt and says why each stands where it does, or is left out."""
     if rule not in RULES:
         fail(f"--rule {rule}: allowed are {', '.join(filter(None, RULES))}")
-    metadata = _bearing(state, key)
+    metadata = bearing(key_of(state, key))
     needs = pb.Needs(tools=tools, vision=vision, input_tokens=len(text.encode()))
 
     async def ask(channel: dict[str, grpc.aio.Channel]) -> pb.RouteResponse:
@@ -94,7 +86,7 @@ def replay(
     state: State = running.STATE,
 ) -> None:
     """Shows what another policy would have cost and answered, decision by decision as they were made."""
-    metadata = _bearing(state, key)
+    metadata = bearing(key_of(state, key))
     request = pb.ReplayRequest(
         rule=rule, quality_floor=floor, cost_ceiling_nano_usd=int(max_cost * NANO), models=model or ()
     )
@@ -123,10 +115,3 @@ def replay(
     outcomes = f"; {made.good_share:.0%} of {made.outcomes} reported outcomes were good" if made.outcomes else ""
     if made.cost_before_nano_usd:
         say(f"{saved:+.1%} saved{outcomes}")
-
-
-def _bearing(state: Path, key: str) -> Metadata:
-    file = running.dev_key_file(state)
-    if not key and not file.exists():
-        fail(f"there is no {file}: start a mesh with `tollway up`, or pass --key")
-    return (("authorization", f"Bearer {key or file.read_text().strip()}"),)
