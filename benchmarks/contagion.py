@@ -22,7 +22,7 @@ import psutil
 import uvloop
 
 from benchmarks import processes, report
-from benchmarks.gateway_load import PEERS, Gateway, until_file
+from benchmarks.gateway_load import PEERS, Gateway, litellm_running, until_file
 from benchmarks.open_loop import Seen, offered
 from benchmarks.sick import SICK_S, Sickness, providers
 
@@ -48,32 +48,23 @@ def tollway(folder: Path, healthy: int, sick: int) -> Iterator[Gateway]:
         yield Gateway(pid, PORT, (state / "dev.key").read_text().strip(), "")
 
 
-@contextlib.contextmanager
-def litellm(folder: Path, healthy: int, sick: int) -> Iterator[Gateway]:
-    config = folder / "litellm.yaml"
-    config.write_text(json.dumps({
-        "model_list": [
-            {"model_name": name, "litellm_params": {
-                "model": "openai/mock", "api_base": f"http://127.0.0.1:{port}/v1", "api_key": "none",
-                "timeout": SLOWEST_S, "max_parallel_requests": MOST, "max_retries": 0}}
-            for name, port in (("healthy", healthy), ("sick", sick))
-        ],
-        "router_settings": {"num_retries": 0, "allowed_fails": 5, "cooldown_time": 2},
-        "general_settings": {"master_key": "sk-bench"},
-    }))  # fmt: skip
-    program = [
-        str(PEERS / "litellm/bin/litellm"),
-        "--config",
-        str(config),
-        "--port",
-        str(PORT + 1),
-        "--num_workers",
-        "1",
+def litellm(folder: Path, healthy: int, sick: int) -> contextlib.AbstractContextManager[Gateway]:
+    models = [
+        {
+            "model_name": name,
+            "litellm_params": {
+                "model": "openai/mock",
+                "api_base": f"http://127.0.0.1:{port}/v1",
+                "api_key": "none",
+                "timeout": SLOWEST_S,
+                "max_parallel_requests": MOST,
+                "max_retries": 0,
+            },
+        }
+        for name, port in (("healthy", healthy), ("sick", sick))
     ]
-    environ = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    with processes.started(program, environ, folder / "litellm.log") as pid:
-        processes.await_http(f"http://127.0.0.1:{PORT + 1}/health/liveliness")
-        yield Gateway(pid, PORT + 1, "sk-bench", "")
+    told = {"num_retries": 0, "allowed_fails": 5, "cooldown_time": 2}
+    return litellm_running(folder, PORT + 1, {"model_list": models, "router_settings": told})
 
 
 def resident(pid: int) -> int:

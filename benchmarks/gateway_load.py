@@ -50,29 +50,21 @@ def tollway(folder: Path) -> Iterator[Gateway]:
 
 
 @contextlib.contextmanager
-def litellm(folder: Path) -> Iterator[Gateway]:
+def litellm_running(folder: Path, port: int, settings: dict[str, Any]) -> Iterator[Gateway]:
+    """LiteLLM's proxy with one worker; `settings` are its models and what else it is told."""
     config = folder / "litellm.yaml"
+    config.write_text(json.dumps({**settings, "general_settings": {"master_key": "sk-bench"}}))
+    program = [str(PEERS / "litellm/bin/litellm"), "--config", str(config), "--port", str(port), "--num_workers", "1"]
+    environ = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    with processes.started(program, environ, folder / "litellm.log") as pid:
+        processes.await_http(f"http://127.0.0.1:{port}/health/liveliness")
+        yield Gateway(pid, port, "sk-bench", "mock")
+
+
+def litellm(folder: Path) -> contextlib.AbstractContextManager[Gateway]:
     base = f"http://127.0.0.1:{UPSTREAM_PORT}/v1"
-    config.write_text(json.dumps({
-        "model_list": [
-            {"model_name": "mock", "litellm_params": {"model": "openai/mock", "api_base": base, "api_key": "none"}}
-        ],
-        "general_settings": {"master_key": "sk-bench"},
-    }))  # fmt: skip
-    program = [
-        str(PEERS / "litellm/bin/litellm"),
-        "--config",
-        str(config),
-        "--port",
-        str(PORT + 1),
-        "--num_workers",
-        "1",
-    ]
-    with processes.started(
-        program, {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}, folder / "l.log"
-    ) as pid:
-        processes.await_http(f"http://127.0.0.1:{PORT + 1}/health/liveliness")
-        yield Gateway(pid, PORT + 1, "sk-bench", "mock")
+    params = {"model": "openai/mock", "api_base": base, "api_key": "none"}
+    return litellm_running(folder, PORT + 1, {"model_list": [{"model_name": "mock", "litellm_params": params}]})
 
 
 @contextlib.contextmanager
