@@ -2,27 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
-A_CALL, MOST = 0.05, 3.0
-
-
-@dataclass(slots=True)
-class Hedges:
-    """A budget: one call in twenty may have a second."""
-
-    credit: float = 1.0
-
-    def earn(self) -> None:
-        self.credit = min(self.credit + A_CALL, MOST)
-
-    def spend(self) -> bool:
-        if self.credit < 1:
-            return False
-        self.credit -= 1
-        return True
 
 
 async def first_of(

@@ -10,11 +10,12 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.catalogue import Catalogue
-from services.models.hedging import Hedges, first_of
+from services.models.credit import Credit
+from services.models.hedging import first_of
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
-from services.models.walk import Retries, Walk
+from services.models.walk import Walk
 from services.models.wires.adapter import Adapter, Embedded, Target
 from services.runtime import telemetry
 from services.runtime.errors import Failure
@@ -40,8 +41,10 @@ class Ranking:
     wires: Mapping[str, Adapter]
     secrets: Secrets
     pools: dict[str, Pool] = field(default_factory=dict)
-    _retries: Retries = field(default_factory=Retries)
-    _hedges: Hedges = field(default_factory=Hedges)
+    _retries: Credit = field(default_factory=lambda: Credit(a_call=0.2, most=10.0, left=10.0))
+    """A provider that fails for everybody is not asked twice as often."""
+    _hedges: Credit = field(default_factory=lambda: Credit(a_call=0.05, most=3.0, left=1.0))
+    """One call in twenty may have a second."""
 
     def __post_init__(self) -> None:
         self.pools = {name: Pool.of(name, entry) for name, entry in self.catalogue.entries.items()}

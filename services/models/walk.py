@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.models import faults
+from services.models.credit import Credit
 from services.models.pools import Asker, Endpoint, Pool
 from services.runtime import telemetry
 from services.runtime.errors import Failure
@@ -17,30 +18,12 @@ RETRY_AFTER_S = 0.05
 
 
 @dataclass(slots=True)
-class Retries:
-    """A budget: a provider that fails for everybody is not asked twice as often."""
-
-    a_call: float = 0.2
-    most: float = 10.0
-    credit: float = 10.0
-
-    def earn(self) -> None:
-        self.credit = min(self.credit + self.a_call, self.most)
-
-    def spend(self) -> bool:
-        if self.credit < 1:
-            return False
-        self.credit -= 1
-        return True
-
-
-@dataclass(slots=True)
 class Walk:
     """One request's way. `next` says who is asked; `failed` says how that ended."""
 
     pools: Sequence[Pool]
     asker: Asker
-    retries: Retries
+    retries: Credit
     tried: int = 0
     last: Failure | None = None
     _at: int = 0

@@ -184,7 +184,7 @@ async def test_a_slow_call_is_hedged_and_the_loser_is_cut() -> None:
     assert made == "a2" and told.extra_input_tokens == 10 and wire.left == ["a1"]
     wire.scripts = {"a1": [30.0], "a2": []}
     await answered(ranked, "b")
-    ranked._hedges.credit = 1.0
+    ranked._hedges.left = 1.0
     text, told, _ = await said(ranked, "a")
     assert text == "one two three" and told.extra_input_tokens == 10 and wire.left == ["a1", "a1"]
     assert [one.limit.under_way for one in ranked.pools["a"].endpoints] == [0, 1]
