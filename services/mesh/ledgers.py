@@ -21,7 +21,7 @@ class Administered:
 
     def __init__(self, stub: ledger_pb2_grpc.LedgerServiceStub, key: str) -> None:
         self.stub = stub
-        self.metadata = (("authorization", f"Bearer {key}"),)
+        self.metadata = running.bearing(key)
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def development_key(state: Path, address: str) -> str:
             return key
         made = await stub.CreateKey(
             pb.CreateKeyRequest(account=DEVELOPMENT, name="development"),
-            metadata=(("authorization", f"Bearer {running.admin_key(state)}"),),
+            metadata=running.bearing(running.admin_key(state)),
             timeout=10.0,
         )
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:

@@ -77,3 +77,8 @@ def admin_key(state: Path) -> str:
 
 def dev_key_file(state: Path) -> Path:
     return state / "dev.key"
+
+
+def bearing(key: str) -> tuple[tuple[str, str], ...]:
+    """Metadata of a call under `key`."""
+    return (("authorization", f"Bearer {key}"),)

@@ -32,8 +32,3 @@ def key_of(state: Path, key: str) -> str:
     if not key and not file.exists():
         fail(f"there is no {file}: start a mesh with `tollway up`, or pass --key")
     return key or file.read_text().strip()
-
-
-def bearing(key: str) -> tuple[tuple[str, str], ...]:
-    """Metadata of a call under `key`."""
-    return (("authorization", f"Bearer {key}"),)

@@ -7,7 +7,7 @@ from tollway.models.v1 import models_pb2 as pb
 from tollway.models.v1 import models_pb2_grpc
 
 from services.mesh import running
-from services.mesh.commands.calling import State, bearing, ran
+from services.mesh.commands.calling import State, ran
 from services.mesh.screen import fail, table
 from services.runtime import channels
 
@@ -49,7 +49,7 @@ async def _read(
     state: Path,
 ) -> tuple[list[pb.Model], dict[str, pb.Health], dict[str, ledger_pb2.ModelPrice]]:
     addresses = running.running(state).services
-    metadata = bearing(running.admin_key(state))
+    metadata = running.bearing(running.admin_key(state))
     async with channels.open(addresses["models"]) as channel, channels.open(addresses["ledger"]) as other:
         stub = models_pb2_grpc.ModelsServiceStub(channel)
         listed = list((await stub.ListModels(pb.ListModelsRequest(), timeout=WITHIN_S)).models)

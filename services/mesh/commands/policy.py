@@ -10,7 +10,7 @@ from tollway.guard.v1 import guard_pb2_grpc
 
 from services.guard.policy_file import BadPolicy, parse
 from services.mesh import running
-from services.mesh.commands.calling import Key, State, bearing, key_of, ran
+from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import err, fail, say, table
 from services.runtime import channels
 
@@ -44,7 +44,7 @@ def explain(
     state: State = running.STATE,
 ) -> None:
     """Shows what the tenant's policy does with a text, rule by rule, and what a model would get."""
-    metadata = bearing(key_of(state, key))
+    metadata = running.bearing(key_of(state, key))
     origin = pb.ORIGIN_DOCUMENT if document else pb.ORIGIN_USER
 
     async def ask() -> pb.ExplainPolicyResponse:

@@ -13,7 +13,7 @@ from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
 from services.mesh import running
-from services.mesh.commands.calling import Key, State, bearing, key_of, ran
+from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import fail, say, table
 from services.runtime import channels
 
@@ -55,7 +55,7 @@ def explain(
     """Ranks the models for a prompt and says why each stands where it does, or is left out."""
     if rule not in RULES:
         fail(f"--rule {rule}: allowed are {', '.join(filter(None, RULES))}")
-    metadata = bearing(key_of(state, key))
+    metadata = running.bearing(key_of(state, key))
     needs = pb.Needs(tools=tools, vision=vision, input_tokens=len(text.encode()))
 
     async def ask(channel: dict[str, grpc.aio.Channel]) -> pb.RouteResponse:
@@ -86,7 +86,7 @@ def replay(
     state: State = running.STATE,
 ) -> None:
     """Shows what another policy would have cost and answered, decision by decision as they were made."""
-    metadata = bearing(key_of(state, key))
+    metadata = running.bearing(key_of(state, key))
     request = pb.ReplayRequest(
         rule=rule, quality_floor=floor, cost_ceiling_nano_usd=int(max_cost * NANO), models=model or ()
     )
