@@ -23,6 +23,7 @@ from benchmarks import processes, prompts, report
 from services.edge import app as edge
 from services.mesh import embedded, ledgers, together
 from services.mesh.plan import Plan, Up
+from services.runtime.channels import PLAIN
 from services.runtime.settings import load
 
 UPSTREAM_PORT = 18998
@@ -78,7 +79,9 @@ async def main(number: int, profiled: bool) -> None:
                        "TOLLWAY_LEDGER__PRICES": '{mock: {input: "1", output: "2"}}'}  # fmt: skip
 
             async def driven(ups: list[Up]) -> None:
-                key = await ledgers.development_key(plan.state, next(up.address for up in ups if up.name == "ledger"))
+                key = await ledgers.development_key(
+                    plan.state, next(up.address for up in ups if up.name == "ledger"), PLAIN
+                )
                 async with edge.app(load(edge.Settings, environ, "edge")) as application:
                     texts = prompts.made(number + 500)
                     for text in texts[:500]:

@@ -49,12 +49,14 @@ class Settings:
 async def app(settings: Settings) -> AsyncIterator[Application]:
     """Opens what the edge owns, yields the ASGI application, closes in reverse order."""
     async with (
-        channels.open(settings.ledger, settings.tls) as directory,
-        channels.open(settings.orchestrator, settings.tls) as channel,
+        channels.open(settings.ledger, settings.tls, waits=True) as directory,
+        channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
-        door = Door(identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s)
+        door = Door(
+            identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
+        )
         models = Models(gateway)
         yield Application(
             door=door,

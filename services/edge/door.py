@@ -4,12 +4,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import grpc
+
 from services.edge.wire.errors import Refusal
 from services.runtime import channels, identity, telemetry
+from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Identity
 
 STREAMS_LAST = 10
 """Times as long as an answer in one piece may take."""
+RESTARTS_WITHIN_S = 10.0
+"""A request waits so long for an orchestrator that is being started again."""
+
+
+class OrchestratorAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "ORCHESTRATOR_AWAY"
+    text = "no orchestrator answers; try again soon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +27,7 @@ class Door:
     identity: Identity
     sampler: telemetry.Sampler
     deadline_s: float
+    orchestrator: grpc.aio.Channel | None = None
 
     async def enter(self, headers: Mapping[bytes, bytes]) -> None:
         """Holds the caller, the trace and the deadline for the rest of this context.
@@ -39,6 +50,8 @@ class Door:
                 headers={"www-authenticate": "Bearer"},
             )
         identity.hold(self.identity.remembered(credential) or await self.identity.verify(credential))
+        if self.orchestrator is not None and not await channels.reached(self.orchestrator, RESTARTS_WITHIN_S):
+            raise OrchestratorAway
 
     def stream(self) -> None:
         """A stream is under way: it may take longer."""

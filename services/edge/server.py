@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +17,9 @@ import uvloop
 
 from services.edge.application import Application
 from services.runtime import memory
+from services.runtime.background import running
 from services.runtime.channels import PLAIN, Tls, local
+from services.runtime.rotating import LOOKS_EVERY_S, stamps
 from services.runtime.server import Process, told_to_stop
 from services.runtime.settings import BadSettings, load
 from services.runtime.telemetry import installed, logged
@@ -31,7 +34,9 @@ class Listening:
     """Where the edge listens, and how it stops."""
 
     address: str = "127.0.0.1:8080"
+    """HOST:PORT, or `fd:N` for a socket that whoever started this process has opened: connections then wait for a restart."""
     tls: Tls = PLAIN
+    """With an authority, callers must bear a certificate of it. Files that change are read again."""
     plain_text: bool = False
     """Allows plain text beyond this machine, where something else encrypts."""
     lame_duck_s: float = 1.0
@@ -62,10 +67,11 @@ async def serving(application: Application, where: Listening) -> AsyncIterator[s
         OSError: the address is taken.
         ValueError: plain text beyond this machine, and no word that it is meant.
     """
-    host, _, port = where.address.rpartition(":")
-    if not (where.tls or where.plain_text or local(where.address)):
+    listener = _inherited(where.address) if where.address.startswith("fd:") else _bound(where.address)
+    host, port = listener.getsockname()[:2]
+    if not (where.tls or where.plain_text or local(f"{host}:{port}")):
+        listener.close()
         raise ValueError(f"{where.address} is open to the network: set listen.tls, or listen.plain_text to allow it")
-    listener = _bound(host.strip("[]"), int(port))
     server = _Server(
         uvicorn.Config(
             application,
@@ -82,12 +88,14 @@ async def serving(application: Application, where: Listening) -> AsyncIterator[s
             ssl_certfile=where.tls.certificate or None,
             ssl_keyfile=where.tls.key or None,
             ssl_ca_certs=where.tls.authority or None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if where.tls.authority else ssl.CERT_NONE,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await server.up.wait()
     try:
-        yield f"{'https' if where.tls else 'http'}://{host}:{listener.getsockname()[1]}"
+        async with running(_rotation(server.config.ssl, where.tls)):
+            yield f"{'https' if where.tls else 'http'}://{host}:{port}"
     finally:
         application.draining = True
         await asyncio.sleep(where.lame_duck_s)
@@ -96,7 +104,33 @@ async def serving(application: Application, where: Listening) -> AsyncIterator[s
         listener.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+async def _rotation(context: ssl.SSLContext | None, tls: Tls) -> None:
+    """New connections get the certificate that lies in the files now."""
+    seen = stamps(tls.files)
+    while context is not None:
+        await asyncio.sleep(LOOKS_EVERY_S)
+        if (now := stamps(tls.files)) == seen:
+            continue
+        try:
+            context.load_cert_chain(tls.certificate, tls.key)
+            if tls.authority:
+                context.load_verify_locations(tls.authority)
+        except (OSError, ssl.SSLError) as error:  # half of a rotation: the other half is on its way
+            log.warning("the certificate could not be read again: %s", error)
+        else:
+            seen = now
+            log.info("the certificate was rotated: %s", tls.certificate)
+
+
+def _inherited(address: str) -> socket.socket:
+    listener = socket.socket(fileno=int(address.removeprefix("fd:")))
+    listener.setblocking(False)
+    return listener
+
+
+def _bound(address: str) -> socket.socket:
+    host, _, number = address.rpartition(":")
+    host, port = host.strip("[]"), int(number)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

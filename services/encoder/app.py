@@ -47,7 +47,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     minilm = MiniLM(pieces, settings.threads)
     service = EncoderService(StaticEncoder(pieces), minilm)
     async with (
-        channels.open(settings.ledger, settings.serve.tls) as channel,
+        channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
         try:

@@ -65,8 +65,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     for one in (prompts, answers):
         one.find(FIRST)
     async with (
-        channels.open(settings.ledger, settings.serve.tls) as channel,
-        channels.open(settings.encoder, settings.serve.tls) as encoder,
+        channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
+        channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
         AsyncExitStack() as stack,
     ):

@@ -1,9 +1,12 @@
-"""One process a service, over unix sockets: started tier by tier, stopped the other way, each with its own log."""
+"""One process a service: started tier by tier, started again when one ends, stopped the other way, each with its own log."""
 
 import asyncio
 import os
+import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,89 +17,179 @@ from services.mesh.plan import READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Tol
 from services.runtime import channels
 
 DRAIN_S = 60.0
+BACKLOG = 2048
+QUICK_S = 10.0
+"""A service that ends so soon after it was up is not well."""
+MOST_QUICK = 5
+"""So many in a row end the mesh."""
 
 
 async def run(
     plan: Plan, environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up]], Awaitable[None]]
 ) -> None:
-    """Runs every service of `plan` in a process of its own until `stopped` returns."""
-    begun: list[list[asyncio.subprocess.Process]] = []
+    """Runs every service of `plan` in a process of its own until `stopped` returns.
+
+    `told` hears of each as it comes up, the first time and every later one.
+
+    Raises:
+        Ended: a service does not start, or ends again and again.
+        NotReady: one starts and does not become ready.
+    """
+    tiers: list[list[Member]] = []
     ups: list[Up] = []
+    listener = _listener(plan, environ)
     try:
         for tier in TIERS:
-            processes = [await _started(plan, name, environ) for name in tier]
-            begun.append(processes)
-            for name, process in zip(tier, processes, strict=True):
-                await _healthy(plan, name, process)
-                address = plan.address(name) if name != "edge" else f"http://127.0.0.1:{plan.port}"
-                ups.append(Up(name, address, f"process {process.pid}, log {_log(plan, name)}"))
+            tiers.append([Member(plan, name, environ, listener if name == "edge" else None) for name in tier])
+            for member in tiers[-1]:
+                await member.start()
+            for member in tiers[-1]:
+                ups.append(await member.healthy())
                 told(ups[-1])
         waiting = asyncio.ensure_future(stopped(ups))
-        ends = [asyncio.ensure_future(one.wait()) for processes in begun for one in processes]
-        done, others = await asyncio.wait([waiting, *ends], return_when=asyncio.FIRST_COMPLETED)
+        kept = [asyncio.ensure_future(member.keep(told)) for members in tiers for member in members]
+        done, others = await asyncio.wait([waiting, *kept], return_when=asyncio.FIRST_COMPLETED)
         for other in others:
             other.cancel()
-        if waiting not in done:
-            raise Ended(f"a service ended; its log in {plan.run} says why")
+        await asyncio.gather(*others, return_exceptions=True)
+        for ended in done:
+            ended.result()
     finally:
-        for processes in reversed(begun):
-            for process in processes:
-                if process.returncode is None:
-                    process.terminate()
-            for process in processes:
-                await _gone(process)
+        for members in reversed(tiers):
+            for member in members:
+                member.terminate()
+            for member in members:
+                await member.gone()
+        if listener is not None:
+            listener.close()
 
 
-async def _started(plan: Plan, name: str, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-    with _log(plan, name).open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            f"services.{name}",
-            env={**os.environ, **environ},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # an interrupt from the terminal is for us, who stop them in order
-        )
+@dataclass(slots=True)
+class Member:
+    """One service's process, and the one that takes its place when it ends."""
 
+    plan: Plan
+    name: str
+    environ: Mapping[str, str]
+    listener: socket.socket | None
+    """The edge's: it is ours, so that connections wait while the edge is started again."""
+    process: asyncio.subprocess.Process | None = None
+    up_since: float = field(default=0.0)
 
-def _log(plan: Plan, name: str) -> Path:
-    return plan.run / f"{name}.log"
+    async def start(self) -> None:
+        environ = {**os.environ, **self.environ}
+        inherited: tuple[int, ...] = ()
+        if self.listener is not None:
+            environ["TOLLWAY_EDGE__LISTEN__ADDRESS"] = f"fd:{self.listener.fileno()}"
+            inherited = (self.listener.fileno(),)
+        code = self.plan.code(self.name)
+        if code is not None:
+            environ["PYTHONPATH"] = os.pathsep.join((str(code), str(code / "gen")))
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                f"services.{self.name}",
+                env=environ,
+                cwd=code,
+                stdout=log,
+                stderr=log,
+                pass_fds=inherited,
+                start_new_session=True,  # an interrupt from the terminal is for us, who stop them in order
+            )
 
+    async def keep(self, told: Told) -> None:
+        """Starts it again whenever it ends."""
+        quick = 0
+        while True:
+            assert self.process is not None
+            code = await self.process.wait()
+            quick = quick + 1 if time.monotonic() - self.up_since < QUICK_S and code else 0
+            if quick >= MOST_QUICK:
+                raise Ended(f"{self.name} ended with {code}, again and again; its log is {self.log}")
+            await self.start()
+            told(await self.healthy())
 
-async def _healthy(plan: Plan, name: str, process: asyncio.subprocess.Process) -> None:
-    try:
-        async with asyncio.timeout(READY_WITHIN_S):
-            while not await _serves(plan, name):
-                if process.returncode is not None:
-                    last = _log(plan, name).read_text(errors="replace").strip().splitlines()[-1:]
-                    raise Ended(f"{name} ended with {process.returncode}: {''.join(last)}")
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise NotReady(f"{name} is not ready after {READY_WITHIN_S:.0f} s; see {_log(plan, name)}") from None
-
-
-async def _serves(plan: Plan, name: str) -> bool:
-    if name == "edge":
+    async def healthy(self) -> Up:
+        """Waits until it serves."""
+        assert self.process is not None
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", plan.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-    async with channels.open(plan.address(name)) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
+            async with asyncio.timeout(READY_WITHIN_S):
+                while not await self._serves():
+                    if self.process.returncode is not None:
+                        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+                        raise Ended(f"{self.name} ended with {self.process.returncode}: {''.join(last)}")
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise NotReady(f"{self.name} is not ready after {READY_WITHIN_S:.0f} s; see {self.log}") from None
+        self.up_since = time.monotonic()
+        backend = f"process {self.process.pid}, log {self.log}"
+        return Up(self.name, self._address(), backend, self.process.pid)
+
+    def terminate(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
+    async def gone(self) -> None:
+        if self.process is None:
+            return
         try:
-            said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
-        except grpc.aio.AioRpcError:
+            async with asyncio.timeout(DRAIN_S):
+                await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+    @property
+    def log(self) -> Path:
+        return self.plan.run / f"{self.name}.log"
+
+    def _address(self) -> str:
+        if self.name != "edge":
+            return self.plan.address(self.name)
+        port = self.plan.port if self.listener is None else self.listener.getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    async def _serves(self) -> bool:
+        if self.name == "edge":
+            return await self._answers()
+        async with channels.open(self.plan.address(self.name), self.plan.certificates("client")) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            try:
+                said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+            except grpc.aio.AioRpcError:
+                return False
+        return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def _answers(self) -> bool:
+        """Whether the edge itself answers: connections alone are taken in by whoever holds the socket."""
+        host, _, port = self._address().removeprefix("http://").rpartition(":")
+        try:
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                try:
+                    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    return b"HTTP/" in await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
             return False
-    return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _gone(process: asyncio.subprocess.Process) -> None:
+def _listener(plan: Plan, environ: Mapping[str, str]) -> socket.socket | None:
+    """The edge's socket, unless settings say where it listens.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    if plan.own("edge", "listen", "address") or "TOLLWAY_EDGE__LISTEN__ADDRESS" in environ:
+        return None
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        async with asyncio.timeout(DRAIN_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+        made.bind(("127.0.0.1", plan.port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise OSError(error.errno, f"127.0.0.1:{plan.port}: {error.strerror}") from None
+    return made

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from services.mesh import running, upstreams
-from services.mesh.commands import accounts, background, secrets
+from services.mesh.commands import accounts, background, certs, secrets
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
 from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
+from services.mesh.commands import restart as restarting
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
 from services.mesh.commands.calling import Key, State, key_of
@@ -30,6 +31,8 @@ app.command("usage")(accounts.usage)
 app.command("health")(probing.health)
 app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)
+app.command("certs")(certs.certs)
+app.command("restart")(restarting.restart)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
@@ -45,6 +48,7 @@ def up(
     ] = None,
     config: Annotated[str, typer.Option(help="Settings file, a section a service.", envvar="TOLLWAY_CONFIG")] = "",
     split: Annotated[bool, typer.Option(help="One process a service, over unix sockets.")] = False,
+    tls: Annotated[bool, typer.Option(help="With --split: over TCP and mutual TLS.")] = False,
     detach: Annotated[bool, typer.Option(help="Run in the background; return when all is healthy.")] = False,
     quiet: Annotated[bool, typer.Option(help="Do not print the request to paste.")] = False,
     state: State = running.STATE,
@@ -56,9 +60,9 @@ def up(
         fail(str(fault))
     if config and not Path(config).is_file():
         fail(f"--config {config}: there is no such file")
-    if split and port == 0:
-        fail("--port 0 needs one process: with --split the edge's port must be known beforehand")
-    plan = Plan(state.absolute(), port, grpc_port, split, named, config)
+    if tls and not (split and grpc_port):
+        fail("--tls needs --split and a row of ports: within one process and over unix sockets nobody listens in")
+    plan = Plan(state.absolute(), port, grpc_port, split, tls, named, config)
     if not detach:
         from services.mesh.commands import up as foreground  # brings in every service: the others start faster without
 
@@ -68,6 +72,7 @@ def up(
     arguments += [f"--model={one}" for one in model or ()]
     arguments += [f"--config={Path(config).absolute()}"] if config else []
     arguments += ["--split"] if split else []
+    arguments += ["--tls"] if tls else []
     background.detached(plan, arguments)
 
 

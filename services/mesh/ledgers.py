@@ -1,7 +1,7 @@
 """The ledger of a running mesh, for the commands that administer it."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.mesh import running
 from services.runtime import channels
+from services.runtime.channels import Tls
 
 DEVELOPMENT = "dev/playground"
 """Account of the key that a fresh mesh makes."""
@@ -32,16 +33,23 @@ async def opened(state: Path) -> AsyncIterator[Administered]:
         NotUp
     """
     target, key = os.environ.get("TOLLWAY_ADMIN_TARGET", ""), os.environ.get("TOLLWAY_ADMIN_KEY", "")
-    if not target:
-        target, key = running.running(state).services["ledger"], running.admin_key(state)
-    async with channels.open(target) as channel:
+    if target:
+        opening = channels.open(target, client_certificate(os.environ))
+    else:
+        opening, key = running.running(state).channel("ledger"), running.admin_key(state)
+    async with opening as channel:
         yield Administered(ledger_pb2_grpc.LedgerServiceStub(channel), key)
 
 
-async def development_key(state: Path, address: str) -> str:
+def client_certificate(environ: Mapping[str, str]) -> Tls:
+    """Files that `TOLLWAY_TLS_CERTIFICATE`, `_KEY` and `_AUTHORITY` name."""
+    return Tls(*(environ.get(f"TOLLWAY_TLS_{name}", "") for name in ("CERTIFICATE", "KEY", "AUTHORITY")))
+
+
+async def development_key(state: Path, address: str, tls: Tls) -> str:
     """The key in `STATE/dev.key`; made anew when there is none or the ledger does not know it."""
     file = running.dev_key_file(state)
-    async with channels.open(address) as channel:
+    async with channels.open(address, tls) as channel:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
         if file.exists() and await _good(stub, key := file.read_text().strip()):
             return key

@@ -7,11 +7,14 @@ reads that file, so it tells exactly what runs.
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from services.mesh import certificates
+from services.runtime.channels import PLAIN, Tls
 
 TIERS = (
     ("ledger",),
@@ -52,11 +55,14 @@ class Up:
     name: str
     address: str
     backend: str
+    process: int = 0
+    """Its own, where it has one."""
 
 
 Told = Callable[[Up], None]
 """Hears of each service as it comes up."""
 READY_WITHIN_S = 90.0
+CERTIFICATE_DAYS = 90.0
 
 
 class NotReady(Exception):
@@ -77,6 +83,8 @@ class Plan:
     """First of the row of gRPC ports; 0 serves on unix sockets instead."""
     split: bool = False
     """One process a service, over unix sockets."""
+    tls: bool = False
+    """With `split`: over TCP and mutual TLS, by an authority made for this mesh."""
     catalogue: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models beside those of the user's file."""
     config: str = ""
@@ -92,13 +100,38 @@ class Plan:
         return self.state / "run"
 
     def address(self, service: str) -> str:
-        if self.split or not self.grpc_port:
+        if (self.split and not self.tls) or not self.grpc_port:
             return f"unix:{self.run / service}.sock"
         return f"127.0.0.1:{self.grpc_port + PORTS[service]}"
 
     def target(self, service: str) -> str:
         """Where the other services of this mesh find it."""
         return self.address(service) if self.split else f"inproc:{service}"
+
+    def own(self, *path: str) -> Any:
+        """What the user's own file says there; None when it says nothing."""
+        found: Any = yaml.safe_load(Path(self.config).read_text()) if self.config else None
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
+
+    def code(self, service: str) -> Path | None:
+        """The checkout that `service` runs from; None for this one."""
+        file = self._code_of(service)
+        return Path(file.read_text()) if file.exists() else None
+
+    def choose_code(self, service: str, code: Path | None) -> None:
+        if code is None:
+            self._code_of(service).unlink(missing_ok=True)
+        else:
+            self._code_of(service).write_text(str(code.absolute()))
+
+    def _code_of(self, service: str) -> Path:
+        return self.run / f"{service}.code"
+
+    def certificates(self, name: str) -> Tls:
+        """Of a service, or of `client`."""
+        return certificates.files(self.state / "tls", name) if self.tls else PLAIN
 
     def write(self, database_url: str) -> dict[str, Any]:
         """Makes the file and returns what is in it. `database_url` counts where the user names no database.
@@ -130,6 +163,12 @@ class Plan:
             }
             for name in PORTS
         }
+        if self.tls:
+            signer = certificates.authority(self.state / "tls")
+            for name in ("edge", *PORTS, "client"):
+                signer.keep(name, CERTIFICATE_DAYS)
+            for name in PORTS:
+                sections[name]["serve"]["tls"] = asdict(self.certificates(name))
         sections["ledger"] |= {"database_url": database_url, "admin_key": kept["admin_key"]}
         sections["guard"] |= {"seal_keys": [kept["seal_key"]], "key": kept["admin_key"]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
@@ -141,6 +180,8 @@ class Plan:
             "listen": {"address": f"127.0.0.1:{self.port}"},
             **{peer: self.target(peer) for peer in CALLS["edge"]},
         }
+        if self.tls:
+            sections["edge"]["tls"] = asdict(self.certificates("edge"))
         return sections
 
 

@@ -3,12 +3,15 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import grpc
 import yaml
 
 from services.mesh.plan import Up
+from services.runtime import channels
+from services.runtime.channels import PLAIN, Tls
 
 STATE = Path(".tollway")
 
@@ -19,6 +22,14 @@ class Running:
     url: str
     services: dict[str, str]
     """Address by name."""
+    tls: dict[str, str] = field(default_factory=dict)
+    """Files of a client's certificate; none where services speak plain text."""
+    processes: dict[str, int] = field(default_factory=dict)
+    """Process by name, where each service has its own."""
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """Opens a channel to one of its services."""
+        return channels.open(self.services[service], Tls(**self.tls))
 
     @property
     def alive(self) -> bool:
@@ -38,9 +49,10 @@ class NotUp(Exception):
         super().__init__(f"no mesh runs on {state}: start one with `tollway up`")
 
 
-def tell(state: Path, ups: Sequence[Up]) -> None:
+def tell(state: Path, ups: Sequence[Up], tls: Tls = PLAIN) -> None:
     services = {up.name: up.address for up in ups}
-    said = Running(os.getpid(), services["edge"], services)
+    processes = {up.name: up.process for up in ups if up.process}
+    said = Running(os.getpid(), services["edge"], services, asdict(tls) if tls else {}, processes)
     fresh = state / "run" / "up.new"
     fresh.write_text(json.dumps(asdict(said)))
     fresh.rename(state / "run" / "up.json")

@@ -62,8 +62,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             wires[local.WIRE] = OpenAI(await stack.enter_async_context(session(connector)), count)
             entries.setdefault(local.NAME, SMOLLM2)
             ready = child.ready.is_set
-        channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls))
-        encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls))
+        channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls, waits=True))
+        encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls, waits=True))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)
         ranking = Ranking(Catalogue(entries), wires, Secrets(http))
         compressor = Compressor(count, Encoded(encoder_pb2_grpc.EncoderServiceStub(encoder)))

@@ -42,6 +42,7 @@ class Embedding:
         reservation, tokens = str(uuid.uuid4()), sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts)
         known = self.road.models.known.get(request.model)
         provider, provider_model = (known.provider, known.provider_model) if known else ("local", request.model)
+        await self.road.peers.reach("ledger", self.road.waits.restart_s)
         held = await self.road.peers.ledger.Reserve(
             ledger_pb2.ReserveRequest(
                 reservation_id=reservation,
@@ -70,6 +71,7 @@ class Embedding:
     async def _inspected(self, request: pb.EmbedRequest, road: pb.Road) -> list[str]:
         """The texts, masked where policy says so."""
         messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in request.texts]
+        await self.road.peers.reach("guard", self.road.waits.restart_s)
         seen = await self.road.peers.guard.InspectPrompt(
             guard_pb2.InspectPromptRequest(messages=messages, origin=guard_pb2.ORIGIN_DOCUMENT)
         )
@@ -79,6 +81,7 @@ class Embedding:
         return [one.parts[0].text for one in seen.messages] if seen.masked else list(request.texts)
 
     async def _made(self, request: pb.EmbedRequest, texts: list[str]) -> pb.EmbedResponse:
+        await self.road.peers.reach("encoder" if request.model in LOCAL else "models", self.road.waits.restart_s)
         if request.model not in LOCAL:
             found = await self.road.peers.models.Embed(
                 models_pb2.EmbedRequest(model=request.model, texts=texts, dimensions=request.dimensions)

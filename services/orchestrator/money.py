@@ -27,6 +27,7 @@ class Money:
     budgets: Budgets
     open: Callable[[Journey, str], bool]
     """Whether a request goes on while a dependency is away."""
+    restart_s: float = 10.0
 
     async def reserve(self, journey: Journey) -> None:
         """Holds the dearest of what may be asked next; a hit holds a request and no money."""
@@ -53,6 +54,7 @@ class Money:
             ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
         )
         try:
+            await self.peers.reach("ledger", 0 if self.open(journey, "ledger") else self.restart_s)
             held = await self.peers.ledger.Reserve(request)
         except grpc.aio.AioRpcError as error:
             if not (self.open(journey, "ledger") and away(error)):

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import grpc
 from tollway.cache.v1 import cache_pb2_grpc
 from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
@@ -24,13 +25,28 @@ class Peers:
     retrieval: retrieval_pb2_grpc.RetrievalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
     models: models_pb2_grpc.ModelsServiceStub
+    channels: Mapping[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    async def reach(self, name: str, within_s: float) -> None:
+        """Waits for a service that is being started again.
+
+        Raises:
+            grpc.aio.AioRpcError: UNAVAILABLE, when it does not come back in time.
+        """
+        channel = self.channels.get(name)
+        if channel is not None and not await channels.reached(channel, within_s):
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, f"the {name} service is away")
 
 
 @asynccontextmanager
 async def opened(targets: Mapping[str, str], tls: channels.Tls) -> AsyncIterator[Peers]:
     """Stubs over channels to `targets`, by service name; closed with the block."""
     async with AsyncExitStack() as stack:
-        made = {name: await stack.enter_async_context(channels.open(target, tls)) for name, target in targets.items()}
+        made = {
+            name: await stack.enter_async_context(channels.open(target, tls, waits=True))
+            for name, target in targets.items()
+        }
         yield Peers(
             encoder=encoder_pb2_grpc.EncoderServiceStub(made["encoder"]),
             guard=guard_pb2_grpc.GuardServiceStub(made["guard"]),
@@ -39,4 +55,5 @@ async def opened(targets: Mapping[str, str], tls: channels.Tls) -> AsyncIterator
             retrieval=retrieval_pb2_grpc.RetrievalServiceStub(made["retrieval"]),
             ledger=ledger_pb2_grpc.LedgerServiceStub(made["ledger"]),
             models=models_pb2_grpc.ModelsServiceStub(made["models"]),
+            channels=made,
         )

@@ -49,6 +49,8 @@ class Waits:
     cache_s: float = 0.5
     router_s: float = 0.05
     compress_s: float = 2.0
+    restart_s: float = 10.0
+    """For a service that a request cannot do without and that is being started again."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Road:
 
     @property
     def money(self) -> Money:
-        return Money(self.peers, self.models, self.desk, self.budgets, self._open)
+        return Money(self.peers, self.models, self.desk, self.budgets, self._open, self.waits.restart_s)
 
     async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
@@ -105,6 +107,7 @@ class Road:
         if (tried := await self._cascaded(journey)) is not None:
             return tried
         names = [one.model for one in journey.candidates]
+        await self.peers.reach("models", self.waits.restart_s)
         await cohorts.join("generate")
         made = await self.peers.models.Generate(
             models_pb2.GenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
@@ -122,6 +125,7 @@ class Road:
             yield shapes.as_chunk(tried)
             return
         names = [one.model for one in journey.candidates]
+        await self.peers.reach("models", self.waits.restart_s)
         call = self.peers.models.StreamGenerate(
             models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
         )
@@ -197,6 +201,7 @@ class Road:
             messages=journey.chat.messages, sealed_map=journey.options.sealed_map, vector=journey.vector
         )
         try:
+            await self.peers.reach("guard", 0 if self._open(journey, "guard") else self.waits.restart_s)
             seen = await self.peers.guard.InspectPrompt(request)
         except grpc.aio.AioRpcError as error:
             if not (self._open(journey, "guard") and away(error)):

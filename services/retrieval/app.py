@@ -37,8 +37,8 @@ class Settings:
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what retrieval owns, yields the service, closes in reverse order."""
     async with (
-        channels.open(settings.ledger, settings.serve.tls) as channel,
-        channels.open(settings.encoder, settings.serve.tls) as encoder,
+        channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
+        channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
         store = EdgeStore(Path(settings.store))

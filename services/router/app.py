@@ -42,8 +42,8 @@ class Settings:
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the router owns, yields the service, closes in reverse order."""
     async with (
-        channels.open(settings.ledger, settings.serve.tls) as channel,
-        channels.open(settings.models, settings.serve.tls) as models,
+        channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
+        channels.open(settings.models, settings.serve.tls, waits=True) as models,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
         stubs = models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel)

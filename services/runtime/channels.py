@@ -4,6 +4,8 @@ Generated stubs run over each unchanged. What belongs to the request goes along 
 caller's token, and what is left of its deadline.
 """
 
+import asyncio
+import contextlib
 import json
 import time
 from contextvars import ContextVar
@@ -15,6 +17,7 @@ import grpc
 
 from services.runtime import identity, telemetry
 from services.runtime.inproc.channel import InprocChannel
+from services.runtime.rotating import Rotating
 
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 """`time.monotonic()` at which the running call must have ended."""
@@ -56,12 +59,19 @@ class Tls:
     def __bool__(self) -> bool:
         return bool(self.authority or self.certificate)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(file for file in (self.certificate, self.key, self.authority) if file)
+
 
 PLAIN = Tls()
 
 
-def open(target: str, tls: Tls = PLAIN) -> grpc.aio.Channel:  # noqa: A001 - reads as `channels.open`
+def open(target: str, tls: Tls = PLAIN, waits: bool = False) -> grpc.aio.Channel:  # noqa: A001 - `channels.open`
     """A channel to `target`; connects when first used.
+
+    Its calls fail at once when nobody is there. With `waits` they wait over sockets, within their deadlines, for a
+    service that is being started again, so that a restart fails nobody: what one service opens to another.
 
     Raises:
         ValueError: a plain-text target beyond this machine.
@@ -75,16 +85,37 @@ def open(target: str, tls: Tls = PLAIN) -> grpc.aio.Channel:  # noqa: A001 - rea
         ("grpc.keepalive_time_ms", 30_000),
     ]
     if tls:
-        return cast(grpc.aio.Channel, Carrying(grpc.aio.secure_channel(target, client_credentials(tls), options)))
+
+        def secured() -> grpc.aio.Channel:
+            return grpc.aio.secure_channel(target, client_credentials(tls), options)
+
+        return cast(grpc.aio.Channel, Carrying(Rotating(secured, tls.files), waits))
     if not local(target):
-        raise ValueError(f"{target} is beyond this machine: set the TLS files, or tls.plain_text")
-    return cast(grpc.aio.Channel, Carrying(grpc.aio.insecure_channel(target, options)))
+        raise ValueError(f"{target} is beyond this machine: set the TLS files, or serve.plain_text")
+    return cast(grpc.aio.Channel, Carrying(grpc.aio.insecure_channel(target, options), waits))
 
 
 def local(target: str) -> bool:
-    """Whether `target` stays on this machine."""
-    host = target.removeprefix("dns:///").rpartition(":")[0]
-    return target.startswith(("unix:", "inproc:")) or host in ("127.0.0.1", "localhost", "[::1]")
+    """Whether `target` stays on this machine. It may name several addresses: `ipv4:127.0.0.1:5001,127.0.0.1:5002`."""
+    if target.startswith(("unix:", "inproc:")):
+        return True
+    hosts = [one.rpartition(":")[0] for one in target.removeprefix("dns:///").removeprefix("ipv4:").split(",")]
+    return all(host in ("127.0.0.1", "localhost", "[::1]") for host in hosts)
+
+
+async def reached(channel: Any, within_s: float) -> bool:
+    """Whether somebody answers behind `channel`, waited for at most so long. Always so of a channel that never waits."""
+    if not isinstance(channel, Carrying) or not channel.waits:
+        return True
+    ready = grpc.ChannelConnectivity.READY
+    if (state := channel.get_state(try_to_connect=True)) is ready:
+        return True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while state is not ready:
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    return state is ready
 
 
 def client_credentials(tls: Tls) -> grpc.ChannelCredentials:
@@ -97,20 +128,21 @@ def client_credentials(tls: Tls) -> grpc.ChannelCredentials:
 class Carrying:
     """A channel whose calls take along what belongs to the running request."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, waits: bool = False) -> None:
         self._inner = inner
+        self.waits = waits
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return _carrying(self._inner.unary_unary(*args, **kwargs))
+        return _carrying(self._inner.unary_unary(*args, **kwargs), self.waits)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return _carrying(self._inner.unary_stream(*args, **kwargs))
+        return _carrying(self._inner.unary_stream(*args, **kwargs), self.waits)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return _carrying(self._inner.stream_unary(*args, **kwargs))
+        return _carrying(self._inner.stream_unary(*args, **kwargs), self.waits)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return _carrying(self._inner.stream_stream(*args, **kwargs))
+        return _carrying(self._inner.stream_stream(*args, **kwargs), self.waits)
 
     async def close(self, grace: float | None = None) -> None:
         await self._inner.close(grace)
@@ -125,8 +157,10 @@ class Carrying:
         return getattr(self._inner, name)
 
 
-def _carrying(call: Any) -> Any:
+def _carrying(call: Any, waits: bool) -> Any:
     def carried(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any) -> Any:
+        if waits:
+            more.setdefault("wait_for_ready", True)
         return call(request, timeout=_shorter(timeout), metadata=_with_context(metadata), **more)
 
     return carried

@@ -103,6 +103,7 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
     finally:
         await healthy.enter_graceful_shutdown()
         await asyncio.sleep(where.lame_duck_s)
+        statuses.leave()
         await server.stop(where.drain_s)
         if within is not None:
             await within.stop(where.drain_s)

@@ -109,6 +109,10 @@ def _step(element: Any) -> str:
     return f"{element.field_name}[{at.value}]" if at.field == "index" else f'{element.field_name}["{at.value}"]'
 
 
+ENDLESS = "/Watch"
+"""What a method that tells of changes for ever is called."""
+
+
 class Statuses(grpc.aio.ServerInterceptor):
     """Stands around every call: who calls, which trace, is the message well formed, how did it end.
 
@@ -119,6 +123,14 @@ class Statuses(grpc.aio.ServerInterceptor):
     def __init__(self, domain: str, identities: Identity | None, public: frozenset[str] = frozenset()) -> None:
         self._domain, self._identities, self._public = domain, identities, public
         self._wrapped: dict[str, Any] = {}
+        self._watchers: set[asyncio.Task[Any]] = set()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Ends the `Watch` streams, which never end by themselves: their callers turn to whoever serves next."""
+        self._leaving = True
+        for watcher in self._watchers:
+            watcher.cancel()
 
     async def intercept_service(
         self,
@@ -172,11 +184,15 @@ class Statuses(grpc.aio.ServerInterceptor):
     ) -> Any:
         """A generator, driven by us: `grpc.aio` drops one whose caller has gone without closing it."""
         identities = None if self._open(method) else self._identities
+        endless = method.endswith(ENDLESS)
 
         async def answers(request: Any, context: Any) -> None:
             pairs = dict(context.invocation_metadata())
             observed = Observed(method, pairs.get(TRACEPARENT))
+            task = asyncio.current_task()
             try:
+                if endless and task is not None:
+                    self._watchers.add(task)
                 _enter(context)
                 if identities is not None:
                     known = _known(identities, pairs)
@@ -185,6 +201,9 @@ class Statuses(grpc.aio.ServerInterceptor):
                     async for message in messages:
                         await context.write(message)
             except (asyncio.CancelledError, grpc.aio.AbortError) as error:
+                if endless and self._leaving and task is not None and task.uncancel() == 0:
+                    observed.end("UNAVAILABLE")
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "this server is stopping")
                 observed.end(_ending(context, error))
                 raise
             except grpc.aio.InternalError:  # the caller has gone: what is written reaches nobody
@@ -194,6 +213,9 @@ class Statuses(grpc.aio.ServerInterceptor):
                 status = status_of(error, self._domain)
                 observed.end(_name(status), _reason(error))
                 await context.abort_with_status(rpc_status.to_status(status))
+            finally:
+                if task is not None:
+                    self._watchers.discard(task)
             observed.end("OK")
 
         return answers

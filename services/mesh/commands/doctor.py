@@ -15,7 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.mesh import running
 from services.mesh.plan import PORTS
 from services.mesh.screen import err
-from services.runtime import channels
 
 NEEDED = {
     "tollway.gateway.v1": "the stubs are not built: run `make install`",
@@ -80,7 +79,7 @@ async def _healths(found: running.Running) -> list[Finding]:
     for name, address in found.services.items():
         if name == "edge":
             continue
-        async with channels.open(address) as channel:
+        async with found.channel(name) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             try:
                 said = await stub.Check(health_pb2.HealthCheckRequest(), timeout=3.0)

@@ -1,6 +1,7 @@
 """`tollway health`: asks one service how it is, in the words of grpc_health_probe; for health checks of containers."""
 
 import asyncio
+import os
 import urllib.error
 import urllib.request
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.mesh.ledgers import client_certificate
 from services.mesh.screen import fail, say
 from services.runtime import channels
 
@@ -37,7 +39,7 @@ def _http(url: str) -> str:
 
 
 async def _grpc(target: str, service: str) -> str:
-    async with channels.open(target) as channel:
+    async with channels.open(target, client_certificate(os.environ)) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
             said = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=WITHIN_S)

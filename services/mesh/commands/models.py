@@ -9,7 +9,6 @@ from tollway.models.v1 import models_pb2_grpc
 from services.mesh import running
 from services.mesh.commands.calling import State, ran
 from services.mesh.screen import fail, table
-from services.runtime import channels
 
 NANO = 1_000_000_000
 WITHIN_S = 10.0
@@ -48,9 +47,9 @@ def models(state: State = running.STATE) -> None:
 async def _read(
     state: Path,
 ) -> tuple[list[pb.Model], dict[str, pb.Health], dict[str, ledger_pb2.ModelPrice]]:
-    addresses = running.running(state).services
+    mesh = running.running(state)
     metadata = running.bearing(running.admin_key(state))
-    async with channels.open(addresses["models"]) as channel, channels.open(addresses["ledger"]) as other:
+    async with mesh.channel("models") as channel, mesh.channel("ledger") as other:
         stub = models_pb2_grpc.ModelsServiceStub(channel)
         listed = list((await stub.ListModels(pb.ListModelsRequest(), timeout=WITHIN_S)).models)
         if not listed:

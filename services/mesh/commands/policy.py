@@ -12,7 +12,6 @@ from services.guard.policy_file import BadPolicy, parse
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import err, fail, say, table
-from services.runtime import channels
 
 policy = typer.Typer(no_args_is_help=True, help="The guard's policies: check a file, explain a text.")
 
@@ -48,8 +47,8 @@ def explain(
     origin = pb.ORIGIN_DOCUMENT if document else pb.ORIGIN_USER
 
     async def ask() -> pb.ExplainPolicyResponse:
-        addresses = running.running(state).services
-        async with channels.open(addresses["encoder"]) as encoder, channels.open(addresses["guard"]) as guard:
+        mesh = running.running(state)
+        async with mesh.channel("encoder") as encoder, mesh.channel("guard") as guard:
             vectors = await encoder_pb2_grpc.EncoderServiceStub(encoder).Encode(
                 encoder_pb2.EncodeRequest(texts=[text]), metadata=metadata, timeout=10
             )

@@ -15,7 +15,6 @@ from tollway.router.v1 import router_pb2_grpc
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import fail, say, table
-from services.runtime import channels
 
 T = TypeVar("T")
 RULES = {
@@ -33,11 +32,8 @@ def called(state: Path, work: Callable[[dict[str, grpc.aio.Channel]], Awaitable[
     """Does `work` with channels to the encoder and the router of the mesh on `state`."""
 
     async def run() -> T:
-        addresses = running.running(state).services
-        async with (
-            channels.open(addresses["encoder"]) as encoder,
-            channels.open(addresses["router"]) as router,
-        ):
+        mesh = running.running(state)
+        async with mesh.channel("encoder") as encoder, mesh.channel("router") as router:
             return await work({"encoder": encoder, "router": router})
 
     return ran(run())

@@ -38,14 +38,19 @@ def run(plan: Plan, quiet: bool) -> None:
 
 async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
     stop = asyncio.create_task(told_to_stop())
+    latest: dict[str, Up] = {}
 
     def told(up: Up) -> None:
+        again = up.name in latest
+        latest[up.name] = up
+        if again:  # a service that was started anew has another process
+            running.tell(plan.state, list(latest.values()), plan.certificates("client"))
         err.print(f"[green]✓[/green] {up.name:<13}{up.address:<34}[dim]{up.backend}[/dim]", soft_wrap=True)
 
     async def stopped(ups: list[Up]) -> None:
         addresses = {up.name: up.address for up in ups}
-        key = await ledgers.development_key(plan.state, addresses["ledger"])
-        running.tell(plan.state, ups)
+        key = await ledgers.development_key(plan.state, addresses["ledger"], plan.certificates("client"))
+        running.tell(plan.state, ups, plan.certificates("client"))
         if not quiet:
             welcome(addresses["edge"], plan.state, key)
         await stop
