@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from opentelemetry.trace import SpanKind
 
 from services.edge.door import Door
-from services.edge.exchange import Exchange, Gone, Receive, Scope, Send
+from services.edge.exchange import Event, Exchange, Gone, Receive, Scope, Send
 from services.edge.wire.errors import Refusal, of_failure
 from services.runtime import cohorts, telemetry
 
@@ -30,7 +30,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # web sockets are not spoken here, and uvicorn says so by itself
             return
-        exchange = Exchange(scope, receive, send, self.largest_body_bytes)
+        exchange = Exchange(scope, receive, _last(send) if self.draining else send, self.largest_body_bytes)
         try:
             await self._answered(exchange)
         except Gone:
@@ -96,3 +96,14 @@ class Application:
             )
         exchange.route = route
         return handler
+
+
+def _last(send: Send) -> Send:
+    """Tells the caller that this connection ends with this answer: its next request opens one to whoever serves then."""
+
+    async def told(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            event["headers"] = [*event["headers"], (b"connection", b"close")]
+        await send(event)
+
+    return told

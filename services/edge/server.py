@@ -27,6 +27,7 @@ from services.runtime.telemetry import installed, logged
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+LAST_WORDS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes no more connections, and lets those just taken say what they want before the idle ones are closed."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_WORDS_S)
+        await super().shutdown(sockets)
 
 
 @asynccontextmanager

@@ -2,16 +2,19 @@
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.mesh.plan import PORTS
 from tests.peers.provider import Provider
 
 MODELS = ("echo", "tools", "busy", "broken", "cut", "slow", "shapeless", "quiet", "private", "endless")
@@ -47,6 +50,20 @@ class Mesh:
         return (self.state / "log").read_text()
 
 
+def free_row(length: int = len(PORTS)) -> int:
+    """The first of so many ports in a row that nobody has."""
+    chance = random.Random()
+    while True:
+        first = chance.randrange(20_000, 32_000)
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + length):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+
+
 @contextmanager
 def running(provider: Provider, *arguments: str, **environ: str) -> Iterator[Mesh]:
     with tempfile.TemporaryDirectory(prefix="tw-mesh-") as folder:
@@ -74,10 +91,11 @@ def _started(
         "TOLLWAY_LEDGER__PRICES": PRICES,
         "TOLLWAY_EDGE__LISTEN__LAME_DUCK_S": "0.2",
     }
-    ports = [] if any(one.startswith("--port") for one in arguments) else ["--port=0"]
+    given = {one.partition("=")[0] for one in arguments}
+    ports = [f"{option}=0" for option in ("--port", "--grpc-port") if option not in given]
     with (state / "log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "services.mesh", "up", "--quiet", *ports, "--grpc-port=0", f"--state={state}",
+            [sys.executable, "-m", "services.mesh", "up", "--quiet", *ports, f"--state={state}",
              *models, *arguments],
             env={**os.environ, **usual, **environ},
             stdout=log,

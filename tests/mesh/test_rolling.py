@@ -13,7 +13,7 @@ import pytest
 from services.mesh import running as told
 from services.mesh.plan import TIERS
 from tests.mesh.client import Answer, asking, sent
-from tests.mesh.running import Mesh, running
+from tests.mesh.running import Mesh, free_row, running
 from tests.peers.provider import provider
 from tests.support.waiting import until
 
@@ -73,7 +73,8 @@ async def restarted(mesh: Mesh, name: str, *more: str) -> None:
 
 @pytest.fixture(scope="module", params=("unix", "tls"))
 def apart(request: pytest.FixtureRequest) -> Iterator[Mesh]:
-    with provider() as peer, running(peer, "--split", *(("--tls",) if request.param == "tls" else ())) as mesh:
+    how = ("--tls", f"--grpc-port={free_row()}") if request.param == "tls" else ()
+    with provider() as peer, running(peer, "--split", *how) as mesh:
         yield mesh
 
 
