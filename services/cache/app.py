@@ -22,6 +22,7 @@ from services.cache.store import Store
 from services.cache.verifier import Verifier
 from services.runtime import channels
 from services.runtime.background import running
+from services.runtime.folders import alone
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
@@ -64,7 +65,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             register=partial(cache_pb2_grpc.add_CacheServiceServicer_to_server, service),
             identity=identity,
             largest_message_bytes=32 << 20,
-            backend=f"qdrant, {settings.store}",
+            backend=f"qdrant, {settings.store}" + (": a single replica" if settings.store.startswith("edge:") else ""),
         )
 
 
@@ -72,13 +73,15 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     key = sha256(settings.encryption_key.encode()).digest() if settings.encryption_key else b""
     if settings.store.startswith("edge:"):
-        edge = EdgeStore(Path(settings.store.removeprefix("edge:")), key)
-        edge.open()
-        try:
-            async with running(edge.run()):
-                yield edge
-        finally:
-            edge.close()
+        folder = Path(settings.store.removeprefix("edge:"))
+        with alone(folder):
+            edge = EdgeStore(folder, key)
+            edge.open()
+            try:
+                async with running(edge.run()):
+                    yield edge
+            finally:
+                edge.close()
         return
     host, _, port = settings.store.partition("://")[2].rpartition(":")
     client = AsyncQdrantClient(

@@ -22,7 +22,6 @@ from services.runtime.channels import PLAIN, Tls, local
 from services.runtime.rotating import LOOKS_EVERY_S, stamps
 from services.runtime.server import Process, told_to_stop
 from services.runtime.settings import BadSettings, load
-from services.runtime.telemetry import installed, logged
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +153,7 @@ def _bound(address: str) -> socket.socket:
 def main(settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Application]]) -> None:
     """Serves the edge alone until it is told to stop."""
     kind = load(Process, os.environ, "process")
-    with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, "tollway-edge"):
+    with kind.observed("tollway-edge"):
         try:
             uvloop.run(_alone(app, load(settings, os.environ, "edge")))
         except BadSettings as fault:

@@ -1,7 +1,7 @@
 """Builds retrieval from its settings."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from services.retrieval.library import Library
 from services.retrieval.service import RetrievalService
 from services.runtime import channels
 from services.runtime.background import running
+from services.runtime.folders import alone
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
@@ -37,10 +38,12 @@ class Settings:
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what retrieval owns, yields the service, closes in reverse order."""
     async with (
+        AsyncExitStack() as stack,
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
+        stack.enter_context(alone(Path(settings.store)))
         store = EdgeStore(Path(settings.store))
         store.open()
         try:
@@ -54,7 +57,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     ),
                     identity=identity,
                     largest_message_bytes=8 << 20,
-                    backend=f"qdrant edge, {settings.store}",
+                    backend=f"qdrant edge, {settings.store}: a single replica",
                 )
         finally:
             store.close()

@@ -5,8 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime import memory
 from services.runtime.background import running
 from services.runtime.channels import PLAIN, Tls, local
+from services.runtime.folders import FolderTaken
 from services.runtime.identity import Identity
 from services.runtime.inproc.server import InprocServer
+from services.runtime.logs import logged
 from services.runtime.settings import BadSettings, load
 from services.runtime.status import Statuses
-from services.runtime.telemetry import installed, logged
+from services.runtime.telemetry import installed
 
 log = logging.getLogger(__name__)
 
@@ -153,11 +155,13 @@ async def told_to_stop() -> None:
 def main(name: str, settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Service]]) -> None:
     """Serves one service alone until it is told to stop: the body of every `__main__`."""
     kind = load(Process, os.environ, "process")
-    with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, f"tollway-{name}"):
+    with kind.observed(f"tollway-{name}"):
         try:
             uvloop.run(_alone(app, load(settings, os.environ, name)))
         except BadSettings as fault:
             sys.exit(f"settings: {fault}")
+        except FolderTaken as fault:
+            sys.exit(str(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,15 @@ class Process:
     """`json` or `plain`."""
     otlp_endpoint: str = ""
     """OTLP over gRPC, for instance http://collector:4317. Empty sends nothing."""
+
+    @contextmanager
+    def observed(self, service: str) -> Iterator[None]:
+        """Logs, traces and metrics of this process for as long as the block lasts."""
+        with (
+            logged(self.log_level, self.log_lines, self.otlp_endpoint, service),
+            installed(self.otlp_endpoint, service),
+        ):
+            yield
 
 
 async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Service]], settings: Any) -> None:

@@ -1,11 +1,8 @@
-"""Traces, metrics and logs. A request that is not sampled carries its context and makes no spans."""
+"""Traces and metrics. A request that is not sampled carries its context and makes no spans."""
 
 import contextlib
-import json
-import logging
-import logging.handlers
-import queue
-import sys
+import os
+import socket
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
@@ -145,13 +142,18 @@ BUSY_S: defaultdict[str, float] = defaultdict(float)
 """Seconds spent answering, by method."""
 
 
+def resource_of(service: str) -> Resource:
+    """What tells this process from others of the same service."""
+    return Resource.create({"service.name": service, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"})
+
+
 @contextlib.contextmanager
 def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving."""
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    resource = Resource.create({"service.name": service})
+    resource = resource_of(service)
     provider = TracerProvider(sampler=ALWAYS_ON, id_generator=_ids, resource=resource)
     recent = Recent()
     provider.add_span_processor(recent)
@@ -241,6 +243,12 @@ def begin_span(name: str, parent: Trace | None, kind: SpanKind = SpanKind.INTERN
     return span
 
 
+def context() -> OtelContext:
+    """OpenTelemetry's own form of the running call's place in its trace."""
+    found = _current.get()
+    return _otel(found) if found is not None else OtelContext()
+
+
 def _otel(parent: Trace) -> OtelContext:
     """The parent for OpenTelemetry; none for the first span of a trace."""
     if not parent.span_id:
@@ -263,50 +271,3 @@ def event(name: str, **attributes: Any) -> None:
 
 def sampled() -> bool:
     return (found := _current.get()) is not None and found.sampled
-
-
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{record.msecs:03.0f}",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if getattr(record, "trace_id", None):
-            line["trace_id"] = record.trace_id  # type: ignore[attr-defined]
-        if record.exc_info and record.exc_info[1] is not None:
-            # The place without the words: an exception's text may hold what a user wrote.
-            error, trail = record.exc_info[1], record.exc_info[2]
-            frames = []
-            while trail is not None:
-                frames.append(f"{trail.tb_frame.f_code.co_filename}:{trail.tb_lineno}")
-                trail = trail.tb_next
-            line["error"], line["at"] = type(error).__name__, frames[-8:]
-        return json.dumps(line)
-
-
-class _Queued(logging.handlers.QueueHandler):
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        found = _current.get()
-        record.trace_id = found.hex if found else ""
-        return record
-
-
-@contextlib.contextmanager
-def logged(level: str = "INFO", lines: str = "json") -> Iterator[None]:
-    """Writes one line a record to stderr from a thread of its own, JSON or plain."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if lines == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s"))
-    waiting: queue.Queue[Any] = queue.Queue(10_000)
-    listener = logging.handlers.QueueListener(waiting, handler)
-    root = logging.getLogger()
-    queued = _Queued(waiting)
-    root.addHandler(queued)
-    root.setLevel(level)
-    listener.start()
-    try:
-        yield
-    finally:
-        root.removeHandler(queued)
-        listener.stop()

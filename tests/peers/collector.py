@@ -1,5 +1,6 @@
 """An OpenTelemetry collector's front door: a real OTLP/gRPC receiver that keeps what it gets."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,11 +16,15 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 class Collector(rpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.instances: dict[str, set[str]] = defaultdict(set)
+        """By service: which of its processes have sent spans."""
         self.metrics = Metrics()
         self.url = ""
 
     def Export(self, request: pb.ExportTraceServiceRequest, context: Any) -> pb.ExportTraceServiceResponse:
         for resource in request.resource_spans:
+            of = {one.key: one.value.string_value for one in resource.resource.attributes}
+            self.instances[of["service.name"]].add(of["service.instance.id"])
             for scope in resource.scope_spans:
                 self.spans.extend(scope.spans)
         return pb.ExportTraceServiceResponse()

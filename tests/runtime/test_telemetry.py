@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.runtime import telemetry
+from services.runtime.logs import logged
 from services.runtime.telemetry import Sampler, Trace, parse
 from tests.peers.collector import collector
 
@@ -72,7 +73,7 @@ def test_calls_are_counted_and_published() -> None:
 
 def test_a_log_line_is_json_without_what_an_exception_says(capsys: Any) -> None:
     telemetry.follow(Trace(int(TRACE_ID, 16), 1, False))
-    with telemetry.logged("INFO"):
+    with logged("INFO"):
         try:
             raise ValueError("hunter2")
         except ValueError as error:

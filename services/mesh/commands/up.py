@@ -14,7 +14,6 @@ from services.mesh.plan import Ended, NotReady, Plan, Up
 from services.mesh.screen import err, fail
 from services.runtime.server import Process, told_to_stop
 from services.runtime.settings import BadSettings, load
-from services.runtime.telemetry import installed, logged
 
 
 def run(plan: Plan, quiet: bool) -> None:
@@ -26,7 +25,7 @@ def run(plan: Plan, quiet: bool) -> None:
     try:
         plan.write("")
         kind = load(Process, environ, "process")
-        with logged(kind.log_level, kind.log_lines), installed(kind.otlp_endpoint, "tollway"):
+        with kind.observed("tollway"):
             uvloop.run(_run(plan, environ, quiet))
     except (BadSettings, yaml.YAMLError) as fault:
         fail(f"settings: {fault}")
