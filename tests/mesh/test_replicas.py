@@ -154,7 +154,10 @@ async def test_replicas_of_the_ledger_share_a_budget(mesh: Apart) -> None:
     answers = await asyncio.gather(*(asked(mesh, key) for _ in range(50)))
     codes = sorted(one.status for one in answers)
     odd = [one.raw for one in answers if one.status not in (200, 429)]
-    assert codes == [200] * 20 + [429] * 30, (odd, [(one.name, one.read_text()[-1500:]) for one in mesh.folder.glob("*.log")])
+    assert codes == [200] * 20 + [429] * 30, (
+        odd,
+        [(one.name, one.read_text()[-1500:]) for one in mesh.folder.glob("*.log")],
+    )
 
 
 @pytest.mark.parametrize("name", TWICE)

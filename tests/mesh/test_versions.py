@@ -41,9 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
-    quick = {
-        f"TOLLWAY_{name.upper()}__SERVE__LAME_DUCK_S": "0.3" for tier in TIERS for name in tier if name != "edge"
-    }
+    quick = {f"TOLLWAY_{name.upper()}__SERVE__LAME_DUCK_S": "0.3" for tier in TIERS for name in tier if name != "edge"}
     with provider() as peer, running(peer, "--split", **quick) as made:
         yield made
 

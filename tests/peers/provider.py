@@ -116,7 +116,7 @@ class Provider:
             text = _text(body)
             for n in range(0, len(text), 4):
                 yield piece({"content": text[n : n + 4]})
-                await asyncio.sleep(0.05 if body["model"] == "endless" else 0)
+                await asyncio.sleep(0.05 if body["model"] in ("endless", "typist") else 0)
             yield piece({}, "stop")
         if body["model"] != "quiet" and body.get("stream_options", {}).get("include_usage"):
             yield {**frame, "choices": [], "usage": _usage(body)}

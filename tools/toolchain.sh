@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds, where Go is, the real tools that some tests check with: helm, grpcurl, an OpenTelemetry Collector. Go keeps what it built.
+set -eu
+bin=$(pwd)/.tools/bin
+command -v go >/dev/null || { echo "tools: no Go on this machine, so the tests that want helm, grpcurl or a collector are skipped"; exit 0; }
+mkdir -p "$bin"
+HELM=v3.22.0 GRPCURL=v1.9.4 COLLECTOR=v0.165.0
+installed() { # MODULE VERSION NAME
+  [ -e "$bin/$3-$2" ] && return
+  echo "tools: building $3 $2"
+  GOBIN=$bin go install "$1@$2"
+  touch "$bin/$3-$2"
+}
+installed helm.sh/helm/v3/cmd/helm $HELM helm
+installed github.com/fullstorydev/grpcurl/cmd/grpcurl $GRPCURL grpcurl
+if [ ! -e "$bin/otelcol-$COLLECTOR" ]; then
+  installed go.opentelemetry.io/collector/cmd/builder $COLLECTOR builder
+  echo "tools: building an OpenTelemetry Collector $COLLECTOR"
+  work=$(mktemp -d)
+  sed "s#OUTPUT#$work#" tools/collector.yaml > "$work/builder.yaml"
+  "$bin/builder" --config "$work/builder.yaml" > "$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
+  mv "$work/otelcol" "$bin/otelcol"
+  rm -rf "$work"
+  touch "$bin/otelcol-$COLLECTOR"
+fi
