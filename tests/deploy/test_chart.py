@@ -1,0 +1,186 @@
+"""The Helm chart: rendered by the real helm, each object held against Kubernetes' own schemas, and against the services."""
+
+import copy
+import importlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from services.mesh.plan import CALLS, PORTS
+from services.runtime.channels import Tls
+from services.runtime.settings import load
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "tollway"
+HELM = ROOT / ".tools" / "bin" / "helm"
+KUBERNETES = "1.31.0"
+SIZES = ("kind", "small", "large")
+SERVICES = ("edge", *PORTS)
+EMBEDDED = ("cache", "retrieval")
+SECRETS = {"database-url": "postgresql://ledger", "admin-key": "tw_admin", "seal-keys": "sealing", "cache-key": "kept"}
+
+pytestmark = pytest.mark.skipif(not HELM.exists(), reason="`make tools` builds helm where Go is")
+
+
+@cache
+def rendered(size: str) -> list[dict[str, Any]]:
+    command = [str(HELM), "template", "tollway", str(CHART), f"--kube-version={KUBERNETES}"]
+    text = subprocess.run(
+        [*command, f"--values={CHART / f'values-{size}.yaml'}"], capture_output=True, text=True, check=True
+    ).stdout
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def of(size: str, kind: str, name: str = "") -> list[dict[str, Any]]:
+    return [
+        one
+        for one in rendered(size)
+        if one["kind"] == kind and (not name or one["metadata"]["name"] == f"tollway-{name}")
+    ]
+
+
+def pod(size: str, name: str) -> dict[str, Any]:
+    (deployment,) = of(size, "Deployment", name)
+    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return found
+
+
+def container(size: str, name: str) -> dict[str, Any]:
+    (made,) = pod(size, name)["containers"]
+    found: dict[str, Any] = made
+    return found
+
+
+def settings(size: str, name: str) -> Any:
+    """As the pod has them: its settings file, and its environment over it."""
+    (config,) = of(size, "ConfigMap", "settings")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(config["data"]["tollway.yaml"])
+        file.flush()
+        said = {}
+        for one in container(size, name)["env"]:
+            secret = one.get("valueFrom", {}).get("secretKeyRef", {}).get("key", "")
+            said[one["name"]] = one.get("value") or SECRETS.get(secret, "s3cret")
+        assert said.pop("TOLLWAY_CONFIG") == "/etc/tollway/tollway.yaml"
+        module = importlib.import_module(f"services.{name}.app")
+        return load(module.Settings, {**said, "TOLLWAY_CONFIG": file.name}, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_object_is_one_that_kubernetes_knows(size: str) -> None:
+    for made in rendered(size):
+        kubernetes_validate.validate(made, KUBERNETES, strict=True)
+
+
+def faults(made: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same object with a mistake of each sort that people make: a word misspelt, a wrong type, something left out."""
+    for spoil in ("misspelt", "mistyped"):
+        wrong = copy.deepcopy(made)
+        holder = wrong["spec"] if isinstance(wrong.get("spec"), dict) else wrong["metadata"]
+        name = next(iter(holder))
+        if spoil == "misspelt":
+            holder[f"{name}x"] = holder.pop(name)
+        else:
+            holder[name] = [["neither", "this"]]
+        yield wrong
+
+
+KINDS = ("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PersistentVolumeClaim",
+         "PodDisruptionBudget", "Service", "ServiceAccount")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mistake_in_any_kind_of_object_is_caught(kind: str) -> None:
+    assert {one["kind"] for one in rendered("large")} == set(KINDS)
+    for wrong in faults(of("large", kind)[0]):
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_pod_runs_its_service_where_the_chart_says(size: str, name: str) -> None:
+    made, found = container(size, name), settings(size, name)
+    assert made["args"] == [f"services.{name}"] and (ROOT / "services" / name / "__main__.py").exists()
+    where = found.listen if name == "edge" else found.serve
+    (port,) = made["ports"]
+    assert where.address == f"0.0.0.0:{port['containerPort']}"
+    (service,) = of(size, "Service", name)
+    assert service["spec"]["ports"][0]["targetPort"] == port["containerPort"]
+    assert (service["spec"].get("clusterIP") == "None") == (name != "edge"), "callers balance by themselves"
+    for probe in ("startupProbe", "livenessProbe"):
+        assert made[probe]["tcpSocket"]["port"] == port["containerPort"]
+    secured = size == "large"
+    if name == "edge":
+        assert made["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["containerPort"]}
+        assert bool(found.tls) == secured
+    elif secured:
+        assert made["readinessProbe"]["exec"]["command"] == ["tollway", "health", f"localhost:{port['containerPort']}"]
+        assert where.tls == Tls("/tls/tls.crt", "/tls/tls.key", "/tls/ca.crt") and not where.plain_text
+    else:
+        assert made["readinessProbe"]["grpc"]["port"] == port["containerPort"]
+        assert where.plain_text and not where.tls
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_pod_has_the_time_to_drain(size: str, name: str) -> None:
+    found = settings(size, name)
+    where = found.listen if name == "edge" else found.serve
+    waits = int(container(size, name)["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod(size, name)["terminationGracePeriodSeconds"] >= waits + where.lame_duck_s + where.drain_s
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_calls_its_peers_and_the_network_lets_it(size: str, name: str) -> None:
+    found = settings(size, name)
+    for peer in CALLS.get(name, ()):
+        port = container(size, peer)["ports"][0]["containerPort"]
+        assert getattr(found, peer) == f"dns:///tollway-{peer}:{port}"
+        if policies := of(size, "NetworkPolicy", peer):
+            (rule,) = policies[0]["spec"]["ingress"]
+            callers = [
+                one["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+                for one in rule["from"]
+                if "podSelector" in one
+            ]
+            assert name in callers and rule["ports"] == [{"port": port, "protocol": "TCP"}]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_runs_as_nobody_and_keeps_no_secret(size: str, name: str) -> None:
+    made, around = container(size, name), pod(size, name)
+    inner = made["securityContext"]
+    assert around["securityContext"]["runAsNonRoot"] and around["enableServiceLinks"] is False
+    assert inner["readOnlyRootFilesystem"] and inner["capabilities"] == {"drop": ["ALL"]}
+    assert not inner["allowPrivilegeEscalation"] and around["automountServiceAccountToken"] is False
+    for one in made["env"]:
+        secret = any(word in one["name"] for word in ("KEY", "URL", "PASSWORD")) and "_TLS_" not in one["name"]
+        assert ("valueFrom" in one) == secret, one["name"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_can_have_replicas_has_them(size: str, name: str) -> None:
+    """An embedded store is one replica's: it is replaced, not surged; the others are never short of one."""
+    (deployment,) = of(size, "Deployment", name)
+    found = settings(size, name)
+    embedded = name in EMBEDDED and not str(found.store).startswith("http")
+    spec = deployment["spec"]
+    assert spec["strategy"]["type"] == ("Recreate" if embedded else "RollingUpdate")
+    if embedded:
+        assert spec["replicas"] == 1 and not of(size, "HorizontalPodAutoscaler", name)
+        assert of(size, "PersistentVolumeClaim", name) and str(found.store).removeprefix("edge:").startswith("/state")
+    elif size != "kind":
+        (scaler,) = of(size, "HorizontalPodAutoscaler", name)
+        assert "replicas" not in spec and 2 <= scaler["spec"]["minReplicas"] <= scaler["spec"]["maxReplicas"]
+        assert of(size, "PodDisruptionBudget", name)
