@@ -35,6 +35,11 @@ def gist(text: str) -> Gist:
     return Gist(content, frozenset(word for word in content if not word.isalpha()))
 
 
+def renumbered(a: Gist, b: Gist) -> bool:
+    """Whether each names a number or an identifier that the other does not: order 4711 is not order 4712."""
+    return bool(a.numbers - b.numbers and b.numbers - a.numbers)
+
+
 def facts(a: Gist, b: Gist, static: float) -> tuple[float, ...]:
     """Six facts; the order of `a` and `b` does not matter."""
     shared = len(a.content & b.content)
@@ -63,5 +68,6 @@ class Screen:
         rows = np.array([facts(own, gist(other), static) for other, static in others], np.float32)
         logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
         foreign = (rows[:, 2] >= FOREIGN / 12) & (rows[:, 1] < LEAST_SHARED)
-        passed: list[bool] = ((logits >= self._least) & ~foreign).tolist()
+        others_differ = np.array([renumbered(own, gist(other)) for other, _ in others])
+        passed: list[bool] = ((logits >= self._least) & ~foreign & ~others_differ).tolist()
         return passed

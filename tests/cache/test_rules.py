@@ -109,3 +109,15 @@ def test_feedback_moves_a_threshold_within_bounds(right: int, wrong: int, thresh
 
     assert at(right, wrong + 1) > at(right, wrong) >= 1 - 2 * (1 - threshold) - 1e-9
     assert at(right + 1, wrong) <= at(right, wrong) < 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("hello 7a7341ee9c2341eeb18cf7ef720b9ad8", "hello 717e2b35285342a0847e293a8939f4d4"),
+        ("Where is order 4711?", "Where is order 4712?"),
+        ("Status of ticket AB-1201, please", "Status of ticket AB-1202, please"),
+    ],
+)
+def test_another_number_or_identifier_is_another_question(a: str, b: str) -> None:
+    assert Screen().plausible(a, [(b, 0.999), (a, 0.999)]) == [False, True]
