@@ -1,131 +1,15 @@
 """Services started by their own words, most of them twice: replicas share the load, and one may go at any time."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from services.mesh import embedded
-from services.mesh.plan import CALLS, PORTS, TIERS
 from tests.mesh.client import Answer, asking, sent
-from tests.mesh.running import MODELS, free_row
-from tests.peers.collector import Collector, collector
-from tests.peers.provider import Provider, provider
-
-TWICE = ("ledger", "guard", "encoder", "models", "router", "orchestrator")
-ADMIN = "tw_admin_of_the_replicas_test_0123456789"
-PRICES = {name: {"input": "1", "output": "2"} for name in MODELS}
-
-
-@dataclass(slots=True)
-class Apart:
-    """Stands for a mesh where `sent` asks one."""
-
-    url: str
-    key: str
-    folder: Path
-    config: Path
-    ports: dict[str, list[int]]
-    spans: Collector
-    processes: dict[str, list["subprocess.Popen[bytes]"]] = field(default_factory=dict)
-
-    def start(self, name: str, which: int) -> "subprocess.Popen[bytes]":
-        environ = {**os.environ, "TOLLWAY_CONFIG": str(self.config)}
-        if name != "edge":
-            environ[f"TOLLWAY_{name.upper()}__SERVE__ADDRESS"] = f"127.0.0.1:{self.ports[name][which]}"
-        with (self.folder / f"{name}-{which}.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", f"services.{name}"], env=environ, stdout=log, stderr=log)
-
-    def healthy(self, name: str, which: int) -> None:
-        target = self.url + "/readyz" if name == "edge" else f"127.0.0.1:{self.ports[name][which]}"
-        until = time.monotonic() + 60
-        command = [sys.executable, "-m", "services.mesh", "health", target]
-        while subprocess.run(command, capture_output=True, check=False, timeout=30).returncode:
-            assert time.monotonic() < until, (self.folder / f"{name}-{which}.log").read_text()[-2000:]
-
-    def tollway(self, *arguments: str) -> str:
-        admin = {"TOLLWAY_ADMIN_TARGET": f"127.0.0.1:{self.ports['ledger'][0]}", "TOLLWAY_ADMIN_KEY": ADMIN}
-        command = [sys.executable, "-m", "services.mesh", *arguments]
-        return subprocess.run(
-            command, env={**os.environ, **admin}, capture_output=True, text=True, check=True, timeout=60
-        ).stdout.strip()
-
-
-def settings(ports: dict[str, list[int]], edge: int, database: str, state: Path, peer: Provider, spans: str) -> Any:
-    targets = {name: "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in both) for name, both in ports.items()}
-    sections: dict[str, Any] = {
-        name: {"serve": {"lame_duck_s": 0.5}, **{to: targets[to] for to in CALLS[name]}}
-        for name in CALLS
-        if name != "edge"
-    }
-    sections["ledger"] = {"database_url": database, "admin_key": ADMIN, "prices": PRICES, "serve": {"lame_duck_s": 0.5}}
-    sections["edge"] = {"listen": {"address": f"127.0.0.1:{edge}"}, "tracing": {"share": 1.0}}
-    sections["edge"] |= {to: targets[to] for to in CALLS["edge"]}
-    sections["guard"] |= {"key": ADMIN, "seal_keys": ["one key for both replicas of the guard"]}
-    sections["orchestrator"] |= {"key": ADMIN}
-    sections["cache"] |= {"store": f"edge:{state / 'cache'}"}
-    sections["retrieval"] |= {"store": str(state / "retrieval"), "key": ADMIN}
-    sections["models"] |= {
-        "local": False,
-        "catalogue": {name: {"model": name, "base_url": peer.url, "wire": "openai"} for name in MODELS},
-    }
-    return {**sections, "process": {"otlp_endpoint": spans}}
-
-
-@contextmanager
-def replicated() -> Iterator[Apart]:
-    row = free_row(2 * len(PORTS) + 1)
-    ports = {name: [row + 2 * n, row + 2 * n + 1][: 2 if name in TWICE else 1] for n, name in enumerate(PORTS)}
-    with tempfile.TemporaryDirectory(prefix="tw-replicas-") as folder, provider() as peer, collector() as spans:
-        state = Path(folder)
-        state.chmod(0o755)  # the database runs as another user when tests run as root
-        with embedded_database(state / "postgres") as database:
-            config = state / "mesh.yaml"
-            edge = row + 2 * len(PORTS)
-            config.write_text(yaml.safe_dump(settings(ports, edge, database, state, peer, spans.url)))
-            made = Apart(f"http://127.0.0.1:{edge}", "", state, config, ports, spans)
-            try:
-                for tier in TIERS:
-                    for name in tier:
-                        made.processes[name] = [
-                            made.start(name, which) for which in range(len(ports.get(name, [edge])))
-                        ]
-                    for name in tier:
-                        for which in range(len(made.processes[name])):
-                            made.healthy(name, which)
-                made.key = made.tollway("keys", "create", "acme/app")
-                yield made
-            finally:
-                for tier in reversed(TIERS):
-                    for name in tier:
-                        for process in made.processes.get(name, ()):
-                            process.send_signal(signal.SIGTERM)
-                    for name in tier:
-                        for process in made.processes.get(name, ()):
-                            process.wait(60)
-
-
-@contextmanager
-def embedded_database(folder: Path) -> Iterator[str]:
-    loop = asyncio.new_event_loop()
-    context = embedded.postgres(folder)
-    url = loop.run_until_complete(context.__aenter__())
-    try:
-        yield url
-    finally:
-        loop.run_until_complete(context.__aexit__(None, None, None))
-        loop.close()
+from tests.mesh.replicas import TWICE, Apart, replicated
+from tests.mesh.running import free_row
 
 
 @pytest.fixture(scope="module")

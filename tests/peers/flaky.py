@@ -24,14 +24,15 @@ class Flaky(grpc.GenericRpcHandler):
             self.asked[method] += 1
             if self.asked[method] == 1:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
-            passed: bytes = self.behind.unary_unary(method)(request, metadata=_kept(context), timeout=10)
+            call: Any = self.behind.unary_unary(method)
+            passed: bytes = call(request, metadata=_kept(context), timeout=10)
             return passed
 
         return grpc.unary_unary_rpc_method_handler(call)
 
 
 def _kept(context: grpc.ServicerContext) -> list[tuple[str, Any]]:
-    return [(one.key, one.value) for one in context.invocation_metadata() if one.key == "authorization"]
+    return [(key, value) for key, value in context.invocation_metadata() if key == "authorization"]
 
 
 @contextmanager
