@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install up down test soak lint format lock protos bench-peers clean
+.PHONY: help install up down test soak lint format lock protos tools bench-peers clean
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -55,6 +55,9 @@ lock: $(VENV)/.installed ## Resolve requirements*.in anew into the lock files
 
 protos: install ## Pack the contracts and what they import into dist/
 	@$(BIN)/python tools/protos.py
+
+tools: ## Build helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
+	@sh tools/toolchain.sh
 
 bench-peers: install .tools/node_modules/.bin/buf ## Install the gateways that benchmarks compare with
 	@sh tools/peers.sh

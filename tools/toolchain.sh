@@ -1,7 +1,13 @@
 #!/bin/sh
-# Builds, where Go is, the real tools that some tests check with: helm, grpcurl, an OpenTelemetry Collector. Go keeps what it built.
+# The real tools that some tests check with: RabbitMQ where apt has it; helm, grpcurl and an OpenTelemetry Collector where Go is, which
+# keeps what it has built.
 set -eu
 bin=$(pwd)/.tools/bin
+if ! command -v rabbitmq-server >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "tools: installing RabbitMQ"
+  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server) >/dev/null 2>&1 \
+    || echo "tools: RabbitMQ cannot be installed, so its tests are skipped"
+fi
 command -v go >/dev/null || { echo "tools: no Go on this machine, so the tests that want helm, grpcurl or a collector are skipped"; exit 0; }
 mkdir -p "$bin"
 HELM=v3.22.0 GRPCURL=v1.9.4 COLLECTOR=v0.165.0

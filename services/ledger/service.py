@@ -52,6 +52,12 @@ class LedgerService(LedgerServiceServicer):
         token, expires = self.signer.token(key, now)
         return pb.AuthenticateResponse(token=token, expires=_stamp(expires))
 
+    async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: object) -> pb.ExchangeTokenResponse:
+        identity.administrator()
+        now = datetime.now(UTC)
+        token, expires = self.signer.token(keys.usable(await self.store.key(request.key_id), now), now)
+        return pb.ExchangeTokenResponse(token=token, expires=_stamp(expires))
+
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: object) -> pb.ListSigningKeysResponse:
         known = await self.store.signing_keys(datetime.now(UTC))
         return pb.ListSigningKeysResponse(

@@ -11,6 +11,7 @@ from services.mesh.commands import accounts, background, certs, secrets
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
+from services.mesh.commands import jobs as working
 from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
 from services.mesh.commands import restart as restarting
@@ -27,6 +28,7 @@ app.add_typer(accounts.keys, name="keys")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
+app.add_typer(working.jobs, name="jobs")
 app.command("usage")(accounts.usage)
 app.command("health")(probing.health)
 app.command("models")(catalogue.models)
@@ -36,7 +38,7 @@ app.command("restart")(restarting.restart)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
-GrpcPort = Annotated[int, typer.Option(help="First of eight gRPC ports; 0 serves on unix sockets.")]
+GrpcPort = Annotated[int, typer.Option(help="First of nine gRPC ports; 0 serves on unix sockets.")]
 
 
 @app.command()

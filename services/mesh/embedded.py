@@ -1,8 +1,11 @@
-"""The embedded PostgreSQL: a server of its own in the state folder, from a wheel."""
+"""The embedded PostgreSQL and NATS: servers of their own in the state folder, from wheels."""
 
 import asyncio
+import json
 import logging
+import shutil
 import subprocess
+import sys
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -60,3 +63,52 @@ def _without_the_dead(file: Path) -> None:
         alive = False
     if not alive:
         file.unlink(missing_ok=True)
+
+
+class BrokerStuck(Exception):
+    """The embedded NATS does not start."""
+
+
+@asynccontextmanager
+async def nats(folder: Path, within_s: float = 15.0) -> AsyncIterator[str]:
+    """Starts NATS with JetStream, on loopback and a port of its own choosing; yields its URL and stops it at the end."""
+    server = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
+    await asyncio.to_thread(_emptied, folder)
+    with (folder / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            server, "--jetstream", f"--store_dir={folder}", "--addr=127.0.0.1", "--port=-1", f"--ports_file_dir={folder}",
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield await _port_told(folder, process, within_s)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _emptied(folder: Path) -> None:
+    """A server that was killed leaves behind where it listened."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.ports"):
+        old.unlink()
+
+
+def _told(folder: Path, process: int) -> str:
+    """Where it listens, once it has said so."""
+    for file in folder.glob(f"*_{process}.ports"):
+        for url in json.loads(file.read_text() or "{}").get("nats", ()):
+            return str(url)
+    return ""
+
+
+async def _port_told(folder: Path, process: asyncio.subprocess.Process, within_s: float) -> str:
+    try:
+        async with asyncio.timeout(within_s):
+            while process.returncode is None:
+                if url := _told(folder, process.pid):
+                    return url
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pass
+    raise BrokerStuck(f"the embedded NATS does not start: see {folder / 'log'}")

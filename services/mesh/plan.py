@@ -21,6 +21,7 @@ TIERS = (
     ("guard", "encoder", "models"),
     ("cache", "router", "retrieval"),
     ("orchestrator",),
+    ("jobs",),
     ("edge",),
 )
 """In the order of starting; those of a tier start together. Stopping goes the other way, the ledger last."""
@@ -33,6 +34,7 @@ PORTS = {
     "retrieval": 5,
     "orchestrator": 6,
     "models": 7,
+    "jobs": 8,
 }
 """Places in the row of gRPC ports."""
 CALLS = {
@@ -43,6 +45,7 @@ CALLS = {
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models"),
+    "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator"),
 }
 """Whom each service calls: a setting of that name in its section says where."""
@@ -133,14 +136,14 @@ class Plan:
         """Of a service, or of `client`."""
         return certificates.files(self.state / "tls", name) if self.tls else PLAIN
 
-    def write(self, database_url: str) -> dict[str, Any]:
-        """Makes the file and returns what is in it. `database_url` counts where the user names no database.
+    def write(self, database_url: str, broker: str = "") -> dict[str, Any]:
+        """Makes the file and returns what is in it. `database_url` and `broker` count where the user names none.
 
         Raises:
             OSError, yaml.YAMLError: the user's file is not there or not YAML.
         """
         own = yaml.safe_load(Path(self.config).read_text()) or {} if self.config else {}
-        whole: dict[str, Any] = priced(merged(self._defaults(database_url), own))
+        whole: dict[str, Any] = priced(merged(self._defaults(database_url, broker), own))
         _private(self.file, yaml.safe_dump(whole, sort_keys=False))
         return whole
 
@@ -154,7 +157,7 @@ class Plan:
             _private(file, yaml.safe_dump(kept))
         return kept
 
-    def _defaults(self, database_url: str) -> dict[str, Any]:
+    def _defaults(self, database_url: str, broker: str) -> dict[str, Any]:
         kept = self.secrets()
         sections: dict[str, Any] = {
             name: {
@@ -175,6 +178,8 @@ class Plan:
         sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
         sections["router"] |= {"journal": str(self.state / "decisions")}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
+        sections["jobs"] |= {"database_url": database_url, "broker": broker}
+        sections["jobs"] |= {"key": kept["admin_key"], "webhook_key": kept["webhook_key"]}
         sections["models"] |= {"catalogue": {name: dict(entry) for name, entry in self.catalogue.items()}}
         sections["edge"] = {
             "listen": {"address": f"127.0.0.1:{self.port}"},
@@ -189,6 +194,7 @@ MADE: Mapping[str, Callable[[], str]] = {
     "admin_key": lambda: f"tw_{secrets.token_urlsafe(32)}",
     "seal_key": lambda: secrets.token_urlsafe(32),
     "cache_key": lambda: secrets.token_urlsafe(32),
+    "webhook_key": lambda: secrets.token_urlsafe(32),
 }
 
 

@@ -11,6 +11,7 @@ from services.edge import app as edge
 from services.edge.server import serving as serving_http
 from services.encoder import app as encoder
 from services.guard import app as guard
+from services.jobs import app as jobs
 from services.ledger import app as ledger
 from services.mesh.plan import READY_WITHIN_S, TIERS, NotReady, Told, Up
 from services.models import app as models
@@ -26,6 +27,7 @@ APPS: Mapping[str, Any] = {
     "edge": edge,
     "encoder": encoder,
     "guard": guard,
+    "jobs": jobs,
     "ledger": ledger,
     "models": models,
     "orchestrator": orchestrator,

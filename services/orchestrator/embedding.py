@@ -13,7 +13,7 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator import bounds
 from services.orchestrator.failures import ModelNotAllowed, PromptRefused
-from services.orchestrator.road import Road
+from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
@@ -39,7 +39,10 @@ class Embedding:
         self.road.desk.room()
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
         texts = await self._inspected(request, road)
-        reservation, tokens = str(uuid.uuid4()), sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts)
+        reservation, tokens = (
+            _reservation(caller.account, request.idempotency_key),
+            sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts),
+        )
         known = self.road.models.known.get(request.model)
         provider, provider_model = (known.provider, known.provider_model) if known else ("local", request.model)
         await self.road.peers.reach("ledger", self.road.waits.restart_s)
@@ -100,3 +103,8 @@ class Embedding:
         if request.dimensions:
             values = values[: request.dimensions] / max(float(np.linalg.norm(values[: request.dimensions])), 1e-9)
         return [float(one) for one in values]
+
+
+def _reservation(account: str, key: str) -> str:
+    """The same for every try of a request that bears a key."""
+    return str(uuid.uuid5(NAMESPACE, f"{account}\0{key}") if key else uuid.uuid4())

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -147,6 +147,19 @@ def resource_of(service: str) -> Resource:
     return Resource.create({"service.name": service, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"})
 
 
+_meters: list[Meter] = []
+
+
+def gauge(name: str, unit: str, words: str, read: Callable[[], float]) -> None:
+    """Publishes what `read` returns whenever metrics are sent, for as long as this process sends any."""
+
+    def observed(_: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(read())
+
+    for meter in _meters:
+        meter.create_observable_gauge(name, [observed], unit, words)
+
+
 @contextlib.contextmanager
 def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving."""
@@ -168,10 +181,12 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
         sender = OTLPMetricExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"))
         meters = MeterProvider([PeriodicExportingMetricReader(sender, METRICS_EVERY_MS)], resource)
         _observed(meters)
+        _meters.append(meters.get_meter("tollway"))
     try:
         yield telemetry
     finally:
         if meters is not None:
+            _meters.clear()
             meters.shutdown()
         _installed.remove(telemetry)
         _tracers.clear()

@@ -24,7 +24,13 @@ KUBERNETES = "1.31.0"
 SIZES = ("kind", "small", "large")
 SERVICES = ("edge", *PORTS)
 EMBEDDED = ("cache", "retrieval")
-SECRETS = {"database-url": "postgresql://ledger", "admin-key": "tw_admin", "seal-keys": "sealing", "cache-key": "kept"}
+SECRETS = {
+    "database-url": "postgresql://ledger",
+    "admin-key": "tw_admin",
+    "seal-keys": "sealing",
+    "broker": "nats://nats",
+    "cache-key": "kept",
+}
 
 pytestmark = pytest.mark.skipif(not HELM.exists(), reason="`make tools` builds helm where Go is")
 
@@ -164,7 +170,9 @@ def test_it_runs_as_nobody_and_keeps_no_secret(size: str, name: str) -> None:
     assert inner["readOnlyRootFilesystem"] and inner["capabilities"] == {"drop": ["ALL"]}
     assert not inner["allowPrivilegeEscalation"] and around["automountServiceAccountToken"] is False
     for one in made["env"]:
-        secret = any(word in one["name"] for word in ("KEY", "URL", "PASSWORD")) and "_TLS_" not in one["name"]
+        secret = (
+            any(word in one["name"] for word in ("KEY", "URL", "PASSWORD", "BROKER")) and "_TLS_" not in one["name"]
+        )
         assert ("valueFrom" in one) == secret, one["name"]
 
 

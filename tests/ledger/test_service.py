@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
+import jwt
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure
@@ -275,3 +276,16 @@ async def test_budgets_are_listed_removed_and_forgotten(ledger: Ledger) -> None:
     who = await customer(ledger)
     for _ in range(3):
         await who.Reserve(asking())
+
+
+async def test_work_in_the_background_gets_a_token_of_the_key_that_handed_it_in(ledger: Ledger) -> None:
+    made = await ledger.CreateKey(pb.CreateKeyRequest(account="acme/search"))
+    token = (await ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id=made.key.key_id))).token
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["account"], claims["sub"], claims["admin"]) == ("acme/search", made.key.key_id, False)
+    other = Ledger(ledger.stub)
+    other.key = made.secret
+    assert (await refused(other.ExchangeToken(pb.ExchangeTokenRequest(key_id="key_admin"))))[1] == "ADMINISTRATORS_ONLY"
+    await ledger.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id))
+    assert (await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id=made.key.key_id))))[1] == "KEY_REVOKED"
+    assert (await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id="nobody"))))[1] == "KEY_UNKNOWN"

@@ -60,7 +60,9 @@ class Apart:
         ).stdout.strip()
 
 
-def settings(ports: dict[str, list[int]], edge: int, database: str, state: Path, peer: Provider, spans: str) -> Any:
+def settings(
+    ports: dict[str, list[int]], edge: int, database: str, broker: str, state: Path, peer: Provider, spans: str
+) -> Any:
     targets = {name: "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in both) for name, both in ports.items()}
     sections: dict[str, Any] = {
         name: {"serve": {"lame_duck_s": 1.0}, **{to: targets[to] for to in CALLS[name]}}
@@ -71,6 +73,7 @@ def settings(ports: dict[str, list[int]], edge: int, database: str, state: Path,
     sections["edge"] = {"listen": {"address": f"127.0.0.1:{edge}"}, "tracing": {"share": 1.0}}
     sections["edge"] |= {to: targets[to] for to in CALLS["edge"]}
     sections["guard"] |= {"key": ADMIN, "seal_keys": ["one key for both replicas of the guard"]}
+    sections["jobs"] |= {"database_url": database, "broker": broker, "key": ADMIN}
     sections["orchestrator"] |= {"key": ADMIN}
     sections["cache"] |= {"store": f"edge:{state / 'cache'}"}
     sections["retrieval"] |= {"store": str(state / "retrieval"), "key": ADMIN}
@@ -88,10 +91,10 @@ def replicated() -> Iterator[Apart]:
     with tempfile.TemporaryDirectory(prefix="tw-replicas-") as folder, provider() as peer, collector() as spans:
         state = Path(folder)
         state.chmod(0o755)  # the database runs as another user when tests run as root
-        with embedded_database(state / "postgres") as database:
+        with embedded_servers(state) as (database, broker):
             config = state / "mesh.yaml"
             edge = row + 2 * len(PORTS)
-            config.write_text(yaml.safe_dump(settings(ports, edge, database, state, peer, spans.url)))
+            config.write_text(yaml.safe_dump(settings(ports, edge, database, broker, state, peer, spans.url)))
             made = Apart(f"http://127.0.0.1:{edge}", "", state, config, ports, spans)
             try:
                 for tier in TIERS:
@@ -115,12 +118,13 @@ def replicated() -> Iterator[Apart]:
 
 
 @contextmanager
-def embedded_database(folder: Path) -> Iterator[str]:
-    loop = asyncio.new_event_loop()
-    context = embedded.postgres(folder)
-    url = loop.run_until_complete(context.__aenter__())
-    try:
-        yield url
-    finally:
-        loop.run_until_complete(context.__aexit__(None, None, None))
-        loop.close()
+def embedded_servers(folder: Path) -> Iterator[tuple[str, str]]:
+    """PostgreSQL and NATS; they belong to no test's event loop."""
+    with asyncio.Runner() as runner:
+        database, broker = embedded.postgres(folder / "postgres"), embedded.nats(folder / "nats")
+        urls = runner.run(database.__aenter__()), runner.run(broker.__aenter__())
+        try:
+            yield urls
+        finally:
+            for one in (broker, database):
+                runner.run(one.__aexit__(None, None, None))

@@ -8,6 +8,7 @@ NAMES = {
     "TOLLWAY_ADMIN_KEY": "tw_",
     "TOLLWAY_SEAL_KEYS": "",
     "TOLLWAY_CACHE_KEY": "",
+    "TOLLWAY_WEBHOOK_KEY": "",
     "POSTGRES_PASSWORD": "",
     "GRAFANA_PASSWORD": "",
 }

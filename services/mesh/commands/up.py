@@ -29,7 +29,7 @@ def run(plan: Plan, quiet: bool) -> None:
             uvloop.run(_run(plan, environ, quiet))
     except (BadSettings, yaml.YAMLError) as fault:
         fail(f"settings: {fault}")
-    except (OSError, RuntimeError, ValueError, Ended, NotReady, embedded.DatabaseStuck) as fault:
+    except (OSError, RuntimeError, ValueError, Ended, NotReady, embedded.DatabaseStuck, embedded.BrokerStuck) as fault:
         fail(f"{fault}; `tollway doctor` may know more")
     finally:
         running.forget(plan.state)
@@ -44,7 +44,7 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         latest[up.name] = up
         if again:  # a service that was started anew has another process
             running.tell(plan.state, list(latest.values()), plan.certificates("client"))
-        err.print(f"[green]✓[/green] {up.name:<13}{up.address:<34}[dim]{up.backend}[/dim]", soft_wrap=True)
+        err.print(f"[green]✓[/green] {up.name:<13}{up.address:<34} [dim]{up.backend}[/dim]", soft_wrap=True)
 
     async def stopped(ups: list[Up]) -> None:
         addresses = {up.name: up.address for up in ups}
@@ -55,7 +55,7 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         await stop
         err.print("[dim]draining, from the edge inwards[/dim]")
 
-    async with _database(plan, environ):
+    async with _database(plan, environ) as database, _broker(plan, environ, database):
         if plan.split:
             await apart.run(plan, environ, told, stopped)
         else:
@@ -63,13 +63,28 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
 
 
 @asynccontextmanager
-async def _database(plan: Plan, environ: Mapping[str, str]) -> AsyncIterator[None]:
-    """The embedded PostgreSQL, unless settings name another."""
+async def _database(plan: Plan, environ: Mapping[str, str]) -> AsyncIterator[str]:
+    """The embedded PostgreSQL's URL; empty where settings name a database for each service that wants one."""
     whole = plan.write("")
-    if environ.get("TOLLWAY_LEDGER__DATABASE_URL") or whole["ledger"]["database_url"]:
-        yield
+    if all(
+        environ.get(f"TOLLWAY_{name.upper()}__DATABASE_URL") or whole[name]["database_url"]
+        for name in ("ledger", "jobs")
+    ):
+        yield ""
         return
     async with embedded.postgres(plan.state / "postgres") as url:
-        plan.write(url)
-        err.print(f"[green]✓[/green] {'postgresql':<13}{'embedded':<34}[dim]{plan.state / 'postgres'}[/dim]")
+        err.print(f"[green]✓[/green] {'postgresql':<13}{'embedded':<34} [dim]{plan.state / 'postgres'}[/dim]")
+        yield url
+
+
+@asynccontextmanager
+async def _broker(plan: Plan, environ: Mapping[str, str], database: str) -> AsyncIterator[None]:
+    """The embedded NATS, unless settings name a broker. The plan is whole from here on."""
+    if environ.get("TOLLWAY_JOBS__BROKER") or plan.own("jobs", "broker"):
+        plan.write(database)
+        yield
+        return
+    async with embedded.nats(plan.state / "nats") as url:
+        plan.write(database, url)
+        err.print(f"[green]✓[/green] {'nats':<13}{url:<34} [dim]{plan.state / 'nats'}[/dim]")
         yield

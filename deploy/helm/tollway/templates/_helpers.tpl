@@ -51,6 +51,9 @@ process:
   {{- if eq $name "cache" }}
   store: {{ $root.Values.qdrant.url | default "edge:/state/cache" | quote }}
   {{- end }}
+  {{- if and (eq $name "jobs") (not $root.Values.broker.fromSecret) }}
+  broker: {{ $root.Values.broker.url | quote }}
+  {{- end }}
   {{- if eq $name "retrieval" }}
   store: /state/retrieval
   {{- end }}

@@ -1,0 +1,98 @@
+"""What jobs need of a store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from services.jobs.life import Job, Outcome, State
+
+TICKETS = "tollway.jobs"
+"""Topic that tells workers that something waits. A ticket names no job: whose turn it is, the store says."""
+EVENTS = "tollway.events"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """For the broker, written together with what it tells of."""
+
+    topic: str
+    key: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook on its way. Its id stays the same over all tries."""
+
+    id: UUID
+    job_id: UUID
+    tenant: str
+    url: str
+    body: bytes = field(repr=False)
+    attempts: int = 0
+
+
+class Outbox(Protocol):
+    """Notes that are being sent: they are gone once the block has ended well, and stay when it has not."""
+
+    async def __aenter__(self) -> Sequence[Note]: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+
+class Store(Protocol):
+    async def add(self, jobs: Sequence[Job], most_waiting: int) -> Job:
+        """Keeps a job, the first of `jobs`, and its lines; all or none. The earlier one when its request id came before.
+
+        Raises:
+            QueueFull: its tenant would have more than `most_waiting`.
+        """
+        ...
+
+    async def job(self, job_id: UUID) -> Job | None: ...
+
+    async def listed(self, account: str, state: State | None, after: str, most: int) -> list[Job]:
+        """Jobs of `account` ('' for all) without results, the newest first; `after` is where the page before ended."""
+        ...
+
+    async def lines(self, parent: UUID, after: int, most: int) -> list[Job]: ...
+
+    async def claim(self, worker: UUID, most: int, per_tenant: int, lease: timedelta) -> list[Job]:
+        """Takes what comes next: tenants in turn, those with the fewest running first; by priority and age within each."""
+        ...
+
+    async def beat(self, worker: UUID, lease: timedelta) -> set[UUID]:
+        """Extends a worker's leases; which jobs it still holds."""
+        ...
+
+    async def finish(self, worker: UUID, outcomes: Sequence[Outcome]) -> list[Job]:
+        """Writes what tries came to, with notes and webhooks. Only who holds the lease may: whose was written."""
+        ...
+
+    async def cancel(self, job_id: UUID) -> Job:
+        """Ends it, or what is left of a batch."""
+        ...
+
+    async def retry(self, job_id: UUID) -> Job:
+        """Queues it again, or the lines of a batch that failed."""
+        ...
+
+    async def sweep(self, now: datetime) -> int:
+        """Takes back expired leases, ends what is past its deadline, forgets what need not be kept. How many changed."""
+        ...
+
+    def outbox(self, most: int) -> Outbox: ...
+
+    async def deliveries(self, most: int, within: timedelta) -> list[Delivery]:
+        """Webhooks that are due; they are due again `within`, unless something is said of them."""
+        ...
+
+    async def delivered(self, delivery: Delivery, status: int, error: str, again: datetime | None) -> None:
+        """How a try went; `again` is None when it arrived or is given up."""
+        ...
+
+    async def depth(self) -> tuple[int, float]:
+        """Jobs waiting that may begin, and the age of the oldest in seconds."""
+        ...

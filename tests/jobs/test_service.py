@@ -1,0 +1,294 @@
+"""The service over every transport, its worker behind it, before a gateway and a ledger that only obey."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from aiohttp import web
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc.aio import AioRpcError, Metadata
+from standardwebhooks import Webhook
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2
+from tollway.jobs.v1 import jobs_pb2 as pb
+from tollway.jobs.v1 import jobs_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2
+from tollway.models.v1 import models_pb2
+
+from services.jobs.app import MIGRATIONS
+from services.jobs.calling import Calling
+from services.jobs.postgres import PostgresStore
+from services.jobs.relay import Relay
+from services.jobs.service import JobsService
+from services.jobs.webhooks import Egress, Webhooks
+from services.jobs.worker import Worker
+from services.runtime import postgres
+from services.runtime.background import running
+from services.runtime.server import Service
+from tests.support.callers import identity
+from tests.support.refusals import field_of, refused
+from tests.support.serve import TRANSPORTS, channel_to
+from tests.support.stubs import Called
+from tests.support.waiting import until
+
+
+class Gateway:
+    """Answers what it is asked; `busy` asks for another try once, `never` always, `wrong` is refused."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.tokens: list[str] = []
+        self.running = self.most = 0
+
+    async def Complete(self, request: gateway_pb2.CompleteRequest, metadata: Any, **_: Any) -> Any:
+        self.keys.append(request.options.idempotency_key)
+        self.tokens.append(dict(metadata)["authorization"])
+        text = request.chat.messages[0].parts[0].text
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            if text == "slow":
+                await asyncio.sleep(30)
+            await asyncio.sleep(0.01)
+        finally:
+            self.running -= 1
+        if text == "wrong":
+            raise failing(grpc.StatusCode.INVALID_ARGUMENT)
+        if text == "never" or (text == "busy" and self.keys.count(request.options.idempotency_key) == 1):
+            raise failing(grpc.StatusCode.UNAVAILABLE)
+        message = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text=f"You said: {text}")])
+        made = chat.ChatCompletion(choices=[chat.Choice(message=message)])
+        return gateway_pb2.CompleteResponse(completion=made)
+
+    async def Embed(self, request: gateway_pb2.EmbedRequest, metadata: Any, **_: Any) -> Any:
+        return gateway_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0]) for _ in request.texts])
+
+
+def failing(code: grpc.StatusCode) -> AioRpcError:
+    return AioRpcError(code, Metadata(), Metadata(), "as asked", None)
+
+
+class Ledger:
+    async def ExchangeToken(self, request: ledger_pb2.ExchangeTokenRequest, **_: Any) -> Any:
+        return ledger_pb2.ExchangeTokenResponse(token=f"for {request.key_id}", expires=Timestamp(seconds=2_000_000_000))
+
+
+class Silence:
+    """A broker that carries nothing: workers look by themselves."""
+
+    async def publish(self, topic: str, key: str, body: bytes) -> None:
+        return
+
+
+class Jobs:
+    def __init__(self, pool: Any) -> None:
+        self.gateway = Gateway()
+        self.store = PostgresStore(pool)
+        self.relay = Relay(self.store, Silence())  # type: ignore[arg-type]
+        self.webhooks = Webhooks(self.store, Egress(private=True), "one key")
+        calling = Calling(self.gateway, Ledger(), "tw_admin")  # type: ignore[arg-type]
+        self.worker = Worker(self.store, calling, slots=8, per_tenant=4, noted=self.noted)
+
+    def noted(self) -> None:
+        self.worker.wake.set()
+        self.relay.wake.set()
+
+    def service(self) -> Service:
+        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000)
+        return Service(
+            name="tollway.jobs.v1.JobsService",
+            domain="jobs.tollway",
+            register=partial(jobs_pb2_grpc.add_JobsServiceServicer_to_server, made),
+            identity=identity(),
+        )
+
+
+@asynccontextmanager
+async def served(url: str, transport: str, works: bool = True) -> AsyncIterator[tuple[Jobs, Called]]:
+    async with postgres.opened(url, "jobs", MIGRATIONS, 6) as pool:
+        jobs = Jobs(pool)
+        loops = [jobs.worker.run(), jobs.relay.run(), jobs.webhooks.run()] if works else []
+        async with running(*loops), channel_to(jobs.service(), transport) as channel:
+            yield jobs, Called(jobs_pb2_grpc.JobsServiceStub(channel))
+
+
+@pytest.fixture(params=TRANSPORTS)
+async def both(request: pytest.FixtureRequest, postgres_url: str) -> AsyncIterator[tuple[Jobs, Called]]:
+    async with served(postgres_url, request.param) as made:
+        yield made
+
+
+def asking(text: str) -> pb.Chat:
+    message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)])
+    return pb.Chat(chat=chat.ChatRequest(model="echo", messages=[message]))
+
+
+async def ended(stub: Called, job_id: str) -> pb.Job:
+    last = pb.Job()
+    async for told in stub.WatchJob(pb.WatchJobRequest(job_id=job_id)):
+        last = told.job
+    return last
+
+
+async def test_a_job_from_first_to_last(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    asked = pb.CreateJobRequest(request_id="r1", chat=asking("hello"), metadata={"order": "4711"})
+    job = (await stub.CreateJob(asked)).job
+    assert job.state == pb.STATE_QUEUED and job.kind == "chat" and job.account == "acme/search"
+    over = await ended(stub, job.job_id)
+    assert over.state == pb.STATE_SUCCEEDED and over.metadata == {"order": "4711"} and not over.HasField("error")
+    assert over.result.completion.completion.choices[0].message.parts[0].text == "You said: hello"
+    assert (await stub.CreateJob(asked)).job.job_id == job.job_id
+    assert (await stub.GetJob(pb.GetJobRequest(job_id=job.job_id))).job == over
+    assert jobs.gateway.keys == [job.job_id] and jobs.gateway.tokens == ["Bearer for key_1"]
+
+
+async def test_a_batch_and_its_results_page_by_page(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    lines = [pb.Line(custom_id=f"l{n}", chat=asking("wrong" if n == 3 else f"text {n}")) for n in range(6)]
+    lines.append(pb.Line(custom_id="vectors", embedding=pb.Embedding(model="static", texts=["a", "b"])))
+    job = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
+    over = await ended(stub, job.job_id)
+    assert (over.state, over.total, over.succeeded, over.failed) == (pb.STATE_SUCCEEDED, 7, 6, 1)
+    found, token_ = [], ""
+    while True:
+        page = await stub.ListResults(pb.ListResultsRequest(job_id=job.job_id, page_size=3, page_token=token_))
+        found += page.results
+        if not (token_ := page.next_page_token):
+            break
+    assert [one.custom_id for one in found] == [line.custom_id for line in lines]
+    assert found[3].state == pb.STATE_FAILED and found[3].error.reason == "INVALID_ARGUMENT"
+    assert len(found[6].result.embeddings.embeddings) == 2
+
+
+async def test_what_may_pass_is_tried_again_under_the_same_key(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("busy")))).job
+    over = await ended(stub, job.job_id)
+    assert over.state == pb.STATE_SUCCEEDED and over.attempts == 2
+    assert jobs.gateway.keys == [job.job_id] * 2, "one reservation for both tries"
+
+
+async def test_a_job_that_is_cancelled_stops(both: tuple[Jobs, Called], monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, stub = both
+    jobs.worker.lease = timedelta(seconds=0.6)
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("slow")))).job
+    await until(lambda: jobs.gateway.running == 1)
+    assert (await stub.CancelJob(pb.CancelJobRequest(job_id=job.job_id))).job.state == pb.STATE_CANCELLED
+    code, reason = await refused(stub.CancelJob(pb.CancelJobRequest(job_id=job.job_id)))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_ENDED")
+    code, reason = await refused(stub.RetryJob(pb.RetryJobRequest(job_id=job.job_id)))
+    assert reason == "JOB_NOT_ENDED"
+
+
+async def test_a_failed_job_is_retried(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("wrong")))).job
+    assert (await ended(stub, job.job_id)).state == pb.STATE_FAILED
+    assert (await stub.RetryJob(pb.RetryJobRequest(job_id=job.job_id))).job.state == pb.STATE_QUEUED
+    assert (await ended(stub, job.job_id)).state == pb.STATE_FAILED
+
+
+async def test_nobody_sees_anothers_jobs(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("mine")))).job
+    other = stub.by("globex/app")
+    for call in (
+        other.GetJob(pb.GetJobRequest(job_id=job.job_id)),
+        other.CancelJob(pb.CancelJobRequest(job_id=job.job_id)),
+        other.RetryJob(pb.RetryJobRequest(job_id=job.job_id)),
+        other.ListResults(pb.ListResultsRequest(job_id=job.job_id)),
+        stub.GetJob(pb.GetJobRequest(job_id=str(uuid4()))),
+    ):
+        assert await refused(call) == (grpc.StatusCode.NOT_FOUND, "JOB_UNKNOWN")
+    assert not (await other.ListJobs(pb.ListJobsRequest())).jobs
+    assert (await refused(other.ListJobs(pb.ListJobsRequest(everybody=True))))[1] == "ADMINISTRATORS_ONLY"
+    admin = stub.by("operator", admin=True)
+    assert [one.job_id for one in (await admin.ListJobs(pb.ListJobsRequest(everybody=True))).jobs] == [job.job_id]
+
+
+async def test_jobs_are_listed_newest_first_page_by_page(postgres_url: str) -> None:
+    async with served(postgres_url, "inproc", works=False) as (_, stub):
+        made = [(await stub.CreateJob(pb.CreateJobRequest(chat=asking(f"{n}")))).job.job_id for n in range(5)]
+        first = await stub.ListJobs(pb.ListJobsRequest(page_size=3, state=pb.STATE_QUEUED))
+        rest = await stub.ListJobs(pb.ListJobsRequest(page_size=3, page_token=first.next_page_token))
+        assert [one.job_id for one in (*first.jobs, *rest.jobs)] == made[::-1] and not rest.next_page_token
+
+
+async def test_what_is_wrong_is_named(postgres_url: str) -> None:
+    async with served(postgres_url, "inproc", works=False) as (_, stub):
+        lines = [pb.Line(custom_id="same", chat=asking("a")), pb.Line(custom_id="same", chat=asking("b"))]
+        assert await field_of(stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))) == "batch.lines"
+        past = Timestamp(seconds=int((datetime.now(UTC) - timedelta(hours=1)).timestamp()))
+        assert await field_of(stub.CreateJob(pb.CreateJobRequest(chat=asking("a"), deadline=past))) == "deadline"
+        assert await field_of(stub.CreateJob(pb.CreateJobRequest())) == "work"
+        assert await field_of(stub.GetJob(pb.GetJobRequest(job_id="7"))) == "job_id"
+        many = pb.Batch(lines=[pb.Line(custom_id=str(n), chat=asking("a")) for n in range(1001)])
+        assert (await refused(stub.CreateJob(pb.CreateJobRequest(batch=many))))[1] == "QUEUE_FULL"
+
+
+async def test_a_tenant_with_many_jobs_delays_no_other(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    lines = [pb.Line(custom_id=str(n), chat=asking(f"text {n}")) for n in range(400)]
+    big = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
+    await until(lambda: len(jobs.gateway.keys) >= 10)
+    small = stub.by("globex/app")
+    before = len(jobs.gateway.keys)
+    single = (await small.CreateJob(pb.CreateJobRequest(chat=asking("me, too")))).job
+    await until(lambda: single.job_id in jobs.gateway.keys)
+    waited = jobs.gateway.keys.index(single.job_id) - before
+    assert waited <= 3 * jobs.worker.slots, f"{waited} of the other's went first"
+    assert jobs.gateway.most <= jobs.worker.slots
+    assert (await ended(stub, big.job_id)).succeeded == 400
+
+
+async def test_a_webhook_is_signed_and_told_again_until_it_is_heard(
+    both: tuple[Jobs, Called], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.jobs.webhooks.WAITS_S", (0.1, 0.1, 0.1))
+    _, stub = both
+    heard: list[tuple[dict[str, str], bytes]] = []
+
+    async def hook(request: web.Request) -> web.Response:
+        heard.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        return web.Response(status=500 if len(heard) == 1 else 204)
+
+    application = web.Application()
+    application.router.add_post("/hook", hook)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        port = runner.addresses[0][1]
+        url = f"http://127.0.0.1:{port}/hook"
+        job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("hello"), webhook_url=url))).job
+        await until(lambda: len(heard) == 2)
+    finally:
+        await runner.cleanup()
+    secret = (await stub.GetWebhookSecret(pb.GetWebhookSecretRequest())).secret
+    for headers, body in heard:
+        event = Webhook(secret).verify(body, headers)
+        assert event["subject"] == job.job_id and event["type"] == "dev.tollway.job.succeeded"
+        assert "hello" not in body.decode()
+    assert heard[0][0]["webhook-id"] == heard[1][0]["webhook-id"]
+    assert json.loads(heard[0][1]) == json.loads(heard[1][1])
+    assert secret != (await stub.by("globex/app").GetWebhookSecret(pb.GetWebhookSecretRequest())).secret
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/hook", "http://localhost:80/", "http://169.254.169.254/latest"])
+async def test_a_webhook_goes_nowhere_private(url: str) -> None:
+    from services.jobs.webhooks import Forbidden
+
+    with pytest.raises(Forbidden):
+        await Egress().checked(url)
+    await Egress(private=True).checked(url)
+    with pytest.raises(Forbidden, match="not among"):
+        await Egress(allowed=("hooks.example.com",), private=True).checked(url)
