@@ -94,7 +94,8 @@ def test_every_dependency_earns_its_line() -> None:
     for name in ("requirements.in", "requirements-dev.in", "requirements-models.in", "requirements-train.in"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith(("#", "-r")):
-                assert f"`{re.split(r'[\[<>=~]', line)[0]}`" in said, line
+                name = re.split(r"[\[<>=~]", line)[0]
+                assert f"`{name}`" in said, line
 
 
 @pytest.mark.parametrize("service", SERVICES)

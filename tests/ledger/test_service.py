@@ -285,7 +285,15 @@ async def test_work_in_the_background_gets_a_token_of_the_key_that_handed_it_in(
     assert (claims["account"], claims["sub"], claims["admin"]) == ("acme/search", made.key.key_id, False)
     other = Ledger(ledger.stub)
     other.key = made.secret
-    assert (await refused(other.ExchangeToken(pb.ExchangeTokenRequest(key_id="key_admin"))))[1] == "ADMINISTRATORS_ONLY"
+    assert (
+        info_of(await refused(other.ExchangeToken(pb.ExchangeTokenRequest(key_id="key_admin")))).reason
+        == "ADMINISTRATORS_ONLY"
+    )
     await ledger.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id))
-    assert (await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id=made.key.key_id))))[1] == "KEY_REVOKED"
-    assert (await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id="nobody"))))[1] == "KEY_UNKNOWN"
+    assert (
+        info_of(await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id=made.key.key_id)))).reason
+        == "KEY_REVOKED"
+    )
+    assert (
+        info_of(await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id="nobody")))).reason == "KEY_UNKNOWN"
+    )
