@@ -18,6 +18,8 @@ WORDS = re.compile(r"\w+|[^\w\s]")
 MOST_WORDS = 400
 """A longer text is judged by its parts; the worst part counts."""
 DIMENSIONS = 256
+OPAQUE = 12
+"""Letters and digits mixed, and so many of them."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -26,7 +28,7 @@ def grams(text: str) -> list[int]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
     made: set[int] = set()
     before = pair = 0
-    for n, word in enumerate(WORDS.findall(text.lower())):
+    for n, word in enumerate(word for word in WORDS.findall(text.lower()) if not opaque(word)):
         said = word.encode("utf-8", "replace")
         alone = crc32(said)
         made.add(alone)
@@ -38,6 +40,11 @@ def grams(text: str) -> list[int]:
             made.add(pair)
         before = alone
     return [one % BUCKETS for one in made] or [0]
+
+
+def opaque(word: str) -> bool:
+    """An identifier, of which nothing was ever learned: its bucket is another word's."""
+    return len(word) >= OPAQUE and not word.isalpha() and not word.isdigit()
 
 
 class Injection:

@@ -1,6 +1,7 @@
 """One process a service: started tier by tier, started again when one ends, stopped the other way, each with its own log."""
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -16,12 +17,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.mesh.plan import READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up
 from services.runtime import channels
 
+log = logging.getLogger(__name__)
+
 DRAIN_S = 60.0
 BACKLOG = 2048
 QUICK_S = 10.0
 """A service that ends so soon after it was up is not well."""
 MOST_QUICK = 5
 """So many in a row end the mesh."""
+MOST_CRASHES = 2
+"""A process that a signal ends before it serves is started again so often: native code that gives up is no setting of ours."""
 
 
 async def run(
@@ -44,7 +49,7 @@ async def run(
             for member in tiers[-1]:
                 await member.start()
             for member in tiers[-1]:
-                ups.append(await member.healthy())
+                ups.append(await member.begun())
                 told(ups[-1])
         waiting = asyncio.ensure_future(stopped(ups))
         kept = [asyncio.ensure_future(member.keep(told)) for members in tiers for member in members]
@@ -108,7 +113,19 @@ class Member:
             if quick >= MOST_QUICK:
                 raise Ended(f"{self.name} ended with {code}, again and again; its log is {self.log}")
             await self.start()
-            told(await self.healthy())
+            told(await self.begun())
+
+    async def begun(self) -> Up:
+        """As `healthy`, once more where it crashed on the way."""
+        for _ in range(MOST_CRASHES):
+            try:
+                return await self.healthy()
+            except Ended:
+                if self.process is None or (self.process.returncode or 0) >= 0:
+                    raise
+                log.warning("%s was ended by signal %d at its start", self.name, -(self.process.returncode or 0))
+                await self.start()
+        return await self.healthy()
 
     async def healthy(self) -> Up:
         """Waits until it serves."""

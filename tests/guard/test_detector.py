@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.guard.app import detector
 from services.guard.detector import Detector
+from services.guard.injection import Injection
 from tests.support.scale import sized
 
 
@@ -155,3 +156,11 @@ def test_the_same_text_twice_is_found_the_same() -> None:
 @cache
 def detector_afresh() -> Detector:
     return detector()
+
+
+def test_identifiers_are_no_attack() -> None:
+    """Nothing was learned of them: what their hash falls on is another word's."""
+    injection = Injection()
+    chance = random.Random(5)
+    texts = [f"hello {chance.getrandbits(128):032x}" for _ in range(1500)]
+    assert max(injection.probability(text) for text in texts) < 0.5

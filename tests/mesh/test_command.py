@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from services.mesh.commands import secrets
+from services.mesh.plan import PORTS
 from tests.mesh.running import Mesh
 
 
@@ -79,7 +80,7 @@ def test_a_policy_is_checked_and_explained(mesh: Mesh, tmp_path: Path) -> None:
 def test_the_doctor_finds_a_running_mesh_well(mesh: Mesh) -> None:
     found = mesh.tollway("doctor")
     assert found.returncode == 0, found.stderr
-    assert found.stderr.count("serving") == 8
+    assert found.stderr.count("serving") == len(PORTS)
 
 
 def test_the_doctor_says_how_to_mend(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
-"""Trains the name tagger: `python -m services.guard.training.names DATA_DIR [--epochs N]`.
+"""Trains the name tagger: `python -m services.guard.training.names DATA_DIR --teacher FILE --teacher FILE [--texts FILE ...]`.
 
-DATA_DIR holds `ner_train.jsonl`, `pii_synthetic.jsonl` and `pii_presidio_templates.jsonl` (columns id, text,
-spans). A word is the sum of frozen MiniLM word-piece vectors under a learned projection, hashed character
-features and its shape; three layers of dilated convolutions see its neighbours (Strubell et al. 2017). Sets that
-do not annotate a type do not punish it: the loss sums over every label that their annotation allows.
+DATA_DIR holds `ner_train.jsonl`, `pii_synthetic.jsonl` and `pii_presidio_templates.jsonl` (columns id, text, spans); `--texts`
+are JSON lines with a `text` that nobody has labelled, or CSV files with a `prompt`. A word is the sum of frozen MiniLM
+word-piece vectors under a learned projection, hashed character features and its shape; dilated convolutions see its
+neighbours (Strubell et al. 2017). It learns the labels, and what the teachers of `training/teacher.py` say of every text
+(Hinton et al. 2015).
 """
 
 import argparse
+import csv
 import json
 import random
+import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -22,17 +26,28 @@ import optax
 from tokenizers import Tokenizer
 
 from services.guard.training.export import exported
+from services.guard.training.tagged import (
+    LABELS,
+    TEXT_TYPES,
+    Row,
+    allowed,
+    labelled,
+    overlap_f1,
+    read,
+    rows_of,
+    swapped,
+)
+from services.guard.training.teacher import Teacher
 from services.guard.training.templates import Filler
-from services.guard.words import BUCKETS, SHAPES, hashes, shape, words
+from services.guard.words import BUCKETS, SHAPES, hashes, shape
 
 ARTEFACTS = Path(__file__).parent.parent / "artefacts"
-TYPES = ["PERSON", "LOCATION", "ORGANIZATION", "ADDRESS", "DATE_TIME", "USERNAME", "NRP", "TITLE", "AGE", "ZIP"]
-LABELS = ["O"] + [f"{prefix}-{kind}" for kind in TYPES for prefix in ("B", "I")]
-TEXT_TYPES = {"PERSON", "LOCATION", "ORGANIZATION"}
-PIECES, WIDTH, CHARS = 96, 160, 64
-DILATIONS = (1, 2, 4, 1)
+PIECES, WIDTH, CHARS = 160, 224, 64
+DILATIONS = (1, 2, 4, 1, 2)
 LONGEST, BATCH = 64, 64
 MOST_HASHES = 24
+HARD = {"real": 0.5, "swapped": 0.3, "lower": 0.3, "templates": 0.8, "own": 0.5, "texts": 0.0}
+"""What the labels of each part weigh against the teachers' words."""
 
 
 def piece_table() -> tuple[np.ndarray, Tokenizer]:
@@ -64,45 +79,33 @@ class Featurizer:
         return self._known[text]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def labelled(text: str, spans: list[tuple[int, int, str]]) -> tuple[list[Any], list[int]]:
-    found = list(words(text))
-    labels = [0] * len(found)
-    for start, end, kind in spans:
-        if kind not in TYPES:
-            continue
-        first = True
-        for n, word in enumerate(found):
-            if word.start < end and word.end > start:
-                labels[n] = LABELS.index(f"{'B' if first else 'I'}-{kind}")
-                first = False
-    return found, labels
-
-
-def examples(rows: list[tuple[str, list[tuple[int, int, str]], bool]], features: Featurizer) -> list[dict[str, Any]]:
+def examples(rows: Sequence[Row], features: Featurizer) -> list[dict[str, Any]]:
     made = []
-    open_labels = [0] + [n for n, label in enumerate(LABELS) if n and label[2:] not in TEXT_TYPES]
     for text, spans, whole in rows:
         found, labels = labelled(text, spans)
-        for start in range(0, max(len(found), 1), LONGEST):
+        for start in range(0, len(found), LONGEST):
             part = found[start : start + LONGEST]
-            if not part:
-                continue
-            allowed = np.zeros((len(part), len(LABELS)), np.float32)
-            for n, label in enumerate(labels[start : start + LONGEST]):
-                allowed[n, label] = 1
-                if label == 0 and not whole:
-                    allowed[n, open_labels] = 1
             grams = np.full((len(part), MOST_HASHES), BUCKETS, np.int32)
             vectors = np.zeros((len(part), PIECES), np.float32)
             for n, word in enumerate(part):
                 vectors[n], ids = features.word(word.text)
                 grams[n, : len(ids)] = ids
             shapes = np.array([shape(word.text, word.spaced) for word in part], np.int32)
-            made.append({"vectors": vectors, "grams": grams, "shapes": shapes, "allowed": allowed})
+            may = allowed(labels[start : start + LONGEST], whole)
+            made.append({"vectors": vectors, "grams": grams, "shapes": shapes, "allowed": may})
+    return made
+
+
+def taught(rows: Sequence[Row], teachers: Sequence[Teacher], features: Featurizer, hard: float) -> list[dict[str, Any]]:
+    """Examples with the mean of what the teachers say of each word."""
+    said = zip(*(teacher.predict(rows) for teacher in teachers), strict=True)
+    made = []
+    for row, all_scores in zip(rows, said, strict=True):
+        soft, at = np.exp(np.mean(all_scores, axis=0)).astype(np.float16), 0
+        for one in examples([row], features):
+            size = len(one["shapes"])
+            made.append({**one, "soft": soft[at : at + size], "hard": np.float32(hard)})
+            at += size
     return made
 
 
@@ -157,68 +160,92 @@ def forward(p: Any, x: Any, mask: Any, key: Any = None, drop: float = 0.0) -> An
 
 def loss(p: Any, batch: Any, key: Any) -> Any:
     one, two, three = jax.random.split(key, 3)
-    keep = jax.random.bernoulli(one, 0.85, (*batch["shapes"].shape, 1))  # whole words' own features drop out
+    keep = jax.random.bernoulli(one, 0.9, (*batch["shapes"].shape, 1))  # whole words' own features drop out
     x = embed(p, batch["vectors"] * keep, batch["grams"], batch["shapes"])
-    x = x * jax.random.bernoulli(three, 0.8, x.shape) / 0.8
-    scores = jax.nn.log_softmax(forward(p, x, batch["mask"], two, 0.15))
-    right = jax.nn.logsumexp(jnp.where(batch["allowed"] > 0, scores, -1e9), axis=-1)
-    return -(right * batch["mask"]).sum() / batch["mask"].sum()
+    x = x * jax.random.bernoulli(three, 0.85, x.shape) / 0.85
+    scores = jax.nn.log_softmax(forward(p, x, batch["mask"], two, 0.1))
+    right = -jax.nn.logsumexp(jnp.where(batch["allowed"] > 0, scores, -1e9), axis=-1)
+    alike = -(batch["soft"] * scores).sum(-1)
+    both = right * batch["hard"] + alike * (1 - batch["hard"])
+    return (both * batch["mask"]).sum() / batch["mask"].sum()
 
 
-def batches(made: list[dict[str, Any]], chance: random.Random) -> Any:
+def batches(made: Sequence[dict[str, Any]], chance: random.Random) -> Iterator[Any]:
     order = sorted(range(len(made)), key=lambda n: (len(made[n]["shapes"]) // 4, chance.random()))
-    groups = [order[n : n + BATCH] for n in range(0, len(order), BATCH)]
+    groups = [order[n : n + BATCH] for n in range(0, len(order) - BATCH + 1, BATCH)]
     chance.shuffle(groups)
     for group in groups:
         length = max(16, -(-max(len(made[n]["shapes"]) for n in group) // 16) * 16)
-        if len(group) < BATCH:
-            group = [*group, *chance.choices(range(len(made)), k=BATCH - len(group))]
         batch = {
             "vectors": np.zeros((BATCH, length, PIECES), np.float32),
             "grams": np.full((BATCH, length, MOST_HASHES), BUCKETS, np.int32),
             "shapes": np.zeros((BATCH, length), np.int32),
             "allowed": np.ones((BATCH, length, len(LABELS)), np.float32),
+            "soft": np.zeros((BATCH, length, len(LABELS)), np.float32),
             "mask": np.zeros((BATCH, length), np.float32),
+            "hard": np.zeros((BATCH, 1), np.float32),
         }
         for row, n in enumerate(group):
-            size = min(len(made[n]["shapes"]), length)
-            for name in ("vectors", "grams", "shapes", "allowed"):
-                batch[name][row, :size] = made[n][name][:size]
-            batch["mask"][row, :size] = 1
+            size = len(made[n]["shapes"])
+            for name in ("vectors", "grams", "shapes", "allowed", "soft"):
+                batch[name][row, :size] = made[n][name]
+            batch["mask"][row, :size], batch["hard"][row] = 1, made[n]["hard"]
         yield batch
 
 
-def varied(rows: list[tuple[str, Any, bool]], chance: random.Random) -> list[tuple[str, Any, bool]]:
-    """Some rows in lower case or capitals: case must help, not decide."""
-    out = []
-    for text, spans, whole in rows:
-        roll = chance.random()
-        changed = text.lower() if roll < 0.08 else text.upper() if roll < 0.11 else text
-        out.append((changed if len(changed) == len(text) else text, spans, whole))
-    return out
+def sentences(files: Sequence[Path], most: int, chance: random.Random) -> list[Row]:
+    """Sentences that nobody has labelled, those with a capital inside first."""
+    texts: list[str] = []
+    for file in files:
+        if file.suffix == ".csv":
+            with file.open(newline="") as raw:
+                texts += [row["prompt"] for row in csv.DictReader(raw)]
+        else:
+            texts += [
+                row["text"] for row in read(file) if row.get("label", 0) == 0 and row.get("split", "train") == "train"
+            ]
+    parts = [part for text in texts for part in re.split(r"(?<=[.!?])\s+|\n+", text)]
+    found = list(dict.fromkeys(part for part in parts if 4 <= len(part.split()) <= 50))
+    chance.shuffle(found)
+    found.sort(key=lambda part: re.search(r"(?<=[a-z,] )[A-Z][a-z]", part) is None)
+    return [(part, [], False) for part in found[:most]]
 
 
-def _spans(row: Any) -> list[tuple[int, int, str]]:
-    return [(one["start"], one["end"], one["type"]) for one in row["spans"]]
+def parts(data: Path, texts: Sequence[Path], chance: random.Random) -> dict[str, list[Row]]:
+    real = rows_of(data / "ner_train.jsonl", whole=False)
+    own = rows_of(data / "pii_synthetic.jsonl", whole=True)
+    templates = rows_of(data / "pii_presidio_templates.jsonl", whole=True)
+    filled: list[Row] = [(text, spans, True) for text, spans in Filler(11).sentences(6000)]
+    others = [row for row in swapped(real, chance, 1.0) + swapped(real, chance, 1.0) if row[1]]
+    some = chance.sample(real, min(2500, len(real)))
+    lower = [(text.lower(), spans, whole) for text, spans, whole in some if len(text.lower()) == len(text)]
+    return {
+        "real": real,
+        "swapped": others,
+        "lower": lower,
+        "templates": templates + swapped(templates * 4, chance, 1.0),
+        "own": chance.sample(own, min(4000, len(own))) + chance.sample(filled, 4000),
+        "texts": sentences(texts, 30_000, chance),
+    }
 
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", type=Path)
-    asked.add_argument("--epochs", type=int, default=14)
+    asked.add_argument("--teacher", type=Path, action="append", required=True)
+    asked.add_argument("--texts", type=Path, nargs="*", default=[])
+    asked.add_argument("--epochs", type=int, default=15)
     args = asked.parse_args()
-    chance = random.Random(7)
+    chance = random.Random(3)
     table, tokenizer = piece_table()
-    features = Featurizer(table, tokenizer)
-    real = [(row["text"], _spans(row), False) for row in read(args.data / "ner_train.jsonl")]
-    own = [(row["text"], _spans(row), True) for row in read(args.data / "pii_synthetic.jsonl")]
-    held = [row for row in own if sha256(row[0].encode()).digest()[0] < 20]
-    own = [row for row in own if sha256(row[0].encode()).digest()[0] >= 20]
-    presidio = [(row["text"], _spans(row), True) for row in read(args.data / "pii_presidio_templates.jsonl")]
-    filled = [(text, found, True) for text, found in Filler(11).sentences(9000)]
-    optimizer = optax.adamw(
-        optax.warmup_cosine_decay_schedule(1e-4, 2e-3, 300, args.epochs * 460, 2e-5), weight_decay=0.02
-    )
+    features, teachers = Featurizer(table, tokenizer), [Teacher(file=file) for file in args.teacher]
+    made: list[dict[str, Any]] = []
+    for name, rows in parts(args.data, args.texts, chance).items():
+        made += taught(rows, teachers, features, HARD[name])
+        print(f"{name}: {len(rows)} texts", flush=True)
+    steps = args.epochs * (len(made) // BATCH)
+    rate = optax.warmup_cosine_decay_schedule(1e-4, 2e-3, 400, steps, 1e-5)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.02))
     p = initial(jax.random.key(1))
     state = optimizer.init(p)
 
@@ -229,57 +256,49 @@ def main() -> None:
         return optax.apply_updates(p, change), state, value
 
     key = jax.random.key(2)
+    fitted = [row for name in ("ner_train", "pii_synthetic", "pii_presidio_templates")
+              for row in rows_of(args.data / f"{name}.jsonl", whole=True)]  # fmt: skip
     for epoch in range(args.epochs):
-        if epoch % 3 == 0:
-            rows = varied(real, chance) + varied(own, chance) + varied(presidio, chance) + filled
-            made = examples(rows, features)
         total, count = 0.0, 0
         for batch in batches(made, chance):
             key, inner = jax.random.split(key)
             p, state, value = step(p, state, batch, inner)
             total, count = total + float(value), count + 1
-        print(f"epoch {epoch + 1}/{args.epochs}: loss {total / count:.4f}, {count} steps", flush=True)
-        if epoch % 2 == 1 or epoch == args.epochs - 1:
-            score(p, held, features, "held-out synthetic")
-            dev = [(row["text"], _spans(row), False) for row in read(args.data / "ner_dev.jsonl")]
-            score(p, dev, features, "real text (WNUT17 and EWT)")
-            save(p, table, real + own + presidio)
+        print(f"epoch {epoch + 1}/{args.epochs}: loss {total / max(count, 1):.4f}, {count} steps", flush=True)
+        if epoch % 3 == 2 or epoch == args.epochs - 1:
+            dev = rows_of(args.data / "ner_dev.jsonl", whole=False)
+            f1 = overlap_f1(dev, partial(predicted, p, features), sorted(TEXT_TYPES))
+            print(f"  overlap F1 on real text {f1:.3f}", flush=True)
+            save(p, table, fitted, {"overlap_f1_real_text": round(f1, 4)})
 
 
-def score(p: Any, rows: list[Any], features: Featurizer, name: str) -> None:
-    """Overlap of words, by type, as precision, recall and F1."""
-    from collections import Counter
-
-    hit, said, true = Counter[str](), Counter[str](), Counter[str]()
-    made = examples(rows, features)
-    run = jax.jit(partial(_predict, p))
-    for one in made:
-        size = len(one["shapes"])
-        padded = {k: np.zeros((1, LONGEST, *v.shape[1:]), v.dtype) for k, v in one.items() if k != "allowed"}
-        for k in padded:
-            padded[k][0, :size] = one[k]
-        mask = np.zeros((1, LONGEST), np.float32)
-        mask[0, :size] = 1
-        best = np.asarray(run(padded["vectors"], padded["grams"], padded["shapes"], mask))[0, :size]
-        gold = one["allowed"].argmax(-1)
-        for predicted, right in zip(best, gold, strict=True):
-            a, b = LABELS[predicted][2:], LABELS[right][2:]
-            said[a] += bool(a)
-            true[b] += bool(b)
-            hit[a] += bool(a) and a == b
-    shown = []
-    for kind in TYPES:
-        if true[kind]:
-            precision, recall = hit[kind] / max(said[kind], 1), hit[kind] / true[kind]
-            shown.append(f"{kind} {2 * precision * recall / max(precision + recall, 1e-9):.3f}")
-    print(f"  {name}: " + ", ".join(shown), flush=True)
+_forward = jax.jit(
+    lambda p, vectors, grams, shapes, mask: jax.nn.log_softmax(forward(p, embed(p, vectors, grams, shapes), mask))
+)
 
 
-def _predict(p: Any, vectors: Any, grams: Any, shapes: Any, mask: Any) -> Any:
-    return forward(p, embed(p, vectors, grams, shapes), mask).argmax(-1)
+def predicted(p: Any, features: Featurizer, rows: Sequence[Row]) -> list[np.ndarray]:
+    """Log probabilities of each row's words, (words, labels)."""
+    out = []
+    for row in rows:
+        parts = []
+        for one in examples([row], features):
+            size = len(one["shapes"])
+            padded = {
+                name: np.zeros((1, LONGEST, *one[name].shape[1:]), one[name].dtype)
+                for name in ("vectors", "grams", "shapes")
+            }
+            padded["grams"][:] = BUCKETS
+            for name, values in padded.items():
+                values[0, :size] = one[name]
+            mask = np.zeros((1, LONGEST), np.float32)
+            mask[0, :size] = 1
+            parts.append(np.asarray(_forward(p, padded["vectors"], padded["grams"], padded["shapes"], mask))[0, :size])
+        out.append(np.concatenate(parts) if parts else np.zeros((0, len(LABELS))))
+    return out
 
 
-def save(p: Any, table: np.ndarray, fitted: list[Any]) -> None:
+def save(p: Any, table: np.ndarray, fitted: Sequence[Row], figures: dict[str, float]) -> None:
     """What runs: per-word tables as int8, the convolutions as ONNX, the card."""
     p = jax.tree.map(np.asarray, p)
     projected = table @ p["project"]
@@ -292,10 +311,13 @@ def save(p: Any, table: np.ndarray, fitted: list[Any]) -> None:
     np.savez_compressed(ARTEFACTS / "names.npz", allow_pickle=False, **packed)
     (ARTEFACTS / "names.onnx").write_bytes(exported(p, DILATIONS))
     card = {
-        "model": "names-1",
+        "model": "names-2",
         "labels": LABELS,
-        "data": "WNUT17 (CC BY), Broad Twitter Corpus (CC BY), wikigold (CC BY), presidio-research (MIT), own templates",
-        "train": "python -m services.guard.training.names DATA_DIR",
+        "data": "WNUT17 (CC BY), Broad Twitter Corpus (CC BY), wikigold (CC BY), presidio-research (MIT), own templates; unlabelled:"
+        " harmless prompts of the injection set (MIT, Apache-2.0), exam questions (RouteLLM, Apache-2.0), Banking77 (CC BY)",
+        "teachers": "two of MiniLM's first three layers, fine-tuned on the same rows: training/teacher.py",
+        "train": "python -m services.guard.training.names DATA_DIR --teacher FILE --teacher FILE --texts FILE ...",
+        "figures_on_dev": figures,
     }
     (ARTEFACTS / "names.json").write_text(json.dumps(card, indent=2) + "\n")
     digests = sorted({sha256(row[0].encode()).digest()[:6] for row in fitted})
