@@ -71,7 +71,7 @@ async def restarted(mesh: Mesh, name: str, *more: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module", params=("unix", "tls"))
+@pytest.fixture(scope="module")
 def apart(request: pytest.FixtureRequest) -> Iterator[Mesh]:
     how = ("--tls", f"--grpc-port={free_row()}") if request.param == "tls" else ()
     with provider() as peer, running(peer, "--split", *how) as mesh:
@@ -79,6 +79,7 @@ def apart(request: pytest.FixtureRequest) -> Iterator[Mesh]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("apart", ("unix", "tls"), indirect=True)
 async def test_a_restart_of_any_service_fails_no_request(apart: Mesh) -> None:
     async with under_load(apart, apart.key) as load:
         await load.more(5)
@@ -89,6 +90,7 @@ async def test_a_restart_of_any_service_fails_no_request(apart: Mesh) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
 async def test_a_kill_of_any_service_charges_what_was_answered(apart: Mesh) -> None:
     key = apart.new_key("killed/app")
     apart.tollway("budgets", "set", "killed", "100000requests", "--per=total")
@@ -110,6 +112,7 @@ async def test_a_kill_of_any_service_charges_what_was_answered(apart: Mesh) -> N
     assert answered <= charged <= len(load.answers), (answered, charged, load.failed)
 
 
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
 async def test_what_ends_by_itself_is_started_again(apart: Mesh) -> None:
     before = told.running(apart.state).processes["router"]
     os.kill(before, signal.SIGKILL)
@@ -117,6 +120,7 @@ async def test_what_ends_by_itself_is_started_again(apart: Mesh) -> None:
     assert (await sent(apart, asking())).status == 200
 
 
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
 async def test_a_service_that_does_not_come_back_is_refused_in_time(apart: Mesh) -> None:
     """A stopped process neither answers nor ends: the road does not wait for ever."""
     process = told.running(apart.state).processes["router"]
