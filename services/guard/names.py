@@ -18,7 +18,7 @@ from services.guard.words import SPLIT, Word, hashes, shape, words
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_GRAMS = 24
-WINDOW, MARGIN = 256, 8
+WINDOW, MARGIN = 256, 10
 """Words a run, and how many on either side a word can be influenced by."""
 MOST_KEPT = 100_000
 SURE = 0.5
