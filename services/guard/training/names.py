@@ -244,7 +244,7 @@ def main() -> None:
         made += taught(rows, teachers, features, HARD[name])
         print(f"{name}: {len(rows)} texts", flush=True)
     steps = args.epochs * (len(made) // BATCH)
-    rate = optax.warmup_cosine_decay_schedule(1e-4, 2e-3, 400, steps, 1e-5)
+    rate = optax.warmup_cosine_decay_schedule(1e-4, 2e-3, min(400, steps // 10), steps, 1e-5)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.02))
     p = initial(jax.random.key(1))
     state = optimizer.init(p)
