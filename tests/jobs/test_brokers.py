@@ -20,15 +20,10 @@ import pytest
 from services.jobs import brokers
 from services.jobs.brokers import Broker, BrokerAway, BrokerUnknown
 from services.mesh import embedded
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 KINDS = ("nats", "kafka", "rabbit")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,9 @@ import pytest
 from tests.mesh.client import Answer, asking, sent
 from tests.mesh.running import Mesh, running
 from tests.peers.provider import provider
+from tests.support.ports import free_port
 from tests.support.scale import sized
 from tests.support.waiting import until
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def test_a_drain_loses_no_stream() -> None:
