@@ -1,6 +1,7 @@
 """One HTTP exchange over ASGI: reads a bounded body, writes an answer, knows when the caller has gone."""
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,9 @@ EVENTS = (
 )
 WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 SLOWEST_BODY_S = 30.0
+LINGERS_S = 5.0
+"""How long the rest of a body that is refused for its size is read and dropped: a caller who still writes when the
+connection closes would lose the answer."""
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class Exchange:
         most = self.largest_body_bytes
         said = self.headers.get(b"content-length", b"0")
         if said.isdigit() and int(said) > most:
+            await self._drop()
             raise _too_large(most)
         try:
             async with asyncio.timeout(SLOWEST_BODY_S):
@@ -93,9 +98,19 @@ class Exchange:
             parts.append(event.get("body", b""))
             size += len(parts[-1])
             if size > most:
+                await self._drop()
                 raise _too_large(most)
             if not event.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _drop(self) -> None:
+        """Reads what is still to come of the body, for a while; not from one who waits to be told to send it."""
+        if b"expect" in self.headers:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGERS_S):
+                while (await self.receive()).get("more_body"):
+                    pass
 
     async def _gone(self) -> None:
         """Returns when the caller has left."""

@@ -1,4 +1,8 @@
-"""The books in PostgreSQL. Each change is one statement or one transaction: whole or not at all."""
+"""The books in PostgreSQL. Each change is one statement or one transaction: whole or not at all.
+
+Whoever changes meters or leases first locks all meters concerned, in the order of their keys, and only then
+touches a lease: so no two changes, of one replica or of several, can wait for each other.
+"""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,8 +27,17 @@ GROUPS = {
 }
 KEY_COLUMNS = "id, account, name, secret_hash, admin, models, created, expires, revoked"
 
+# In the order of `sorted(meters)`: code points, whatever the database's own collation is.
+IN_ORDER = 'ORDER BY m.account COLLATE "C", m.name COLLATE "C", m.started FOR UPDATE OF m'
+LOCKED = f"""
+SELECT m.*, b."limit" FROM meter m JOIN budget b USING (account, name)
+JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started) USING (account, name, started)
+{IN_ORDER}
+"""
+
 # What ended is inserted once; its lines and charges follow only for rows that are new. One round trip.
-END = """
+# `locks` is asked by itself, so that all of it is there before the first lease changes.
+END = f"""
 WITH asked AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
                          $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
@@ -45,11 +58,15 @@ WITH asked AS (
                            $21::bigint[])
         AS c(reservation_id, replica, account, name, started, spent, unleased)
     JOIN made USING (reservation_id)
+), locks AS (
+    SELECT m.account FROM meter m WHERE (m.account, m.name, m.started) IN (SELECT account, name, started FROM charged)
+    {IN_ORDER}
 ), leases AS (
     UPDATE lease SET amount = lease.amount - c.unleased
     FROM (SELECT replica, account, name, started, sum(unleased)::bigint AS unleased FROM charged
           GROUP BY 1, 2, 3, 4) c
     WHERE (lease.replica, lease.account, lease.name, lease.started) = (c.replica, c.account, c.name, c.started)
+      AND (SELECT count(*) FROM locks) > 0
     RETURNING lease.account, lease.name, lease.started, c.unleased
 ), sums AS (
     SELECT account, name, started, sum(spent)::bigint AS spent FROM charged GROUP BY 1, 2, 3
@@ -59,6 +76,7 @@ WITH asked AS (
     UPDATE meter SET spent = meter.spent + s.spent, leased = meter.leased - coalesce(r.unleased, 0)
     FROM sums s LEFT JOIN returned r USING (account, name, started)
     WHERE (meter.account, meter.name, meter.started) = (s.account, s.name, s.started)
+      AND (SELECT count(*) FROM locks) > 0
 )
 SELECT reservation_id FROM made
 """
@@ -174,7 +192,7 @@ class PostgresStore:
 
     async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
         async with self._connection() as connection, connection.transaction():
-            for meter in meters:
+            for meter in sorted(meters):
                 await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
             rows = await connection.fetch(
                 'SELECT m.*, b."limit" FROM meter m JOIN budget b USING (account, name)'
@@ -187,15 +205,10 @@ class PostgresStore:
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         given: dict[MeterKey, int] = {}
         async with self._connection() as connection, connection.transaction():
-            for meter in sorted(wants):  # in one order everywhere: replicas cannot lock each other out
+            for meter in sorted(wants):
                 await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
-                row = await connection.fetchrow(
-                    'SELECT m.spent, m.leased, b."limit" FROM meter m JOIN budget b USING (account, name)'
-                    " WHERE m.account = $1 AND m.name = $2 AND m.started = $3 FOR UPDATE OF m",
-                    meter.account, meter.name, meter.started,
-                )  # fmt: skip
-                if row is None:  # the budget was removed meanwhile
-                    continue
+            locked = {_meter(row): row for row in await connection.fetch(LOCKED, *_columns(list(wants)))}
+            for meter, row in locked.items():  # without those whose budget was removed meanwhile
                 amount = wanted(wants[meter], Standing(row["limit"], row["spent"], row["leased"]).remaining)
                 if amount < wants[meter]:
                     given.clear()
@@ -216,7 +229,8 @@ class PostgresStore:
 
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
         async with self._connection() as connection, connection.transaction():
-            for meter in sorted(amounts):
+            await connection.execute(LOCKED, *_columns(list(amounts)))
+            for meter in amounts:
                 at = (meter.account, meter.name, meter.started)
                 await connection.execute(
                     "WITH back AS (UPDATE lease SET amount = amount - $5 WHERE replica = $4 AND account = $1"
@@ -228,11 +242,15 @@ class PostgresStore:
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
         async with self._connection() as connection, connection.transaction():
+            concerned = await connection.fetch(
+                "SELECT DISTINCT account, name, started FROM lease WHERE replica = $1 OR expires <= $2", replica, now
+            )
+            await connection.execute(LOCKED, *_columns([_meter(row) for row in concerned]))
             await connection.execute("UPDATE lease SET expires = $2 WHERE replica = $1", replica, expires)
             rows = await connection.fetch(
                 "DELETE FROM lease WHERE expires <= $1 RETURNING account, name, started, amount", now
             )
-            for row in sorted(rows, key=_meter):
+            for row in rows:
                 await connection.execute(
                     "UPDATE meter SET leased = leased - $4 WHERE account = $1 AND name = $2 AND started = $3",
                     row["account"], row["name"], row["started"], row["amount"],
@@ -240,8 +258,9 @@ class PostgresStore:
         return len(rows)
 
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
-        entries = [ending.entry for ending in endings]
-        charges = [(ending, charge) for ending in endings for charge in ending.charges]
+        inserted = sorted(endings, key=lambda ending: ending.entry.reservation_id)  # in one order, as the meters
+        entries = [ending.entry for ending in inserted]
+        charges = [(ending, charge) for ending in inserted for charge in ending.charges]
         async with self._connection() as connection:
             rows = await connection.fetch(
                 END,
@@ -265,7 +284,7 @@ class PostgresStore:
                 [one.reservation_id for one in entries if one.reservation_id not in made],
             )
         earlier = {row["reservation_id"]: _entry(row) for row in known}
-        return [earlier.get(one.reservation_id) for one in entries]
+        return [earlier.get(ending.entry.reservation_id) for ending in endings]
 
     async def usage(
         self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
@@ -290,7 +309,7 @@ class PostgresStore:
         try:
             async with self._pool.acquire(timeout=5.0) as connection:
                 yield connection
-        except (*AWAY, TimeoutError, asyncpg.InterfaceError) as error:
+        except (*AWAY, TimeoutError, asyncpg.InterfaceError, asyncpg.DeadlockDetectedError) as error:
             raise LedgerAway from error
 
 

@@ -1,7 +1,9 @@
 """What every store must do. A new store joins the fixture and nothing else."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -176,3 +178,33 @@ async def test_what_was_used_before_a_budget_was_set_counts(store: Store) -> Non
     await store.end([ended(40), ended(2, account="acme/below"), ended(1, account="acmebeside")])
     await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 100))
     assert (await store.standing([METER]))[METER].spent == 42
+
+
+async def test_changes_from_several_replicas_never_wait_for_each_other_in_a_circle(store: Store) -> None:
+    names = [f"b{n}" for n in range(6)]
+    for name in names:
+        await store.set_budget(Budget("acme", name, Unit.NANO_USD, 10**9))
+    meters = [MeterKey("acme", name, BEGINNING) for name in names]
+    await store.standing(meters)  # all are open before the first charge
+    spent = dict.fromkeys(meters, 0)
+
+    async def busy(replica: UUID, seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(25):
+            some = chance.sample(meters, 3)
+            given = await store.lease(replica, dict.fromkeys(some, 10), LATER)
+            assert set(given) == set(some)
+            chance.shuffle(some)
+            charges = tuple(Charge(meter, 4, 10) for meter in some)
+            await store.end([replace(ended(4, replica=replica), charges=charges)])
+            for meter in some:
+                spent[meter] += 4
+            await store.give_back(replica, {meter: given[meter] - 10 for meter in some})
+            await store.extend(replica, LATER, NOW)
+            await store.standing(chance.sample(meters, 6))
+
+    await asyncio.gather(*(busy(replica, seed) for seed, replica in enumerate([ONE, TWO] * 4)))
+    stands = await store.standing(meters)
+    assert {meter: (one.spent, one.leased) for meter, one in stands.items()} == {
+        meter: (amount, 0) for meter, amount in spent.items()
+    }

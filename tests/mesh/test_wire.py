@@ -159,6 +159,18 @@ async def test_a_body_that_is_too_large(mesh: Mesh) -> None:
     assert (answer.status, answer.code) == (413, "request_too_large")
 
 
+async def test_who_writes_the_whole_body_before_reading_is_told_too(mesh: Mesh) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(mesh.url.rsplit(":", 1)[1]))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: mesh\r\nauthorization: Bearer {mesh.key}\r\n"
+    writer.write(f"{head}content-length: {40 << 20}\r\n\r\n".encode())
+    for _ in range(40):
+        writer.write(b" " * (1 << 20))
+        await writer.drain()
+    assert b" 413 " in await reader.readline()
+    assert b"request_too_large" in await reader.read()
+    writer.close()
+
+
 async def test_more_text_than_is_inspected(mesh: Mesh) -> None:
     answer = await sent(mesh, asking("word " * 250_000))
     assert (answer.status, answer.code) == (413, "text_too_large")
