@@ -5,14 +5,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.edge import traces
 from services.edge.application import Application
+from services.edge.batches import Batches
 from services.edge.chat import Chat
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
+from services.edge.files import Files
 from services.edge.models import Models
 from services.edge.server import Listening
 from services.runtime import channels
@@ -36,10 +39,13 @@ class Settings:
     listen: Listening = field(default_factory=Listening)
     orchestrator: str = "127.0.0.1:50057"
     ledger: str = "127.0.0.1:50055"
+    jobs: str = "127.0.0.1:50059"
     tls: Tls = PLAIN
     """The edge's own side of its calls to the mesh."""
     largest_body_bytes: int = 24 << 20
     """Of a request, once unpacked."""
+    largest_file_bytes: int = 200 << 20
+    """Of an upload, which is passed on as it comes."""
     deadline_s: float = 120.0
     """How long a request may take that is not streamed; a stream may take ten times as long."""
     tracing: Tracing = field(default_factory=Tracing)
@@ -51,13 +57,15 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
     async with (
         channels.open(settings.ledger, settings.tls, waits=True) as directory,
         channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
+        channels.open(settings.jobs, settings.tls) as slow,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
         door = Door(
             identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
         )
-        models = Models(gateway)
+        models, jobs = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
+        files, batches = Files(jobs, settings.largest_file_bytes), Batches(jobs)
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
@@ -65,6 +73,14 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/chat/completions": {"POST": Chat(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
+                "/v1/files": {"GET": files.list, "POST": files.create},
+                "/v1/batches": {"GET": batches.list, "POST": batches.create},
             },
-            prefixes={"/v1/models/": {"GET": models.get}, "/tollway/v1/traces/": {"GET": traces.get}},
+            prefixes={
+                "/v1/models/": {"GET": models.get},
+                "/v1/files/": {"GET": files.get, "DELETE": files.delete},
+                "/v1/batches/": {"GET": batches.get, "POST": batches.cancel},
+                "/tollway/v1/traces/": {"GET": traces.get},
+            },
+            uploads=frozenset({"/v1/files"}),
         )

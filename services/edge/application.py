@@ -24,6 +24,8 @@ class Application:
     largest_body_bytes: int
     routes: Mapping[str, Methods]
     prefixes: Mapping[str, Methods] = field(default_factory=dict)
+    uploads: frozenset[str] = frozenset()
+    """Routes whose handlers read the body themselves when they are posted to."""
     draining: bool = False
     """Said by readiness while the calls under way finish."""
 
@@ -53,8 +55,11 @@ class Application:
             await self.door.enter(exchange.headers)
             name = f"edge {exchange.scope['method']} {exchange.route}"
             span = telemetry.begin_span(name, telemetry.current(), SpanKind.SERVER)
-            async with exchange.attended():
+            if exchange.route in self.uploads and exchange.scope["method"] == "POST":
                 await handler(exchange, self.door)
+            else:
+                async with exchange.attended():
+                    await handler(exchange, self.door)
         except (Gone, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the edge's one place where a failure becomes a status

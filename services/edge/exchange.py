@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mutabl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -52,6 +53,31 @@ class Exchange:
     @property
     def path(self) -> str:
         return str(self.scope["path"])
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), max_num_fields=32))
+
+    async def pieces(self, most: int) -> AsyncIterator[bytes]:
+        """A body that is not kept here, as it comes.
+
+        Raises:
+            Refusal: it has more than `most` bytes, or a content encoding.
+            Gone: the caller left before it was all there.
+        """
+        if b"content-encoding" in self.headers:
+            raise Refusal(415, "unsupported_encoding", "an upload must have no content-encoding")
+        size, more = 0, True
+        while more:
+            event = await self.receive()
+            if event["type"] == "http.disconnect":
+                raise Gone
+            size += len(event.get("body", b""))
+            if size > most:
+                await self._drop()
+                raise _too_large(most)
+            yield event.get("body", b"")
+            more = event.get("more_body", False)
 
     @asynccontextmanager
     async def attended(self) -> AsyncIterator[None]:

@@ -14,6 +14,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.jobs.brokers import Broker, BrokerAway, opened
 from services.jobs.calling import Calling
+from services.jobs.files import Files
 from services.jobs.gauges import Gauges
 from services.jobs.postgres import PostgresStore
 from services.jobs.relay import Relay
@@ -74,9 +75,10 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         )
         worker = Worker(store, calling, settings.slots, settings.per_tenant, noted=relay.wake.set)
         broker.consume(TICKETS, WORKERS, worker.ticket)
-        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting)
+        files = Files(pool)
+        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files)
         try:
-            async with running(carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run()):
+            async with running(carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run()):
                 yield Service(
                     name="tollway.jobs.v1.JobsService",
                     domain="jobs.tollway",

@@ -95,7 +95,11 @@ class PostgresStore:
                 if waiting + len(jobs) > most_waiting:
                     raise QueueFull(tenant=first.tenant, waiting=waiting, most=most_waiting)
             await connection.copy_records_to_table("job", records=[_record(one) for one in jobs], columns=_RECORD)
-            tickets = [(TICKETS, one.tenant, b"", one.ready) for one in jobs if one.kind != "batch"]
+            if refused := [one for one in jobs if one.state.over]:
+                await self._ended(connection, refused)
+                first = await self._held(connection, first.id)
+            waits = [one for one in jobs if one.kind != "batch" and not one.state.over]
+            tickets = [(TICKETS, one.tenant, b"", one.ready) for one in waits]
             await connection.copy_records_to_table(
                 "outbox", records=tickets[:MOST_TICKETS], columns=["topic", "key", "body", "due"]
             )
@@ -105,14 +109,14 @@ class PostgresStore:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM job WHERE id = $1", job_id)
         return None if row is None else _job(row)
 
-    async def listed(self, account: str, state: State | None, after: str, most: int) -> list[Job]:
-        created, _, last = after.partition("/")
+    async def listed(self, account: str, state: State | None, kind: str, after: UUID | None, most: int) -> list[Job]:
         rows = await self._pool.fetch(
             f"""SELECT {WITHOUT_RESULT}, ''::bytea AS request, NULL::bytea AS result FROM job
                 WHERE parent IS NULL AND ($1 = '' OR account = $1 OR account LIKE $1 || '/%') AND ($2::int IS NULL OR state = $2)
-                AND ($3::timestamptz IS NULL OR (created, id) < ($3, $4::uuid))
+                AND ($3 = '' OR kind = $3)
+                AND ($4::uuid IS NULL OR (created, id) < (SELECT created, id FROM job WHERE id = $4))
                 ORDER BY created DESC, id DESC LIMIT $5""",
-            account, state, datetime.fromisoformat(created) if created else None, UUID(last) if last else None, most,
+            account, state, kind, after, most,
         )  # fmt: skip
         return [_job(row) for row in rows]
 
@@ -313,13 +317,15 @@ class PostgresOutbox:
 
 
 _RECORD = ["id", "parent", "line", "custom_id", "request_id", "kind", "account", "tenant", "key_id", "state", "priority",
-           "created", "ready", "deadline", "keep", "total", "webhook", "metadata", "request"]  # fmt: skip
+           "created", "ready", "deadline", "ended", "keep", "total", "failed", "webhook", "metadata", "code", "reason", "message",
+           "request"]  # fmt: skip
 
 
 def _record(job: Job) -> tuple[Any, ...]:
+    fault = job.fault or Fault(0, "", "")
     return (job.id, job.parent, job.line, job.custom_id, job.request_id, job.kind, job.account, job.tenant, job.key_id,
-            int(job.state), job.priority, job.created, job.ready, job.deadline, job.keep, job.total, job.webhook,
-            json.dumps(dict(job.metadata)), job.request)  # fmt: skip
+            int(job.state), job.priority, job.created, job.ready, job.deadline, job.ended, job.keep, job.total, job.failed,
+            job.webhook, json.dumps(dict(job.metadata)), fault.code, fault.reason, fault.message, job.request)  # fmt: skip
 
 
 def _job(row: Any) -> Job:

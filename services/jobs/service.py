@@ -11,7 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 
-from services.jobs.life import DuplicateLine, Job, JobsAway, JobUnknown, NotBefore, State
+from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
+from services.jobs.life import DuplicateLine, Fault, Job, JobsAway, JobUnknown, NotBefore, State
 from services.jobs.store import Store
 from services.runtime import identity
 from services.runtime.postgres import AWAY
@@ -29,6 +30,7 @@ class JobsService(JobsServiceServicer):
     noted: Callable[[], None]
     """Called after something was written for the broker."""
     most_waiting: int
+    files: Files
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: object) -> pb.CreateJobResponse:
         jobs = list(_jobs(request, datetime.now(UTC)))
@@ -45,9 +47,8 @@ class JobsService(JobsServiceServicer):
         most = request.page_size or PAGE
         state = State(request.state) if request.state else None
         with reached():
-            found = await self.store.listed(account, state, request.page_token, most + 1)
-        last = found[most - 1] if len(found) > most else None
-        token = f"{last.created.isoformat()}/{last.id}" if last is not None else ""
+            found = await self.store.listed(account, state, request.kind, _id(request.page_token), most + 1)
+        token = str(found[most - 1].id) if len(found) > most else ""
         return pb.ListJobsResponse(jobs=[_message(one) for one in found[:most]], next_page_token=token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: object) -> AsyncIterator[pb.WatchJobResponse]:
@@ -88,6 +89,57 @@ class JobsService(JobsServiceServicer):
         self, request: pb.GetWebhookSecretRequest, context: object
     ) -> pb.GetWebhookSecretResponse:
         return pb.GetWebhookSecretResponse(secret=self.secret(identity.caller().tenant))
+
+    async def CreateFile(
+        self, request_iterator: AsyncIterator[pb.CreateFileRequest], context: object
+    ) -> pb.CreateFileResponse:
+        info, number = None, 0
+        with reached():
+            made = await self.files.begin(identity.caller().account)
+            async for said in request_iterator:
+                if said.WhichOneof("said") == "info":
+                    info = said.info
+                else:
+                    await self.files.add(made, number, said.piece)
+                    number += 1
+            if info is None:
+                await self.files.delete(made)
+                raise FileInfoMissing
+            kept = await self.files.complete(made, info.name, info.purpose, info.keep.ToTimedelta())
+        return pb.CreateFileResponse(file=_file(kept))
+
+    async def GetFile(self, request: pb.GetFileRequest, context: object) -> pb.GetFileResponse:
+        return pb.GetFileResponse(file=_file(await self._own_file(request.file_id)))
+
+    async def ListFiles(self, request: pb.ListFilesRequest, context: object) -> pb.ListFilesResponse:
+        most, after = request.page_size or PAGE, _id(request.page_token)
+        with reached():
+            found = await self.files.listed(identity.caller().account, request.purpose, after, most + 1)
+        token = str(found[most - 1].id) if len(found) > most else ""
+        return pb.ListFilesResponse(files=[_file(one) for one in found[:most]], next_page_token=token)
+
+    async def ReadFile(self, request: pb.ReadFileRequest, context: object) -> AsyncIterator[pb.ReadFileResponse]:
+        found = await self._own_file(request.file_id)
+        with reached():
+            async for piece in self.files.pieces(found.id):
+                yield pb.ReadFileResponse(piece=piece)
+
+    async def DeleteFile(self, request: pb.DeleteFileRequest, context: object) -> pb.DeleteFileResponse:
+        found = await self._own_file(request.file_id)
+        with reached():
+            await self.files.delete(found.id)
+        return pb.DeleteFileResponse()
+
+    async def _own_file(self, file_id: str) -> File:
+        """
+        Raises:
+            FileUnknown: there is none, or it is somebody else's.
+        """
+        with reached():
+            found = await self.files.file(UUID(file_id))
+        if found is None or found.account != identity.caller().account:
+            raise FileUnknown(file_id=file_id)
+        return found
 
     async def _own(self, job_id: str) -> Job:
         """The caller's, or one below it; any for an administrator.
@@ -152,6 +204,7 @@ def _jobs(request: pb.CreateJobRequest, now: datetime) -> Iterable[Job]:
             raise DuplicateLine(custom_id=line.custom_id)
         seen.add(line.custom_id)
         work = line.WhichOneof("work") or ""
+        refused = line.refused if work == "refused" else None
         yield replace(
             whole,
             id=uuid5(whole.id, str(number)),
@@ -160,11 +213,30 @@ def _jobs(request: pb.CreateJobRequest, now: datetime) -> Iterable[Job]:
             line=number,
             custom_id=line.custom_id,
             request_id="",
-            request=getattr(line, work).SerializeToString(),
+            request=b"" if refused else getattr(line, work).SerializeToString(),
+            state=State.FAILED if refused else State.QUEUED,
+            fault=Fault(refused.code, refused.reason, refused.message) if refused else None,
+            ended=now if refused else None,
+            failed=1 if refused else 0,
             total=1,
             webhook="",
             metadata={},
         )
+
+
+def _id(token: str) -> UUID | None:
+    return UUID(token) if token else None
+
+
+def _file(one: File) -> pb.File:
+    return pb.File(
+        file_id=str(one.id),
+        name=one.name,
+        purpose=one.purpose,
+        size_bytes=one.size,
+        created=_stamp(one.created),
+        expires=_stamp(one.expires),
+    )
 
 
 def _message(job: Job) -> pb.Job:

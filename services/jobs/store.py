@@ -53,8 +53,8 @@ class Store(Protocol):
 
     async def job(self, job_id: UUID) -> Job | None: ...
 
-    async def listed(self, account: str, state: State | None, after: str, most: int) -> list[Job]:
-        """Jobs of `account` ('' for all) without results, the newest first; `after` is where the page before ended."""
+    async def listed(self, account: str, state: State | None, kind: str, after: UUID | None, most: int) -> list[Job]:
+        """Jobs of `account` ('' for all) without results, the newest first; `after` is the last one of the page before."""
         ...
 
     async def lines(self, parent: UUID, after: int, most: int) -> list[Job]: ...

@@ -46,7 +46,7 @@ CALLS = {
     "retrieval": ("ledger", "encoder"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models"),
     "jobs": ("ledger", "orchestrator"),
-    "edge": ("ledger", "orchestrator"),
+    "edge": ("ledger", "orchestrator", "jobs"),
 }
 """Whom each service calls: a setting of that name in its section says where."""
 

@@ -24,6 +24,7 @@ from tollway.models.v1 import models_pb2
 
 from services.jobs.app import MIGRATIONS
 from services.jobs.calling import Calling
+from services.jobs.files import Files
 from services.jobs.postgres import PostgresStore
 from services.jobs.relay import Relay
 from services.jobs.service import JobsService
@@ -89,7 +90,7 @@ class Silence:
 
 class Jobs:
     def __init__(self, pool: Any) -> None:
-        self.gateway = Gateway()
+        self.gateway, self.pool, self.files = Gateway(), pool, Files(pool)
         self.store = PostgresStore(pool)
         self.relay = Relay(self.store, Silence())  # type: ignore[arg-type]
         self.webhooks = Webhooks(self.store, Egress(private=True), "one key")
@@ -101,7 +102,7 @@ class Jobs:
         self.relay.wake.set()
 
     def service(self) -> Service:
-        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000)
+        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files)
         return Service(
             name="tollway.jobs.v1.JobsService",
             domain="jobs.tollway",

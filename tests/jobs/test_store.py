@@ -163,6 +163,6 @@ async def test_a_tenant_may_have_so_many_waiting(store: PostgresStore) -> None:
     await store.add(batch(3), 4)
     with pytest.raises(QueueFull):
         await store.add(batch(2), 4)
-    assert [one.kind for one in await store.listed("acme", None, "", 10)] == ["batch"]
+    assert [one.kind for one in await store.listed("acme", None, "", None, 10)] == ["batch"]
     waiting, age_s = await store.depth()
     assert waiting == 3 and age_s >= 0

@@ -52,6 +52,7 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "PROVIDER_REFUSED": (400, WRONG, "provider_refused"),
     "OVERLOADED": (503, "api_error", "overloaded"),
     "QUEUE_FULL": (503, "api_error", "overloaded"),
+    "FILES_FULL": (403, WRONG, "files_full"),
     "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),
 }
 CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {
@@ -109,6 +110,13 @@ def of_failure(error: Exception) -> Refusal:
         named = broken.field_violations[0].field
         param = PARAMS.get(named, named.removeprefix("chat."))
     return _refusal(NUMBERS.get(found.code, grpc.StatusCode.UNKNOWN), reason, found.message, headers, param)
+
+
+def of_error(code: int, reason: str, message: str) -> Refusal:
+    """A failure that was kept: of a line of a batch. A reason in small letters is the edge's own word for it."""
+    if reason.islower():
+        return Refusal(400, reason, message)
+    return _refusal(NUMBERS.get(code, grpc.StatusCode.UNKNOWN), reason, message, {}, None)
 
 
 NUMBERS = {code.value[0]: code for code in grpc.StatusCode}

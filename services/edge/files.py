@@ -1,0 +1,127 @@
+"""`/v1/files`: what batches are made of, and what they came to."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from google.protobuf.duration_pb2 import Duration
+from tollway.jobs.v1 import jobs_pb2 as pb
+from tollway.jobs.v1 import jobs_pb2_grpc
+
+from services.edge.door import Door
+from services.edge.exchange import Exchange
+from services.edge.wire import batch as wire
+from services.edge.wire.errors import Refusal
+from services.edge.wire.multipart import Upload
+
+PURPOSE = "batch"
+PIECE_BYTES = 512 << 10
+PAGE, MOST_LISTED = 500, 10_000
+LINES = (b"content-type", b"application/jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    jobs: jobs_pb2_grpc.JobsServiceStub
+    largest_bytes: int
+
+    async def create(self, exchange: Exchange, door: Door) -> None:
+        """Passes the upload on as it comes: no more of it than a piece is ever here."""
+        door.stream()
+        upload = Upload(exchange.headers.get(b"content-type", b""))
+        call: Any = self.jobs.CreateFile()
+        whole = False
+        try:
+            waits = bytearray()
+            async for piece in exchange.pieces(self.largest_bytes):
+                waits += upload.feed(piece)
+                while len(waits) >= PIECE_BYTES:
+                    await call.write(pb.CreateFileRequest(piece=bytes(waits[:PIECE_BYTES])))
+                    del waits[:PIECE_BYTES]
+            upload.finish()
+            if waits:
+                await call.write(pb.CreateFileRequest(piece=bytes(waits)))
+            await call.write(pb.CreateFileRequest(info=_info(upload)))
+            await call.done_writing()
+            made = await call
+            whole = True
+        finally:
+            if not whole:
+                call.cancel()
+        await exchange.answer(orjson.dumps(wire.file(made.file)))
+
+    async def list(self, exchange: Exchange, door: Door) -> None:
+        asked = exchange.query
+        limit, after = wire.page(asked, MOST_LISTED)
+        token = wire.file_of(after)[0] if after else ""
+        page = await self.jobs.ListFiles(
+            pb.ListFilesRequest(purpose=asked.get("purpose", "")[:64], page_size=limit or MOST_LISTED, page_token=token)
+        )
+        await exchange.answer(wire.listed([wire.file(one) for one in page.files], more=bool(page.next_page_token)))
+
+    async def get(self, exchange: Exchange, door: Door) -> None:
+        name, _, rest = exchange.path.removeprefix(exchange.route).partition("/")
+        of, side = wire.file_of(name)
+        if rest not in ("", "content"):
+            raise Refusal(404, "unknown_url", f"unknown URL: GET {exchange.path[:200]}")
+        if rest == "content":
+            await self._content(exchange, door, of, side)
+        elif side:
+            await exchange.answer(orjson.dumps(await self._made(of, side)))
+        else:
+            found = await self.jobs.GetFile(pb.GetFileRequest(file_id=of))
+            await exchange.answer(orjson.dumps(wire.file(found.file)))
+
+    async def delete(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        of, side = wire.file_of(name)
+        if side:
+            raise Refusal(400, "not_deletable", "what a batch came to goes when its time is over", param="file_id")
+        await self.jobs.DeleteFile(pb.DeleteFileRequest(file_id=of))
+        await exchange.answer(wire.deleted(name))
+
+    async def _content(self, exchange: Exchange, door: Door, of: str, side: str) -> None:
+        door.stream()
+        pieces = self._results(of, side) if side else self._stored(of)
+        first = await anext(pieces, b"")  # a refusal still gets its own status
+        await exchange.begin(200, [LINES if side else (b"content-type", b"application/octet-stream")])
+        await exchange.write(first)
+        async for piece in pieces:
+            await exchange.write(piece)
+        await exchange.end()
+
+    async def _stored(self, of: str) -> AsyncIterator[bytes]:
+        async for one in self.jobs.ReadFile(pb.ReadFileRequest(file_id=of)):
+            yield one.piece
+
+    async def _results(self, of: str, side: str) -> AsyncIterator[bytes]:
+        """A batch's answers or errors are made from its results when somebody reads them."""
+        token = ""
+        while True:
+            page = await self.jobs.ListResults(pb.ListResultsRequest(job_id=of, page_size=PAGE, page_token=token))
+            yield b"".join(wire.result(one, side) for one in page.results)
+            if not (token := page.next_page_token):
+                return
+
+    async def _made(self, of: str, side: str) -> dict[str, Any]:
+        job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
+        size = 0
+        async for piece in self._results(of, side):
+            size += len(piece)
+        found = wire.file(pb.File(file_id=of, name=f"{wire.batch_id(of)}{side}.jsonl", purpose="batch_output"))
+        times = {"created_at": job.ended.seconds, "expires_at": None}
+        return {**found, **times, "id": wire.file_id(of, side), "bytes": size}
+
+
+def _info(upload: Upload) -> pb.FileInfo:
+    purpose = upload.fields.get("purpose", "")
+    if purpose != PURPOSE:
+        raise Refusal(400, "invalid_value", f"invalid value for purpose: allowed is {PURPOSE}", param="purpose")
+    keep = upload.fields.get("expires_after[seconds]", "0")
+    if not keep.isdecimal() or int(keep) > wire.A_MONTH_S:
+        raise Refusal(
+            400, "invalid_value", f"invalid value for expires_after: at most {wire.A_MONTH_S} seconds",
+            param="expires_after",
+        )  # fmt: skip
+    return pb.FileInfo(name=upload.filename, purpose=purpose, keep=Duration(seconds=int(keep)))
