@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Settings:
     """Jobs at once in this process; 0 takes jobs in and works through none."""
     per_tenant: int = 32
     """Jobs of one tenant at once, over all processes."""
+    lease_s: float = 30.0
+    """How long a job is left alone whose worker was killed."""
     most_waiting: int = 1_000_000
     """Jobs of one tenant that may wait."""
 
@@ -73,7 +76,14 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         calling = Calling(
             gateway_pb2_grpc.GatewayServiceStub(gateway), ledger_pb2_grpc.LedgerServiceStub(directory), settings.key
         )
-        worker = Worker(store, calling, settings.slots, settings.per_tenant, noted=relay.wake.set)
+        worker = Worker(
+            store,
+            calling,
+            settings.slots,
+            settings.per_tenant,
+            timedelta(seconds=settings.lease_s),
+            noted=relay.wake.set,
+        )
         broker.consume(TICKETS, WORKERS, worker.ticket)
         files = Files(pool)
         service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files)

@@ -38,15 +38,19 @@ class Calling:
         return result.SerializeToString()
 
     async def _asked(self, job: Job, metadata: Any, within_s: float) -> pb.Result:
-        """A second try of a job uses the first one's reservation: it is charged once."""
+        """All tries of a job go by one key, and say which they are: it is charged once."""
         if job.kind == "chat":
             chat = pb.Chat.FromString(job.request)
             asked = gateway_pb2.CompleteRequest(chat=chat.chat, options=chat.options)
-            asked.options.idempotency_key = str(job.id)
+            asked.options.idempotency_key, asked.options.attempt = str(job.id), job.attempts
             return pb.Result(completion=await self.gateway.Complete(asked, metadata=metadata, timeout=within_s))
         embedding = pb.Embedding.FromString(job.request)
         request = gateway_pb2.EmbedRequest(
-            model=embedding.model, texts=embedding.texts, dimensions=embedding.dimensions, idempotency_key=str(job.id)
+            model=embedding.model,
+            texts=embedding.texts,
+            dimensions=embedding.dimensions,
+            idempotency_key=str(job.id),
+            attempt=job.attempts,
         )
         return pb.Result(embeddings=await self.gateway.Embed(request, metadata=metadata, timeout=within_s))
 

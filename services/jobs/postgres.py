@@ -169,7 +169,7 @@ class PostgresStore:
         return made
 
     async def retry(self, job_id: UUID) -> Job:
-        again = "state = 1, attempts = 0, ready = now(), deadline = greatest(deadline, now() + interval '1 day'), ended = NULL"
+        again = "state = 1, attempts = 1, ready = now(), deadline = greatest(deadline, now() + interval '1 day'), ended = NULL"
         async with self._pool.acquire() as connection, connection.transaction():
             found = await self._held(connection, job_id)
             if found.kind != "batch":

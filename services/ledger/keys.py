@@ -81,8 +81,8 @@ class Signer:
     def public(self) -> bytes:
         return self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
-    def token(self, key: ApiKey, now: datetime) -> tuple[str, datetime]:
-        """A token for whoever showed `key`, and when it ends."""
+    def token(self, key: ApiKey, now: datetime, actor: str = "") -> tuple[str, datetime]:
+        """A token for whoever showed `key`, or for key `actor` that acts for it (RFC 8693), and when it ends."""
         expires = now + LIFETIME
         if key.expires is not None:
             expires = min(expires, key.expires)
@@ -96,4 +96,6 @@ class Signer:
             "iat": now,
             "exp": expires,
         }
+        if actor:
+            claims["act"] = {"sub": actor}
         return jwt.encode(claims, self.private, algorithm="EdDSA", headers={"kid": self.key_id}), expires

@@ -102,6 +102,9 @@ class MemoryStore:
         }
         return before - len(self._leases)
 
+    async def entry(self, reservation_id: UUID) -> Entry | None:
+        return self.entries.get(reservation_id)
+
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         earlier: list[Entry | None] = []
         for ending in endings:

@@ -257,6 +257,11 @@ class PostgresStore:
                 )  # fmt: skip
         return len(rows)
 
+    async def entry(self, reservation_id: UUID) -> Entry | None:
+        async with self._connection() as connection:
+            row = await connection.fetchrow("SELECT * FROM entry WHERE reservation_id = $1", reservation_id)
+        return _entry(row) if row else None
+
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         inserted = sorted(endings, key=lambda ending: ending.entry.reservation_id)  # in one order, as the meters
         entries = [ending.entry for ending in inserted]
@@ -309,7 +314,7 @@ class PostgresStore:
         try:
             async with self._pool.acquire(timeout=5.0) as connection:
                 yield connection
-        except (*AWAY, TimeoutError, asyncpg.InterfaceError, asyncpg.DeadlockDetectedError) as error:
+        except (*AWAY, TimeoutError, asyncpg.DeadlockDetectedError) as error:
             raise LedgerAway from error
 
 

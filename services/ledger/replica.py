@@ -99,8 +99,12 @@ class Replica:
         needs: list[Need],
         attempts: tuple[Attempt, ...],
         ceiling: int,
+        trusted: bool = False,
     ) -> tuple[Hold, tuple[str, ...]]:
         """Holds the worst of `needs` against every budget above `account`; also names budgets nearly used up.
+
+        A `trusted` further try may need something else than the one whose hold still lives: its answer is in the cache by
+        now, for instance. It gets that hold, and whoever settles first has paid.
 
         Raises:
             BudgetExceeded: a budget has too little left; nothing was held.
@@ -110,7 +114,7 @@ class Replica:
         """
         asked = (account, key_id, tuple(needs), attempts)
         if (live := self._live.get(reservation_id)) is not None:
-            if live.asked != asked:
+            if live.asked != asked and not trusted:
                 raise ReservationIdReused(reservation_id=reservation_id)
             return live.hold, live.warnings
         if (ended := self._ended.get(reservation_id)) is not None:
@@ -132,21 +136,45 @@ class Replica:
         self._live[reservation_id] = _Live(hold, asked, warnings)
         return hold, warnings
 
-    async def end(self, hold: Hold, entry: Entry, need: Need) -> Entry:
+    async def free_id(self, reservation_id: UUID, acts: bool) -> UUID | None:
+        """The id for a further try: the next one of a row whose earlier ids came to nothing. None when one was charged.
+
+        Raises:
+            AlreadySettled: one was charged, and who asks may not have that for nothing.
+        """
+        while (ended := await self._end_of(reservation_id)) is not None:
+            if ended.outcome != "settled":
+                ended = await self._end_of(uuid5(reservation_id, "late")) or ended
+            if ended.outcome == "settled":
+                if not acts:
+                    raise _ended_as(ended)
+                return None
+            reservation_id = uuid5(reservation_id, "again")
+        return reservation_id
+
+    async def _end_of(self, reservation_id: UUID) -> Entry | None:
+        """From memory, or from another replica or an earlier life by the store."""
+        if reservation_id in self._live:
+            return None
+        return self._ended.get(reservation_id) or await self.store.entry(reservation_id)
+
+    async def end(self, hold: Hold, entry: Entry, need: Need, *, again: bool = False) -> Entry:
         """Replaces `hold` by what was used; durable when it returns. Returns the entry that stands.
+
+        A further try (`again`) is charged although an earlier one has given the hold back meanwhile.
 
         Raises:
             AlreadySettled: it ended before, at another cost.
             LedgerAway: the database is away and too much waits already. Try again: nothing is lost.
         """
         if (ended := self._ended.get(hold.reservation_id)) is not None:
-            return await self._again(ended, hold, entry, need)
+            return await self._again(ended, hold, entry, need, again)
         if len(self._waiting) >= MOST_WAITING:
             raise LedgerAway
         earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need)))
         if earlier is not None:
             self._ended[hold.reservation_id] = earlier
-            return await self._again(earlier, hold, entry, need)
+            return await self._again(earlier, hold, entry, need, again)
         return entry
 
     def _queued(self, ending: Ending) -> "asyncio.Future[Entry | None]":
@@ -156,9 +184,10 @@ class Replica:
         self._wake.set()
         return posted
 
-    async def _again(self, stands: Entry, hold: Hold, entry: Entry, need: Need) -> Entry:
-        """What a second ending means: a repetition, a contradiction, or a settlement after the hold expired."""
-        if stands.outcome != "expired" or entry.outcome != "settled":
+    async def _again(self, stands: Entry, hold: Hold, entry: Entry, need: Need, again: bool) -> Entry:
+        """What a second ending means: a repetition, a contradiction, or a settlement after the hold has returned."""
+        returned = stands.outcome == "expired" or (again and stands.outcome == "released")
+        if not returned or entry.outcome != "settled":
             return _same(stands, entry)
         late = replace(entry, reservation_id=uuid5(hold.reservation_id, "late"))
         if (known := self._ended.get(late.reservation_id)) is None:

@@ -53,9 +53,9 @@ class LedgerService(LedgerServiceServicer):
         return pb.AuthenticateResponse(token=token, expires=_stamp(expires))
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: object) -> pb.ExchangeTokenResponse:
-        identity.administrator()
-        now = datetime.now(UTC)
-        token, expires = self.signer.token(keys.usable(await self.store.key(request.key_id), now), now)
+        actor, now = identity.administrator(), datetime.now(UTC)
+        key = keys.usable(await self.store.key(request.key_id), now)
+        token, expires = self.signer.token(key, now, actor.key_id)
         return pb.ExchangeTokenResponse(token=token, expires=_stamp(expires))
 
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: object) -> pb.ListSigningKeysResponse:
@@ -149,6 +149,11 @@ class LedgerService(LedgerServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: object) -> pb.ReserveResponse:
         caller, at = identity.caller(), datetime.now(UTC)
+        reservation = UUID(request.reservation_id)
+        if request.again and (found := await self.replica.free_id(reservation, caller.acts)) != reservation:
+            if found is None:
+                return pb.ReserveResponse(paid=True)
+            reservation = found
         needs, attempts = [], []
         money = bool(request.ceiling_nano_usd) or self.replica.counts_money(caller.account)
         for one in request.attempts:
@@ -157,18 +162,20 @@ class LedgerService(LedgerServiceServicer):
             needs.append(Need(one.model, cost, tokens.input + tokens.output))
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
         hold, warnings = await self.replica.reserve(
-            UUID(request.reservation_id),
+            reservation,
             caller.account,
             caller.key_id,
             needs or [Need("", 0, 0)],
             tuple(attempts),
             request.ceiling_nano_usd,
+            trusted=request.again and caller.acts,
         )
         return pb.ReserveResponse(
             held_nano_usd=hold.nano_usd,
             hold=hold.sealed(self.secret),
             warnings=warnings,
             expires=Timestamp(seconds=int(hold.expires)),
+            reservation_id="" if str(reservation) == request.reservation_id else str(reservation),
         )
 
     async def Settle(self, request: pb.SettleRequest, context: object) -> pb.SettleResponse:
@@ -181,7 +188,8 @@ class LedgerService(LedgerServiceServicer):
             hold.reservation_id, "settled", at, hold.key_id, hold.account, request.model, tokens.input,
             tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, dict(request.tags),
         )  # fmt: skip
-        stands = await self.replica.end(hold, entry, Need(request.model, cost, tokens.input + tokens.output))
+        used = Need(request.model, cost, tokens.input + tokens.output)
+        stands = await self.replica.end(hold, entry, used, again=request.again)
         return pb.SettleResponse(cost_nano_usd=stands.cost, overrun_nano_usd=max(stands.cost - stands.held, 0))
 
     async def Release(self, request: pb.ReleaseRequest, context: object) -> pb.ReleaseResponse:

@@ -166,6 +166,10 @@ class Store(Protocol):
         """Keeps a replica's leases alive and takes back those expired by `now`; how many were taken back."""
         ...
 
+    async def entry(self, reservation_id: UUID) -> Entry | None:
+        """How a reservation ended."""
+        ...
+
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         """Posts endings in one transaction. For each the entry that stood already, or None when it is new."""
         ...

@@ -41,7 +41,8 @@ async def postgres(folder: Path) -> AsyncIterator[str]:
 def _started(folder: Path) -> PostgresServer:
     """A server that was killed leaves its pid file behind, and its children a moment longer."""
     for wait in (*WAITS_S, None):
-        _without_the_dead(folder / "postmaster.pid")
+        for file in (folder / "postmaster.pid", *folder.glob(".s.PGSQL.*.lock")):
+            _without_the_dead(file)
         try:
             return get_server(folder, cleanup_mode="stop")
         except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
@@ -53,13 +54,14 @@ def _started(folder: Path) -> PostgresServer:
 
 
 def _without_the_dead(file: Path) -> None:
-    """Removes a pid file whose process is gone, or is another by now."""
+    """Removes a pid or lock file whose process is gone, or is another by now: where nobody reaps it, PostgreSQL takes a dead
+    one for alive."""
     if not file.exists():
         return
     try:
         process = psutil.Process(int(file.read_text().split()[0]))
         alive = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
-    except (psutil.NoSuchProcess, ValueError, IndexError):
+    except (OSError, psutil.NoSuchProcess, ValueError, IndexError):
         alive = False
     if not alive:
         file.unlink(missing_ok=True)

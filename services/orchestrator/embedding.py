@@ -49,6 +49,7 @@ class Embedding:
         held = await self.road.peers.ledger.Reserve(
             ledger_pb2.ReserveRequest(
                 reservation_id=reservation,
+                again=request.attempt > 1,
                 attempts=[
                     ledger_pb2.Attempt(
                         model=request.model, provider=provider, provider_model=provider_model, input_tokens=tokens
@@ -57,17 +58,23 @@ class Embedding:
             )
         )
         road.held_nano_usd = held.held_nano_usd
+        reservation = held.reservation_id or reservation
         hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
         made = None
         try:
             made = await self._made(request, texts)
         finally:
-            if made is None:
+            if made is None and not held.paid:
                 self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
         settle = ledger_pb2.SettleRequest(
-            reservation_id=reservation, hold=held.hold, model=request.model, input_tokens=made.input_tokens
+            reservation_id=reservation,
+            hold=held.hold,
+            model=request.model,
+            input_tokens=made.input_tokens,
+            again=request.attempt > 1,
         )
-        self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))
+        if not held.paid:
+            self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))
         made.road.CopyFrom(road)
         return made
 

@@ -52,6 +52,7 @@ class Money:
             reservation_id=journey.reservation_id,
             attempts=attempts,
             ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
+            again=journey.options.attempt > 1,
         )
         try:
             await self.peers.reach("ledger", 0 if self.open(journey, "ledger") else self.restart_s)
@@ -62,7 +63,8 @@ class Money:
             journey.without("ledger")
             telemetry.event("done without", dependency="ledger", code=error.code().name)
             return
-        journey.hold = held.hold
+        journey.hold = held.hold  # none when an earlier try was charged
+        journey.reservation_id = held.reservation_id or journey.reservation_id
         journey.road.held_nano_usd += held.held_nano_usd
         journey.road.budget_warnings.extend(held.warnings)
         self.budgets.noted(journey.caller.account, bool(held.warnings))
@@ -80,6 +82,7 @@ class Money:
             reasoning_tokens=0 if hit else usage.reasoning_tokens,
             cached=hit,
             tags=journey.chat.metadata,
+            again=journey.options.attempt > 1,
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:

@@ -58,6 +58,8 @@ class Caller:
     expires: float
     """Seconds since the epoch."""
     token: str = field(repr=False)
+    acts: bool = False
+    """A service acts for the key: the token comes from `ExchangeToken`, not from who holds the key."""
     header: str = field(init=False, repr=False)
     """`token` as the `authorization` of calls that are made for this caller."""
 
@@ -178,6 +180,7 @@ class Identity:
             models=tuple(claims.get("models", ())),
             expires=float(claims["exp"]),
             token=token,
+            acts="act" in claims,
         )
 
     async def _key(self, key_id: str) -> Ed25519PublicKey:

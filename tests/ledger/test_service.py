@@ -72,7 +72,7 @@ async def customer(ledger: Ledger, account: str = "acme/search", **more: Any) ->
 
 def asking(tokens: int = 1000, model: str = "m", **more: Any) -> pb.ReserveRequest:
     attempt = pb.Attempt(model=model, provider="p", provider_model="q", input_tokens=tokens, output_tokens=tokens)
-    return pb.ReserveRequest(reservation_id=str(uuid4()), attempts=[attempt], **more)
+    return pb.ReserveRequest(**{"reservation_id": str(uuid4()), "attempts": [attempt], **more})
 
 
 def settling(asked: pb.ReserveRequest, held: pb.ReserveResponse, **more: Any) -> pb.SettleRequest:
@@ -297,3 +297,43 @@ async def test_work_in_the_background_gets_a_token_of_the_key_that_handed_it_in(
     assert (
         info_of(await refused(ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id="nobody")))).reason == "KEY_UNKNOWN"
     )
+
+
+async def test_a_further_try_pays_when_the_earlier_ones_did_not(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking(1000)
+    first = await who.Reserve(asked)
+    await who.Release(pb.ReleaseRequest(reservation_id=asked.reservation_id, hold=first.hold))
+    assert info_of(await refused(who.Reserve(asked))).reason == "ALREADY_SETTLED"
+    asked.again = True
+    second = await who.Reserve(asked)
+    assert second.reservation_id not in ("", asked.reservation_id) and not second.paid
+    assert (await who.Reserve(asked)).reservation_id == second.reservation_id, "the same try, not another one"
+    named = pb.ReserveRequest(reservation_id=second.reservation_id)
+    await who.Settle(settling(named, second, input_tokens=10))
+    assert info_of(await refused(who.Reserve(asked))).reason == "ALREADY_SETTLED"
+
+
+async def test_a_further_try_of_work_in_the_background_pays_once(ledger: Ledger) -> None:
+    made = await ledger.CreateKey(pb.CreateKeyRequest(account="acme/search"))
+    who = Ledger(ledger.stub)
+    who.key = (await ledger.ExchangeToken(pb.ExchangeTokenRequest(key_id=made.key.key_id))).token
+    asked = asking(1000, again=True)
+    held = await who.Reserve(asked)
+    assert held.hold and not held.reservation_id and not held.paid
+    await who.Settle(settling(asked, held, input_tokens=10))
+    other = pb.ReserveRequest(reservation_id=str(uuid4()), again=True)
+    live = await who.Reserve(asking(1000, again=True, reservation_id=other.reservation_id))
+    assert (await who.Reserve(other)).held_nano_usd == live.held_nano_usd, (
+        "the hold of the try before, which still lives"
+    )
+    gone = pb.ReleaseRequest(reservation_id=other.reservation_id, hold=live.hold)
+    await who.Release(gone)
+    shared = pb.SettleRequest(reservation_id=other.reservation_id, hold=live.hold, model="m", input_tokens=3)
+    assert info_of(await refused(who.Settle(shared))).reason == "ALREADY_SETTLED"
+    shared.again = True
+    assert (await who.Settle(shared)).cost_nano_usd == (await who.Settle(shared)).cost_nano_usd == 3000
+    assert (await who.Reserve(other)).paid
+    again = await who.Reserve(asked)
+    assert again.paid and not again.hold
+    rows = (await who.QueryUsage(pb.QueryUsageRequest())).rows
+    assert [row.requests for row in rows] == [2]

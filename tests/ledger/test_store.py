@@ -208,3 +208,10 @@ async def test_changes_from_several_replicas_never_wait_for_each_other_in_a_circ
     assert {meter: (one.spent, one.leased) for meter, one in stands.items()} == {
         meter: (amount, 0) for meter, amount in spent.items()
     }
+
+
+async def test_how_a_reservation_ended_is_told(store: Store) -> None:
+    ending = ended(7)
+    assert await store.entry(ending.entry.reservation_id) is None
+    await store.end([ending])
+    assert await store.entry(ending.entry.reservation_id) == ending.entry

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import yaml
 
 from services.mesh import embedded
-from services.mesh.plan import CALLS, PORTS, TIERS
+from services.mesh.plan import CALLS, PORTS, TIERS, merged
 from tests.mesh.running import MODELS, free_row
 from tests.peers.collector import Collector, collector
 from tests.peers.provider import Provider, provider
 
 TWICE = ("ledger", "guard", "encoder", "models", "router", "orchestrator")
 ADMIN = "tw_admin_of_the_replicas_test_0123456789"
+Servers = Callable[[Path], AbstractContextManager[tuple[str, str]]]
 PRICES = {name: {"input": "1", "output": "2"} for name in MODELS}
 
 
@@ -85,16 +86,18 @@ def settings(
 
 
 @contextmanager
-def replicated() -> Iterator[Apart]:
+def replicated(servers: Servers | None = None, **more: dict[str, Any]) -> Iterator[Apart]:
+    """`servers` brings the database and the broker; `more` are settings by section."""
     row = free_row(2 * len(PORTS) + 1)
     ports = {name: [row + 2 * n, row + 2 * n + 1][: 2 if name in TWICE else 1] for n, name in enumerate(PORTS)}
     with tempfile.TemporaryDirectory(prefix="tw-replicas-") as folder, provider() as peer, collector() as spans:
         state = Path(folder)
         state.chmod(0o755)  # the database runs as another user when tests run as root
-        with embedded_servers(state) as (database, broker):
+        with (servers or embedded_servers)(state) as (database, broker):
             config = state / "mesh.yaml"
             edge = row + 2 * len(PORTS)
-            config.write_text(yaml.safe_dump(settings(ports, edge, database, broker, state, peer, spans.url)))
+            whole = settings(ports, edge, database, broker, state, peer, spans.url)
+            config.write_text(yaml.safe_dump(merged(whole, more)))
             made = Apart(f"http://127.0.0.1:{edge}", "", state, config, ports, spans)
             try:
                 for tier in TIERS:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import orjson
 import pytest
+from openai import AsyncOpenAI
 
 from services.mesh import running as told
 from services.mesh.plan import TIERS
@@ -17,6 +19,7 @@ from tests.mesh.running import Mesh, free_row, running
 from tests.peers.provider import provider
 from tests.support.waiting import until
 
+SOAK = os.environ.get("TOLLWAY_TEST_SCALE") == "soak"
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
 OPEN = ("cache", "router", "retrieval", "encoder")
 """Requests go on without these: see the failure policy in docs/operate.md."""
@@ -74,7 +77,7 @@ async def restarted(mesh: Mesh, name: str, *more: str) -> None:
 @pytest.fixture(scope="module")
 def apart(request: pytest.FixtureRequest) -> Iterator[Mesh]:
     how = ("--tls", f"--grpc-port={free_row()}") if request.param == "tls" else ()
-    with provider() as peer, running(peer, "--split", *how) as mesh:
+    with provider() as peer, running(peer, "--split", *how, TOLLWAY_JOBS__LEASE_S="3") as mesh:
         yield mesh
 
 
@@ -131,3 +134,36 @@ async def test_a_service_that_does_not_come_back_is_refused_in_time(apart: Mesh)
         assert time.monotonic() - began < 5
     finally:
         os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.timeout(900 if SOAK else 240)
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
+async def test_a_batch_goes_on_where_it_was_when_its_service_was_killed(apart: Mesh) -> None:
+    lines = [
+        {"custom_id": f"l{n}", "method": "POST", "url": "/v1/chat/completions", "body": asking(f"number {n}")}
+        for n in range(10_000 if SOAK else 600)
+    ]
+    wrong = {n for n in range(0, len(lines), 97)}
+    for n in wrong:
+        lines[n]["body"]["temperature"] = 9
+    async with AsyncOpenAI(base_url=f"{apart.url}/v1", api_key=apart.key) as client:
+        kept = await client.files.create(file=("asked.jsonl", b"\n".join(map(orjson.dumps, lines))), purpose="batch")
+        batch = await client.batches.create(
+            input_file_id=kept.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        killed = 0
+        while batch.status == "in_progress":
+            await asyncio.sleep(0.2)
+            batch = await client.batches.retrieve(batch.id)
+            assert batch.request_counts is not None
+            if killed < 2 and batch.request_counts.completed > len(lines) * (killed + 1) // 4:
+                killed += 1
+                await restarted(apart, "jobs", "--kill")
+        assert killed == 2 and batch.status == "completed"
+        answers = [orjson.loads(one) for one in (await client.files.content(batch.output_file_id or "")).iter_lines()]
+        errors = [orjson.loads(one) for one in (await client.files.content(batch.error_file_id or "")).iter_lines()]
+    assert [one["custom_id"] for one in answers] == [f"l{n}" for n in range(len(lines)) if n not in wrong]
+    for one in answers:
+        assert f"number {one['custom_id'][1:]}" in one["response"]["body"]["choices"][0]["message"]["content"]
+    assert [one["custom_id"] for one in errors] == [f"l{n}" for n in sorted(wrong)]
+    assert {one["response"]["body"]["error"]["code"] for one in errors} == {"invalid_value"}
