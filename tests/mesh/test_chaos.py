@@ -47,7 +47,7 @@ class Servers:
         where = self.folder / "nats"
         where.mkdir(exist_ok=True)
         server = Path(sys.executable).parent / "nats-server"
-        command = [server, "--jetstream", f"--store_dir={where}", "--addr=127.0.0.1", f"--port={self.port}"]
+        command = [str(server), "--jetstream", f"--store_dir={where}", "--addr=127.0.0.1", f"--port={self.port}"]
         with (where / "log").open("ab") as log:
             self.nats = subprocess.Popen(command, stdout=log, stderr=log)
 

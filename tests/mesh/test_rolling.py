@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import orjson
@@ -139,7 +140,7 @@ async def test_a_service_that_does_not_come_back_is_refused_in_time(apart: Mesh)
 @pytest.mark.timeout(900 if SOAK else 240)
 @pytest.mark.parametrize("apart", ("unix",), indirect=True)
 async def test_a_batch_goes_on_where_it_was_when_its_service_was_killed(apart: Mesh) -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"custom_id": f"l{n}", "method": "POST", "url": "/v1/chat/completions", "body": asking(f"number {n}")}
         for n in range(10_000 if SOAK else 600)
     ]
