@@ -28,9 +28,10 @@ from services.ledger.books import (
     ancestors,
     worst,
 )
+from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
-from services.ledger.windows import began, ends
+from services.ledger.windows import began
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +104,7 @@ class Replica:
     ) -> tuple[Hold, tuple[str, ...]]:
         """Holds the worst of `needs` against every budget above `account`; also names budgets nearly used up.
 
-        A `trusted` further try may need something else than the one whose hold still lives: its answer is in the cache by
-        now, for instance. It gets that hold, and whoever settles first has paid.
+        A `trusted` further try gets the hold of an earlier one that still lives, whatever it needs: who settles first has paid.
 
         Raises:
             BudgetExceeded: a budget has too little left; nothing was held.
@@ -160,7 +160,6 @@ class Replica:
 
     async def end(self, hold: Hold, entry: Entry, need: Need, *, again: bool = False) -> Entry:
         """Replaces `hold` by what was used; durable when it returns. Returns the entry that stands.
-
         A further try (`again`) is charged although an earlier one has given the hold back meanwhile.
 
         Raises:
@@ -289,35 +288,15 @@ class Replica:
                 lock.release()
 
     def _short(self, parts: Iterable[Part]) -> dict[MeterKey, int]:
-        return {
-            part.meter: part.amount - self._meters[part.meter].free
-            for part in parts
-            if self._meters[part.meter].free < part.amount
-        }
+        short = {part.meter: part.amount - self._meters[part.meter].free for part in parts}
+        return {meter: amount for meter, amount in short.items() if amount > 0}
 
     async def _exceeded(
         self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime
     ) -> BudgetExceeded | LedgerAway:
         stands = await self.store.standing([part.meter for part in parts])
-        for part in parts:
-            if part.meter not in stands:  # removed meanwhile: the next try will not meet it
-                continue
-            left = stands[part.meter].remaining + self._meters[part.meter].free
-            if left < part.amount:
-                budget = budgets[part.meter]
-                over = ends(budget.window, at, budget.time_zone)
-                return BudgetExceeded(
-                    budget=budget.name,
-                    account=budget.account,
-                    available=max(left, 0),
-                    unit=part.unit,
-                    amount=part.amount,
-                    limit=budget.limit,
-                    resets=over.isoformat() if over else "never",
-                    quota=f"{budget.account}:{budget.name}",
-                    retry_after_s=(over - at).total_seconds() if over else None,
-                )
-        return LedgerAway()
+        left = {meter: one.remaining + self._meters[meter].free for meter, one in stands.items()}
+        return exceeded(parts, budgets, left, at) or LedgerAway()
 
     def _warnings(self, parts: list[Part], budgets: Mapping[MeterKey, Budget]) -> tuple[str, ...]:
         """Budgets past their warning mark, as they stood at the last refresh."""

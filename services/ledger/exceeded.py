@@ -1,0 +1,31 @@
+"""Which budget refuses a request, in words that its owner can act on."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from services.ledger.books import Budget, BudgetExceeded
+from services.ledger.holds import Part
+from services.ledger.store import MeterKey
+from services.ledger.windows import ends
+
+
+def exceeded(
+    parts: Iterable[Part], budgets: Mapping[MeterKey, Budget], left: Mapping[MeterKey, int], at: datetime
+) -> BudgetExceeded | None:
+    """The first budget with too little left. One that is not in `left` was removed meanwhile: the next try will not meet it."""
+    for part in parts:
+        if (available := left.get(part.meter)) is not None and available < part.amount:
+            budget = budgets[part.meter]
+            over = ends(budget.window, at, budget.time_zone)
+            return BudgetExceeded(
+                budget=budget.name,
+                account=budget.account,
+                available=max(available, 0),
+                unit=part.unit,
+                amount=part.amount,
+                limit=budget.limit,
+                resets=over.isoformat() if over else "never",
+                quota=f"{budget.account}:{budget.name}",
+                retry_after_s=(over - at).total_seconds() if over else None,
+            )
+    return None
