@@ -23,6 +23,9 @@ from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
 from services.runtime.telemetry import Sampler
 
+LARGEST_BATCH_BYTES = 256 << 20
+"""As jobs takes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
@@ -57,7 +60,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
     async with (
         channels.open(settings.ledger, settings.tls, waits=True) as directory,
         channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
-        channels.open(settings.jobs, settings.tls) as slow,
+        channels.open(settings.jobs, settings.tls, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)

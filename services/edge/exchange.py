@@ -27,6 +27,7 @@ EVENTS = (
 )
 WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 SLOWEST_BODY_S = 30.0
+MOST_QUERIES = 32
 LINGERS_S = 5.0
 """How long the rest of a body that is refused for its size is read and dropped: a caller who still writes when the
 connection closes would lose the answer."""
@@ -56,7 +57,14 @@ class Exchange:
 
     @property
     def query(self) -> dict[str, str]:
-        return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), max_num_fields=32))
+        """
+        Raises:
+            Refusal: too much of it.
+        """
+        try:
+            return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), max_num_fields=MOST_QUERIES))
+        except ValueError:
+            raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
 
     async def pieces(self, most: int) -> AsyncIterator[bytes]:
         """A body that is not kept here, as it comes.

@@ -17,7 +17,8 @@ from services.edge.wire.multipart import Upload
 
 PURPOSE = "batch"
 PIECE_BYTES = 512 << 10
-PAGE, MOST_LISTED = 500, 10_000
+PAGE, MOST_LISTED = 50, 10_000
+"""Results at once: one may hold a few megabytes of vectors."""
 LINES = (b"content-type", b"application/jsonl")
 
 

@@ -67,7 +67,9 @@ class Tls:
 PLAIN = Tls()
 
 
-def open(target: str, tls: Tls = PLAIN, waits: bool = False) -> grpc.aio.Channel:  # noqa: A001 - `channels.open`
+def open(  # noqa: A001 - `channels.open`
+    target: str, tls: Tls = PLAIN, waits: bool = False, largest_message_bytes: int = LARGEST_MESSAGE_BYTES
+) -> grpc.aio.Channel:
     """A channel to `target`; connects when first used.
 
     Its calls fail at once when nobody is there. With `waits` they wait over sockets, within their deadlines, for a
@@ -79,8 +81,8 @@ def open(target: str, tls: Tls = PLAIN, waits: bool = False) -> grpc.aio.Channel
     if target.startswith("inproc:"):
         return cast(grpc.aio.Channel, Carrying(InprocChannel(target.removeprefix("inproc:"))))
     options = [
-        ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", largest_message_bytes),
+        ("grpc.max_send_message_length", largest_message_bytes),
         ("grpc.service_config", SERVICE_CONFIG),
         ("grpc.keepalive_time_ms", 30_000),
     ]

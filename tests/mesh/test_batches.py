@@ -134,6 +134,9 @@ async def test_batches_and_files_are_listed_page_by_page(client: AsyncOpenAI, me
         for call in (stranger.batches.retrieve(made[0].id), stranger.files.content(made[0].input_file_id)):
             with pytest.raises(openai.NotFoundError):
                 await call
+    many = "&".join(f"a{n}=1" for n in range(40))
+    refused = await sent(mesh, method="GET", path=f"/v1/batches?{many}")
+    assert (refused.status, refused.code) == (400, "invalid_value")
     await client.files.delete(files[0])
     with pytest.raises(openai.NotFoundError):
         await client.files.retrieve(files[0])
