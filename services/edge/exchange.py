@@ -67,14 +67,12 @@ class Exchange:
             raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
 
     async def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """A body that is not kept here, as it comes.
+        """The body as it comes, still packed.
 
         Raises:
-            Refusal: it has more than `most` bytes, or a content encoding.
+            Refusal: it has more than `most` bytes.
             Gone: the caller left before it was all there.
         """
-        if b"content-encoding" in self.headers:
-            raise Refusal(415, "unsupported_encoding", "an upload must have no content-encoding")
         size, more = 0, True
         while more:
             event = await self.receive()
@@ -102,7 +100,7 @@ class Exchange:
             raise _too_large(most)
         try:
             async with asyncio.timeout(SLOWEST_BODY_S):
-                raw = await self._read(most)
+                raw = b"".join([piece async for piece in self.pieces(most)])
         except TimeoutError:
             raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
         packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
@@ -122,20 +120,6 @@ class Exchange:
         finally:
             watching.remove_done_callback(leave)
             watching.cancel()
-
-    async def _read(self, most: int) -> bytes:
-        parts, size = [], 0
-        while True:
-            event = await self.receive()
-            if event["type"] == "http.disconnect":
-                raise Gone
-            parts.append(event.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
-                await self._drop()
-                raise _too_large(most)
-            if not event.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _drop(self) -> None:
         """Reads what is still to come of the body, for a while; not from one who waits to be told to send it."""

@@ -30,6 +30,8 @@ class Files:
     async def create(self, exchange: Exchange, door: Door) -> None:
         """Passes the upload on as it comes: no more of it than a piece is ever here."""
         door.stream()
+        if b"content-encoding" in exchange.headers:
+            raise Refusal(415, "unsupported_encoding", "an upload must have no content-encoding")
         upload = Upload(exchange.headers.get(b"content-type", b""))
         call: Any = self.jobs.CreateFile()
         whole = False
