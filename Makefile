@@ -53,8 +53,9 @@ lock: $(VENV)/.installed ## Resolve requirements*.in anew into the lock files
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -c requirements.lock -o requirements-dev.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-deps requirements-models.in -o requirements-models.lock
 
-protos: install ## Pack the contracts and what they import into dist/
+protos: install ## Pack the contracts and what they import into dist/, and write docs/asyncapi.yaml
 	@$(BIN)/python tools/protos.py
+	@$(BIN)/python tools/asyncapi.py > docs/asyncapi.yaml
 
 tools: ## Build helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
 	@sh tools/toolchain.sh

@@ -16,7 +16,9 @@ from services.edge.chat import Chat
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
 from services.edge.files import Files
+from services.edge.jobs import Jobs
 from services.edge.models import Models
+from services.edge.responses import Responses
 from services.edge.server import Listening
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
@@ -67,8 +69,9 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         door = Door(
             identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
         )
-        models, jobs = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
-        files, batches = Files(jobs, settings.largest_file_bytes), Batches(jobs)
+        models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
+        files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
+        responses, jobs = Responses(gateway, stub), Jobs(stub)
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
@@ -76,6 +79,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/chat/completions": {"POST": Chat(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
+                "/v1/responses": {"POST": responses.create},
                 "/v1/files": {"GET": files.list, "POST": files.create},
                 "/v1/batches": {"GET": batches.list, "POST": batches.create},
             },
@@ -83,6 +87,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/models/": {"GET": models.get},
                 "/v1/files/": {"GET": files.get, "DELETE": files.delete},
                 "/v1/batches/": {"GET": batches.get, "POST": batches.cancel},
+                "/v1/responses/": {"GET": responses.get, "POST": responses.cancel, "DELETE": responses.delete},
+                "/tollway/v1/jobs/": {"GET": jobs.get, "POST": jobs.cancel, "DELETE": jobs.delete},
                 "/tollway/v1/traces/": {"GET": traces.get},
             },
             uploads=frozenset({"/v1/files"}),

@@ -9,7 +9,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 
 from services.edge.door import Door
 from services.edge.exchange import EVENTS, Exchange
-from services.edge.wire import answer, options, request
+from services.edge.wire import answer, job, options, request
 from services.edge.wire.errors import of_failure
 from services.runtime import cohorts, telemetry
 
@@ -26,6 +26,10 @@ class Chat:
             await self._stream(exchange, pb.StreamCompleteRequest(chat=asked, options=wanted))
             return
         made = await self.gateway.Complete(pb.CompleteRequest(chat=asked, options=wanted))
+        if made.deferred_job_id:
+            where = [(b"location", job.path(made.deferred_job_id).encode())]
+            await exchange.answer(job.deferred(made.deferred_job_id), where, status=202)
+            return
         await cohorts.join("leave")
         await exchange.answer(answer.completion(made.completion, made.road), answer.headers(made.road))
 

@@ -76,17 +76,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         calling = Calling(
             gateway_pb2_grpc.GatewayServiceStub(gateway), ledger_pb2_grpc.LedgerServiceStub(directory), settings.key
         )
-        worker = Worker(
-            store,
-            calling,
-            settings.slots,
-            settings.per_tenant,
-            timedelta(seconds=settings.lease_s),
-            noted=relay.wake.set,
-        )
+        lease = timedelta(seconds=settings.lease_s)
+        worker = Worker(store, calling, settings.slots, settings.per_tenant, lease, noted=relay.wake.set)
         broker.consume(TICKETS, WORKERS, worker.ticket)
         files = Files(pool)
-        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files)
+        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files, lease)
         try:
             async with running(carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run()):
                 yield Service(

@@ -11,13 +11,17 @@ from grpc_status import rpc_status
 from tollway.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+from tollway.models.v1 import models_pb2
 
+from services.jobs import grading
 from services.jobs.life import Fault, Job
-from services.jobs.worker import Failed
+from services.jobs.worker import Done, Failed, Shown
 from services.runtime.status import info_of
 
 AHEAD_S = 15.0
 LONGEST_S = 600.0
+JUDGE, SHORT = "minilm", 24
+"""Whose vectors tell how alike two texts are; what a key has room for beside the job's id."""
 
 
 @dataclass(slots=True)
@@ -28,31 +32,23 @@ class Calling:
     """An administrator's: exchanged for tokens that are bound to the keys that handed jobs in."""
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 
-    async def __call__(self, job: Job) -> bytes:
+    async def __call__(self, job: Job, shown: Shown) -> Done:
         left = min((job.deadline - datetime.now(UTC)).total_seconds(), LONGEST_S)
         try:
-            metadata = (("authorization", f"Bearer {await self._token(job.key_id)}"),)
-            result = await self._asked(job, metadata, max(left, 0.0))
+            road = Road(self.gateway, job, await self._token(job.key_id), max(left, 0.0))
+            match job.kind:
+                case "chat":
+                    chat = pb.Chat.FromString(job.request)
+                    made = await (road.streamed(chat, shown) if job.shown else road.complete(chat))
+                    return Done(pb.Result(completion=made).SerializeToString())
+                case "case":
+                    return await graded(road, pb.Evaluation.FromString(job.request))
+                case "embedding":
+                    vectors = await road.embed(pb.Embedding.FromString(job.request))
+                    return Done(pb.Result(embeddings=vectors).SerializeToString())
         except grpc.aio.AioRpcError as error:
             raise Failed(fault_of(error)) from None
-        return result.SerializeToString()
-
-    async def _asked(self, job: Job, metadata: Any, within_s: float) -> pb.Result:
-        """All tries of a job go by one key, and say which they are: it is charged once."""
-        if job.kind == "chat":
-            chat = pb.Chat.FromString(job.request)
-            asked = gateway_pb2.CompleteRequest(chat=chat.chat, options=chat.options)
-            asked.options.idempotency_key, asked.options.attempt = str(job.id), job.attempts
-            return pb.Result(completion=await self.gateway.Complete(asked, metadata=metadata, timeout=within_s))
-        embedding = pb.Embedding.FromString(job.request)
-        request = gateway_pb2.EmbedRequest(
-            model=embedding.model,
-            texts=embedding.texts,
-            dimensions=embedding.dimensions,
-            idempotency_key=str(job.id),
-            attempt=job.attempts,
-        )
-        return pb.Result(embeddings=await self.gateway.Embed(request, metadata=metadata, timeout=within_s))
+        raise Failed(Fault(12, "KIND_UNKNOWN", f"this worker knows no work of kind {job.kind}"))
 
     async def _token(self, key_id: str) -> str:
         token, until = self._tokens.get(key_id, ("", 0.0))
@@ -65,6 +61,85 @@ class Calling:
             token, until = made.token, float(made.expires.seconds)
             self._tokens[key_id] = token, until
         return token
+
+
+@dataclass(slots=True)
+class Road:
+    """One try of a job. All of them go by one key, and say which they are: the job is charged once."""
+
+    gateway: gateway_pb2_grpc.GatewayServiceStub
+    job: Job
+    token: str = field(repr=False)
+    within_s: float
+
+    async def complete(self, chat: pb.Chat) -> gateway_pb2.CompleteResponse:
+        asked = gateway_pb2.CompleteRequest(chat=chat.chat, options=self._options(chat))
+        return await self.gateway.Complete(asked, metadata=self._metadata, timeout=self.within_s)
+
+    async def streamed(self, chat: pb.Chat, shown: Shown) -> gateway_pb2.CompleteResponse:
+        """As `complete`, and tells what is there of the first choice as it grows."""
+        asked = gateway_pb2.StreamCompleteRequest(chat=chat.chat, options=self._options(chat), whole=True)
+        made, text = gateway_pb2.CompleteResponse(), ""
+        async for piece in self.gateway.StreamComplete(asked, metadata=self._metadata, timeout=self.within_s):
+            said = "".join(one.content for one in piece.chunk.choices if one.index == 0)
+            if said:
+                text += said
+                shown(text)
+            if piece.HasField("road"):
+                made.road.CopyFrom(piece.road)
+            if piece.HasField("completion"):
+                made.completion.CopyFrom(piece.completion)
+        return made
+
+    async def embed(self, embedding: pb.Embedding, part: str = "") -> gateway_pb2.EmbedResponse:
+        """`part` tells calls of one job apart."""
+        request = gateway_pb2.EmbedRequest(
+            model=embedding.model,
+            texts=embedding.texts,
+            dimensions=embedding.dimensions,
+            idempotency_key=f"{self.job.id}{part}",
+            attempt=self.job.attempts,
+            priority=models_pb2.PRIORITY_LOW,
+        )
+        return await self.gateway.Embed(request, metadata=self._metadata, timeout=self.within_s)
+
+    def _options(self, chat: pb.Chat) -> gateway_pb2.Options:
+        made = gateway_pb2.Options()
+        made.CopyFrom(chat.options)
+        made.idempotency_key, made.attempt = str(self.job.id), self.job.attempts
+        made.ClearField("defer_after")
+        return made
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.token}"),)
+
+
+async def graded(road: Road, evaluation: pb.Evaluation) -> Done:
+    """A case's answer, and its scores."""
+    case = evaluation.cases[0]
+    made = await road.complete(case.chat)
+    parts = made.completion.choices[0].message.parts if made.completion.choices else ()
+    answer = "".join(part.text for part in parts)
+    scores = {one.name: await _score(road, one, answer, case.expected) for one in evaluation.measures}
+    return Done(pb.Result(completion=made).SerializeToString(), scores)
+
+
+async def _score(road: Road, measure: pb.Measure, answer: str, expected: str) -> float:
+    match measure.kind:
+        case pb.Measure.KIND_EXACT:
+            return grading.exact(answer, expected, ignore_case=measure.ignore_case)
+        case pb.Measure.KIND_CONTAINS:
+            return grading.contains(answer, expected, ignore_case=measure.ignore_case)
+        case pb.Measure.KIND_NUMERIC:
+            return grading.numeric(answer, expected, measure.tolerance)
+        case pb.Measure.KIND_JSON:
+            return grading.fields(answer, expected, ignore_case=measure.ignore_case)
+    if not answer.strip() or not expected.strip():
+        return float(answer.strip() == expected.strip())
+    both = await road.embed(pb.Embedding(model=JUDGE, texts=[answer, expected]), f"-{measure.name}"[:SHORT])
+    one, other = both.embeddings
+    return grading.cosine(one.values, other.values)
 
 
 def fault_of(error: grpc.aio.AioRpcError) -> Fault:

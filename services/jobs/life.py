@@ -47,7 +47,18 @@ class JobEnded(Failure):
 
 class JobNotEnded(Failure):
     kind, reason = Kind.PRECONDITION, "JOB_NOT_ENDED"
-    text = "job {job_id} is {state}: only one that failed or was parked is tried again"
+    text = "job {job_id} is {state}"
+
+
+class JobLost(Failure):
+    kind, reason = Kind.PRECONDITION, "JOB_LOST"
+    text = "job {job_id} is not held by {holder}: it was cancelled, or another works at it by now"
+
+
+class RequestIdReused(Failure):
+    kind, reason = Kind.REUSED, "REQUEST_ID_REUSED"
+    text = "other work came under request_id {request_id}"
+    field = "request_id"
 
 
 class QueueFull(Failure):
@@ -59,6 +70,24 @@ class DuplicateLine(Failure):
     kind, reason = Kind.INVALID, "DUPLICATE_LINE"
     text = "two lines are called {custom_id}"
     field = "batch.lines"
+
+
+class DuplicateCase(Failure):
+    kind, reason = Kind.INVALID, "DUPLICATE_LINE"
+    text = "two cases are called {case_id}"
+    field = "evaluation.cases"
+
+
+class DuplicateMeasure(Failure):
+    kind, reason = Kind.INVALID, "DUPLICATE_MEASURE"
+    text = "two measures are called {name}"
+    field = "evaluation.measures"
+
+
+class CaseUnfit(Failure):
+    kind, reason = Kind.INVALID, "CASE_UNFIT"
+    text = "what case {case_id} expects holds no {what}, and measure {measure} needs one"
+    field = "evaluation.cases"
 
 
 class NotBefore(Failure):
@@ -104,6 +133,19 @@ class Job:
     metadata: Mapping[str, str] = field(default_factory=dict)
     fault: Fault | None = None
     result: bytes | None = field(default=None, repr=False)
+    digest: bytes = b""
+    """Of what was handed in, where a request id names it."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    shown: bool = False
+    """Whether its answer is shown as it grows."""
+    partial: str = field(default="", repr=False)
+    worker: UUID | None = None
+    lease: datetime | None = None
+
+    @property
+    def many(self) -> bool:
+        """Whether it is no work itself, but has lines that are."""
+        return self.kind in ("batch", "evaluation")
 
     @property
     def tenant(self) -> str:
@@ -119,6 +161,7 @@ class Outcome:
     result: bytes | None = None
     fault: Fault | None = None
     ready: datetime | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def failed(job: Job, fault: Fault, now: datetime, chance: float) -> Outcome:
@@ -149,4 +192,13 @@ def retriable(job: Job) -> None:
         JobNotEnded
     """
     if job.state not in (State.FAILED, State.DEAD):
+        raise JobNotEnded(job_id=str(job.id), state=job.state.name.lower())
+
+
+def deletable(job: Job) -> None:
+    """
+    Raises:
+        JobNotEnded
+    """
+    if not job.state.over:
         raise JobNotEnded(job_id=str(job.id), state=job.state.name.lower())

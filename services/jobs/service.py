@@ -1,24 +1,25 @@
 """Messages to jobs and back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.duration_pb2 import Duration
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 
+from services.jobs import life, messages
 from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
-from services.jobs.life import DuplicateLine, Fault, Job, JobsAway, JobUnknown, NotBefore, State
+from services.jobs.life import Fault, Job, JobLost, JobsAway, JobUnknown, Outcome, State
 from services.jobs.store import Store
 from services.runtime import identity
 from services.runtime.postgres import AWAY
 
 PAGE = 100
-A_DAY = timedelta(days=1)
 WATCHED_EVERY_S = 0.2
 
 
@@ -31,16 +32,24 @@ class JobsService(JobsServiceServicer):
     """Called after something was written for the broker."""
     most_waiting: int
     files: Files
+    lease: timedelta
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: object) -> pb.CreateJobResponse:
-        jobs = list(_jobs(request, datetime.now(UTC)))
+        jobs = list(messages.jobs(request, identity.caller(), datetime.now(UTC), self.lease))
         with reached():
             made = await self.store.add(jobs, self.most_waiting)
         self.noted()
-        return pb.CreateJobResponse(job=_message(made))
+        return pb.CreateJobResponse(job=messages.message(made), lease=_duration(self.lease))
 
     async def GetJob(self, request: pb.GetJobRequest, context: object) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=_message(await self._own(request.job_id)))
+        found = await self._own(request.job_id)
+        made = messages.message(found)
+        if found.kind == "evaluation":
+            with reached():
+                made.scores.update(await self.store.scores(found.id))
+        if request.with_request and found.kind == "chat":
+            made.chat.MergeFromString(found.request)
+        return pb.GetJobResponse(job=made)
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: object) -> pb.ListJobsResponse:
         account = "" if request.everybody and identity.administrator() else identity.caller().account
@@ -49,15 +58,15 @@ class JobsService(JobsServiceServicer):
         with reached():
             found = await self.store.listed(account, state, request.kind, _id(request.page_token), most + 1)
         token = str(found[most - 1].id) if len(found) > most else ""
-        return pb.ListJobsResponse(jobs=[_message(one) for one in found[:most]], next_page_token=token)
+        return pb.ListJobsResponse(jobs=[messages.message(one) for one in found[:most]], next_page_token=token)
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: object) -> AsyncIterator[pb.WatchJobResponse]:
         told = None
         while True:
             job = await self._own(request.job_id)
-            now = (job.state, job.attempts, job.succeeded, job.failed)
+            now = (job.state, job.attempts, job.succeeded, job.failed, job.partial)
             if now != told:
-                yield pb.WatchJobResponse(job=_message(job))
+                yield pb.WatchJobResponse(job=messages.message(job))
                 told = now
             if job.state.over:
                 return
@@ -68,14 +77,38 @@ class JobsService(JobsServiceServicer):
         with reached():
             made = await self.store.cancel(UUID(request.job_id))
         self.noted()
-        return pb.CancelJobResponse(job=_message(made))
+        return pb.CancelJobResponse(job=messages.message(made))
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: object) -> pb.RetryJobResponse:
         await self._own(request.job_id)
         with reached():
             made = await self.store.retry(UUID(request.job_id))
         self.noted()
-        return pb.RetryJobResponse(job=_message(made))
+        return pb.RetryJobResponse(job=messages.message(made))
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: object) -> pb.DeleteJobResponse:
+        await self._own(request.job_id)
+        with reached():
+            await self.store.delete(UUID(request.job_id))
+        return pb.DeleteJobResponse()
+
+    async def ReportJob(self, request: pb.ReportJobRequest, context: object) -> pb.ReportJobResponse:
+        job, holder, said = await self._own(request.job_id), UUID(request.holder), request.error
+        with reached():
+            match request.WhichOneof("end"):
+                case "result":
+                    end = Outcome(job.id, State.SUCCEEDED, result=request.result.SerializeToString())
+                    holds = bool(await self.store.finish(holder, [end]))
+                case "error":
+                    fault = Fault(said.code, said.reason, said.message)
+                    end = life.failed(job, fault, datetime.now(UTC), random.random())
+                    holds = bool(await self.store.finish(holder, [end]))
+                case _:
+                    holds = await self.store.held(job.id, holder, self.lease)
+        if not holds:
+            raise JobLost(job_id=request.job_id, holder=request.holder)
+        self.noted()
+        return pb.ReportJobResponse(lease=_duration(self.lease))
 
     async def ListResults(self, request: pb.ListResultsRequest, context: object) -> pb.ListResultsResponse:
         await self._own(request.job_id)
@@ -83,7 +116,13 @@ class JobsService(JobsServiceServicer):
         with reached():
             found = await self.store.lines(UUID(request.job_id), after, most + 1)
         token = str(found[most - 1].line) if len(found) > most else ""
-        return pb.ListResultsResponse(results=[_line(one) for one in found[:most]], next_page_token=token)
+        return pb.ListResultsResponse(results=[messages.line(one) for one in found[:most]], next_page_token=token)
+
+    async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: object) -> pb.ListDeliveriesResponse:
+        await self._own(request.job_id)
+        with reached():
+            found = await self.store.log(UUID(request.job_id))
+        return pb.ListDeliveriesResponse(deliveries=map(messages.delivery, found))
 
     async def GetWebhookSecret(
         self, request: pb.GetWebhookSecretRequest, context: object
@@ -106,17 +145,17 @@ class JobsService(JobsServiceServicer):
                 await self.files.delete(made)
                 raise FileInfoMissing
             kept = await self.files.complete(made, info.name, info.purpose, info.keep.ToTimedelta())
-        return pb.CreateFileResponse(file=_file(kept))
+        return pb.CreateFileResponse(file=messages.file(kept))
 
     async def GetFile(self, request: pb.GetFileRequest, context: object) -> pb.GetFileResponse:
-        return pb.GetFileResponse(file=_file(await self._own_file(request.file_id)))
+        return pb.GetFileResponse(file=messages.file(await self._own_file(request.file_id)))
 
     async def ListFiles(self, request: pb.ListFilesRequest, context: object) -> pb.ListFilesResponse:
         most, after = request.page_size or PAGE, _id(request.page_token)
         with reached():
             found = await self.files.listed(identity.caller().account, request.purpose, after, most + 1)
         token = str(found[most - 1].id) if len(found) > most else ""
-        return pb.ListFilesResponse(files=[_file(one) for one in found[:most]], next_page_token=token)
+        return pb.ListFilesResponse(files=[messages.file(one) for one in found[:most]], next_page_token=token)
 
     async def ReadFile(self, request: pb.ReadFileRequest, context: object) -> AsyncIterator[pb.ReadFileResponse]:
         found = await self._own_file(request.file_id)
@@ -169,120 +208,11 @@ def reached() -> Iterator[None]:
         raise JobsAway from error
 
 
-def _jobs(request: pb.CreateJobRequest, now: datetime) -> Iterable[Job]:
-    """The job, and its lines where it is a batch.
-
-    Raises:
-        DuplicateLine, NotBefore
-    """
-    caller = identity.caller()
-    ready = request.not_before.ToDatetime(UTC) if request.HasField("not_before") else now
-    deadline = request.deadline.ToDatetime(UTC) if request.HasField("deadline") else max(now, ready) + A_DAY
-    if deadline <= max(now, ready):
-        raise NotBefore
-    kind = request.WhichOneof("work") or ""
-    whole = Job(
-        id=uuid4(),
-        kind=kind,
-        account=caller.account,
-        key_id=caller.key_id,
-        created=now,
-        ready=max(now, ready),
-        deadline=deadline,
-        request=b"" if kind == "batch" else getattr(request, kind).SerializeToString(),
-        request_id=request.request_id,
-        priority=request.priority,
-        keep=request.keep.ToTimedelta() or A_DAY,
-        total=len(request.batch.lines) or 1,
-        webhook=request.webhook_url,
-        metadata=dict(request.metadata),
-    )
-    yield whole
-    seen: set[str] = set()
-    for number, line in enumerate(request.batch.lines):
-        if line.custom_id in seen:
-            raise DuplicateLine(custom_id=line.custom_id)
-        seen.add(line.custom_id)
-        work = line.WhichOneof("work") or ""
-        refused = line.refused if work == "refused" else None
-        yield replace(
-            whole,
-            id=uuid5(whole.id, str(number)),
-            kind=work,
-            parent=whole.id,
-            line=number,
-            custom_id=line.custom_id,
-            request_id="",
-            request=b"" if refused else getattr(line, work).SerializeToString(),
-            state=State.FAILED if refused else State.QUEUED,
-            fault=Fault(refused.code, refused.reason, refused.message) if refused else None,
-            ended=now if refused else None,
-            failed=1 if refused else 0,
-            total=1,
-            webhook="",
-            metadata={},
-        )
-
-
 def _id(token: str) -> UUID | None:
     return UUID(token) if token else None
 
 
-def _file(one: File) -> pb.File:
-    return pb.File(
-        file_id=str(one.id),
-        name=one.name,
-        purpose=one.purpose,
-        size_bytes=one.size,
-        created=_stamp(one.created),
-        expires=_stamp(one.expires),
-    )
-
-
-def _message(job: Job) -> pb.Job:
-    made = pb.Job(
-        job_id=str(job.id),
-        kind=job.kind,
-        state=_state(job),
-        account=job.account,
-        created=_stamp(job.created),
-        started=_stamp(job.started),
-        ended=_stamp(job.ended),
-        deadline=_stamp(job.deadline),
-        attempts=job.attempts,
-        total=job.total,
-        succeeded=job.succeeded,
-        failed=job.failed,
-        error=_error(job),
-        webhook_url=job.webhook,
-        metadata=job.metadata,
-    )
-    if job.result is not None:
-        made.result.MergeFromString(job.result)
-    return made
-
-
-def _line(job: Job) -> pb.LineResult:
-    made = pb.LineResult(custom_id=job.custom_id, job_id=str(job.id), state=_state(job), error=_error(job))
-    if job.result is not None:
-        made.result.MergeFromString(job.result)
-    return made
-
-
-def _state(job: Job) -> pb.State.ValueType:
-    return pb.State.ValueType(int(job.state))
-
-
-def _error(job: Job) -> pb.Error | None:
-    """Why its last try failed; nothing once it has succeeded."""
-    if job.fault is None or job.state is State.SUCCEEDED:
-        return None
-    return pb.Error(code=job.fault.code, reason=job.fault.reason, message=job.fault.message)
-
-
-def _stamp(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    made = Timestamp()
-    made.FromDatetime(at)
+def _duration(length: timedelta) -> Duration:
+    made = Duration()
+    made.FromTimedelta(length)
     return made

@@ -1,6 +1,7 @@
 """What jobs need of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -32,14 +33,16 @@ class Delivery:
     url: str
     body: bytes = field(repr=False)
     attempts: int = 0
+    status: int = 0
+    """Of the last try; 0 for no answer."""
+    error: str = ""
+    delivered: datetime | None = None
+    due: datetime | None = None
+    """None once it arrived, or was given up."""
 
-
-class Outbox(Protocol):
-    """Notes that are being sent: they are gone once the block has ended well, and stay when it has not."""
-
-    async def __aenter__(self) -> Sequence[Note]: ...
-
-    async def __aexit__(self, *error: object) -> None: ...
+    @property
+    def webhook_id(self) -> str:
+        return f"msg_{self.id.hex}"
 
 
 class Store(Protocol):
@@ -47,7 +50,8 @@ class Store(Protocol):
         """Keeps a job, the first of `jobs`, and its lines; all or none. The earlier one when its request id came before.
 
         Raises:
-            QueueFull: its tenant would have more than `most_waiting`.
+            QueueFull: its tenant would have more than `most_waiting`. Of what others took in it may know 5 s late.
+            RequestIdReused
         """
         ...
 
@@ -55,6 +59,14 @@ class Store(Protocol):
 
     async def listed(self, account: str, state: State | None, kind: str, after: UUID | None, most: int) -> list[Job]:
         """Jobs of `account` ('' for all) without results, the newest first; `after` is the last one of the page before."""
+        ...
+
+    async def delete(self, job_id: UUID) -> None:
+        """Removes a job that has ended, with its lines."""
+        ...
+
+    async def scores(self, parent: UUID) -> dict[str, float]:
+        """The mean of its lines' scores, by measure."""
         ...
 
     async def lines(self, parent: UUID, after: int, most: int) -> list[Job]: ...
@@ -65,6 +77,14 @@ class Store(Protocol):
 
     async def beat(self, worker: UUID, lease: timedelta) -> set[UUID]:
         """Extends a worker's leases; which jobs it still holds."""
+        ...
+
+    async def held(self, job_id: UUID, worker: UUID, lease: timedelta) -> bool:
+        """Extends the lease of one job; whether the worker still holds it."""
+        ...
+
+    async def show(self, worker: UUID, partials: Mapping[UUID, str]) -> None:
+        """Keeps what is there of answers under way."""
         ...
 
     async def finish(self, worker: UUID, outcomes: Sequence[Outcome]) -> list[Job]:
@@ -83,7 +103,9 @@ class Store(Protocol):
         """Takes back expired leases, ends what is past its deadline, forgets what need not be kept. How many changed."""
         ...
 
-    def outbox(self, most: int) -> Outbox: ...
+    def outbox(self, most: int) -> AbstractAsyncContextManager[Sequence[Note]]:
+        """Notes that are being sent: they are gone once the block has ended well, and stay when it has not."""
+        ...
 
     async def deliveries(self, most: int, within: timedelta) -> list[Delivery]:
         """Webhooks that are due; they are due again `within`, unless something is said of them."""
@@ -91,6 +113,10 @@ class Store(Protocol):
 
     async def delivered(self, delivery: Delivery, status: int, error: str, again: datetime | None) -> None:
         """How a try went; `again` is None when it arrived or is given up."""
+        ...
+
+    async def log(self, job_id: UUID) -> list[Delivery]:
+        """A job's webhooks, the oldest first."""
         ...
 
     async def depth(self) -> tuple[int, float]:

@@ -94,7 +94,7 @@ class Webhooks:
         await self.store.delivered(delivery, status, why, again)
 
     async def _told(self, http: aiohttp.ClientSession, delivery: Delivery) -> tuple[int, str]:
-        now, name = datetime.now(UTC), f"msg_{delivery.id.hex}"
+        now, name = datetime.now(UTC), delivery.webhook_id
         headers = {
             "content-type": "application/cloudevents+json",
             "webhook-id": name,

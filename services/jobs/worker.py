@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ LOOKS_EVERY_S = 0.5
 GATHER_S = 0.003
 """Ends that come within so long are written together."""
 SWEEPS_EVERY_S = 2.0
+SHOWS_EVERY_S = 0.25
 AGAIN_S = 0.5
 
 
@@ -34,7 +35,17 @@ class Failed(Exception):
         self.fault = fault
 
 
-Work = Callable[[Job], Awaitable[bytes]]
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a try came to that went well."""
+
+    result: bytes
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+Shown = Callable[[str], None]
+"""Takes what is there of an answer."""
+Work = Callable[[Job, Shown], Awaitable[Done]]
 """Does a job; raises [Failed][]."""
 
 
@@ -51,6 +62,8 @@ class Worker:
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     ended: list[Outcome] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
+    partials: dict[UUID, str] = field(default_factory=dict)
+    """Of answers under way, what was not yet written."""
     noted: Callable[[], None] = lambda: None
     """Called after something was written for the broker."""
 
@@ -60,7 +73,7 @@ class Worker:
     async def run(self) -> None:
         """Until cancelled; what is under way is then finished by whoever calls `drain`."""
         async with asyncio.TaskGroup() as group:
-            for loop in (self._claim, self._write, self._beat, self._sweep):
+            for loop in (self._claim, self._write, self._beat, self._sweep, self._show):
                 group.create_task(self._insist(loop))
 
     async def drain(self, within_s: float) -> None:
@@ -97,12 +110,15 @@ class Worker:
 
     async def _one(self, job: Job) -> None:
         try:
-            outcome = Outcome(job.id, State.SUCCEEDED, result=await self.work(job))
+            done = await self.work(job, partial(self.partials.__setitem__, job.id))
+            outcome = Outcome(job.id, State.SUCCEEDED, result=done.result, scores=done.scores)
         except Failed as error:
             outcome = life.failed(job, error.fault, datetime.now(UTC), random.random())
         except asyncio.CancelledError:
             self.running.pop(job.id, None)
             raise
+        finally:
+            self.partials.pop(job.id, None)
         self.ended.append(outcome)
         self.told.set()
 
@@ -140,6 +156,16 @@ class Worker:
             for job_id, task in list(self.running.items()):
                 if job_id not in held and job_id not in {one.job_id for one in self.ended}:
                     task.cancel()  # cancelled, or another worker's by now
+
+    async def _show(self) -> None:
+        while True:
+            await asyncio.sleep(SHOWS_EVERY_S)
+            if self.partials:
+                now = dict(self.partials)
+                await self.store.show(self.id, now)
+                for job_id, text in now.items():
+                    if self.partials.get(job_id) == text:
+                        del self.partials[job_id]
 
     async def _sweep(self) -> None:
         while True:

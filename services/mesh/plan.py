@@ -44,7 +44,7 @@ CALLS = {
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder"),
-    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models"),
+    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs"),
     "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator", "jobs"),
 }

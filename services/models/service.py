@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
@@ -12,6 +12,7 @@ from tollway.models.v1.models_pb2_grpc import ModelsServiceServicer
 
 from services.models.catalogue import Entry
 from services.models.compression import Compressor
+from services.models.gathering import Gathering
 from services.models.history import shortened
 from services.models.limits import Priority
 from services.models.pools import Asker
@@ -28,6 +29,10 @@ HEALTH_EVERY_S = 2.0
 class ModelsService(ModelsServiceServicer):
     ranking: Ranking
     compressor: Compressor
+    gathering: Gathering = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gathering = Gathering(self.ranking)
 
     async def Generate(self, request: pb.GenerateRequest, context: object) -> pb.GenerateResponse:
         names, told = list(request.candidates) or [request.chat.model], Told()
@@ -51,8 +56,11 @@ class ModelsService(ModelsServiceServicer):
                 )
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
-        asker = Asker(identity.caller().tenant, tokens=sum(map(len, request.texts)) // CHARACTERS_A_TOKEN)
-        made = await self.ranking.embed(request.model, list(request.texts), request.dimensions, asker)
+        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
+        tokens = sum(map(len, request.texts)) // CHARACTERS_A_TOKEN
+        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
+        ask = self.gathering.embed if priority is Priority.LOW else self.ranking.embed
+        made = await ask(request.model, list(request.texts), request.dimensions, asker)
         vectors = [pb.Embedding(values=values) for values in made.vectors]
         return pb.EmbedResponse(embeddings=vectors, input_tokens=made.input_tokens, model=request.model)
 

@@ -9,6 +9,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 
 from services.orchestrator import peers
+from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies
@@ -18,7 +19,7 @@ from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
-ON_THE_ROAD = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models")
+CALLED = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models", "jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Settings:
     ledger: str = "127.0.0.1:50055"
     retrieval: str = "127.0.0.1:50056"
     models: str = "127.0.0.1:50058"
+    jobs: str = "127.0.0.1:50059"
+    """Takes over what its callers no longer wait for."""
     key: str = field(default="", repr=False)
     """Own API key, an administrator's: settles what is still open when a caller's token has ended."""
     default_model: str = ""
@@ -47,7 +50,7 @@ class Settings:
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the orchestrator owns, yields the service, closes in reverse order."""
-    targets = {name: getattr(settings, name) for name in ON_THE_ROAD}
+    targets = {name: getattr(settings, name) for name in CALLED}
     async with (
         peers.opened(targets, settings.serve.tls) as stubs,
         identified(Directory(stubs.ledger, ledger)) as identity,
@@ -63,17 +66,21 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             settings.waits,
             settings.context_tokens,
         )
+        deferring = Deferring(stubs.jobs, desk)
         try:
             async with running(models.follow()):
                 yield Service(
                     name="tollway.gateway.v1.GatewayService",
                     domain="gateway.tollway",
-                    register=partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road)),
+                    register=partial(
+                        gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road, deferring)
+                    ),
                     identity=identity,
                     largest_message_bytes=32 << 20,
                     backend="the seven services of the road",
                     ready=lambda: models.read_once,
                 )
         finally:
+            await deferring.close()
             await desk.cleared()
             epochs.close()

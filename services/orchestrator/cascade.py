@@ -17,6 +17,7 @@ from services.orchestrator.journey import Journey
 from services.orchestrator.money import SETTLE_S, Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shapes import Whole
+from services.orchestrator.tokens import Tokens
 from services.runtime import telemetry
 
 JUDGED_WITHIN_S = 0.5
@@ -26,6 +27,7 @@ JUDGED_WITHIN_S = 0.5
 class Cascade:
     peers: Peers
     money: Money
+    tokens: Tokens
 
     async def answer(self, journey: Journey) -> chat.ChatCompletion | None:
         """The first model's answer where it will do; None when the others are to be asked, and are reserved for."""
@@ -44,6 +46,7 @@ class Cascade:
             telemetry.event("cascade", reason="away", model=first)
             await self._go_on(journey, None)
             return None
+        await self.tokens.fresh()
         tried, journey.model, journey.extra_input_tokens = made.completion, first, made.extra_input_tokens
         journey.answer.completion, journey.answer.characters = tried, 1  # paid for even when the caller leaves now
         verdict = await self._judged(journey, asked, tried)

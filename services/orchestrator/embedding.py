@@ -94,11 +94,14 @@ class Embedding:
         await self.road.peers.reach("encoder" if request.model in LOCAL else "models", self.road.waits.restart_s)
         if request.model not in LOCAL:
             found = await self.road.peers.models.Embed(
-                models_pb2.EmbedRequest(model=request.model, texts=texts, dimensions=request.dimensions)
+                models_pb2.EmbedRequest(
+                    model=request.model, texts=texts, dimensions=request.dimensions, priority=request.priority
+                )
             )
             return pb.EmbedResponse(embeddings=found.embeddings, input_tokens=found.input_tokens, model=found.model)
         made = pb.EmbedResponse(model=request.model, input_tokens=sum(-(-len(text) // 4) for text in texts))
         for start in range(0, len(texts), BATCH):
+            await self.road.tokens.fresh()
             part = encoder_pb2.EncodeRequest(texts=texts[start : start + BATCH], tier=LOCAL[request.model])
             for vector in (await self.road.peers.encoder.Encode(part)).vectors:
                 made.embeddings.add(values=self._cut(request, np.frombuffer(vector.values, np.float32)))

@@ -42,6 +42,12 @@ class NoModel(Failure):
     text = "the router is away and no default model is known"
 
 
+class StreamDeferred(Failure):
+    kind, reason = Kind.INVALID, "STREAM_DEFERRED"
+    text = "a stream cannot be deferred: its caller has the first words at once"
+    field = "options.defer_after"
+
+
 class BooksBehind(Failure):
     kind, reason = Kind.UNAVAILABLE, "BOOKS_BEHIND"
     text = "too many answers wait to be accounted for; try again soon"

@@ -1,4 +1,4 @@
-"""The services on the road, as stubs."""
+"""The services on the road, and beside it, as stubs."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +8,7 @@ import grpc
 from tollway.cache.v1 import cache_pb2_grpc
 from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
+from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.models.v1 import models_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
@@ -25,6 +26,7 @@ class Peers:
     retrieval: retrieval_pb2_grpc.RetrievalServiceStub
     ledger: ledger_pb2_grpc.LedgerServiceStub
     models: models_pb2_grpc.ModelsServiceStub
+    jobs: jobs_pb2_grpc.JobsServiceStub
     channels: Mapping[str, grpc.aio.Channel] = field(default_factory=dict)
 
     async def reach(self, name: str, within_s: float) -> None:
@@ -55,5 +57,6 @@ async def opened(targets: Mapping[str, str], tls: channels.Tls) -> AsyncIterator
             retrieval=retrieval_pb2_grpc.RetrievalServiceStub(made["retrieval"]),
             ledger=ledger_pb2_grpc.LedgerServiceStub(made["ledger"]),
             models=models_pb2_grpc.ModelsServiceStub(made["models"]),
+            jobs=jobs_pb2_grpc.JobsServiceStub(made["jobs"]),
             channels=made,
         )

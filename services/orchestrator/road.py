@@ -34,6 +34,7 @@ from services.orchestrator.journey import Journey, conversation
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shortening import Shortening
+from services.orchestrator.tokens import Tokens
 from services.runtime import cohorts, identity, telemetry
 
 AUTO = "auto"
@@ -68,6 +69,10 @@ class Road:
     @property
     def money(self) -> Money:
         return Money(self.peers, self.models, self.desk, self.budgets, self._open, self.waits.restart_s)
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.peers.ledger, self.desk.key)
 
     async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
@@ -140,12 +145,13 @@ class Road:
         """A cheap model's answer, where one is tried first and will do."""
         if journey.cascade is None:
             return None
-        return await Cascade(self.peers, self.money).answer(journey)
+        return await Cascade(self.peers, self.money, self.tokens).answer(journey)
 
     async def restored(self, journey: Journey, made: chat.ChatCompletion) -> chat.ChatCompletion:
         """Step 10 for a whole answer."""
         journey.answer.completion, journey.answer.characters = made, 1
         await cohorts.join("answer")
+        await self.tokens.fresh()
         seen = await self.peers.guard.InspectAnswer(
             guard_pb2.InspectAnswerRequest(sealed_map=journey.road.sealed_map, completion=made)
         )

@@ -11,10 +11,13 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import LOCAL, Embedding
+from services.orchestrator.failures import StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Journey
 from services.orchestrator.road import AUTO, Road
+from services.orchestrator.shapes import Whole
 from services.runtime import identity, telemetry
 
 PAGE = 1000
@@ -23,9 +26,15 @@ PAGE = 1000
 @dataclass(slots=True)
 class GatewayService(GatewayServiceServicer):
     road: Road
+    deferring: Deferring
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
+        if request.options.HasField("defer_after"):
+            return await self.deferring.complete(request, self._complete)
+        return await self._complete(request)
+
+    async def _complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
         journey = await self.road.enter(request.chat, request.options)
         done = False
         try:
@@ -42,8 +51,10 @@ class GatewayService(GatewayServiceServicer):
     async def StreamComplete(
         self, request: pb.StreamCompleteRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[pb.StreamCompleteResponse]:
+        if request.options.HasField("defer_after"):
+            raise StreamDeferred
         journey = await self.road.enter(request.chat, request.options)
-        settled = False
+        settled, shown = False, Whole()
         try:
             # The first message, once a model has begun, tells what is known; the last one what it cost.
             last, told = chat.ChatChunk(), False
@@ -55,6 +66,8 @@ class GatewayService(GatewayServiceServicer):
                     if piece.HasField("usage"):
                         last.usage.CopyFrom(piece.usage)
                         piece.ClearField("usage")
+                    if request.whole:
+                        shown.add(piece)
                     last.id, last.model, last.created.seconds = piece.id, piece.model, piece.created.seconds
                     yield pb.StreamCompleteResponse(chunk=piece)
             if not told:  # a model that says nothing at all has answered, too
@@ -69,7 +82,11 @@ class GatewayService(GatewayServiceServicer):
         self._noted(journey, made.usage)
         journey.road.model = journey.model
         context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))
-        yield pb.StreamCompleteResponse(chunk=last, road=journey.road)
+        end = pb.StreamCompleteResponse(chunk=last, road=journey.road)
+        if request.whole:
+            end.completion.CopyFrom(shown.finished())
+            end.completion.usage.CopyFrom(last.usage)
+        yield end
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return await Embedding(self.road).embed(request)

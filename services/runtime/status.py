@@ -62,12 +62,16 @@ def status_of(error: Exception, domain: str) -> Status:
 
 def info_of(error: grpc.RpcError) -> ErrorInfo:
     """The reason, domain and facts that a failed call carries; empty when it carries none."""
+    return info_in(rpc_status.from_call(error) or Status())  # type: ignore[arg-type]
+
+
+def info_in(status: Status) -> ErrorInfo:
+    """As `info_of`, of a status."""
     found = ErrorInfo()
-    if (status := rpc_status.from_call(error)) is not None:  # type: ignore[arg-type]
-        for detail in status.details:
-            if detail.Is(ErrorInfo.DESCRIPTOR):
-                detail.Unpack(found)
-                break
+    for detail in status.details:
+        if detail.Is(ErrorInfo.DESCRIPTOR):
+            detail.Unpack(found)
+            break
     return found
 
 

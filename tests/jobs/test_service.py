@@ -39,6 +39,8 @@ from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
 from tests.support.waiting import until
 
+LEASE = timedelta(seconds=30)
+
 
 class Gateway:
     """Answers what it is asked; `busy` asks for another try once, `never` always, `wrong` is refused."""
@@ -71,6 +73,15 @@ class Gateway:
     async def Embed(self, request: gateway_pb2.EmbedRequest, metadata: Any, **_: Any) -> Any:
         return gateway_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0]) for _ in request.texts])
 
+    async def StreamComplete(self, request: gateway_pb2.StreamCompleteRequest, **_: Any) -> Any:
+        whole = chat.ChatCompletion(choices=[chat.Choice(message=chat.Message(role=chat.ROLE_ASSISTANT))])
+        for word in request.chat.messages[0].parts[0].text.split():
+            whole.choices[0].message.parts.add(text=f"{word} ")
+            chunk = chat.ChatChunk(choices=[chat.ChoiceDelta(content=f"{word} ")])
+            yield gateway_pb2.StreamCompleteResponse(chunk=chunk)
+            await asyncio.sleep(0.4)
+        yield gateway_pb2.StreamCompleteResponse(road=gateway_pb2.Road(model="echo"), completion=whole)
+
 
 def failing(code: grpc.StatusCode) -> AioRpcError:
     return AioRpcError(code, Metadata(), Metadata(), "as asked", None)
@@ -95,14 +106,14 @@ class Jobs:
         self.relay = Relay(self.store, Silence())  # type: ignore[arg-type]
         self.webhooks = Webhooks(self.store, Egress(private=True), "one key")
         calling = Calling(self.gateway, Ledger(), "tw_admin")  # type: ignore[arg-type]
-        self.worker = Worker(self.store, calling, slots=8, per_tenant=4, noted=self.noted)
+        self.worker = Worker(self.store, calling, slots=8, per_tenant=4, lease=LEASE, noted=self.noted)
 
     def noted(self) -> None:
         self.worker.wake.set()
         self.relay.wake.set()
 
     def service(self) -> Service:
-        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files)
+        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files, LEASE)
         return Service(
             name="tollway.jobs.v1.JobsService",
             domain="jobs.tollway",
@@ -274,6 +285,11 @@ async def test_a_webhook_is_signed_and_told_again_until_it_is_heard(
         await until(lambda: len(heard) == 2)
     finally:
         await runner.cleanup()
+    asked = pb.ListDeliveriesRequest(job_id=job.job_id)
+    (sent,) = (await stub.ListDeliveries(asked)).deliveries
+    assert (sent.webhook_id, sent.attempts, sent.status) == (heard[0][0]["webhook-id"], 2, 204)
+    assert sent.HasField("delivered") and not sent.HasField("due") and sent.type == "dev.tollway.job.succeeded"
+    assert (await refused(stub.by("globex/app").ListDeliveries(asked)))[1] == "JOB_UNKNOWN"
     secret = (await stub.GetWebhookSecret(pb.GetWebhookSecretRequest())).secret
     for headers, body in heard:
         event = Webhook(secret).verify(body, headers)
@@ -293,3 +309,98 @@ async def test_a_webhook_goes_nowhere_private(url: str) -> None:
     await Egress(private=True).checked(url)
     with pytest.raises(Forbidden, match="not among"):
         await Egress(allowed=("hooks.example.com",), private=True).checked(url)
+
+
+async def test_a_request_id_stands_for_one_work(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    first = await stub.CreateJob(pb.CreateJobRequest(chat=asking("a"), request_id="r"))
+    again = await stub.CreateJob(pb.CreateJobRequest(chat=asking("a"), request_id="r", priority=3))
+    assert again.job.job_id == first.job.job_id
+    other = stub.CreateJob(pb.CreateJobRequest(chat=asking("b"), request_id="r"))
+    assert await refused(other) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_an_answer_is_shown_as_it_grows(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("one two three"), partial=True))).job
+    seen = [one.job async for one in stub.WatchJob(pb.WatchJobRequest(job_id=job.job_id))]
+    texts = [one.partial for one in seen if one.partial]
+    assert texts == sorted(texts, key=len) and any(text in ("one ", "one two ") for text in texts), texts
+    assert seen[-1].state == pb.STATE_SUCCEEDED and not seen[-1].partial
+    parts = seen[-1].result.completion.completion.choices[0].message.parts
+    assert "".join(part.text for part in parts) == "one two three " and seen[-1].result.completion.road.model == "echo"
+    batch = pb.CreateJobRequest(batch=pb.Batch(lines=[pb.Line(custom_id="1", chat=asking("x"))]), partial=True)
+    assert (await refused(stub.CreateJob(batch)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_job_tells_what_was_handed_in_when_asked(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("a")))).job
+    assert not (await stub.GetJob(pb.GetJobRequest(job_id=job.job_id))).job.HasField("chat")
+    assert (await stub.GetJob(pb.GetJobRequest(job_id=job.job_id, with_request=True))).job.chat == asking("a")
+
+
+async def test_an_evaluation_is_a_batch_with_scores(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    measures = [
+        pb.Measure(name="same", kind=pb.Measure.KIND_EXACT, ignore_case=True),
+        pb.Measure(name="in it", kind=pb.Measure.KIND_CONTAINS),
+        pb.Measure(name="alike", kind=pb.Measure.KIND_SIMILARITY),
+    ]
+    cases = [
+        pb.Case(case_id="good", chat=asking("yes"), expected="you said: yes"),
+        pb.Case(case_id="bad", chat=asking("yes"), expected="said"),
+        pb.Case(case_id="none", chat=asking("wrong"), expected="anything"),
+    ]
+    work = pb.Evaluation(cases=cases, measures=measures)
+    job = (await stub.CreateJob(pb.CreateJobRequest(evaluation=work))).job
+    assert (job.kind, job.total) == ("evaluation", 3)
+    over = await ended(stub, job.job_id)
+    assert (over.state, over.succeeded, over.failed) == (pb.STATE_SUCCEEDED, 2, 1)
+    made = (await stub.GetJob(pb.GetJobRequest(job_id=job.job_id))).job
+    assert dict(made.scores) == {"same": 0.5, "in it": 0.5, "alike": 1.0}
+    lines = (await stub.ListResults(pb.ListResultsRequest(job_id=job.job_id))).results
+    assert dict(lines[0].scores) == {"same": 1.0, "in it": 0.0, "alike": 1.0}
+    assert lines[2].state == pb.STATE_FAILED and not lines[2].scores
+    assert [one.job_id for one in (await stub.ListJobs(pb.ListJobsRequest(kind="evaluation"))).jobs] == [job.job_id]
+    assert not (await stub.ListJobs(pb.ListJobsRequest(kind="batch"))).jobs
+    twice = pb.Evaluation(cases=cases, measures=[*measures, measures[0]])
+    assert await field_of(stub.CreateJob(pb.CreateJobRequest(evaluation=twice))) == "evaluation.measures"
+    number = pb.Evaluation(cases=cases, measures=[pb.Measure(name="n", kind=pb.Measure.KIND_NUMERIC)])
+    assert await field_of(stub.CreateJob(pb.CreateJobRequest(evaluation=number))) == "evaluation.cases"
+
+
+async def test_whoever_began_a_job_reports_how_it_ends(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    job_id, holder, other = str(uuid4()), str(uuid4()), str(uuid4())
+    handed = pb.CreateJobRequest(chat=asking("mine"), holding=pb.Holding(job_id=job_id, holder=holder))
+    made = await stub.CreateJob(handed)
+    assert (made.job.job_id, made.job.state, made.lease.seconds) == (job_id, pb.STATE_RUNNING, 30)
+    assert (await stub.CreateJob(handed)).job.job_id == job_id, "asked again it is the same"
+    await stub.ReportJob(pb.ReportJobRequest(job_id=job_id, holder=holder))
+    wrong = stub.ReportJob(pb.ReportJobRequest(job_id=job_id, holder=other))
+    assert await refused(wrong) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_LOST")
+    result = pb.Result(completion=gateway_pb2.CompleteResponse(road=gateway_pb2.Road(model="held")))
+    await stub.ReportJob(pb.ReportJobRequest(job_id=job_id, holder=holder, result=result))
+    over = await ended(stub, job_id)
+    assert over.state == pb.STATE_SUCCEEDED and over.result.completion.road.model == "held" and not jobs.gateway.keys
+
+
+async def test_a_worker_takes_up_what_its_holder_gave_up(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    job_id, holder = str(uuid4()), str(uuid4())
+    await stub.CreateJob(pb.CreateJobRequest(chat=asking("go on"), holding=pb.Holding(job_id=job_id, holder=holder)))
+    gone = pb.Error(code=grpc.StatusCode.UNAVAILABLE.value[0], reason="SHUTTING_DOWN")
+    await stub.ReportJob(pb.ReportJobRequest(job_id=job_id, holder=holder, error=gone))
+    over = await ended(stub, job_id)
+    assert over.state == pb.STATE_SUCCEEDED and over.attempts == 2 and jobs.gateway.keys == [job_id]
+
+
+async def test_a_job_that_has_ended_can_be_removed(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    running = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("slow")))).job
+    refusal = stub.DeleteJob(pb.DeleteJobRequest(job_id=running.job_id))
+    assert (await refused(refusal))[1] == "JOB_NOT_ENDED"
+    await stub.CancelJob(pb.CancelJobRequest(job_id=running.job_id))
+    await stub.DeleteJob(pb.DeleteJobRequest(job_id=running.job_id))
+    assert (await refused(stub.GetJob(pb.GetJobRequest(job_id=running.job_id))))[1] == "JOB_UNKNOWN"

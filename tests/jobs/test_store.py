@@ -164,5 +164,9 @@ async def test_a_tenant_may_have_so_many_waiting(store: PostgresStore) -> None:
     with pytest.raises(QueueFull):
         await store.add(batch(2), 4)
     assert [one.kind for one in await store.listed("acme", None, "", None, 10)] == ["batch"]
+    await store.add([job()], 4)
+    with pytest.raises(QueueFull):
+        await store.add([job()], 4)
+    await store.add([job("globex/app")], 4)
     waiting, age_s = await store.depth()
-    assert waiting == 3 and age_s >= 0
+    assert waiting == 5 and age_s >= 0

@@ -17,7 +17,20 @@ from pathlib import Path
 from services.mesh.plan import PORTS
 from tests.peers.provider import Provider
 
-MODELS = ("echo", "tools", "busy", "broken", "cut", "slow", "shapeless", "quiet", "private", "endless", "typist")
+MODELS = (
+    "echo",
+    "tools",
+    "busy",
+    "broken",
+    "cut",
+    "slow",
+    "late",
+    "shapeless",
+    "quiet",
+    "private",
+    "endless",
+    "typist",
+)
 PRICES = json.dumps({name: {"input": "1", "output": "2"} for name in MODELS})
 
 

@@ -1,14 +1,18 @@
 """The services of the road, small and obedient; each can be away, and all keep what they were asked."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc.aio import AioRpcError, Metadata
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 from tollway.guard.v1 import guard_pb2
+from tollway.jobs.v1 import jobs_pb2
 from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 from tollway.retrieval.v1 import retrieval_pb2
@@ -77,6 +81,10 @@ class Mesh:
         self.good = True
         self.refuses_second_hold = False
         self.warnings: list[str] = []
+        self.slow_s = 0.0
+        """How long a model takes."""
+        self.job = jobs_pb2.Job()
+        self.lost = False
         self.all: list[tuple[str, Any]] = []
 
     def peers(self) -> Peers:
@@ -148,6 +156,28 @@ class Mesh:
     def _Embed(self, request: Any) -> Any:
         return models_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0])], input_tokens=4, model="e")
 
+    def _GetJob(self, request: Any) -> Any:
+        if not self.job.job_id:
+            raise Away(grpc.StatusCode.NOT_FOUND)
+        return jobs_pb2.GetJobResponse(job=self.job)
+
+    def _CreateJob(self, request: Any) -> Any:
+        self.job = jobs_pb2.Job(job_id=request.holding.job_id, state=jobs_pb2.STATE_RUNNING)
+        return jobs_pb2.CreateJobResponse(job=self.job, lease=Duration(nanos=60_000_000))
+
+    def _ReportJob(self, request: Any) -> Any:
+        if self.lost:
+            raise Away(grpc.StatusCode.FAILED_PRECONDITION)
+        if request.WhichOneof("end") == "result":
+            self.job.state = jobs_pb2.STATE_SUCCEEDED
+            self.job.result.CopyFrom(request.result)
+        return jobs_pb2.ReportJobResponse(lease=Duration(nanos=60_000_000))
+
+    def _ExchangeToken(self, request: Any) -> Any:
+        return ledger_pb2.ExchangeTokenResponse(
+            token=f"new for {request.key_id}", expires=Timestamp(seconds=2_000_000_000)
+        )
+
     def _Search(self, request: Any) -> Any:
         return retrieval_pb2.SearchResponse(
             passages=[retrieval_pb2.Passage(document_id="d", text="nine crowns")], epoch=3
@@ -188,6 +218,9 @@ class Stub:
             return lambda request=None, **_: self.mesh.stream(self.service, name, request)
 
         async def call(request: Any, **_: Any) -> Any:
-            return self.mesh.answer(self.service, name, request)
+            made = self.mesh.answer(self.service, name, request)
+            if name == "Generate":
+                await asyncio.sleep(self.mesh.slow_s)
+            return made
 
         return call

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
@@ -13,6 +14,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
+from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies
@@ -46,7 +48,9 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     desk = Desk()
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
     road.context_tokens = {"wordy/app": 300}
-    register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road))
+    register = partial(
+        gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road, Deferring(peers.jobs, desk))
+    )
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
         yield Called(gateway_pb2_grpc.GatewayServiceStub(channel))
@@ -308,3 +312,20 @@ async def test_mistakes(gateway: Called) -> None:
     assert await field_of(gateway.Complete(pb.CompleteRequest())) == "chat"
     assert await field_of(gateway.Complete(asking(temperature=9.0))) == "chat.temperature"
     assert (await refused(gateway.stub.Complete(asking())))[0] is Code.UNAUTHENTICATED
+
+
+async def test_a_stream_is_never_deferred_and_may_end_with_the_answer_whole(gateway: Called, mesh: Mesh) -> None:
+    deferred = pb.Options(defer_after=Duration(seconds=1))
+    asked = streaming(asking(options=deferred))
+    assert await field_of(gateway.StreamComplete(asked).__aiter__().__anext__()) == "options.defer_after"
+    asked = pb.StreamCompleteRequest(chat=asking().chat, whole=True)
+    last = [one async for one in gateway.StreamComplete(asked)][-1]
+    assert last.completion.choices[0].message.parts[0].text == "one two" and last.completion.usage.output_tokens == 2
+
+
+async def test_an_answer_that_is_late_is_a_job(gateway: Called, mesh: Mesh) -> None:
+    mesh.slow_s = 0.2
+    late = pb.Options(defer_after=Duration(nanos=50_000_000))
+    made = await gateway.Complete(asking(options=late))
+    assert made.deferred_job_id == mesh.job.job_id
+    await until(lambda: mesh.job.HasField("result"))

@@ -1,7 +1,7 @@
 """A provider on OpenAI's wire that records what it got and does what the model's name says.
 
 `echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `broken` 500;
-`cut` breaks its stream off; `slow` never answers, and notes when its caller leaves; `shapeless` answers no OpenAI
+`cut` breaks its stream off; `late` takes a second and a half; `slow` never answers, and notes when its caller leaves; `shapeless` answers no OpenAI
 object; `quiet` leaves usage out; `private` says an invented card number.
 """
 
@@ -44,6 +44,8 @@ class Provider:
                 return web.json_response(["no", "object"])
             case "slow":
                 return await self._slow()
+            case "late":
+                await asyncio.sleep(1.5)
         return await self._streamed(request, body) if body.get("stream") else web.json_response(self._whole(body))
 
     async def embeddings(self, request: web.Request) -> web.Response:

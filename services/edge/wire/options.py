@@ -14,6 +14,7 @@ from tollway.router.v1 import router_pb2
 from services.edge.wire.errors import Refusal, of_body
 
 NANO = 1_000_000_000
+LONGEST_WAIT_S = 600.0
 Name = Annotated[str, Meta(max_length=64, pattern="^[a-z0-9_.-]*$")]
 
 
@@ -40,6 +41,7 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
     priority: Literal["low", "normal", "high"] | None = None
     context_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    defer_after_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
 
 
 _BODY = msgspec.json.Decoder(TollwayBody)
@@ -98,6 +100,8 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         made.priority = PRIORITY[said.priority]
     if said.context_tokens is not None:
         made.context_tokens = said.context_tokens
+    if said.defer_after_s is not None:
+        made.defer_after.FromNanoseconds(int(said.defer_after_s * NANO))
     if said.max_cost_usd is not None:
         made.cost_ceiling_nano_usd = int(said.max_cost_usd * NANO)
 
@@ -122,18 +126,29 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
                 raise _bad(name, "a number of tokens, such as 8000")
             made.context_tokens = int(value)
         case "x-tollway-max-cost":
-            try:
-                dollars = float(value)
-            except ValueError:
-                raise _bad(name, "dollars, such as 0.02") from None
-            if not 0 < dollars <= 1e6:
-                raise _bad(name, "dollars, such as 0.02")
-            made.cost_ceiling_nano_usd = int(dollars * NANO)
+            made.cost_ceiling_nano_usd = int(_number(name, value, 1e6, "dollars, such as 0.02") * NANO)
+        case "x-tollway-defer-after":
+            seconds = _number(name, value, LONGEST_WAIT_S, f"seconds up to {LONGEST_WAIT_S:g}, such as 2.5")
+            made.defer_after.FromNanoseconds(int(seconds * NANO))
         case "x-tollway-grounding":
             made.grounding.SetInParent()
             made.grounding.collection = "" if value in ("*", "") else value
         case _:
             return  # others may mean something to a proxy between us
+
+
+def _number(name: str, value: str, most: float, allowed: str) -> float:
+    """
+    Raises:
+        Refusal: no number, or one that is not above zero and up to `most`.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        raise _bad(name, allowed) from None
+    if not 0 < number <= most:
+        raise _bad(name, allowed)
+    return number
 
 
 def _bad(name: str, allowed: str) -> Refusal:

@@ -70,6 +70,20 @@ def retry(job_id: JobId, state: State = running.STATE) -> None:
     say(word(called(state, lambda stub: stub.RetryJob(request, metadata=metadata, timeout=WITHIN_S)).job.state))
 
 
+@jobs.command("webhooks")
+def webhooks(job_id: JobId, key: Key = "", state: State = running.STATE) -> None:
+    """Lists what was sent to a job's webhook, and how that went."""
+    metadata = running.bearing(key_of(state, key))
+    request = pb.ListDeliveriesRequest(job_id=job_id)
+    found = called(state, lambda stub: stub.ListDeliveries(request, metadata=metadata, timeout=WITHIN_S))
+    rows = [
+        (one.webhook_id, one.type, str(one.attempts), str(one.status or ""), one.error,
+         "arrived" if one.HasField("delivered") else "waits" if one.HasField("due") else "given up")
+        for one in found.deliveries
+    ]  # fmt: skip
+    table(("webhook", "event", "tries", "status", "error", "now"), rows)
+
+
 def shown(state: Path, only: str, metadata: tuple[tuple[str, str], ...], everybody: bool) -> None:
     if only and f"STATE_{only.upper()}" not in pb.State.keys():  # noqa: SIM118 - an enum wrapper, not a mapping
         fail(f"--only {only}: say queued, running, succeeded, failed, cancelled or dead")

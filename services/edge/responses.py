@@ -1,0 +1,118 @@
+"""`/v1/responses`: OpenAI's Responses, at once, streamed, or in the background as jobs."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import orjson
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.jobs.v1 import jobs_pb2, jobs_pb2_grpc
+
+from services.edge.door import Door
+from services.edge.exchange import EVENTS, Exchange
+from services.edge.wire import answer, options, response, responses
+from services.edge.wire.errors import Refusal, of_failure
+from services.edge.wire.response_events import Events
+from services.runtime import telemetry
+
+KEPT = re.compile(r"resp_([0-9a-f]{32})")
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    gateway: gateway_pb2_grpc.GatewayServiceStub
+    jobs: jobs_pb2_grpc.JobsServiceStub
+
+    async def create(self, exchange: Exchange, door: Door) -> None:
+        body = responses.parsed(exchange.body)
+        asked, wanted = responses.chat_request(body), options.options(bytes(body.tollway), exchange.headers)
+        if body.background:
+            key, wanted.idempotency_key = wanted.idempotency_key, ""
+            work = jobs_pb2.Chat(chat=asked, options=wanted)
+            made = await self.jobs.CreateJob(jobs_pb2.CreateJobRequest(chat=work, request_id=key))
+            made.job.chat.CopyFrom(work)
+            await exchange.answer(orjson.dumps(response.of_job(made.job)))
+            return
+        frame = response.frame(asked, response.response_id(str(uuid.uuid4())), int(time.time()))
+        if body.stream:
+            door.stream()
+            await self._stream(exchange, pb.StreamCompleteRequest(chat=asked, options=wanted), Events(frame))
+            return
+        whole = await self.gateway.Complete(pb.CompleteRequest(chat=asked, options=wanted))
+        if whole.deferred_job_id:
+            found = await self._job(whole.deferred_job_id)
+            await exchange.answer(orjson.dumps(response.of_job(found)), status=202)
+            return
+        said = response.answered(frame, whole.completion)
+        await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
+
+    async def get(self, exchange: Exchange, door: Door) -> None:
+        name, _, rest = exchange.path.removeprefix(exchange.route).partition("/")
+        if rest:
+            raise Refusal(404, "unknown_url", f"unknown URL: GET {exchange.path[:200]}")
+        found = await self._job(_job_of(name))
+        await exchange.answer(orjson.dumps(response.of_job(found)))
+
+    async def cancel(self, exchange: Exchange, door: Door) -> None:
+        name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
+        if what != "cancel":
+            raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
+        job = await self._job(_job_of(name))
+        if job.state <= jobs_pb2.STATE_RUNNING:
+            made = (await self.jobs.CancelJob(jobs_pb2.CancelJobRequest(job_id=job.job_id))).job
+            made.chat.CopyFrom(job.chat)
+            job = made
+        await exchange.answer(orjson.dumps(response.of_job(job)))
+
+    async def delete(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        job = await self._job(_job_of(name))
+        await self.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job.job_id))
+        await exchange.answer(orjson.dumps({"id": name, "object": "response", "deleted": True}))
+
+    async def _job(self, job_id: str) -> jobs_pb2.Job:
+        """A completion among the caller's jobs: no other is a response."""
+        found = (await self.jobs.GetJob(jobs_pb2.GetJobRequest(job_id=job_id, with_request=True))).job
+        if found.kind != "chat":
+            raise _unknown()
+        return found
+
+    async def _stream(self, exchange: Exchange, asked: pb.StreamCompleteRequest, events: Events) -> None:
+        call = self.gateway.StreamComplete(asked)
+        try:
+            first: Any = await call.read()
+            await exchange.begin(200, [*EVENTS, *answer.headers(first.road)])
+            await exchange.write(b"".join(events.begin()))
+            try:
+                said: Any
+                while (said := await call.read()) is not grpc.aio.EOF:
+                    last = said.HasField("road")
+                    piece = b"".join(events.end(said.chunk.usage) if last else events.add(said.chunk))
+                    if piece:
+                        await exchange.write(piece)
+            except grpc.aio.AioRpcError as error:
+                refusal = of_failure(error)
+                telemetry.note(error__type=refusal.code)
+                await exchange.write(b"".join(events.fail(refusal)))
+            await exchange.end()
+        finally:
+            call.cancel()
+
+
+def _job_of(name: str) -> str:
+    """
+    Raises:
+        Refusal: this is no response's id.
+    """
+    if (found := KEPT.fullmatch(name)) is None:
+        raise _unknown()
+    return str(uuid.UUID(found[1]))
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "not_found", "there is no such response: only those made in the background are kept",
+                   param="response_id")  # fmt: skip

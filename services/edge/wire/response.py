@@ -1,0 +1,176 @@
+"""A response as OpenAI publishes it, whole and as the events of a stream."""
+
+import uuid
+from typing import Any
+
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.jobs.v1 import jobs_pb2
+
+from services.edge.wire.errors import Refusal, of_error
+
+STATUSES = {
+    jobs_pb2.STATE_QUEUED: "queued",
+    jobs_pb2.STATE_RUNNING: "in_progress",
+    jobs_pb2.STATE_SUCCEEDED: "completed",
+    jobs_pb2.STATE_FAILED: "failed",
+    jobs_pb2.STATE_CANCELLED: "cancelled",
+    jobs_pb2.STATE_DEAD: "failed",
+}
+CUT = {chat.FINISH_REASON_LENGTH: "max_output_tokens", chat.FINISH_REASON_CONTENT_FILTER: "content_filter"}
+MODES = {
+    chat.ToolChoice.MODE_NONE: "none",
+    chat.ToolChoice.MODE_REQUIRED: "required",
+}
+
+
+def response_id(job_id: str) -> str:
+    return f"resp_{job_id.replace('-', '')}"
+
+
+def frame(asked: chat.ChatRequest, name: str, created: int) -> dict[str, Any]:
+    """A response under way: what was asked, and nothing said yet."""
+    first = asked.messages[0] if asked.messages else chat.Message()
+    instructions = first.parts[0].text if first.role == chat.ROLE_SYSTEM and first.parts else None
+    return {
+        "id": name,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": instructions,
+        "max_output_tokens": asked.max_output_tokens or None,
+        "metadata": dict(asked.metadata),
+        "model": asked.model,
+        "output": [],
+        "parallel_tool_calls": asked.parallel_tool_calls if asked.HasField("parallel_tool_calls") else True,
+        "previous_response_id": None,
+        "reasoning": {"effort": asked.reasoning_effort or None, "summary": None},
+        "store": False,
+        "temperature": asked.temperature if asked.HasField("temperature") else 1.0,
+        "text": {"format": _format(asked.response_format)},
+        "tool_choice": _choice(asked),
+        "tools": [_tool(one) for one in asked.tools],
+        "top_p": asked.top_p if asked.HasField("top_p") else 1.0,
+        "truncation": "disabled",
+        "usage": None,
+        "user": asked.user or None,
+    }
+
+
+def answered(made: dict[str, Any], completion: chat.ChatCompletion) -> dict[str, Any]:
+    """The frame `made`, with what was said."""
+    choice = completion.choices[0] if completion.choices else chat.Choice()
+    cut = CUT.get(choice.finish_reason)
+    return {
+        **made,
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": cut} if cut else None,
+        "model": completion.model or made["model"],
+        "output": output(choice.message, "incomplete" if cut else "completed"),
+        "usage": usage(completion.usage),
+    }
+
+
+def of_job(job: jobs_pb2.Job) -> dict[str, Any]:
+    """A background response as it stands."""
+    made = frame(job.chat.chat, response_id(job.job_id), job.created.seconds)
+    made |= {"background": True, "store": True, "status": STATUSES.get(job.state, "in_progress")}
+    if job.result.HasField("completion"):
+        return answered(made, job.result.completion.completion)
+    if made["status"] == "failed":
+        made["error"] = failure(of_error(job.error.code, job.error.reason, job.error.message))
+    return made
+
+
+def failure(refusal: Refusal) -> dict[str, str]:
+    """A response's error has few codes: what is wrong is in its words."""
+    code = {429: "rate_limit_exceeded"}.get(
+        refusal.status, "invalid_prompt" if refusal.status < 500 else "server_error"
+    )
+    return {"code": code, "message": refusal.message}
+
+
+def output(said: chat.Message, status: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    if said.reasoning:
+        items.append(reasoning_item(said.reasoning))
+    text = "".join(part.text for part in said.parts)
+    if text or said.refusal or not said.tool_calls:
+        part = refusal_part(said.refusal) if said.refusal else text_part(text)
+        items.append(message_item(_name("msg"), status, [part]))
+    items.extend(call_item(_name("fc"), one, status) for one in said.tool_calls)
+    return items
+
+
+def reasoning_item(text: str) -> dict[str, Any]:
+    return {"type": "reasoning", "id": _name("rs"), "summary": [{"type": "summary_text", "text": text}]}
+
+
+def message_item(name: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "message", "id": name, "status": status, "role": "assistant", "content": content}
+
+
+def call_item(name: str, call: chat.ToolCall, status: str) -> dict[str, Any]:
+    return {
+        "type": "function_call",
+        "id": name,
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": status,
+    }
+
+
+def text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def refusal_part(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}
+
+
+def usage(made: chat.Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": made.input_tokens,
+        "input_tokens_details": {"cached_tokens": made.cached_input_tokens},
+        "output_tokens": made.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": made.reasoning_tokens},
+        "total_tokens": made.input_tokens + made.output_tokens,
+    }
+
+
+def _format(said: chat.ResponseFormat) -> dict[str, Any]:
+    if said.type == chat.ResponseFormat.TYPE_JSON_OBJECT:
+        return {"type": "json_object"}
+    if said.type != chat.ResponseFormat.TYPE_JSON_SCHEMA:
+        return {"type": "text"}
+    return {
+        "type": "json_schema",
+        "name": said.name,
+        "description": said.description or None,
+        "schema": orjson.loads(said.schema_json),
+        "strict": said.strict if said.HasField("strict") else None,
+    }
+
+
+def _choice(asked: chat.ChatRequest) -> Any:
+    if asked.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:
+        return {"type": "function", "name": asked.tool_choice.function}
+    return MODES.get(asked.tool_choice.mode, "auto")
+
+
+def _tool(one: chat.Tool) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": one.name,
+        "description": one.description or None,
+        "parameters": orjson.loads(one.parameters_json) if one.parameters_json else None,
+        "strict": one.strict if one.HasField("strict") else None,
+    }
+
+
+def _name(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex}"

@@ -1,0 +1,132 @@
+"""The events of a response that is streamed, made of our pieces: each item is opened, grows and is closed in its turn."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.edge.wire import response
+from services.edge.wire.errors import Refusal
+
+
+class Events:
+    """Server-sent events for one response; `said` is what they have told so far."""
+
+    def __init__(self, frame: dict[str, Any]) -> None:
+        self.said = frame
+        self._number = -1
+        self._open: str = ""
+        """What is being said: `reasoning`, `text`, `refusal`, or `call N`."""
+        self._item: dict[str, Any] = {}
+        self._text = ""
+        self._cut: str | None = None
+
+    def begin(self) -> Iterator[bytes]:
+        yield self._event("response.created", response=self.said)
+        yield self._event("response.in_progress", response=self.said)
+
+    def add(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+        self.said["model"] = chunk.model or self.said["model"]
+        for delta in chunk.choices:
+            if delta.reasoning:
+                yield from self._grow("reasoning", delta.reasoning)
+            if delta.content:
+                yield from self._grow("text", delta.content)
+            if delta.refusal:
+                yield from self._grow("refusal", delta.refusal)
+            for call in delta.tool_calls:
+                yield from self._grow(f"call {call.index}", call.arguments, call)
+            self._cut = response.CUT.get(delta.finish_reason, self._cut)
+
+    def end(self, usage: chat.Usage) -> Iterator[bytes]:
+        if not self._open and not self.said["output"]:  # a model that said nothing has answered, too
+            yield from self._grow("text", "")
+        yield from self._close()
+        self.said |= {"status": "incomplete" if self._cut else "completed", "usage": response.usage(usage)}
+        if self._cut:
+            self.said["incomplete_details"] = {"reason": self._cut}
+        yield self._event(f"response.{self.said['status']}", response=self.said)
+
+    def fail(self, refusal: Refusal) -> Iterator[bytes]:
+        self.said |= {"status": "failed", "error": response.failure(refusal)}
+        yield self._event("response.failed", response=self.said)
+
+    def _grow(self, kind: str, text: str, call: chat.ToolCallDelta | None = None) -> Iterator[bytes]:
+        if self._open != kind:
+            yield from self._close()
+            yield from self._begin_item(kind, call)
+        self._text += text
+        if text:
+            yield self._at(f"{DELTAS[kind.partition(' ')[0]]}.delta", delta=text)
+
+    def _begin_item(self, kind: str, call: chat.ToolCallDelta | None) -> Iterator[bytes]:
+        self._open, self._text = kind, ""
+        name = uuid.uuid4().hex
+        if call is not None:
+            said = chat.ToolCall(id=call.id, name=call.name)
+            self._item = response.call_item(f"fc_{name}", said, "in_progress")
+        elif kind == "reasoning":
+            self._item = {"type": "reasoning", "id": f"rs_{name}", "summary": []}
+        else:
+            self._item = response.message_item(f"msg_{name}", "in_progress", [])
+        yield self._event("response.output_item.added", output_index=self._index, item=self._item)
+        if kind == "reasoning":
+            yield self._at("response.reasoning_summary_part.added", part=_part(kind, ""))
+        elif call is None:
+            yield self._at("response.content_part.added", part=_part(kind, ""))
+
+    def _close(self) -> Iterator[bytes]:
+        if not (kind := self._open):
+            return
+        name, part = DELTAS[kind.partition(" ")[0]], _part(kind, self._text)
+        match kind:
+            case "reasoning":
+                yield self._at(f"{name}.done", text=self._text)
+                yield self._at("response.reasoning_summary_part.done", part=part)
+                self._item["summary"] = [part]
+            case "text" | "refusal":
+                yield self._at(f"{name}.done", **{kind: self._text}, **({"logprobs": []} if kind == "text" else {}))
+                yield self._at("response.content_part.done", part=part)
+                self._item |= {"status": "completed", "content": [part]}
+            case _:
+                self._item |= {"status": "completed", "arguments": self._text}
+                yield self._at(f"{name}.done", arguments=self._text, name=self._item["name"])
+        yield self._event("response.output_item.done", output_index=self._index, item=self._item)
+        self.said["output"].append(self._item)
+        self._open = ""
+
+    @property
+    def _index(self) -> int:
+        return len(self.said["output"])
+
+    def _at(self, name: str, /, **more: Any) -> bytes:
+        """An event about what is open."""
+        place: dict[str, Any] = {"item_id": self._item["id"], "output_index": self._index}
+        if self._open == "reasoning":
+            place["summary_index"] = 0
+        elif not self._open.startswith("call"):
+            place["content_index"] = 0
+        if name == "response.output_text.delta":
+            more["logprobs"] = []
+        return self._event(name, **place, **more)
+
+    def _event(self, name: str, /, **more: Any) -> bytes:
+        self._number += 1
+        body = {"type": name, "sequence_number": self._number, **more}
+        return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(body))
+
+
+DELTAS = {
+    "reasoning": "response.reasoning_summary_text",
+    "text": "response.output_text",
+    "refusal": "response.refusal",
+    "call": "response.function_call_arguments",
+}
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    if kind == "reasoning":
+        return {"type": "summary_text", "text": text}
+    return response.refusal_part(text) if kind == "refusal" else response.text_part(text)

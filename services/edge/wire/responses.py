@@ -1,0 +1,264 @@
+"""OpenAI's Responses in our words: the body of `POST /v1/responses`, typed, and the conversation that it asks for."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta, Raw, Struct
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.edge.wire import body as wire
+from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.request import MODES
+
+Text = Annotated[str, Meta(max_length=10_485_760)]
+
+
+class InputText(Struct, tag_field="type", tag="input_text"):
+    text: Text
+
+
+class OutputText(Struct, tag_field="type", tag="output_text"):
+    """Of an answer before, handed in again."""
+
+    text: Text
+
+
+class RefusalPart(Struct, tag_field="type", tag="refusal"):
+    refusal: Text
+
+
+class InputImage(Struct, tag_field="type", tag="input_image"):
+    image_url: Annotated[str, Meta(min_length=1)]
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class InputFile(Struct, tag_field="type", tag="input_file"):
+    filename: str | None = None
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+Part = InputText | OutputText | RefusalPart | InputImage | InputFile
+
+
+class Message(Struct):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Text | list[Part]
+
+
+class FunctionCall(Struct):
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    name: wire.Name
+    arguments: str
+
+
+class FunctionOutput(Struct):
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    output: Text | list[InputText]
+
+
+class Kind(Struct):
+    type: str = "message"
+
+
+class Function(Struct):
+    type: Literal["function"]
+    name: wire.Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class NamedTool(Struct):
+    type: Literal["function"]
+    name: wire.Name
+
+
+class TextFormat(Struct, tag_field="type", tag="text"):
+    pass
+
+
+class ObjectFormat(Struct, tag_field="type", tag="json_object"):
+    pass
+
+
+class SchemaFormat(Struct, tag_field="type", tag="json_schema"):
+    name: wire.Name
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextOptions(Struct):
+    format: TextFormat | ObjectFormat | SchemaFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(Struct):
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class ResponsesBody(Struct, forbid_unknown_fields=True):
+    """`null` is the same as absent."""
+
+    model: wire.Name
+    input: Text | Annotated[list[Raw], Meta(min_length=1, max_length=4096)]
+    instructions: Text | None = None
+    background: bool | None = None
+    stream: bool | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    tools: Annotated[list[Function], Meta(max_length=512)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    user: Annotated[str, Meta(max_length=512)] | None = None
+    metadata: (
+        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+        | None
+    ) = None
+    tollway: Raw = Raw()
+    previous_response_id: str | None = None
+    # Accepted and of no effect here: they tune OpenAI's own storage, tiers and prompt cache.
+    store: bool | None = None
+    include: list[str] | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+    truncation: Literal["disabled"] | None = None
+    stream_options: dict[str, Any] | None = None
+
+
+_BODY, _KIND = msgspec.json.Decoder(ResponsesBody), msgspec.json.Decoder(Kind)
+_ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
+    "message": msgspec.json.Decoder(Message),
+    "function_call": msgspec.json.Decoder(FunctionCall),
+    "function_call_output": msgspec.json.Decoder(FunctionOutput),
+}
+ROLES = {
+    "user": chat.ROLE_USER,
+    "assistant": chat.ROLE_ASSISTANT,
+    "system": chat.ROLE_SYSTEM,
+    "developer": chat.ROLE_DEVELOPER,
+}
+
+
+def parsed(raw: bytes) -> ResponsesBody:
+    """
+    Raises:
+        Refusal: a field that breaks a rule, or that asks for what is not kept here.
+    """
+    try:
+        body = _BODY.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    if body.previous_response_id:
+        raise Refusal(
+            400, "unsupported_value", "no response is kept to go on from: send the conversation as `input`",
+            param="previous_response_id",
+        )  # fmt: skip
+    if body.background and body.stream:
+        raise Refusal(400, "unsupported_value", "a background response cannot be streamed: ask for it by its id",
+                      param="stream")  # fmt: skip
+    if body.background and body.store is False:
+        raise Refusal(400, "unsupported_value", "a background response must be kept to be asked for", param="store")
+    return body
+
+
+def chat_request(body: ResponsesBody) -> chat.ChatRequest:
+    """The conversation in our words.
+
+    Raises:
+        Refusal: an item that is none.
+    """
+    made = chat.ChatRequest(model=body.model, include_usage=True)
+    if body.instructions:
+        made.messages.add(role=chat.ROLE_SYSTEM).parts.add(text=body.instructions)
+    if isinstance(body.input, str):
+        made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
+    else:
+        for n, raw in enumerate(body.input):
+            _item(made, bytes(raw), f"input[{n}]")
+    for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "user"):
+        if (value := getattr(body, name)) is not None:
+            setattr(made, name, value)
+    for tool in body.tools or ():
+        parameters = orjson.dumps(tool.parameters).decode() if tool.parameters is not None else ""
+        one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
+        if tool.strict is not None:
+            one.strict = tool.strict
+    if isinstance(body.tool_choice, str):
+        made.tool_choice.mode = MODES[body.tool_choice]
+    elif body.tool_choice is not None:
+        made.tool_choice.mode, made.tool_choice.function = chat.ToolChoice.MODE_FUNCTION, body.tool_choice.name
+    if body.text is not None:
+        _text(made, body.text)
+    if body.reasoning is not None and body.reasoning.effort is not None:
+        made.reasoning_effort = body.reasoning.effort
+    made.metadata.update(body.metadata or {})
+    return made
+
+
+def _item(made: chat.ChatRequest, raw: bytes, at: str) -> None:
+    try:
+        kind = _KIND.decode(raw).type
+        if kind == "reasoning":  # of an answer before: a model thinks anew
+            return
+        if kind not in _ITEMS:
+            allowed = ", ".join((*_ITEMS, "reasoning"))
+            raise Refusal(
+                400, "unsupported_value", f"invalid value for {at}.type: allowed are {allowed}", param=f"{at}.type"
+            )
+        said = _ITEMS[kind].decode(raw)
+    except msgspec.MsgspecError as error:
+        refusal = of_body(error)
+        where = f"{at}.{refusal.param}" if refusal.param else at
+        raise Refusal(400, refusal.code, f"{at}: {refusal.message}", param=where) from None
+    match said:
+        case Message():
+            _message(made.messages.add(role=ROLES[said.role]), said)
+        case FunctionCall():
+            last = made.messages[-1] if made.messages else None
+            if last is None or last.role != chat.ROLE_ASSISTANT:
+                last = made.messages.add(role=chat.ROLE_ASSISTANT)
+            last.tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+        case FunctionOutput():
+            text = said.output if isinstance(said.output, str) else "".join(part.text for part in said.output)
+            made.messages.add(role=chat.ROLE_TOOL, tool_call_id=said.call_id).parts.add(text=text)
+
+
+def _message(made: chat.Message, said: Message) -> None:
+    if isinstance(said.content, str):
+        made.parts.add(text=said.content)
+        return
+    for part in said.content:
+        match part:
+            case InputText() | OutputText():
+                made.parts.add(text=part.text)
+            case RefusalPart():
+                made.refusal = part.refusal
+            case InputImage():
+                made.parts.add().image.url = part.image_url
+                made.parts[-1].image.detail = part.detail or ""
+            case InputFile():
+                one = made.parts.add().file
+                one.filename, one.data, one.file_id = part.filename or "", part.file_data or "", part.file_id or ""
+
+
+def _text(made: chat.ChatRequest, said: TextOptions) -> None:
+    if said.verbosity is not None:
+        made.verbosity = said.verbosity
+    match said.format:
+        case ObjectFormat():
+            made.response_format.type = chat.ResponseFormat.TYPE_JSON_OBJECT
+        case SchemaFormat(name=name, schema=schema, description=description, strict=strict):
+            made.response_format.type = chat.ResponseFormat.TYPE_JSON_SCHEMA
+            made.response_format.name, made.response_format.description = name, description or ""
+            made.response_format.schema_json = orjson.dumps(schema).decode()
+            if strict is not None:
+                made.response_format.strict = strict
