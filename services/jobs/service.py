@@ -35,7 +35,7 @@ class JobsService(JobsServiceServicer):
     lease: timedelta
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: object) -> pb.CreateJobResponse:
-        jobs = list(messages.jobs(request, identity.caller(), datetime.now(UTC), self.lease))
+        jobs = list(messages.jobs(request, identity.scoped("jobs"), datetime.now(UTC), self.lease))
         with reached():
             made = await self.store.add(jobs, self.most_waiting)
         self.noted()
@@ -52,7 +52,7 @@ class JobsService(JobsServiceServicer):
         return pb.GetJobResponse(job=made)
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: object) -> pb.ListJobsResponse:
-        account = "" if request.everybody and identity.administrator() else identity.caller().account
+        account = "" if request.everybody and identity.administrator() else identity.scoped("jobs").account
         most = request.page_size or PAGE
         state = State(request.state) if request.state else None
         with reached():
@@ -127,14 +127,14 @@ class JobsService(JobsServiceServicer):
     async def GetWebhookSecret(
         self, request: pb.GetWebhookSecretRequest, context: object
     ) -> pb.GetWebhookSecretResponse:
-        return pb.GetWebhookSecretResponse(secret=self.secret(identity.caller().tenant))
+        return pb.GetWebhookSecretResponse(secret=self.secret(identity.scoped("jobs").tenant))
 
     async def CreateFile(
         self, request_iterator: AsyncIterator[pb.CreateFileRequest], context: object
     ) -> pb.CreateFileResponse:
         info, number = None, 0
         with reached():
-            made = await self.files.begin(identity.caller().account)
+            made = await self.files.begin(identity.scoped("jobs").account)
             async for said in request_iterator:
                 if said.WhichOneof("said") == "info":
                     info = said.info
@@ -153,7 +153,7 @@ class JobsService(JobsServiceServicer):
     async def ListFiles(self, request: pb.ListFilesRequest, context: object) -> pb.ListFilesResponse:
         most, after = request.page_size or PAGE, _id(request.page_token)
         with reached():
-            found = await self.files.listed(identity.caller().account, request.purpose, after, most + 1)
+            found = await self.files.listed(identity.scoped("jobs").account, request.purpose, after, most + 1)
         token = str(found[most - 1].id) if len(found) > most else ""
         return pb.ListFilesResponse(files=[messages.file(one) for one in found[:most]], next_page_token=token)
 
@@ -176,7 +176,7 @@ class JobsService(JobsServiceServicer):
         """
         with reached():
             found = await self.files.file(UUID(file_id))
-        if found is None or found.account != identity.caller().account:
+        if found is None or found.account != identity.scoped("jobs").account:
             raise FileUnknown(file_id=file_id)
         return found
 
@@ -186,7 +186,7 @@ class JobsService(JobsServiceServicer):
         Raises:
             JobUnknown: there is none, or it is somebody else's: which of them, nobody is told.
         """
-        caller = identity.caller()
+        caller = identity.scoped("jobs")
         with reached():
             found = await self.store.job(UUID(job_id))
         if found is None or not (

@@ -4,8 +4,11 @@ Pure. No clock, no I/O, no protobuf. Amounts are whole numbers in a budget's own
 or requests.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from services.ledger.windows import Window
 from services.runtime.errors import Failure, Kind
@@ -18,6 +21,12 @@ its end grants go one by one."""
 class BudgetExceeded(Failure):
     kind, reason = Kind.EXHAUSTED, "BUDGET_EXCEEDED"
     text = "budget {budget} of {account} has {available} {unit} left; this request may take {amount}"
+
+
+class WindowUnfit(Failure):
+    kind, reason = Kind.INVALID, "WINDOW_UNFIT"
+    text = "requests under way are counted at any time: their budget's window is the total"
+    field = "budget.window"
 
 
 class CostAboveCeiling(Failure):
@@ -45,6 +54,8 @@ class Unit(StrEnum):
     NANO_USD = "nano_usd"
     TOKENS = "tokens"
     REQUESTS = "requests"
+    CONCURRENT = "concurrent"
+    """Requests under way: what one takes of it comes back when it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ class Budget:
     warn_at: float = 0.0
 
     def covers(self, model: str) -> bool:
-        return not self.model or self.model == model
+        return covers(self.model, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,10 @@ class Need:
             case Unit.TOKENS:
                 return self.tokens
         return self.requests
+
+    def used(self, unit: Unit) -> int:
+        """What stays spent of a unit."""
+        return 0 if unit is Unit.CONCURRENT else self.of(unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,16 @@ class Meter:
         """
         spent = min(cost, hold + max(self.free, 0))
         return Meter(self.granted - spent, self.held - hold), spent
+
+
+def covers(pattern: str, model: str) -> bool:
+    """Whether a budget for `pattern` counts `model`: all, one by its name, or a class by `*`."""
+    return not pattern or pattern == model or ("*" in pattern and _matcher(pattern)(model) is not None)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(pattern: str) -> Callable[[str], object]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
 
 
 def ancestors(account: str) -> list[str]:

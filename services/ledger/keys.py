@@ -93,6 +93,8 @@ class Signer:
             "account": key.account,
             "admin": key.admin,
             "models": list(key.models),
+            "scopes": list(key.scopes),
+            "regions": list(key.regions),
             "iat": now,
             "exp": expires,
         }

@@ -3,11 +3,21 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from services.ledger.books import Budget, Need, wanted
-from services.ledger.store import ApiKey, Ending, Entry, MeterKey, Standing, UsageRow
+from services.ledger.store import ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
+from services.ledger.suspensions import Suspension
+from services.ledger.windows import ROLLING, Window, zone
+
+REACH = {
+    Window.MINUTE: timedelta(minutes=1),
+    Window.DAY: timedelta(hours=26),
+    Window.MONTH: timedelta(days=32),
+    **{window: rolling.span for window, rolling in ROLLING.items()},
+}
+"""How far back a window's meter looks for another that was charged what ended in it."""
 
 
 class MemoryStore:
@@ -19,7 +29,8 @@ class MemoryStore:
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._spent: dict[MeterKey, int] = {}
         self._leases: dict[tuple[UUID, MeterKey], tuple[int, datetime]] = {}
-        self.entries: dict[UUID, Entry] = {}
+        self._suspensions: dict[str, Suspension] = {}
+        self.ended: dict[UUID, Entry] = {}
 
     async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
         if request_id and request_id in self._requests:
@@ -103,29 +114,34 @@ class MemoryStore:
         return before - len(self._leases)
 
     async def entry(self, reservation_id: UUID) -> Entry | None:
-        return self.entries.get(reservation_id)
+        return self.ended.get(reservation_id)
 
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         earlier: list[Entry | None] = []
         for ending in endings:
-            known = self.entries.get(ending.entry.reservation_id)
+            known = self.ended.get(ending.entry.reservation_id)
             earlier.append(known)
             if known is None:
-                self.entries[ending.entry.reservation_id] = ending.entry
+                self.ended[ending.entry.reservation_id] = ending.entry
                 for charge in ending.charges:
                     if charge.meter in self._spent:
                         self._spent[charge.meter] += charge.spent
                     self._unlease(ending.replica, charge.meter, charge.unleased)
         return earlier
 
-    async def usage(
-        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
-    ) -> list[UsageRow]:
+    async def suspend(self, suspension: Suspension) -> Suspension:
+        return self._suspensions.setdefault(suspension.account, suspension)
+
+    async def resume(self, account: str) -> bool:
+        return self._suspensions.pop(account, None) is not None
+
+    async def suspensions(self) -> list[Suspension]:
+        return [self._suspensions[account] for account in sorted(self._suspensions)]
+
+    async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]:
         groups: defaultdict[str, list[Entry]] = defaultdict(list)
-        for entry in self.entries.values():
-            if entry.outcome == "settled" and since <= entry.at < until and _within(entry.account, account):
-                names = {"account": entry.account, "model": entry.model, "key": entry.key_id}
-                groups[names.get(group_by, entry.at.strftime("%Y-%m-%d") if group_by == "day" else "")].append(entry)
+        for entry in self._asked(asked):
+            groups[_group(entry, group_by, asked)].append(entry)
         rows = [
             UsageRow(
                 name,
@@ -139,19 +155,51 @@ class MemoryStore:
         ]
         return [row for row in rows if not after or row.group > after][:most]
 
+    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
+        found = sorted(self._asked(asked), key=lambda one: (one.at, one.reservation_id))
+        return [one for one in found if after is None or (one.at, one.reservation_id) > after][:most]
+
+    async def daily(self, asked: Asked) -> dict[date, int]:
+        days: defaultdict[date, int] = defaultdict(int)
+        for entry in self._asked(asked):
+            days[entry.at.astimezone(zone(asked.time_zone)).date()] += entry.cost
+        return dict(days)
+
+    def _asked(self, asked: Asked) -> list[Entry]:
+        return [
+            entry
+            for entry in self.ended.values()
+            if entry.outcome == "settled" and asked.since <= entry.at < asked.until
+            and _within(entry.account, asked.account) and asked.model in ("", entry.model)
+            and asked.tags.items() <= entry.tags.items()
+        ]  # fmt: skip
+
     def _standing(self, meter: MeterKey) -> Standing:
         if meter not in self._spent:
             self._spent[meter] = self._used_before(meter)
-        leased = sum(amount for (_, at), (amount, _) in self._leases.items() if at == meter)
-        return Standing(self._budgets[meter.account, meter.name].limit, self._spent[meter], leased)
+        counted = {at for at in self._spent if self._counts(at, meter)}
+        leased = sum(amount for (_, at), (amount, _) in self._leases.items() if at in counted)
+        spent = sum(self._spent[at] for at in counted)
+        return Standing(self._budgets[meter.account, meter.name].limit, spent, leased)
+
+    def _counts(self, one: MeterKey, meter: MeterKey) -> bool:
+        """Whether `one` counts with `meter`: it is itself, or a step of its rolling window."""
+        rolling = ROLLING.get(self._budgets[meter.account, meter.name].window)
+        same = (one.account, one.name) == (meter.account, meter.name)
+        return one == meter or (rolling is not None and same and one.started >= meter.started - rolling.span)
 
     def _used_before(self, meter: MeterKey) -> int:
-        """What the window had seen before its budget was set."""
+        """What the window had seen before its budget was set; of a later window nothing, which was charged to its meters."""
         budget = self._budgets[meter.account, meter.name]
+        reach, rolling = REACH.get(budget.window, timedelta()), ROLLING.get(budget.window)
+        mine = [at for at in self._spent if (at.account, at.name) == (meter.account, meter.name)]
+        if any(meter.started - reach <= at.started < meter.started for at in mine):
+            return 0
+        since = meter.started - rolling.span if rolling else meter.started
         return sum(
-            Need(entry.model, entry.cost, entry.input_tokens + entry.output_tokens).of(budget.unit)
-            for entry in self.entries.values()
-            if entry.outcome == "settled" and entry.at >= meter.started
+            Need(entry.model, entry.cost, entry.input_tokens + entry.output_tokens).used(budget.unit)
+            for entry in self.ended.values()
+            if entry.outcome == "settled" and entry.at >= since
             and _within(entry.account, meter.account) and budget.covers(entry.model)
         )  # fmt: skip
 
@@ -162,3 +210,13 @@ class MemoryStore:
 
 def _within(account: str, root: str) -> bool:
     return not root or account == root or account.startswith(f"{root}/")
+
+
+def _group(entry: Entry, group_by: str, asked: Asked) -> str:
+    if group_by.startswith("tag:"):
+        return entry.tags.get(group_by.removeprefix("tag:"), "")
+    at = entry.at.astimezone(zone(asked.time_zone))
+    times = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+    if group_by in times:
+        return at.strftime(times[group_by])
+    return {"account": entry.account, "model": entry.model, "key": entry.key_id}.get(group_by, "")

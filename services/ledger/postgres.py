@@ -7,33 +7,31 @@ touches a lease: so no two changes, of one replica or of several, can wait for e
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from services.ledger import reports
 from services.ledger.books import Budget, Unit, wanted
-from services.ledger.store import ApiKey, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
+from services.ledger.store import ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
+from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window
 from services.runtime.postgres import AWAY
 
-GROUPS = {
-    "": "''",
-    "account": "account",
-    "model": "model",
-    "key": "key_id",
-    "day": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-}
-KEY_COLUMNS = "id, account, name, secret_hash, admin, models, created, expires, revoked"
+KEY_COLUMNS = "id, account, name, secret_hash, admin, models, created, expires, revoked, scopes, regions"
 
 # In the order of `sorted(meters)`: code points, whatever the database's own collation is.
 IN_ORDER = 'ORDER BY m.account COLLATE "C", m.name COLLATE "C", m.started FOR UPDATE OF m'
-LOCKED = f"""
-SELECT m.*, b."limit" FROM meter m JOIN budget b USING (account, name)
-JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started) USING (account, name, started)
-{IN_ORDER}
+# What a meter that is asked for counts with: itself, and of a rolling window the steps before it (and any after it, which a
+# replica with a faster clock has begun).
+CONCERNED = """
+SELECT m.*, b."limit", t.started AS asked FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started)
+JOIN budget b USING (account, name) JOIN meter m ON m.account = b.account AND m.name = b.name AND (
+    m.started = t.started OR (starts_with(b."window", 'rolling') AND m.started >= t.started - reach(b."window")))
 """
+LOCKED = f"{CONCERNED} {IN_ORDER}"
 
 # What ended is inserted once; its lines and charges follow only for rows that are new. One round trip.
 # `locks` is asked by itself, so that all of it is there before the first lease changes.
@@ -81,14 +79,21 @@ WITH asked AS (
 SELECT reservation_id FROM made
 """
 
-# A meter's first lease also counts what its window has seen before the budget was set.
+# A budget's first meter also counts what its window has seen before the budget was set. A later one does not: what ended in
+# its window was charged to a meter, its own or that of the window in which it was held.
 OPEN_METER = """
 INSERT INTO meter (account, name, started, spent, leased)
-SELECT b.account, b.name, $3, coalesce((
-    SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens ELSE 1 END)
+SELECT b.account, b.name, $3, CASE WHEN EXISTS (
+    SELECT FROM meter m WHERE m.account = b.account AND m.name = b.name AND m.started < $3 AND m.started >= $3 - reach(b."window")
+) THEN 0 ELSE coalesce((
+    SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens
+                           WHEN 'requests' THEN 1 ELSE 0 END)
     FROM entry e
-    WHERE e.outcome = 'settled' AND e.at >= $3 AND (e.account = b.account OR starts_with(e.account, b.account || '/'))
-      AND (b.model = '' OR e.model = b.model)), 0)::bigint, 0
+    WHERE e.outcome = 'settled' AND (e.account = b.account OR starts_with(e.account, b.account || '/'))
+      AND e.at >= $3 - CASE WHEN starts_with(b."window", 'rolling') THEN reach(b."window") ELSE interval '0' END
+      AND (b.model = '' OR e.model = b.model OR
+           (b.model LIKE '%*%' AND e.model LIKE replace(replace(replace(replace(b.model, '\\', '\\\\'), '%', '\\%'), '_', '\\_'), '*', '%')))
+), 0)::bigint END, 0
 FROM budget b WHERE b.account = $1 AND b.name = $2
 ON CONFLICT DO NOTHING
 """
@@ -101,10 +106,10 @@ class PostgresStore:
     async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
         async with self._connection() as connection:
             row = await connection.fetchrow(
-                f"INSERT INTO api_key ({KEY_COLUMNS}, request_id) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)"
+                f"INSERT INTO api_key ({KEY_COLUMNS}, request_id) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)"
                 f" ON CONFLICT (request_id) DO NOTHING RETURNING {KEY_COLUMNS}",
                 key.id, key.account, key.name, key.secret_hash, key.admin, list(key.models),
-                key.created, key.expires, key.revoked, request_id or None,
+                key.created, key.expires, key.revoked, list(key.scopes), list(key.regions), request_id or None,
             )  # fmt: skip
             row = row or await connection.fetchrow(
                 f"SELECT {KEY_COLUMNS} FROM api_key WHERE request_id = $1", request_id
@@ -194,22 +199,17 @@ class PostgresStore:
         async with self._connection() as connection, connection.transaction():
             for meter in sorted(meters):
                 await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
-            rows = await connection.fetch(
-                'SELECT m.*, b."limit" FROM meter m JOIN budget b USING (account, name)'
-                " JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started)"
-                " USING (account, name, started)",
-                *_columns(meters),
-            )
-        return {_meter(row): Standing(row["limit"], row["spent"], row["leased"]) for row in rows}
+            rows = await connection.fetch(CONCERNED, *_columns(meters))
+        return _standings(rows)
 
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         given: dict[MeterKey, int] = {}
         async with self._connection() as connection, connection.transaction():
             for meter in sorted(wants):
                 await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
-            locked = {_meter(row): row for row in await connection.fetch(LOCKED, *_columns(list(wants)))}
-            for meter, row in locked.items():  # without those whose budget was removed meanwhile
-                amount = wanted(wants[meter], Standing(row["limit"], row["spent"], row["leased"]).remaining)
+            stands = _standings(await connection.fetch(LOCKED, *_columns(list(wants))))
+            for meter, one in stands.items():  # without those whose budget was removed meanwhile
+                amount = wanted(wants[meter], one.remaining)
                 if amount < wants[meter]:
                     given.clear()
                     break
@@ -260,7 +260,7 @@ class PostgresStore:
     async def entry(self, reservation_id: UUID) -> Entry | None:
         async with self._connection() as connection:
             row = await connection.fetchrow("SELECT * FROM entry WHERE reservation_id = $1", reservation_id)
-        return _entry(row) if row else None
+        return reports.entry(row) if row else None
 
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         inserted = sorted(endings, key=lambda ending: ending.entry.reservation_id)  # in one order, as the meters
@@ -288,26 +288,38 @@ class PostgresStore:
                 "SELECT * FROM entry WHERE reservation_id = ANY($1::uuid[])",
                 [one.reservation_id for one in entries if one.reservation_id not in made],
             )
-        earlier = {row["reservation_id"]: _entry(row) for row in known}
+        earlier = {row["reservation_id"]: reports.entry(row) for row in known}
         return [earlier.get(ending.entry.reservation_id) for ending in endings]
 
-    async def usage(
-        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
-    ) -> list[UsageRow]:
-        group = GROUPS[group_by]
+    async def suspend(self, suspension: Suspension) -> Suspension:
         async with self._connection() as connection:
-            rows = await connection.fetch(
-                f"SELECT {group} AS name, count(*) AS requests, count(*) FILTER (WHERE cached) AS cached,"
-                " sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost"
-                " FROM entry WHERE outcome = 'settled' AND at >= $2 AND at < $3"
-                " AND ($1 = '' OR account = $1 OR starts_with(account, $1 || '/'))"
-                f" AND ($4 = '' OR {group} > $4) GROUP BY 1 ORDER BY 1 LIMIT $5",
-                account, since, until, after, most,
+            row = await connection.fetchrow(
+                "INSERT INTO suspension VALUES ($1, $2, $3, $4) ON CONFLICT (account) DO UPDATE SET account = $1 RETURNING *",
+                suspension.account, suspension.reason, suspension.since, suspension.key_id,
             )  # fmt: skip
-        return [
-            UsageRow(row["name"], row["requests"], row["cached"], row["input"], row["output"], row["cost"])
-            for row in rows
-        ]
+        return Suspension(**dict(row))
+
+    async def resume(self, account: str) -> bool:
+        async with self._connection() as connection:
+            done = await connection.execute("DELETE FROM suspension WHERE account = $1", account)
+        return bool(done == "DELETE 1")
+
+    async def suspensions(self) -> list[Suspension]:
+        async with self._connection() as connection:
+            rows = await connection.fetch('SELECT * FROM suspension ORDER BY account COLLATE "C"')
+        return [Suspension(**dict(row)) for row in rows]
+
+    async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]:
+        async with self._connection() as connection:
+            return await reports.usage(connection, asked, group_by, after, most)
+
+    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
+        async with self._connection() as connection:
+            return await reports.entries(connection, asked, after, most)
+
+    async def daily(self, asked: Asked) -> dict[date, int]:
+        async with self._connection() as connection:
+            return await reports.daily(connection, asked)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -322,6 +334,16 @@ def _columns(meters: Sequence[MeterKey]) -> tuple[list[str], list[str], list[dat
     return [one.account for one in meters], [one.name for one in meters], [one.started for one in meters]
 
 
+def _standings(rows: Sequence[Any]) -> dict[MeterKey, Standing]:
+    """By the meter that was asked for: it has spent what all have that count with it."""
+    found: dict[MeterKey, Standing] = {}
+    for row in rows:
+        key = MeterKey(row["account"], row["name"], row["asked"])
+        before = found.get(key, Standing(row["limit"], 0, 0))
+        found[key] = Standing(row["limit"], before.spent + row["spent"], before.leased + row["leased"])
+    return found
+
+
 def _meter(row: Any) -> MeterKey:
     return MeterKey(row["account"], row["name"], row["started"])
 
@@ -329,9 +351,5 @@ def _meter(row: Any) -> MeterKey:
 def _key(row: Any) -> ApiKey:
     return ApiKey(
         row["id"], row["account"], row["name"], row["secret_hash"], row["admin"], tuple(row["models"]),
-        row["created"], row["expires"], row["revoked"],
+        row["created"], row["expires"], row["revoked"], tuple(row["scopes"]), tuple(row["regions"]),
     )  # fmt: skip
-
-
-def _entry(row: Any) -> Entry:
-    return Entry(**{**dict(row), "tags": json.loads(row["tags"])})

@@ -26,21 +26,19 @@ from services.ledger.books import (
     ReservationIdReused,
     Unit,
     ancestors,
+    covers,
     worst,
 )
 from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
+from services.ledger.posting import Posting
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
+from services.ledger.suspensions import Suspension
 from services.ledger.windows import began
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 20_000
-"""Endings in memory and not yet posted; past that `Settle` is refused until the database is back."""
 MOST_REMEMBERED = 100_000
-LONGEST_GROUP = 2_000
-GATHER_S = 0.001
-"""How long an ending may wait for others to share its transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ class Times:
     hold_s: float = 180.0
     """A hold returns by itself after so long: longer than any request lives."""
     heartbeat_s: float = 5.0
-    refresh_s: float = 1.0
-    """How old this replica's view of the budgets may be."""
+    refresh_s: float = 0.5
+    """How old this replica's view of budgets and suspensions may be."""
 
 
 @dataclass(slots=True)
@@ -67,6 +65,8 @@ class Replica:
     times: Times = field(default_factory=Times)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     id: UUID = field(default_factory=uuid4)
+    suspended: dict[str, Suspension] = field(default_factory=dict)
+    """Accounts that are stopped, as of the last look."""
     _budgets: dict[str, list[Budget]] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, _Live] = field(default_factory=dict)
@@ -74,15 +74,18 @@ class Replica:
     _late: dict[UUID, Hold] = field(default_factory=dict)
     _stands: dict[MeterKey, Standing] = field(default_factory=dict)
     _leasing: dict[MeterKey, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    _waiting: list[tuple[Ending, "asyncio.Future[Entry | None]"]] = field(default_factory=list)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _posting: Posting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._posting = Posting(self.store, self._reconcile)
 
     async def load(self) -> None:
-        """Reads the budgets; called at the start, and again as they may change."""
+        """Reads budgets and suspensions; called at the start, and again as they may change."""
         fresh: dict[str, list[Budget]] = {}
         for budget in await self.store.budgets():
             fresh.setdefault(budget.account, []).append(budget)
         self._budgets = fresh
+        self.suspended = {one.account: one for one in await self.store.suspensions()}
 
     def counts_money(self, account: str) -> bool:
         """Whether a budget at or above `account` is in money."""
@@ -168,8 +171,7 @@ class Replica:
         """
         if (ended := self._ended.get(hold.reservation_id)) is not None:
             return await self._again(ended, hold, entry, need, again)
-        if len(self._waiting) >= MOST_WAITING:
-            raise LedgerAway
+        self._posting.room()
         earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need)))
         if earlier is not None:
             self._ended[hold.reservation_id] = earlier
@@ -177,11 +179,8 @@ class Replica:
         return entry
 
     def _queued(self, ending: Ending) -> "asyncio.Future[Entry | None]":
-        posted: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ending, posted))
         self._remember(ending.entry)
-        self._wake.set()
-        return posted
+        return self._posting.add(ending)
 
     async def _again(self, stands: Entry, hold: Hold, entry: Entry, need: Need, again: bool) -> Entry:
         """What a second ending means: a repetition, a contradiction, or a settlement after the hold has returned."""
@@ -191,9 +190,9 @@ class Replica:
         late = replace(entry, reservation_id=uuid5(hold.reservation_id, "late"))
         if (known := self._ended.get(late.reservation_id)) is None:
             charges = tuple(
-                Charge(part.meter, need.of(Unit(part.unit)), 0)
+                Charge(part.meter, need.used(Unit(part.unit)), 0)
                 for part in hold.parts
-                if not part.model or part.model == need.model
+                if covers(part.model, need.model)
             )
             known = await self._queued(Ending(late, hold.replica, charges)) or late
         return _same(known, late)
@@ -203,8 +202,7 @@ class Replica:
         live = self._live.pop(hold.reservation_id, None)
         charges = []
         for part in hold.parts:
-            covered = not part.model or part.model == need.model
-            used = need.of(Unit(part.unit)) if covered else 0
+            used = need.used(Unit(part.unit)) if covers(part.model, need.model) else 0
             unleased = part.amount
             if hold.replica == self.id:
                 meter = self._meters[part.meter]
@@ -214,25 +212,22 @@ class Replica:
 
     async def run(self) -> None:
         """Posts endings, keeps leases alive, lets holds expire, until cancelled."""
-        await asyncio.gather(self._post_forever(), self._beat_forever())
+        await asyncio.gather(self._posting.run(), self._beat_forever())
 
     async def close(self) -> None:
         """Posts what still waits and returns what is idle."""
-        while self._waiting:
+        while self._posting.waiting:
             await self.post()
-        idle = {meter: standing.free for meter, standing in self._meters.items() if standing.free > 0}
-        if idle:
-            await self.store.give_back(self.id, idle)
-            for meter, amount in idle.items():
-                self._meters[meter] = self._meters[meter].lease(-amount)
+        await self._return(list(self._meters))
 
     async def give_back(self, account: str, name: str) -> None:
         """Returns idle parts of a budget's leases: called before its limit changes."""
-        idle = {
-            meter: standing.free
-            for meter, standing in self._meters.items()
-            if (meter.account, meter.name) == (account, name) and standing.free > 0
-        }
+        await self._return([one for one in self._meters if (one.account, one.name) == (account, name)])
+
+    async def _return(self, meters: Iterable[MeterKey]) -> None:
+        """Returns what is idle of these leases. When the store does not answer, nobody knows whether it has them back: they are
+        not granted again, and what is out returns when this replica ends."""
+        idle = {meter: free for meter in meters if (free := self._meters[meter].free) > 0}
         for meter, amount in idle.items():
             self._meters[meter] = self._meters[meter].lease(-amount)
         if idle:
@@ -249,6 +244,11 @@ class Replica:
         keys = {self._meter(budget, at): budget for budget in self._above(account)}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
+
+    def _shared(self) -> list[MeterKey]:
+        """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
+        counted = (one for budgets in self._budgets.values() for one in budgets if one.unit is Unit.CONCURRENT)
+        return [key for one in counted if (key := self._meter(one, self.now())) in self._meters]
 
     def _above(self, account: str) -> list[Budget]:
         if not self._budgets:
@@ -314,32 +314,9 @@ class Replica:
         while len(self._ended) > MOST_REMEMBERED:
             del self._ended[next(iter(self._ended))]
 
-    async def _post_forever(self) -> None:
-        wait = 0.05
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(GATHER_S)
-            try:
-                await self.post()
-                wait = 0.05
-            except (LedgerAway, asyncpg.PostgresError) as error:
-                log.warning("settlements wait: %d, %s", len(self._waiting), type(error).__name__)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 2.0)
-
     async def post(self) -> None:
-        """Posts one group. Those who come while it is under way make up the next."""
-        group = self._waiting[:LONGEST_GROUP]
-        if not group:
-            self._wake.clear()
-            return
-        distinct = {ending.entry.reservation_id: ending for ending, _ in group}
-        earlier = dict(zip(distinct, await self.store.end(list(distinct.values())), strict=True))
-        del self._waiting[: len(group)]
-        for ending, posted in group:
-            self._reconcile(ending.entry, earlier[ending.entry.reservation_id])
-            if not posted.done():
-                posted.set_result(earlier[ending.entry.reservation_id])
+        """Posts one group of endings."""
+        await self._posting.post()
 
     def _reconcile(self, entry: Entry, earlier: Entry | None) -> None:
         """A hold that expired here although another replica had settled it: the lease is smaller by it."""
@@ -356,6 +333,7 @@ class Replica:
             try:
                 await self.load()
                 self.expire()
+                await self._return(self._shared())
                 self._stands = await self.store.standing(list(self._meters)) if self._meters else {}
                 if time.monotonic() - beat >= self.times.heartbeat_s:
                     beat = time.monotonic()
@@ -367,7 +345,7 @@ class Replica:
         """Keeps this replica's leases alive, and takes back those of replicas that have died."""
         at = self.now()
         await self.store.extend(self.id, datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC), at)
-        self._drop_stale(at)
+        await self._tidy(at)
 
     def expire(self) -> int:
         """Ends holds that nobody settled in time, as facts like any other; how many."""
@@ -380,10 +358,12 @@ class Replica:
             self._queued(Ending(entry, hold.replica, charges))
         return len(late)
 
-    def _drop_stale(self, at: datetime) -> None:
-        """Forgets empty meters of windows that are over."""
+    async def _tidy(self, at: datetime) -> None:
+        """Returns what is idle of windows that are over, and forgets them once they are empty."""
         current = {self._meter(budget, at) for budgets in self._budgets.values() for budget in budgets}
-        for meter in [one for one, standing in self._meters.items() if standing == Meter() and one not in current]:
+        over = [one for one in self._meters if one not in current]
+        await self._return(over)
+        for meter in [one for one in over if self._meters[one] == Meter()]:
             del self._meters[meter]
             self._leasing.pop(meter, None)
 

@@ -10,31 +10,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 
-from services.ledger import keys
-from services.ledger.books import Budget, Need, Unit
+from services.ledger import forecast, keys, messages
+from services.ledger.books import Need
 from services.ledger.holds import Attempt, Hold, opened
+from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
-from services.ledger.store import ApiKey, BudgetUnknown, Entry, Standing, Store
-from services.ledger.windows import BEGINNING, Window, ends, zone
+from services.ledger.store import ApiKey, Asked, BudgetUnknown, Entry, Store
+from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
+from services.ledger.windows import BEGINNING, Window, began, ends, zone
 from services.runtime import identity, telemetry
-from services.runtime.errors import Failure, Kind
+from services.runtime.identity import AccountSuspended
 
-UNITS = {pb.UNIT_NANO_USD: Unit.NANO_USD, pb.UNIT_TOKENS: Unit.TOKENS, pb.UNIT_REQUESTS: Unit.REQUESTS}
-WINDOWS = {
-    pb.WINDOW_UNSPECIFIED: Window.TOTAL,
-    pb.WINDOW_TOTAL: Window.TOTAL,
-    pb.WINDOW_MINUTE: Window.MINUTE,
-    pb.WINDOW_DAY: Window.DAY,
-    pb.WINDOW_MONTH: Window.MONTH,
-}
 REVOCATIONS_EVERY_S = 0.3
-PAGE = 100
-
-
-class OtherTenant(Failure):
-    kind, reason = Kind.DENIED, "OTHER_TENANT"
-    text = "{account} is not yours to see"
+PAGE, MOST_ENTRIES = 100, 1000
 
 
 @dataclass(slots=True)
@@ -48,15 +37,15 @@ class LedgerService(LedgerServiceServicer):
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: object) -> pb.AuthenticateResponse:
         now = datetime.now(UTC)
-        key = keys.usable(await self.store.find_key(keys.digest(request.api_key)), now)
+        key = self._going(keys.usable(await self.store.find_key(keys.digest(request.api_key)), now))
         token, expires = self.signer.token(key, now)
-        return pb.AuthenticateResponse(token=token, expires=_stamp(expires))
+        return pb.AuthenticateResponse(token=token, expires=stamp(expires))
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: object) -> pb.ExchangeTokenResponse:
         actor, now = identity.administrator(), datetime.now(UTC)
-        key = keys.usable(await self.store.key(request.key_id), now)
+        key = self._going(keys.usable(await self.store.key(request.key_id), now))
         token, expires = self.signer.token(key, now, actor.key_id)
-        return pb.ExchangeTokenResponse(token=token, expires=_stamp(expires))
+        return pb.ExchangeTokenResponse(token=token, expires=stamp(expires))
 
     async def ListSigningKeys(self, request: pb.ListSigningKeysRequest, context: object) -> pb.ListSigningKeysResponse:
         known = await self.store.signing_keys(datetime.now(UTC))
@@ -65,13 +54,17 @@ class LedgerService(LedgerServiceServicer):
         )
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
-        told: set[str] = set()
+        told, suspended = set[str](), None
         while True:
             since = datetime.now(UTC) - 2 * keys.LIFETIME
-            revoked = set(await self.store.revoked_since(since))
-            if fresh := revoked - told:
-                yield pb.WatchResponse(revoked_key_ids=sorted(fresh))
-            told = revoked
+            revoked, stand = set(await self.store.revoked_since(since)), sorted(self.replica.suspended)
+            if revoked - told or stand != suspended:
+                yield pb.WatchResponse(
+                    revoked_key_ids=sorted(revoked - told),
+                    suspended_accounts=stand,
+                    suspensions_told=stand != suspended,
+                )
+            told, suspended = revoked, stand
             await asyncio.sleep(REVOCATIONS_EVERY_S)
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: object) -> pb.CreateKeyResponse:
@@ -87,16 +80,18 @@ class LedgerService(LedgerServiceServicer):
             models=tuple(request.models),
             created=now,
             expires=now + lifetime if lifetime is not None else None,
+            scopes=tuple(messages.SCOPES[one] for one in request.scopes),
+            regions=tuple(request.regions),
         )
         made = await self.store.add_key(asked, request.request_id)
-        return pb.CreateKeyResponse(key=_key(made), secret=secret if made.id == asked.id else "")
+        return pb.CreateKeyResponse(key=messages.key(made), secret=secret if made.id == asked.id else "")
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: object) -> pb.ListKeysResponse:
         identity.administrator()
         most = request.page_size or PAGE
         found = await self.store.keys(request.account, request.page_token, most + 1)
         return pb.ListKeysResponse(
-            keys=map(_key, found[:most]), next_page_token=found[most - 1].id if len(found) > most else ""
+            keys=map(messages.key, found[:most]), next_page_token=found[most - 1].id if len(found) > most else ""
         )
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: object) -> pb.RevokeKeyResponse:
@@ -104,7 +99,7 @@ class LedgerService(LedgerServiceServicer):
         key = await self.store.revoke_key(request.key_id, datetime.now(UTC))
         if key is None:
             raise keys.NoSuchKey(key_id=request.key_id)
-        return pb.RevokeKeyResponse(key=_key(key))
+        return pb.RevokeKeyResponse(key=messages.key(key))
 
     async def RotateKey(self, request: pb.RotateKeyRequest, context: object) -> pb.RotateKeyResponse:
         identity.administrator()
@@ -117,16 +112,43 @@ class LedgerService(LedgerServiceServicer):
         made = await self.store.add_key(fresh, request.request_id)
         if made.id == fresh.id:  # a retry does not let the old one live longer
             old = await self.store.expire_key(old.id, now + overlap) or old
-        return pb.RotateKeyResponse(key=_key(made), secret=secret if made.id == fresh.id else "", old=_key(old))
+        return pb.RotateKeyResponse(
+            key=messages.key(made), secret=secret if made.id == fresh.id else "", old=messages.key(old)
+        )
+
+    async def SuspendAccount(self, request: pb.SuspendAccountRequest, context: object) -> pb.SuspendAccountResponse:
+        caller = identity.administrator()
+        if stopped(caller.account, [request.account]):
+            raise OwnAccount(account=request.account)
+        asked = Suspension(request.account, request.reason, datetime.now(UTC), caller.key_id)
+        made = await self.store.suspend(asked)
+        await self.replica.load()
+        return pb.SuspendAccountResponse(suspension=messages.suspension(made))
+
+    async def ResumeAccount(self, request: pb.ResumeAccountRequest, context: object) -> pb.ResumeAccountResponse:
+        identity.administrator()
+        if not await self.store.resume(request.account):
+            raise NotSuspended(account=request.account)
+        await self.replica.load()
+        return pb.ResumeAccountResponse()
+
+    async def ListSuspensions(self, request: pb.ListSuspensionsRequest, context: object) -> pb.ListSuspensionsResponse:
+        identity.administrator()
+        most = request.page_size or PAGE
+        found = [one for one in await self.store.suspensions() if one.account > request.page_token]
+        more = found[most - 1].account if len(found) > most else ""
+        return pb.ListSuspensionsResponse(suspensions=map(messages.suspension, found[:most]), next_page_token=more)
 
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()
-        budget = _budget(request.budget)
+        budget = messages.budget_of(request.budget)
         await self.replica.give_back(budget.account, budget.name)
         await self.store.set_budget(budget)
         await self.replica.load()
         stands = await self.replica.standing(budget.account)
-        state = next(_state(*one) for one in stands if one[0].account == budget.account and one[0].name == budget.name)
+        state = next(
+            messages.state(*one) for one in stands if one[0].account == budget.account and one[0].name == budget.name
+        )
         return pb.SetBudgetResponse(state=state)
 
     async def DeleteBudget(self, request: pb.DeleteBudgetRequest, context: object) -> pb.DeleteBudgetResponse:
@@ -138,8 +160,8 @@ class LedgerService(LedgerServiceServicer):
         return pb.DeleteBudgetResponse()
 
     async def ListBudgets(self, request: pb.ListBudgetsRequest, context: object) -> pb.ListBudgetsResponse:
-        account = _readable(request.account)
-        states = [_state(*one) for one in await self.replica.standing(account)]
+        account = readable(request.account)
+        states = [messages.state(*one) for one in await self.replica.standing(account)]
         names = [f"{state.budget.account}:{state.budget.name}" for state in states]
         start = names.index(request.page_token) + 1 if request.page_token in names else 0
         most = request.page_size or PAGE
@@ -149,6 +171,8 @@ class LedgerService(LedgerServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: object) -> pb.ReserveResponse:
         caller, at = identity.caller(), datetime.now(UTC)
+        if account := stopped(caller.account, self.replica.suspended):
+            raise AccountSuspended(account=account)
         reservation = UUID(request.reservation_id)
         if request.again and (found := await self.replica.free_id(reservation, caller.acts)) != reservation:
             if found is None:
@@ -203,25 +227,47 @@ class LedgerService(LedgerServiceServicer):
         return pb.ListPricesResponse(prices=[self._price(one, at) for one in request.models])
 
     async def QueryUsage(self, request: pb.QueryUsageRequest, context: object) -> pb.QueryUsageResponse:
-        account = _readable(request.account)
+        account = readable(request.account)
         since = request.since.ToDatetime(UTC) if request.HasField("since") else BEGINNING
         until = request.until.ToDatetime(UTC) if request.HasField("until") else datetime.now(UTC) + timedelta(days=1)
         most = request.page_size or PAGE
-        rows = await self.store.usage(account, since, until, request.group_by, request.page_token, most + 1)
+        asked = Asked(account, since, until, request.model, dict(request.tags), zone(request.time_zone).key)
+        rows = await self.store.usage(asked, request.group_by, request.page_token, most + 1)
         return pb.QueryUsageResponse(
-            rows=[
-                pb.UsageRow(
-                    group=row.group,
-                    requests=row.requests,
-                    cached_requests=row.cached_requests,
-                    input_tokens=row.input_tokens,
-                    output_tokens=row.output_tokens,
-                    cost_nano_usd=row.cost,
-                )
-                for row in rows[:most]
-            ],
-            next_page_token=rows[most - 1].group if len(rows) > most else "",
+            rows=map(messages.usage, rows[:most]), next_page_token=rows[most - 1].group if len(rows) > most else ""
         )
+
+    async def ListEntries(self, request: pb.ListEntriesRequest, context: object) -> pb.ListEntriesResponse:
+        account = readable(request.account)
+        since = request.since.ToDatetime(UTC) if request.HasField("since") else BEGINNING
+        until = request.until.ToDatetime(UTC) if request.HasField("until") else datetime.now(UTC)
+        most = request.page_size or MOST_ENTRIES
+        after = messages.place(request.page_token)
+        found = await self.store.entries(Asked(account, since, until), after, most + 1)
+        more = messages.token(found[most - 1]) if len(found) > most else ""
+        return pb.ListEntriesResponse(entries=map(messages.entry, found[:most]), next_page_token=more)
+
+    async def ForecastUsage(self, request: pb.ForecastUsageRequest, context: object) -> pb.ForecastUsageResponse:
+        account, now, where = readable(request.account), datetime.now(UTC), zone(request.time_zone).key
+        month, today = (began(window, now, where) for window in (Window.MONTH, Window.DAY))
+        day = now.astimezone(zone(where)).date()
+        first = now - timedelta(weeks=forecast.WEEKS + 1)
+        daily = await self.store.daily(Asked(account, min(first, month), now, time_zone=where))
+        past = {one: spent for one, spent in daily.items() if one < day}
+        spent = sum(cost for one, cost in daily.items() if one >= month.astimezone(zone(where)).date())
+        over = ends(Window.DAY, now, where) or now
+        left = (over - now) / (over - today)
+        made = forecast.forecast(spent, past, min(past, default=day), day, left)
+        return messages.forecast(made, ends(Window.MONTH, now, where) or now)
+
+    def _going(self, key: ApiKey) -> ApiKey:
+        """
+        Raises:
+            AccountSuspended
+        """
+        if account := stopped(key.account, self.replica.suspended):
+            raise AccountSuspended(account=account)
+        return key
 
     def _price(self, one: pb.PricedModel, at: datetime) -> pb.ModelPrice:
         names = (one.model, one.provider, one.provider_model)
@@ -258,61 +304,3 @@ class LedgerService(LedgerServiceServicer):
             telemetry.event("price unknown", model=model)
             return 0
         return self.prices.cost(model, provider, provider_model, tokens, at)
-
-
-def _readable(account: str) -> str:
-    """The account asked about, or the caller's own; others only for administrators."""
-    caller = identity.caller()
-    asked = account or caller.account
-    if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
-        raise OtherTenant(account=asked)
-    return asked
-
-
-def _budget(message: pb.Budget) -> Budget:
-    zone(message.time_zone)
-    return Budget(
-        message.account, message.name, UNITS[message.unit], message.limit, WINDOWS[message.window],
-        message.time_zone, message.model, message.warn_at,
-    )  # fmt: skip
-
-
-def _state(budget: Budget, stands: Standing, held: int) -> pb.BudgetState:
-    units = {unit: number for number, unit in UNITS.items()}
-    windows = {window: number for number, window in WINDOWS.items()}
-    over = ends(budget.window, datetime.now(UTC), budget.time_zone)
-    return pb.BudgetState(
-        budget=pb.Budget(
-            account=budget.account,
-            name=budget.name,
-            unit=units[budget.unit],
-            limit=budget.limit,
-            window=windows[budget.window],
-            time_zone=budget.time_zone,
-            model=budget.model,
-            warn_at=budget.warn_at,
-        ),
-        spent=stands.spent,
-        held=held,
-        available=stands.limit - stands.spent - held,
-        resets=_stamp(over) if over else None,
-    )
-
-
-def _key(key: ApiKey) -> pb.Key:
-    return pb.Key(
-        key_id=key.id,
-        account=key.account,
-        name=key.name,
-        admin=key.admin,
-        created=_stamp(key.created),
-        expires=_stamp(key.expires) if key.expires else None,
-        revoked=key.revoked is not None,
-        models=key.models,
-    )
-
-
-def _stamp(at: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(at)
-    return stamp

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
 from services.ledger.books import Budget
+from services.ledger.suspensions import Suspension
 from services.runtime.errors import Failure, Kind
 
 
@@ -31,6 +32,10 @@ class ApiKey:
     created: datetime
     expires: datetime | None = None
     revoked: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    """What it may do; empty for all."""
+    regions: tuple[str, ...] = ()
+    """Who may answer it; empty for all."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,6 +115,19 @@ class UsageRow:
     cost: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Of which entries a report is."""
+
+    account: str
+    """And all below it; '' for all."""
+    since: datetime
+    until: datetime
+    model: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    time_zone: str = "UTC"
+
+
 class Store(Protocol):
     """All of it raises [LedgerAway][] when the database does not answer."""
 
@@ -174,6 +192,24 @@ class Store(Protocol):
         """Posts endings in one transaction. For each the entry that stood already, or None when it is new."""
         ...
 
-    async def usage(
-        self, account: str, since: datetime, until: datetime, group_by: str, after: str, most: int
-    ) -> list[UsageRow]: ...
+    async def suspend(self, suspension: Suspension) -> Suspension:
+        """Stops an account; the earlier suspension where there is one."""
+        ...
+
+    async def resume(self, account: str) -> bool:
+        """Whether it was suspended."""
+        ...
+
+    async def suspensions(self) -> list[Suspension]:
+        """By account."""
+        ...
+
+    async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]: ...
+
+    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
+        """What was settled after the time and id of the last entry of the page before, in their order."""
+        ...
+
+    async def daily(self, asked: Asked) -> dict[date, int]:
+        """What was spent, by day."""
+        ...

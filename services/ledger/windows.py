@@ -1,5 +1,6 @@
 """When a budget's window begins and ends."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +21,24 @@ class Window(StrEnum):
     MINUTE = "minute"
     DAY = "day"
     MONTH = "month"
+    ROLLING_HOUR = "rolling_hour"
+    ROLLING_DAY = "rolling_day"
+    ROLLING_30_DAYS = "rolling_30_days"
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """A window that ends now: it is counted in steps, and the step that it begins in counts whole."""
+
+    span: timedelta
+    step: timedelta
+
+
+ROLLING = {
+    Window.ROLLING_HOUR: Rolling(timedelta(hours=1), timedelta(minutes=5)),
+    Window.ROLLING_DAY: Rolling(timedelta(days=1), timedelta(hours=1)),
+    Window.ROLLING_30_DAYS: Rolling(timedelta(days=30), timedelta(days=1)),
+}
 
 
 def zone(name: str) -> ZoneInfo:
@@ -35,7 +54,9 @@ def zone(name: str) -> ZoneInfo:
 
 
 def began(window: Window, now: datetime, time_zone: str) -> datetime:
-    """Start of the window that `now` lies in, in UTC."""
+    """Start of the window that `now` lies in, in UTC; of a rolling one, of its last step."""
+    if (rolling := ROLLING.get(window)) is not None:
+        return now - (now - BEGINNING) % rolling.step
     match window:
         case Window.TOTAL:
             return BEGINNING
@@ -46,7 +67,9 @@ def began(window: Window, now: datetime, time_zone: str) -> datetime:
 
 
 def ends(window: Window, now: datetime, time_zone: str) -> datetime | None:
-    """When the window that `now` lies in is over, in UTC; None for a total."""
+    """When the window that `now` lies in is over, in UTC; of a rolling one, its last step. None for a total."""
+    if (rolling := ROLLING.get(window)) is not None:
+        return began(window, now, time_zone) + rolling.step
     match window:
         case Window.TOTAL:
             return None

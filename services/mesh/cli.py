@@ -17,6 +17,7 @@ from services.mesh.commands import policy as policing
 from services.mesh.commands import restart as restarting
 from services.mesh.commands import route as routing
 from services.mesh.commands import trace as tracing
+from services.mesh.commands import usage as using
 from services.mesh.commands.calling import Key, State, key_of
 from services.mesh.plan import Plan
 from services.mesh.screen import fail
@@ -25,11 +26,12 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_show_locals=False, help="Runs and administers a Tollway mesh."
 )
 app.add_typer(accounts.keys, name="keys")
+app.add_typer(accounts.accounts, name="accounts")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
-app.command("usage")(accounts.usage)
+app.add_typer(using.usage, name="usage")
 app.command("health")(probing.health)
 app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)

@@ -33,7 +33,7 @@ class Embedding:
     road: Road
 
     async def embed(self, request: pb.EmbedRequest) -> pb.EmbedResponse:
-        caller, trace = identity.caller(), telemetry.current()
+        caller, trace = identity.scoped("embeddings"), telemetry.current()
         if caller.models and request.model not in caller.models:
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()

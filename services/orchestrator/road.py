@@ -39,6 +39,8 @@ from services.runtime import cohorts, identity, telemetry
 
 AUTO = "auto"
 LONGEST_ROUTED = 16_384
+NOWHERE = "-"
+"""A region that no model is in."""
 NAMESPACE = uuid.UUID("7b1f63c6-6f0c-4d62-9a87-3d0d38b0a2f1")
 
 
@@ -77,7 +79,7 @@ class Road:
     async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
         self.desk.room()
-        caller, trace = identity.caller(), telemetry.current()
+        caller, trace = identity.scoped("chat"), telemetry.current()
         if caller.models and request.model not in (AUTO, *caller.models):
             raise ModelNotAllowed(model=request.model)
         key = options.idempotency_key
@@ -275,7 +277,7 @@ class Road:
             allowed=journey.caller.models,
             data_class=journey.verdict.data_class,
             data_models=journey.verdict.models,
-            data_regions=journey.verdict.regions,
+            data_regions=_regions(journey),
             conversation=conversation(journey.caller.account, asked),
             budget_low=self.budgets.low(journey.caller.account),
         )
@@ -284,6 +286,8 @@ class Road:
         except grpc.aio.AioRpcError as error:
             if not (self._open(journey, "router") and away(error)):
                 raise
+            if journey.caller.regions or journey.verdict.regions or journey.verdict.models:
+                raise  # nobody else knows who may answer this
             self._without(journey, "router", error)
             journey.candidates = [self._default(asked.model)]
         else:
@@ -335,3 +339,11 @@ class Road:
     def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
         journey.without(dependency)
         telemetry.event("done without", dependency=dependency, code=error.code().name)
+
+
+def _regions(journey: Journey) -> list[str]:
+    """Where the answer may come from: what the data and the key allow, both. Empty for anywhere."""
+    data, key = journey.verdict.regions, journey.caller.regions
+    if data and key:
+        return [one for one in data if one in key] or [NOWHERE]
+    return list(data or key)

@@ -23,7 +23,7 @@ class RetrievalService(RetrievalServiceServicer):
     async def UpsertDocuments(
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: object
     ) -> AsyncIterator[pb.UpsertDocumentsResponse]:
-        tenant = identity.caller().tenant
+        tenant = identity.scoped("documents").tenant
         async for request in request_iterator:
             document = request.document
             if not document.text.strip():
@@ -35,7 +35,7 @@ class RetrievalService(RetrievalServiceServicer):
             )
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: object) -> pb.DeleteDocumentsResponse:
-        tenant = identity.caller().tenant
+        tenant = identity.scoped("documents").tenant
         gone = await self.library.drop(tenant, request.collection, list(request.document_ids))
         return pb.DeleteDocumentsResponse(deleted=gone)
 

@@ -46,6 +46,16 @@ class AdministratorsOnly(Failure):
     text = "this call needs an administrator's key"
 
 
+class AccountSuspended(Failure):
+    kind, reason = Kind.DENIED, "ACCOUNT_SUSPENDED"
+    text = "{account} is suspended: an administrator resumes it"
+
+
+class ScopeMissing(Failure):
+    kind, reason = Kind.DENIED, "SCOPE_MISSING"
+    text = "the API key has no scope {scope}"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What the ledger says of whoever calls."""
@@ -60,6 +70,10 @@ class Caller:
     token: str = field(repr=False)
     acts: bool = False
     """A service acts for the key: the token comes from `ExchangeToken`, not from who holds the key."""
+    scopes: tuple[str, ...] = ()
+    """What the key may do; empty for all."""
+    regions: tuple[str, ...] = ()
+    """The regions that may answer it; empty for all."""
     header: str = field(init=False, repr=False)
     """`token` as the `authorization` of calls that are made for this caller."""
 
@@ -97,6 +111,14 @@ def administrator() -> Caller:
     return found
 
 
+def scoped(scope: str) -> Caller:
+    """The caller, whose key must have `scope`."""
+    found = caller()
+    if found.scopes and scope not in found.scopes:
+        raise ScopeMissing(scope=scope)
+    return found
+
+
 @dataclass(slots=True)
 class Identity:
     """Turns what a call carries into a [Caller][].
@@ -111,13 +133,14 @@ class Identity:
     _revoked: dict[str, float] = field(default_factory=dict)
     _headers: OrderedDict[str, Caller] = field(default_factory=OrderedDict)
     _turns: dict[bytes, asyncio.Lock] = field(default_factory=dict)
+    _suspended: frozenset[str] = frozenset()
 
     def known(self, header: str) -> Caller | None:
         """As `remembered`, for a whole `authorization` header that was seen before: every hop of a request asks."""
         found = self._headers.get(header)
         if found is None:
             return None
-        if found.expires <= time.time() or found.key_id in self._revoked:
+        if found.expires <= time.time() or found.key_id in self._revoked or self._stopped(found):
             self._headers.pop(header, None)
             return None
         return found
@@ -130,7 +153,7 @@ class Identity:
             return None
         if found.expires <= time.time() + (AHEAD_S if credential.startswith(KEY_PREFIX) else 0):
             return None
-        return None if found.key_id in self._revoked else found
+        return None if found.key_id in self._revoked or self._stopped(found) else found
 
     async def verify(self, credential: str) -> Caller:
         """Checks an API key or a token, and remembers it.
@@ -150,6 +173,8 @@ class Identity:
                 self._turns.pop(digest, None)
         if found.key_id in self._revoked:
             raise TokenRefused(why="its key was revoked")
+        if stopped := self._stopped(found):
+            raise AccountSuspended(account=stopped)
         self._known[digest] = found
         self._known.move_to_end(digest)
         if token == credential:
@@ -166,6 +191,18 @@ class Identity:
         self._revoked = {key: until for key, until in self._revoked.items() if until > now}
         self._revoked.update(dict.fromkeys(key_ids, now + REVOKED_FOR_S))
 
+    def suspend(self, accounts: Iterable[str]) -> None:
+        """From now on these accounts, and no others, are stopped with all below them."""
+        self._suspended = frozenset(accounts)
+
+    def _stopped(self, found: Caller) -> str:
+        """The suspended account that the caller's is or is below; '' where there is none."""
+        if not self._suspended:
+            return ""
+        parts = found.account.split("/")
+        above = ("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+        return next((path for path in above if path in self._suspended), "")
+
     async def _decoded(self, token: str) -> Caller:
         try:
             key_id = jwt.get_unverified_header(token).get("kid", "")
@@ -178,6 +215,8 @@ class Identity:
             key_id=claims["sub"],
             admin=claims.get("admin", False),
             models=tuple(claims.get("models", ())),
+            scopes=tuple(claims.get("scopes", ())),
+            regions=tuple(claims.get("regions", ())),
             expires=float(claims["exp"]),
             token=token,
             acts="act" in claims,
@@ -208,11 +247,13 @@ class Directory:
         return {key.key_id: key.ed25519 for key in answer.keys}
 
     async def follow(self, identity: Identity) -> None:
-        """Takes in revocations as the ledger sends them; comes back whenever the stream is cut."""
+        """Takes in revocations and suspensions as the ledger sends them; comes back whenever the stream is cut."""
         while True:
             try:
                 async for told in self.stub.Watch(self.messages.WatchRequest()):
                     identity.revoke(told.revoked_key_ids)
+                    if told.suspensions_told:
+                        identity.suspend(told.suspended_accounts)
             except grpc.aio.AioRpcError as error:
                 log.debug("revocations are not followed for the moment: %s", error.code().name)
             await asyncio.sleep(FOLLOW_AGAIN_S)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger.books import Budget, Meter, Need, Unit, ancestors, wanted, worst
+from services.ledger.books import Budget, Meter, Need, Unit, ancestors, covers, wanted, worst
 from services.ledger.prices import Price, PriceBook, PriceUnknown, Tokens
 from services.ledger.windows import Window, ZoneUnknown, began, ends, zone
 
@@ -75,3 +75,20 @@ def test_well_known_prices_and_unknown_ones() -> None:
     assert book.cost("any", "local", "whatever", Tokens(1000, 1000), NOW) == 0
     with pytest.raises(PriceUnknown):
         book.cost("any", "nobody", "no-such-model", Tokens(1, 1), NOW)
+
+
+def test_rolling_windows_go_by_steps() -> None:
+    now = datetime(2026, 3, 1, 12, 7, 30, tzinfo=UTC)
+    assert began(Window.ROLLING_HOUR, now, "") == datetime(2026, 3, 1, 12, 5, tzinfo=UTC)
+    assert began(Window.ROLLING_DAY, now, "Asia/Tokyo") == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert began(Window.ROLLING_30_DAYS, now, "") == datetime(2026, 3, 1, tzinfo=UTC)
+    assert ends(Window.ROLLING_HOUR, now, "") == datetime(2026, 3, 1, 12, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "model", "covered"),
+    [("", "x", True), ("x", "x", True), ("x", "xy", False), ("x*", "xy", True), ("*y", "xy", True), ("a.*", "abc", False),
+     ("*", "", True), ("x*z", "xyz", True), ("x*z", "xyzw", False)],
+)  # fmt: skip
+def test_a_class_of_models_is_a_pattern(pattern: str, model: str, covered: bool) -> None:
+    assert covers(pattern, model) is covered

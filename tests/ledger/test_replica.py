@@ -20,7 +20,8 @@ from services.ledger.books import (
 from services.ledger.holds import Hold, opened
 from services.ledger.memory import MemoryStore
 from services.ledger.replica import Replica, Times
-from services.ledger.store import Entry, LedgerAway
+from services.ledger.store import Entry, LedgerAway, MeterKey
+from services.ledger.windows import Window
 from services.runtime.background import running
 from tests.support.scale import sized
 
@@ -129,7 +130,7 @@ async def test_a_hold_that_nobody_settles_returns_by_itself() -> None:
     clock[0] += timedelta(seconds=61)
     assert replica.expire() == 1
     await replica.post()
-    assert store.entries[hold.reservation_id].outcome == "expired"
+    assert store.ended[hold.reservation_id].outcome == "expired"
     await reserve(replica, 10)
 
 
@@ -190,3 +191,34 @@ async def test_a_hold_travels_sealed() -> None:
     for broken, key in ((altered, hold.reservation_id), (sealed, uuid4()), (sealed[:10], hold.reservation_id)):
         with pytest.raises(Exception, match="there is no reservation"):
             opened(b"secret", key, broken)
+
+
+async def test_what_is_under_way_is_shared_by_replicas_as_it_ends() -> None:
+    store = MemoryStore()
+    budget = Budget("acme", "at once", Unit.CONCURRENT, 8)
+    async with replica_over(store, budget) as one, replica_over(store, budget) as two:
+        held = [await reserve(one) for _ in range(8)]
+        with pytest.raises(BudgetExceeded):
+            await reserve(two)
+        for hold in held:
+            entry = Entry(hold.reservation_id, "settled", NOW, "k", hold.account, "m", cost=1)
+            await one.end(hold, entry, Need("m", 1, 1))
+        await asyncio.sleep(0.2)  # what is idle is returned within a refresh
+        assert len([await reserve(two) for _ in range(8)]) == 8
+
+
+async def test_idle_leases_of_windows_that_are_over_are_returned() -> None:
+    now = NOW
+    store = MemoryStore()
+    await store.set_budget(Budget("acme", "hour", Unit.REQUESTS, 100, Window.ROLLING_HOUR))
+    replica = Replica(store, now=lambda: now)
+    await replica.load()
+    task = asyncio.ensure_future(replica.run())
+    hold = await reserve(replica)
+    await replica.end(hold, Entry(hold.reservation_id, "settled", now, "k", hold.account, "m"), Need("m", 0, 0))
+    now += timedelta(minutes=5)
+    await replica.beat()
+    meter = MeterKey("acme", "hour", now)
+    stands = (await store.standing([meter]))[meter]
+    assert (stands.spent, stands.leased) == (1, 0)
+    task.cancel()

@@ -206,6 +206,9 @@ async def test_watchers_hear_of_a_revocation_within_a_second(ledger: Ledger) -> 
     await ledger.RevokeKey(pb.RevokeKeyRequest(key_id=made.key.key_id))
     async with asyncio.timeout(1.0):
         told: Any = await reading
+        assert told.suspensions_told and not told.suspended_accounts, "how it stands comes first"
+        while not told.revoked_key_ids:
+            told = await watch.read()
     assert list(told.revoked_key_ids) == [made.key.key_id]
     watch.cancel()
 
@@ -337,3 +340,94 @@ async def test_a_further_try_of_work_in_the_background_pays_once(ledger: Ledger)
     assert again.paid and not again.hold
     rows = (await who.QueryUsage(pb.QueryUsageRequest())).rows
     assert [row.requests for row in rows] == [2]
+
+
+async def test_a_suspended_account_stops_within_a_second_with_all_below_it(ledger: Ledger) -> None:
+    who, other = await customer(ledger, "acme/search/api"), await customer(ledger, "acme/searching")
+    asked = asking()
+    held = await who.Reserve(asked)
+    watch: Any = ledger.stub.Watch(pb.WatchRequest())
+    assert not (await watch.read()).suspended_accounts
+    made = await ledger.SuspendAccount(pb.SuspendAccountRequest(account="acme/search", reason="it loops"))
+    again = await ledger.SuspendAccount(pb.SuspendAccountRequest(account="acme/search"))
+    assert again.suspension == made.suspension and made.suspension.by_key_id == "key_admin"
+    async with asyncio.timeout(1.0):
+        assert list((await watch.read()).suspended_accounts) == ["acme/search"]
+    error = await refused(who.Reserve(asking()))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCOUNT_SUSPENDED")
+    secret = pb.AuthenticateRequest(api_key=who.key)
+    assert info_of(await refused(ledger.stub.Authenticate(secret))).reason == "ACCOUNT_SUSPENDED"
+    await other.Reserve(asking())
+    await who.Settle(settling(asked, held, input_tokens=1))  # what was begun is paid for
+    listed = (await ledger.ListSuspensions(pb.ListSuspensionsRequest())).suspensions
+    assert [(one.account, one.reason) for one in listed] == [("acme/search", "it loops")]
+    await ledger.ResumeAccount(pb.ResumeAccountRequest(account="acme/search"))
+    async with asyncio.timeout(1.0):
+        told = await watch.read()
+    assert told.suspensions_told and not told.suspended_accounts
+    await who.Reserve(asking())
+    gone = await refused(ledger.ResumeAccount(pb.ResumeAccountRequest(account="acme/search")))
+    assert info_of(gone).reason == "NOT_SUSPENDED"
+    own = await refused(ledger.SuspendAccount(pb.SuspendAccountRequest(account="operator")))
+    assert info_of(own).reason == "OWN_ACCOUNT"
+    for call in (who.SuspendAccount(pb.SuspendAccountRequest(account="globex")),
+                 who.ResumeAccount(pb.ResumeAccountRequest(account="globex")),
+                 who.ListSuspensions(pb.ListSuspensionsRequest())):  # fmt: skip
+        assert (await refused(call)).code() is grpc.StatusCode.PERMISSION_DENIED
+    watch.cancel()
+
+
+async def test_so_many_requests_at_once_and_no_more(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="at-once", unit=pb.UNIT_CONCURRENT_REQUESTS, limit=5)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who = await customer(ledger)
+    asked = [asking() for _ in range(20)]
+    made = await asyncio.gather(*(who.Reserve(one) for one in asked), return_exceptions=True)
+    held = [(one, hold) for one, hold in zip(asked, made, strict=True) if not isinstance(hold, BaseException)]
+    assert len(held) == 5
+    for one, hold in held[:2]:
+        await who.Settle(settling(one, hold, input_tokens=1))
+    await who.Release(pb.ReleaseRequest(reservation_id=held[2][0].reservation_id, hold=held[2][1].hold))
+    more = await asyncio.gather(*(who.Reserve(asking()) for _ in range(5)), return_exceptions=True)
+    assert sum(not isinstance(one, BaseException) for one in more) == 3
+    state = (await who.ListBudgets(pb.ListBudgetsRequest())).budgets[0]
+    assert (state.spent, state.held, state.available) == (0, 5, 0)
+    budget.window = pb.WINDOW_DAY
+    unfit = await refused(ledger.SetBudget(pb.SetBudgetRequest(budget=budget)))
+    assert info_of(unfit).reason == "WINDOW_UNFIT"
+
+
+async def test_keys_bear_their_scopes_and_regions(ledger: Ledger) -> None:
+    who = await customer(ledger, scopes=[pb.SCOPE_CHAT], regions=["eu"])
+    token = (await ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=who.key))).token
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["scopes"], claims["regions"]) == (["chat"], ["eu"])
+    listed = (await ledger.ListKeys(pb.ListKeysRequest(account="acme"))).keys[0]
+    assert list(listed.scopes) == [pb.SCOPE_CHAT] and list(listed.regions) == ["eu"]
+    error = await refused(who.QueryUsage(pb.QueryUsageRequest()))
+    assert info_of(error).reason == "SCOPE_MISSING"
+    rotated = await ledger.RotateKey(pb.RotateKeyRequest(key_id=listed.key_id))
+    assert rotated.key.scopes == listed.scopes and rotated.key.regions == listed.regions
+
+
+async def test_entries_are_listed_page_by_page_and_a_month_is_forecast(ledger: Ledger) -> None:
+    who = await customer(ledger)
+    for n in range(5):
+        asked = asking()
+        held = await who.Reserve(asked)
+        await who.Settle(settling(asked, held, input_tokens=n, tags={"team": "blue"}))
+    first = await who.ListEntries(pb.ListEntriesRequest(page_size=3))
+    rest = await who.ListEntries(pb.ListEntriesRequest(page_size=3, page_token=first.next_page_token))
+    assert [one.input_tokens for one in (*first.entries, *rest.entries)] == [0, 1, 2, 3, 4]
+    assert not rest.next_page_token and dict(rest.entries[0].tags) == {"team": "blue"}
+    wrong = await refused(who.ListEntries(pb.ListEntriesRequest(page_token="somewhere")))
+    assert info_of(wrong).reason == "PAGE_UNKNOWN"
+    used = await who.QueryUsage(
+        pb.QueryUsageRequest(group_by="tag:team", tags={"team": "blue"}, time_zone="Asia/Tokyo")
+    )
+    assert [(row.group, row.requests) for row in used.rows] == [("blue", 5)]
+    made = await who.ForecastUsage(pb.ForecastUsageRequest(time_zone="Europe/Berlin"))
+    assert made.spent_nano_usd == made.expected_nano_usd == 10_000 and made.days == 0
+    assert made.month_ends.ToDatetime(UTC) > datetime.now(UTC)
+    zone = await refused(who.ForecastUsage(pb.ForecastUsageRequest(time_zone="Mars/Base")))
+    assert info_of(zone).reason == "ZONE_UNKNOWN"

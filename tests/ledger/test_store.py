@@ -13,8 +13,9 @@ from services.ledger.app import MIGRATIONS
 from services.ledger.books import Budget, Unit
 from services.ledger.memory import MemoryStore
 from services.ledger.postgres import PostgresStore
-from services.ledger.store import ApiKey, Charge, Ending, Entry, MeterKey, Store
-from services.ledger.windows import BEGINNING
+from services.ledger.store import ApiKey, Asked, Charge, Ending, Entry, MeterKey, Store
+from services.ledger.suspensions import Suspension
+from services.ledger.windows import BEGINNING, Window
 from services.runtime import postgres
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -156,15 +157,16 @@ async def test_usage_is_grouped_and_paged(store: Store) -> None:
     await store.end([ended(1, account="acme_/x"), ended(0, account="acme/a", outcome="released")])
     await store.end([ended(0, account="acme/a", cached=True, model="")])
     since, until = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
-    rows = await store.usage("acme", since, until, "account", "", 10)
+    asked = Asked("acme", since, until)
+    rows = await store.usage(asked, "account", "", 10)
     assert [(row.group, row.requests, row.cached_requests, row.cost) for row in rows] == [
         ("acme/a", 2, 1, 5),
         ("acme/b", 1, 0, 7),
     ]
-    assert [row.group for row in await store.usage("acme", since, until, "account", "acme/a", 10)] == ["acme/b"]
-    assert (await store.usage("acme", since, until, "", "", 10))[0].input_tokens == 10
-    assert [row.group for row in await store.usage("acme", since, until, "day", "", 10)] == ["2026-03-01"]
-    assert await store.usage("acme", until, until + timedelta(hours=1), "", "", 10) == []
+    assert [row.group for row in await store.usage(asked, "account", "acme/a", 10)] == ["acme/b"]
+    assert (await store.usage(asked, "", "", 10))[0].input_tokens == 10
+    assert [row.group for row in await store.usage(asked, "day", "", 10)] == ["2026-03-01"]
+    assert await store.usage(Asked("acme", until, until + timedelta(hours=1)), "", "", 10) == []
 
 
 async def test_every_posting_balances(postgres_url: str) -> None:
@@ -215,3 +217,83 @@ async def test_how_a_reservation_ended_is_told(store: Store) -> None:
     assert await store.entry(ending.entry.reservation_id) is None
     await store.end([ending])
     assert await store.entry(ending.entry.reservation_id) == ending.entry
+
+
+async def test_a_rolling_window_counts_its_steps(store: Store) -> None:
+    budget = Budget("acme", "hour", Unit.REQUESTS, 100, Window.ROLLING_HOUR)
+    await store.set_budget(budget)
+    steps = [MeterKey("acme", "hour", NOW + timedelta(minutes=5 * n)) for n in range(14)]
+    assert set(await store.lease(ONE, {steps[0]: 60}, LATER)) == {steps[0]}
+    assert await store.lease(TWO, {steps[6]: 41}, LATER) == {}, "half an hour later they still count"
+    charge = replace(ended(30, replica=ONE), charges=(Charge(steps[0], 30, 60),))
+    await store.end([charge])
+    assert set(await store.lease(TWO, {steps[6]: 60}, LATER)) == {steps[6]}
+    one = (await store.standing([steps[12]]))[steps[12]]
+    assert (one.spent, one.leased) == (30, 60), "the step that the window begins in counts whole"
+    assert (await store.standing([steps[13]]))[steps[13]].spent == 0
+
+
+async def test_a_rolling_window_counts_what_came_before_its_budget(store: Store) -> None:
+    await store.end([ended(7), replace(ended(5), entry=replace(ended(5).entry, at=NOW - timedelta(minutes=30)))])
+    await store.end([replace(ended(9), entry=replace(ended(9).entry, at=NOW - timedelta(hours=2)))])
+    await store.set_budget(Budget("acme", "hour", Unit.NANO_USD, 100, Window.ROLLING_HOUR))
+    meter = MeterKey("acme", "hour", NOW)
+    assert (await store.standing([meter]))[meter].spent == 12
+
+
+async def test_what_was_held_in_a_window_is_counted_there_alone(store: Store) -> None:
+    await store.set_budget(Budget("acme", "minute", Unit.NANO_USD, 100, Window.MINUTE))
+    before, after = (MeterKey("acme", "minute", NOW - timedelta(minutes=n)) for n in (1, 0))
+    await store.lease(ONE, {before: 50}, LATER)
+    await store.end([replace(ended(20, replica=ONE), charges=(Charge(before, 20, 50),))])  # ends after the minute
+    stands = await store.standing([before, after])
+    assert (stands[before].spent, stands[after].spent) == (20, 0)
+
+
+async def test_a_class_of_models_is_counted_by_its_pattern(store: Store) -> None:
+    await store.end([ended(1, model=name) for name in ("big-1", "big-2", "small", "b%g-3", "bag_1")])
+    for name, pattern, spent in (
+        ("a", "big-*", 2),
+        ("b", "*", 5),
+        ("c", "b%g*", 1),
+        ("d", "*_1", 1),
+        ("e", "small", 1),
+    ):
+        await store.set_budget(Budget("acme", name, Unit.NANO_USD, 100, model=pattern))
+        meter = MeterKey("acme", name, BEGINNING)
+        assert (await store.standing([meter]))[meter].spent == spent, pattern
+
+
+async def test_accounts_are_suspended_and_resumed(store: Store) -> None:
+    first = Suspension("acme/x", "a loop", NOW, "key_1")
+    assert await store.suspend(first) == first
+    assert await store.suspend(Suspension("acme/x", "again", LATER)) == first
+    await store.suspend(Suspension("acme", "all", LATER))
+    assert [one.account for one in await store.suspensions()] == ["acme", "acme/x"]
+    assert await store.resume("acme/x") and not await store.resume("acme/x")
+
+
+async def test_keys_keep_their_scopes_and_regions(store: Store) -> None:
+    made = replace(key("key_a"), scopes=("chat", "jobs"), regions=("eu",))
+    await store.add_key(made, "")
+    assert await store.key("key_a") == made
+
+
+async def test_usage_by_tag_hour_and_model_and_entries_page_by_page(store: Store) -> None:
+    blue, red = {"team": "blue", "app": "x"}, {"team": "red"}
+    made = [ended(n, tags=blue if n % 2 else red, model="m" if n < 4 else "n") for n in range(1, 7)]
+    await store.end(made)
+    asked = Asked("acme", NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+    by_tag = await store.usage(asked, "tag:team", "", 10)
+    assert [(row.group, row.cost) for row in by_tag] == [("blue", 9), ("red", 12)]
+    assert [row.group for row in await store.usage(asked, "tag:team", "blue", 10)] == ["red"]
+    assert (await store.usage(replace(asked, tags={"team": "blue"}), "", "", 10))[0].cost == 9
+    assert (await store.usage(replace(asked, model="n"), "", "", 10))[0].requests == 3
+    (hour,) = await store.usage(replace(asked, time_zone="Asia/Tokyo"), "hour", "", 10)
+    assert hour.group == "2026-03-01 21:00"
+    assert [row.group for row in await store.usage(asked, "month", "", 10)] == ["2026-03"]
+    first = await store.entries(asked, None, 4)
+    rest = await store.entries(asked, (first[-1].at, first[-1].reservation_id), 4)
+    assert {one.reservation_id for one in (*first, *rest)} == {one.entry.reservation_id for one in made}
+    assert (len(first), len(rest)) == (4, 2)
+    assert await store.daily(asked) == {NOW.date(): 21}

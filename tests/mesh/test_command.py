@@ -109,7 +109,7 @@ def test_a_faulty_start_says_why(tmp_path: Path) -> None:
 
 
 def test_without_a_mesh_commands_say_so(tmp_path: Path) -> None:
-    for command in (("keys", "list"), ("usage",), ("ask", "x")):
+    for command in (("keys", "list"), ("usage", "show"), ("ask", "x")):
         said = tollway(*command, f"--state={tmp_path}")
         assert said.returncode == 1 and "tollway up" in said.stderr
 

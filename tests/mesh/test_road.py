@@ -1,9 +1,12 @@
 """One request through every service: masked on its way out, restored on its way back, remembered, paid for, traced."""
 
 import asyncio
+import csv
 import json
+from pathlib import Path
 from uuid import uuid4
 
+import pyarrow.parquet
 import pytest
 
 from tests.mesh.client import asking, sent
@@ -122,7 +125,7 @@ async def test_the_ledger_shows_the_spend(mesh: Mesh) -> None:
     answer = await sent(mesh, asking(stream=True, stream_options={"include_usage": True}), key=key)
     assert answer.events[-1] == "[DONE]"
     assert answer.events[-2]["usage"]["cost_usd"] == pytest.approx(10 * 1e-6 + 5 * 2e-6)
-    shown = mesh.tollway("usage", "payer", "--by=model")
+    shown = mesh.tollway("usage", "show", "payer", "--by=model")
     assert "echo" in shown.stdout and "0.000020" in shown.stdout
 
 
@@ -140,7 +143,7 @@ async def test_callers_that_ask_the_same_at_once_share_one_answer(mesh: Mesh) ->
     body, before = asking(), len(mesh.provider.requests)
     answers = await asyncio.gather(*(sent(mesh, body) for _ in range(10)))
     assert {answer.text for answer in answers} == {answers[0].text}
-    assert len(mesh.provider.requests) - before <= 2
+    assert len(mesh.provider.requests) - before <= 3  # one may come between the answer and its being kept
 
 
 async def test_a_dearer_answer_than_allowed_is_refused(mesh: Mesh) -> None:
@@ -182,3 +185,58 @@ async def test_a_grounded_answer_rests_on_the_tenants_documents(mesh: Mesh) -> N
     assert [one["document_id"] for one in answer.json["citations"]] == [f"doc-{word}"]
     system = mesh.provider.requests[-1]["messages"][0]
     assert system["role"] == "system" and "nine crowns" in system["content"]
+
+
+async def test_a_suspended_account_is_refused_everywhere_within_a_second(mesh: Mesh) -> None:
+    key = mesh.new_key("looping/app")
+    assert (await sent(mesh, asking(), key=key)).status == 200
+    assert mesh.tollway("accounts", "suspend", "looping", "--reason=it loops").returncode == 0
+    await asyncio.sleep(1.0)
+    refused = await sent(mesh, asking(), key=key)
+    assert (refused.status, refused.code) == (403, "account_suspended"), refused.raw
+    assert (await sent(mesh, path="/v1/models", method="GET", key=key)).status == 403
+    shown = mesh.tollway("accounts", "suspended")
+    assert "looping" in shown.stdout and "it loops" in shown.stdout
+    assert mesh.tollway("accounts", "resume", "looping").returncode == 0
+    await asyncio.sleep(1.0)
+    assert (await sent(mesh, asking(), key=key)).status == 200
+
+
+async def test_a_key_does_what_its_scopes_say(mesh: Mesh) -> None:
+    chat = mesh.new_key("scoped/app", "--scope=chat")
+    assert (await sent(mesh, asking(), key=chat)).status == 200
+    vectors = await sent(mesh, {"model": "static", "input": "x"}, path="/v1/embeddings", key=chat)
+    assert (vectors.status, vectors.code) == (403, "scope_missing")
+    assert (await sent(mesh, path="/v1/batches", method="GET", key=chat)).code == "scope_missing"
+    jobs = mesh.new_key("scoped/app", "--scope=jobs")
+    assert (await sent(mesh, path="/v1/batches", method="GET", key=jobs)).status == 200
+    assert (await sent(mesh, asking(), key=jobs)).code == "scope_missing"
+    nowhere = mesh.new_key("scoped/app", "--region=atlantis")
+    assert (await sent(mesh, asking(), key=nowhere)).status == 400
+    assert mesh.tollway("keys", "create", "x", "--scope=everything").returncode != 0
+
+
+async def test_usage_is_exported_and_forecast(mesh: Mesh, tmp_path: Path) -> None:
+    key = mesh.new_key("exporting/app")
+    for team in ("blue", "red", "blue"):
+        await sent(mesh, asking(metadata={"team": team}), key=key)
+
+    def counted() -> bool:
+        return (
+            "blue" in (shown := mesh.tollway("usage", "show", "exporting", "--by=tag:team").stdout) and " 2 " in shown
+        )
+
+    await until(counted)
+    for name in ("all.csv", "all.parquet"):
+        assert mesh.tollway("usage", "export", "exporting", f"--to={tmp_path / name}").returncode == 0
+    rows = pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()
+    with (tmp_path / "all.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert len(rows) == len(listed) == 3 and sorted(json.loads(row["tags"])["team"] for row in rows) == [
+        "blue",
+        "blue",
+        "red",
+    ]
+    assert sum(row["cost_nano_usd"] for row in rows) == sum(int(row["cost_nano_usd"]) for row in listed) > 0
+    assert "expected" in mesh.tollway("usage", "forecast", "exporting").stdout
+    assert mesh.tollway("usage", "export", "exporting", "--to=all.xlsx").returncode != 0

@@ -83,6 +83,9 @@ class Mesh:
         self.warnings: list[str] = []
         self.slow_s = 0.0
         """How long a model takes."""
+        self.gate = asyncio.Event()
+        """A model answers once it is open."""
+        self.gate.set()
         self.job = jobs_pb2.Job()
         self.lost = False
         self.all: list[tuple[str, Any]] = []
@@ -221,6 +224,7 @@ class Stub:
             made = self.mesh.answer(self.service, name, request)
             if name == "Generate":
                 await asyncio.sleep(self.mesh.slow_s)
+                await self.mesh.gate.wait()
             return made
 
         return call

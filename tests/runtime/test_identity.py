@@ -1,5 +1,6 @@
 """Who calls: tokens are verified once, keys exchanged, revocations bite, nobody can forge a tenant."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -8,7 +9,17 @@ import pytest
 from services.ledger.keys import Signer
 from services.ledger.store import ApiKey
 from services.runtime.errors import Failure
-from services.runtime.identity import AdministratorsOnly, IdentityMissing, TokenRefused, administrator, caller, hold
+from services.runtime.identity import (
+    AccountSuspended,
+    AdministratorsOnly,
+    IdentityMissing,
+    ScopeMissing,
+    TokenRefused,
+    administrator,
+    caller,
+    hold,
+    scoped,
+)
 from tests.support.callers import SIGNER, identity, token
 
 
@@ -60,6 +71,28 @@ async def test_a_revoked_key_is_forgotten_and_refused() -> None:
     assert known.remembered(made) is None
     with pytest.raises(TokenRefused):
         await known.verify(made)
+
+
+async def test_a_suspended_account_is_refused_with_all_below_it_until_it_is_resumed() -> None:
+    known, made = identity(), token("acme/search/api")
+    found = await known.verify(made)
+    for accounts in (["acme"], ["globex", "acme/search"], ["acme/search/api"]):
+        known.suspend(accounts)
+        assert known.remembered(made) is None and known.known(found.header) is None
+        with pytest.raises(AccountSuspended):
+            await known.verify(made)
+    known.suspend(["acme/searching", "acm"])
+    assert (await known.verify(made)).account == "acme/search/api"
+
+
+async def test_a_scope_is_asked_only_of_keys_that_have_some() -> None:
+    found = await identity().verify(token())
+    hold(found)
+    assert scoped("chat") is found
+    hold(replace(found, scopes=("jobs",)))
+    assert scoped("jobs").scopes == ("jobs",)
+    with pytest.raises(ScopeMissing):
+        scoped("chat")
 
 
 def test_a_call_without_a_caller() -> None:

@@ -137,12 +137,12 @@ class World:
             assert found.leased >= 0
             late = sum(
                 Need("small", entry.cost, entry.output_tokens).of(budget.unit)
-                for entry in self.store.entries.values()
+                for entry in self.store.ended.values()
                 if entry.reservation_id not in self.costs and entry.outcome == "settled"
             )  # settled after the hold had expired: a fact that no budget could refuse
             assert found.spent + found.leased <= budget.limit + late, budget
         for key, cost in self.acknowledged.items():
-            assert self.store.entries[key].cost == cost
+            assert self.store.ended[key].cost == cost
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -11,9 +11,14 @@ import {
 import { BadRequest, ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details.js";
 import { Status } from "./gen/google/rpc/status.js";
 import { ChatRequest, Role } from "./gen/tollway/chat/v1/chat.js";
-import { GatewayServiceClient, type CompleteResponse } from "./gen/tollway/gateway/v1/gateway.js";
-import { GuardServiceClient, type AnalyzeResponse } from "./gen/tollway/guard/v1/guard.js";
-import { LedgerServiceClient, type QueryUsageResponse } from "./gen/tollway/ledger/v1/ledger.js";
+import {
+  CompleteRequest,
+  GatewayServiceClient,
+  StreamCompleteRequest,
+  type CompleteResponse,
+} from "./gen/tollway/gateway/v1/gateway.js";
+import { AnalyzeRequest, GuardServiceClient, type AnalyzeResponse } from "./gen/tollway/guard/v1/guard.js";
+import { LedgerServiceClient, QueryUsageRequest, type QueryUsageResponse } from "./gen/tollway/ledger/v1/ledger.js";
 
 const setting = (name: string): string => process.env[`TOLLWAY_${name}`] ?? "";
 
@@ -86,14 +91,14 @@ async function main(): Promise<void> {
   const gateway = new GatewayServiceClient(setting("GATEWAY"), transport(), options);
   const complete = (chat: ChatRequest, ms: number) =>
     asked<CompleteResponse>((done) =>
-      gateway.complete({ chat, options: undefined }, authorized(), within(ms), done),
+      gateway.complete(CompleteRequest.fromPartial({ chat }), authorized(), within(ms), done),
     );
 
   const answer = await complete(prompt(model, "Hello from TypeScript"), 30_000);
   console.log(`completion: ${answer.completion?.choices[0]?.message?.parts[0]?.text}`);
 
   const chat = prompt(model, "one two three four five six seven eight");
-  const stream = gateway.streamComplete({ chat, options: undefined }, authorized());
+  const stream = gateway.streamComplete(StreamCompleteRequest.fromPartial({ chat }), authorized());
   let messages = 0;
   const ended = await new Promise<ServiceError>((resolve, reject) => {
     stream.on("data", () => {
@@ -113,12 +118,12 @@ async function main(): Promise<void> {
 
   const guard = new GuardServiceClient(setting("GUARD"), transport(), options);
   const seen = await asked<AnalyzeResponse>((done) =>
-    guard.analyze({ text: "Mail ada@example.com" }, authorized(), within(30_000), done),
+    guard.analyze(AnalyzeRequest.fromPartial({ text: "Mail ada@example.com" }), authorized(), within(30_000), done),
   );
   console.log(`guard: ${seen.findings[0]?.type}`);
 
   const ledger = new LedgerServiceClient(setting("LEDGER"), transport(), options);
-  const query = { account: "", since: undefined, until: undefined, groupBy: "account", pageSize: 0, pageToken: "" };
+  const query = QueryUsageRequest.fromPartial({ groupBy: "account" }); // fields to come do no harm
   const usage = await asked<QueryUsageResponse>((done) =>
     ledger.queryUsage(query, authorized(), within(30_000), done),
   );

@@ -53,6 +53,8 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "OVERLOADED": (503, "api_error", "overloaded"),
     "QUEUE_FULL": (503, "api_error", "overloaded"),
     "FILES_FULL": (403, WRONG, "files_full"),
+    "ACCOUNT_SUSPENDED": (403, WRONG, "account_suspended"),
+    "SCOPE_MISSING": (403, WRONG, "scope_missing"),
     "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),
 }
 CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {

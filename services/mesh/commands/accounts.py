@@ -1,4 +1,4 @@
-"""`tollway keys`, `tollway budgets`, `tollway usage`: what administrators do in the ledger."""
+"""`tollway keys`, `tollway accounts`, `tollway budgets`: what administrators do in the ledger."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -16,11 +16,26 @@ from services.mesh.ledgers import Administered
 from services.mesh.screen import err, fail, say, table
 
 T = TypeVar("T")
-UNITS = {"usd": pb.UNIT_NANO_USD, "tokens": pb.UNIT_TOKENS, "requests": pb.UNIT_REQUESTS}
-WINDOWS = {"total": pb.WINDOW_TOTAL, "minute": pb.WINDOW_MINUTE, "day": pb.WINDOW_DAY, "month": pb.WINDOW_MONTH}
+UNITS = {
+    "usd": pb.UNIT_NANO_USD,
+    "tokens": pb.UNIT_TOKENS,
+    "requests": pb.UNIT_REQUESTS,
+    "concurrent": pb.UNIT_CONCURRENT_REQUESTS,
+}
+WINDOWS = {
+    "total": pb.WINDOW_TOTAL,
+    "minute": pb.WINDOW_MINUTE,
+    "day": pb.WINDOW_DAY,
+    "month": pb.WINDOW_MONTH,
+    "rolling-hour": pb.WINDOW_ROLLING_HOUR,
+    "rolling-day": pb.WINDOW_ROLLING_DAY,
+    "rolling-30-days": pb.WINDOW_ROLLING_30_DAYS,
+}
+SCOPES = {name.removeprefix("SCOPE_").lower(): number for name, number in pb.Scope.items() if number}
 NANO = 1_000_000_000
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, rotate, revoke.")
+accounts = typer.Typer(no_args_is_help=True, help="Accounts: suspend, resume, list who is suspended.")
 budgets = typer.Typer(no_args_is_help=True, help="Budgets: set, list, remove.")
 
 
@@ -41,13 +56,23 @@ def create_key(
     admin: Annotated[bool, typer.Option(help="May administer keys and budgets.")] = False,
     days: Annotated[float, typer.Option(help="How long it lives; 0 for ever.")] = 0,
     model: Annotated[list[str] | None, typer.Option(help="Allow only these models; repeatable.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help=f"Allow only this: {', '.join(SCOPES)}; repeatable.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Only models of these regions; repeatable.")] = None,
     state: State = running.STATE,
 ) -> None:
     """Makes an API key and prints it, alone, on stdout. It is shown this once."""
     lifetime = Duration()
     lifetime.FromTimedelta(timedelta(days=days))
+    if unknown := [one for one in scope or () if one not in SCOPES]:
+        fail(f"--scope {unknown[0]}: one of {', '.join(SCOPES)}")
     request = pb.CreateKeyRequest(
-        account=account, name=name, admin=admin, models=model or (), lifetime=lifetime if days else None
+        account=account,
+        name=name,
+        admin=admin,
+        models=model or (),
+        lifetime=lifetime if days else None,
+        scopes=[SCOPES[one] for one in scope or ()],
+        regions=region or (),
     )
 
     async def create(ledger: Administered) -> pb.CreateKeyResponse:
@@ -112,19 +137,63 @@ def rotate_key(
     say(made.secret)
 
 
+@accounts.command("suspend")
+def suspend(
+    account: str,
+    reason: Annotated[str, typer.Option(help="For people who read the list.")] = "",
+    state: State = running.STATE,
+) -> None:
+    """Stops an account and all below it, everywhere within a second."""
+
+    async def stop(ledger: Administered) -> pb.SuspendAccountResponse:
+        request = pb.SuspendAccountRequest(account=account, reason=reason)
+        return await ledger.stub.SuspendAccount(request, metadata=ledger.metadata)
+
+    made = called(state, stop).suspension
+    err.print(f"[green]✓[/green] {made.account} is suspended since {made.since.ToDatetime():%Y-%m-%d %H:%M:%S} UTC")
+
+
+@accounts.command("resume")
+def resume(account: str, state: State = running.STATE) -> None:
+    """Lets a suspended account go on."""
+
+    async def go_on(ledger: Administered) -> pb.ResumeAccountResponse:
+        return await ledger.stub.ResumeAccount(pb.ResumeAccountRequest(account=account), metadata=ledger.metadata)
+
+    called(state, go_on)
+    err.print(f"[green]✓[/green] {account} goes on")
+
+
+@accounts.command("suspended")
+def suspended(state: State = running.STATE) -> None:
+    """Lists the accounts that are suspended, and why."""
+
+    async def read(ledger: Administered) -> list[pb.Suspension]:
+        page = await ledger.stub.ListSuspensions(pb.ListSuspensionsRequest(page_size=1000), metadata=ledger.metadata)
+        return list(page.suspensions)
+
+    rows = [
+        (one.account, f"{one.since.ToDatetime():%Y-%m-%d %H:%M:%S}", one.by_key_id, one.reason)
+        for one in called(state, read)
+    ]
+    table(("account", "since (UTC)", "by", "why"), rows)
+
+
 @budgets.command("set")
 def set_budget(
     account: Annotated[str, typer.Argument(help="The account that it limits, with all below.")],
-    limit: Annotated[str, typer.Argument(help="Such as 20usd, 100000tokens or 500requests.")],
-    per: Annotated[str, typer.Option(help="total, minute, day or month.")] = "month",
+    limit: Annotated[str, typer.Argument(help="Such as 20usd, 100000tokens, 500requests or 8concurrent.")],
+    per: Annotated[str, typer.Option(help=f"{', '.join(WINDOWS)}.")] = "month",
     name: Annotated[str, typer.Option(help="Several budgets of an account have different names.")] = "main",
-    model: Annotated[str, typer.Option(help="Count only this model.")] = "",
+    model: Annotated[str, typer.Option(help="Count only this model, or a class by *, as gpt-5*.")] = "",
     zone: Annotated[str, typer.Option(help="Time zone of day and month.")] = "UTC",
     warn_at: Annotated[float, typer.Option(help="Share from which answers carry a warning.")] = 0.8,
     state: State = running.STATE,
 ) -> None:
     """Sets a hard limit. What would pass it is refused before it is spent."""
     amount, unit = _amount(limit)
+    if unit == pb.UNIT_CONCURRENT_REQUESTS:
+        per = "total"  # what runs at once is counted at any time
     if per not in WINDOWS:
         fail(f"--per {per}: one of {', '.join(WINDOWS)}")
     budget = pb.Budget(
@@ -164,29 +233,6 @@ def remove_budget(account: str, name: str = "main", state: State = running.STATE
     err.print(f"[green]✓[/green] {account} has no budget {name} any more")
 
 
-def usage(
-    account: Annotated[str, typer.Argument(help="An account, with all below.")] = "dev",
-    by: Annotated[str, typer.Option(help="account, model, key or day.")] = "model",
-    state: State = running.STATE,
-) -> None:
-    """Shows what was asked, answered and spent."""
-    if by not in ("account", "model", "key", "day"):
-        fail(f"--by {by}: one of account, model, key, day")
-
-    async def read(ledger: Administered) -> list[pb.UsageRow]:
-        page = await ledger.stub.QueryUsage(
-            pb.QueryUsageRequest(account=account, group_by=by, page_size=1000), metadata=ledger.metadata
-        )
-        return list(page.rows)
-
-    rows = [
-        (one.group or "(from the cache)", str(one.requests), str(one.cached_requests), str(one.input_tokens),
-         str(one.output_tokens), f"{one.cost_nano_usd / NANO:.6f}")
-        for one in called(state, read)
-    ]  # fmt: skip
-    table((by, "requests", "from the cache", "input tokens", "output tokens", "US dollars"), rows)
-
-
 def _amount(text: str) -> tuple[int, "pb.Unit.ValueType"]:
     for word, unit in UNITS.items():
         if text.endswith(word):
@@ -195,7 +241,7 @@ def _amount(text: str) -> tuple[int, "pb.Unit.ValueType"]:
             except InvalidOperation:
                 break
             return int(number * NANO) if word == "usd" else int(number), unit
-    fail(f"{text}: not an amount such as 20usd, 100000tokens or 500requests")
+    fail(f"{text}: not an amount such as 20usd, 100000tokens, 500requests or 8concurrent")
 
 
 def _show(states: list[pb.BudgetState]) -> None:

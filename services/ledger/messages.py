@@ -1,0 +1,173 @@
+"""Budgets, keys and entries from messages and as messages; and whose a caller may see."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tollway.ledger.v1 import ledger_pb2 as pb
+
+from services.ledger.books import Budget, Unit, WindowUnfit
+from services.ledger.forecast import Forecast
+from services.ledger.store import ApiKey, Entry, Standing, UsageRow
+from services.ledger.suspensions import Suspension
+from services.ledger.windows import Window, ends, zone
+from services.runtime import identity
+from services.runtime.errors import Failure, Kind
+
+UNITS = {
+    pb.UNIT_NANO_USD: Unit.NANO_USD,
+    pb.UNIT_TOKENS: Unit.TOKENS,
+    pb.UNIT_REQUESTS: Unit.REQUESTS,
+    pb.UNIT_CONCURRENT_REQUESTS: Unit.CONCURRENT,
+}
+WINDOWS = {
+    pb.WINDOW_UNSPECIFIED: Window.TOTAL,
+    pb.WINDOW_TOTAL: Window.TOTAL,
+    pb.WINDOW_MINUTE: Window.MINUTE,
+    pb.WINDOW_DAY: Window.DAY,
+    pb.WINDOW_MONTH: Window.MONTH,
+    pb.WINDOW_ROLLING_HOUR: Window.ROLLING_HOUR,
+    pb.WINDOW_ROLLING_DAY: Window.ROLLING_DAY,
+    pb.WINDOW_ROLLING_30_DAYS: Window.ROLLING_30_DAYS,
+}
+SCOPES = {number: name.removeprefix("SCOPE_").lower() for name, number in pb.Scope.items() if number}
+"""As tokens and settings call them."""
+
+
+class OtherTenant(Failure):
+    kind, reason = Kind.DENIED, "OTHER_TENANT"
+    text = "{account} is not yours to see"
+
+
+class PageUnknown(Failure):
+    kind, reason = Kind.INVALID, "PAGE_UNKNOWN"
+    text = "this is no page's token"
+    field = "page_token"
+
+
+def readable(account: str) -> str:
+    """The account asked about, or the caller's own; others only for administrators."""
+    caller = identity.scoped("usage")
+    asked = account or caller.account
+    if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
+        raise OtherTenant(account=asked)
+    return asked
+
+
+def budget_of(message: pb.Budget) -> Budget:
+    """
+    Raises:
+        ZoneUnknown, WindowUnfit
+    """
+    zone(message.time_zone)
+    if message.unit == pb.UNIT_CONCURRENT_REQUESTS and WINDOWS[message.window] is not Window.TOTAL:
+        raise WindowUnfit
+    return Budget(
+        message.account, message.name, UNITS[message.unit], message.limit, WINDOWS[message.window],
+        message.time_zone, message.model, message.warn_at,
+    )  # fmt: skip
+
+
+def state(budget: Budget, stands: Standing, held: int) -> pb.BudgetState:
+    units = {unit: number for number, unit in UNITS.items()}
+    windows = {window: number for number, window in WINDOWS.items()}
+    over = ends(budget.window, datetime.now(UTC), budget.time_zone)
+    return pb.BudgetState(
+        budget=pb.Budget(
+            account=budget.account,
+            name=budget.name,
+            unit=units[budget.unit],
+            limit=budget.limit,
+            window=windows[budget.window],
+            time_zone=budget.time_zone,
+            model=budget.model,
+            warn_at=budget.warn_at,
+        ),
+        spent=stands.spent,
+        held=held,
+        available=stands.limit - stands.spent - held,
+        resets=stamp(over) if over else None,
+    )
+
+
+def key(key: ApiKey) -> pb.Key:
+    return pb.Key(
+        key_id=key.id,
+        account=key.account,
+        name=key.name,
+        admin=key.admin,
+        created=stamp(key.created),
+        expires=stamp(key.expires) if key.expires else None,
+        revoked=key.revoked is not None,
+        models=key.models,
+        scopes=[number for number, name in SCOPES.items() if name in key.scopes],
+        regions=key.regions,
+    )
+
+
+def suspension(one: Suspension) -> pb.Suspension:
+    return pb.Suspension(account=one.account, reason=one.reason, since=stamp(one.since), by_key_id=one.key_id)
+
+
+def usage(row: UsageRow) -> pb.UsageRow:
+    return pb.UsageRow(
+        group=row.group,
+        requests=row.requests,
+        cached_requests=row.cached_requests,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cost_nano_usd=row.cost,
+    )
+
+
+def entry(one: Entry) -> pb.Entry:
+    return pb.Entry(
+        reservation_id=str(one.reservation_id),
+        at=stamp(one.at),
+        account=one.account,
+        key_id=one.key_id,
+        model=one.model,
+        input_tokens=one.input_tokens,
+        output_tokens=one.output_tokens,
+        cached_input_tokens=one.cached_tokens,
+        reasoning_tokens=one.reasoning_tokens,
+        cost_nano_usd=one.cost,
+        cached=one.cached,
+        tags=one.tags,
+    )
+
+
+def token(last: Entry) -> str:
+    """Where the next page of entries goes on."""
+    return f"{last.at.isoformat()},{last.reservation_id}"
+
+
+def place(token: str) -> tuple[datetime, UUID] | None:
+    """
+    Raises:
+        PageUnknown: this is no page's token.
+    """
+    if not token:
+        return None
+    at, _, last = token.partition(",")
+    try:
+        return datetime.fromisoformat(at), UUID(last)
+    except ValueError:
+        raise PageUnknown from None
+
+
+def forecast(made: Forecast, month_ends: datetime) -> pb.ForecastUsageResponse:
+    return pb.ForecastUsageResponse(
+        spent_nano_usd=made.spent,
+        expected_nano_usd=made.expected,
+        low_nano_usd=made.low,
+        high_nano_usd=made.high,
+        days=made.days,
+        month_ends=stamp(month_ends),
+    )
+
+
+def stamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
