@@ -11,7 +11,8 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 IMAGE = Path("gen/image.binpb")
 EVENTS = {
     "tollway/jobs/v1/events.proto": {
-        "JobEnded": [f"dev.tollway.job.{state}" for state in ("succeeded", "failed", "cancelled", "dead")]
+        "JobEnded": [f"dev.tollway.job.{state}" for state in ("succeeded", "failed", "cancelled", "dead")],
+        "AlertRaised": [f"dev.tollway.alert.{kind}" for kind in ("budget_warning", "loop", "spike", "suspended")],
     },
 }
 """By file and message: the types of the CloudEvents that carry it as `data`."""
@@ -132,7 +133,7 @@ def _type(message: DescriptorProto, field: FieldDescriptorProto) -> dict[str, An
 
 
 def _camel(kind: str) -> str:
-    words: Iterator[str] = iter(kind.removeprefix("dev.tollway.").split("."))
+    words: Iterator[str] = iter(kind.removeprefix("dev.tollway.").replace("_", ".").split("."))
     return next(words) + "".join(word.capitalize() for word in words)
 
 

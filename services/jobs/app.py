@@ -13,6 +13,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
+from services.jobs.alerts import Alerts, Hooks
 from services.jobs.brokers import Broker, BrokerAway, opened
 from services.jobs.calling import Calling
 from services.jobs.files import Files
@@ -73,16 +74,18 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     ):
         store, broker = PostgresStore(pool), opened(settings.broker)
         relay, webhooks = Relay(store, broker), Webhooks(store, settings.egress, settings.webhook_key)
-        calling = Calling(
-            gateway_pb2_grpc.GatewayServiceStub(gateway), ledger_pb2_grpc.LedgerServiceStub(directory), settings.key
-        )
+        books = ledger_pb2_grpc.LedgerServiceStub(directory)
+        calling = Calling(gateway_pb2_grpc.GatewayServiceStub(gateway), books, settings.key)
+        alerts = Alerts(pool, books, settings.key, relay.wake.set)
         lease = timedelta(seconds=settings.lease_s)
         worker = Worker(store, calling, settings.slots, settings.per_tenant, lease, noted=relay.wake.set)
         broker.consume(TICKETS, WORKERS, worker.ticket)
         files = Files(pool)
-        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files, lease)
+        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files, lease, Hooks(pool))
         try:
-            async with running(carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run()):
+            async with running(
+                carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run(), alerts.run()
+            ):
                 yield Service(
                     name="tollway.jobs.v1.JobsService",
                     domain="jobs.tollway",

@@ -66,6 +66,12 @@ class QueueFull(Failure):
     text = "{tenant} has {waiting} jobs waiting, and may have {most}"
 
 
+class OtherAccount(Failure):
+    kind, reason = Kind.DENIED, "OTHER_ACCOUNT"
+    text = "{account} is not yours"
+    field = "account"
+
+
 class DuplicateLine(Failure):
     kind, reason = Kind.INVALID, "DUPLICATE_LINE"
     text = "two lines are called {custom_id}"

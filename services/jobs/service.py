@@ -13,8 +13,9 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 
 from services.jobs import life, messages
+from services.jobs.alerts import Hooks
 from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
-from services.jobs.life import Fault, Job, JobLost, JobsAway, JobUnknown, Outcome, State
+from services.jobs.life import Fault, Job, JobLost, JobsAway, JobUnknown, OtherAccount, Outcome, State
 from services.jobs.store import Store
 from services.runtime import identity
 from services.runtime.postgres import AWAY
@@ -33,6 +34,7 @@ class JobsService(JobsServiceServicer):
     most_waiting: int
     files: Files
     lease: timedelta
+    hooks: Hooks
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: object) -> pb.CreateJobResponse:
         jobs = list(messages.jobs(request, identity.scoped("jobs"), datetime.now(UTC), self.lease))
@@ -124,6 +126,24 @@ class JobsService(JobsServiceServicer):
             found = await self.store.log(UUID(request.job_id))
         return pb.ListDeliveriesResponse(deliveries=map(messages.delivery, found))
 
+    async def SetAlertHook(self, request: pb.SetAlertHookRequest, context: object) -> pb.SetAlertHookResponse:
+        made = pb.AlertHook(account=_below(request.hook.account), url=request.hook.url)
+        with reached():
+            await self.hooks.set(made.account, made.url)
+        return pb.SetAlertHookResponse(hook=made)
+
+    async def DeleteAlertHook(self, request: pb.DeleteAlertHookRequest, context: object) -> pb.DeleteAlertHookResponse:
+        with reached():
+            await self.hooks.delete(_below(request.account))
+        return pb.DeleteAlertHookResponse()
+
+    async def ListAlertHooks(self, request: pb.ListAlertHooksRequest, context: object) -> pb.ListAlertHooksResponse:
+        caller, most = identity.scoped("jobs"), request.page_size or PAGE
+        with reached():
+            found = await self.hooks.listed("" if caller.admin else caller.account, request.page_token, most + 1)
+        hooks = [pb.AlertHook(account=account, url=url) for account, url in found[:most]]
+        return pb.ListAlertHooksResponse(hooks=hooks, next_page_token=found[most - 1][0] if len(found) > most else "")
+
     async def GetWebhookSecret(
         self, request: pb.GetWebhookSecretRequest, context: object
     ) -> pb.GetWebhookSecretResponse:
@@ -206,6 +226,19 @@ def reached() -> Iterator[None]:
         yield
     except (*AWAY, TimeoutError) as error:
         raise JobsAway from error
+
+
+def _below(account: str) -> str:
+    """The account asked about, the caller's own without one: of its own tree, or any for an administrator.
+
+    Raises:
+        OtherAccount
+    """
+    caller = identity.scoped("jobs")
+    asked = account or caller.account
+    if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
+        raise OtherAccount(account=asked)
+    return asked
 
 
 def _id(token: str) -> UUID | None:

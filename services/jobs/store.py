@@ -28,7 +28,8 @@ class Delivery:
     """A webhook on its way. Its id stays the same over all tries."""
 
     id: UUID
-    job_id: UUID
+    job_id: UUID | None
+    """None for an alert's."""
     tenant: str
     url: str
     body: bytes = field(repr=False)

@@ -90,7 +90,7 @@ class Webhooks:
             wait = WAITS_S[delivery.attempts - 1] * (0.8 + 0.4 * random.random())
             again = datetime.now(UTC) + timedelta(seconds=wait)
         if not good:
-            log.info("webhook of job %s, try %d: %s", delivery.job_id, delivery.attempts, why or status)
+            log.info("webhook %s, try %d: %s", delivery.webhook_id, delivery.attempts, why or status)
         await self.store.delivered(delivery, status, why, again)
 
     async def _told(self, http: aiohttp.ClientSession, delivery: Delivery) -> tuple[int, str]:

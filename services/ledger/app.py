@@ -56,7 +56,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         secret = await store.shared_secret("holds", secrets.token_bytes(32))
         service = LedgerService(store, replica, signer, PriceBook(settings.prices), secret)
         try:
-            async with running(replica.run()):
+            async with running(replica.run(), service.guardian.run()):
                 yield Service(
                     name="tollway.ledger.v1.LedgerService",
                     domain="ledger.tollway",

@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from services.ledger.books import Budget, Need, wanted
-from services.ledger.store import ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
+from services.ledger.safeguards import Safeguard
+from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import ROLLING, Window, zone
 
@@ -30,6 +31,8 @@ class MemoryStore:
         self._spent: dict[MeterKey, int] = {}
         self._leases: dict[tuple[UUID, MeterKey], tuple[int, datetime]] = {}
         self._suspensions: dict[str, Suspension] = {}
+        self._safeguards: dict[str, Safeguard] = {}
+        self._alerts: dict[str, Alert] = {}
         self.ended: dict[UUID, Entry] = {}
 
     async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
@@ -137,6 +140,21 @@ class MemoryStore:
 
     async def suspensions(self) -> list[Suspension]:
         return [self._suspensions[account] for account in sorted(self._suspensions)]
+
+    async def set_safeguard(self, safeguard: Safeguard) -> None:
+        self._safeguards[safeguard.account] = safeguard
+
+    async def delete_safeguard(self, account: str) -> bool:
+        return self._safeguards.pop(account, None) is not None
+
+    async def safeguards(self) -> list[Safeguard]:
+        return [self._safeguards[account] for account in sorted(self._safeguards)]
+
+    async def add_alert(self, alert: Alert, once: str) -> None:
+        self._alerts.setdefault(once, replace(alert, id=len(self._alerts) + 1))
+
+    async def alerts(self, account: str, after: int, most: int) -> list[Alert]:
+        return [one for one in self._alerts.values() if one.id > after and _within(one.account, account)][:most]
 
     async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]:
         groups: defaultdict[str, list[Entry]] = defaultdict(list)

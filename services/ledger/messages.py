@@ -8,7 +8,8 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.ledger.books import Budget, Unit, WindowUnfit
 from services.ledger.forecast import Forecast
-from services.ledger.store import ApiKey, Entry, Standing, UsageRow
+from services.ledger.safeguards import Action, Loop, Safeguard, Spike
+from services.ledger.store import Alert, ApiKey, Entry, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window, ends, zone
 from services.runtime import identity
@@ -32,6 +33,12 @@ WINDOWS = {
 }
 SCOPES = {number: name.removeprefix("SCOPE_").lower() for name, number in pb.Scope.items() if number}
 """As tokens and settings call them."""
+
+ACTIONS = {
+    pb.SAFEGUARD_ACTION_FLAG: Action.FLAG,
+    pb.SAFEGUARD_ACTION_THROTTLE: Action.THROTTLE,
+    pb.SAFEGUARD_ACTION_SUSPEND: Action.SUSPEND,
+}
 
 
 class OtherTenant(Failure):
@@ -107,6 +114,33 @@ def key(key: ApiKey) -> pb.Key:
 
 def suspension(one: Suspension) -> pb.Suspension:
     return pb.Suspension(account=one.account, reason=one.reason, since=stamp(one.since), by_key_id=one.key_id)
+
+
+def safeguard_of(message: pb.Safeguard) -> Safeguard:
+    loop, spike = message.loop, message.spike
+    return Safeguard(
+        message.account,
+        Loop(loop.likeness, loop.most, loop.within.ToTimedelta().total_seconds()) if message.HasField("loop") else None,
+        Spike(spike.times, spike.least_nano_usd) if message.HasField("spike") else None,
+        ACTIONS.get(message.action, Action.FLAG),
+    )
+
+
+def safeguard(one: Safeguard) -> pb.Safeguard:
+    actions = {action: number for number, action in ACTIONS.items()}
+    made = pb.Safeguard(account=one.account, action=actions[one.action])
+    if one.loop is not None:
+        made.loop.likeness, made.loop.most = one.loop.likeness, one.loop.most
+        made.loop.within.FromMilliseconds(round(one.loop.within_s * 1000))
+    if one.spike is not None:
+        made.spike.times, made.spike.least_nano_usd = one.spike.times, one.spike.least
+    return made
+
+
+def alert(one: Alert) -> pb.Alert:
+    return pb.Alert(
+        alert_id=one.id, kind=one.kind, account=one.account, subject=one.subject, text=one.text, at=stamp(one.at)
+    )
 
 
 def usage(row: UsageRow) -> pb.UsageRow:

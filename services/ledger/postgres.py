@@ -7,15 +7,18 @@ touches a lease: so no two changes, of one replica or of several, can wait for e
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from services.ledger import reports
 from services.ledger.books import Budget, Unit, wanted
-from services.ledger.store import ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
+from services.ledger.safeguards import Safeguard
+from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window
 from services.runtime.postgres import AWAY
@@ -308,6 +311,41 @@ class PostgresStore:
         async with self._connection() as connection:
             rows = await connection.fetch('SELECT * FROM suspension ORDER BY account COLLATE "C"')
         return [Suspension(**dict(row)) for row in rows]
+
+    async def set_safeguard(self, safeguard: Safeguard) -> None:
+        async with self._connection() as connection:
+            await connection.execute(
+                "INSERT INTO safeguard VALUES ($1, $2) ON CONFLICT (account) DO UPDATE SET rules = $2",
+                safeguard.account, json.dumps(asdict(safeguard)),
+            )  # fmt: skip
+
+    async def delete_safeguard(self, account: str) -> bool:
+        async with self._connection() as connection:
+            done = await connection.execute("DELETE FROM safeguard WHERE account = $1", account)
+        return bool(done == "DELETE 1")
+
+    async def safeguards(self) -> list[Safeguard]:
+        async with self._connection() as connection:
+            rows = await connection.fetch('SELECT rules FROM safeguard ORDER BY account COLLATE "C"')
+        return [msgspec.json.decode(row["rules"], type=Safeguard) for row in rows]
+
+    async def add_alert(self, alert: Alert, once: str) -> None:
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE alert IN EXCLUSIVE MODE")  # numbers are seen in their order
+            await connection.execute(
+                """INSERT INTO alert (once, kind, account, subject, text, at) SELECT $1, $2, $3, $4, $5, $6
+                   WHERE NOT EXISTS (SELECT FROM alert WHERE once = $1)""",
+                once, alert.kind, alert.account, alert.subject, alert.text, alert.at,
+            )  # fmt: skip
+
+    async def alerts(self, account: str, after: int, most: int) -> list[Alert]:
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                "SELECT kind, account, subject, text, at, id FROM alert WHERE id > $2 AND"
+                " ($1 = '' OR account = $1 OR starts_with(account, $1 || '/')) ORDER BY id LIMIT $3",
+                account, after, most,
+            )  # fmt: skip
+        return [Alert(**dict(row)) for row in rows]
 
     async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]:
         async with self._connection() as connection:

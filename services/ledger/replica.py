@@ -32,6 +32,7 @@ from services.ledger.books import (
 from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.posting import Posting
+from services.ledger.safeguards import Safeguard
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import began
@@ -67,6 +68,7 @@ class Replica:
     id: UUID = field(default_factory=uuid4)
     suspended: dict[str, Suspension] = field(default_factory=dict)
     """Accounts that are stopped, as of the last look."""
+    safeguards: dict[str, Safeguard] = field(default_factory=dict)
     _budgets: dict[str, list[Budget]] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, _Live] = field(default_factory=dict)
@@ -80,12 +82,13 @@ class Replica:
         self._posting = Posting(self.store, self._reconcile)
 
     async def load(self) -> None:
-        """Reads budgets and suspensions; called at the start, and again as they may change."""
+        """Reads budgets, suspensions and safeguards; called at the start, and again as they may change."""
         fresh: dict[str, list[Budget]] = {}
         for budget in await self.store.budgets():
             fresh.setdefault(budget.account, []).append(budget)
         self._budgets = fresh
         self.suspended = {one.account: one for one in await self.store.suspensions()}
+        self.safeguards = {one.account: one for one in await self.store.safeguards()}
 
     def counts_money(self, account: str) -> bool:
         """Whether a budget at or above `account` is in money."""
@@ -308,6 +311,13 @@ class Replica:
                 if gone >= budget.limit * budget.warn_at:
                     warned.append(f"{budget.account}:{budget.name}")
         return tuple(warned)
+
+    def past_marks(self) -> list[tuple[Budget, Standing, MeterKey]]:
+        """Budgets that have spent more than their warning mark, as they stood at the last refresh."""
+        at = self.now()
+        marked = (one for budgets in self._budgets.values() for one in budgets if one.warn_at)
+        stands = ((one, self._stands.get(key), key) for one in marked for key in (self._meter(one, at),))
+        return [(one, found, key) for one, found, key in stands if found and found.spent >= one.limit * one.warn_at]
 
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry

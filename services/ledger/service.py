@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,10 +12,12 @@ from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 
 from services.ledger import forecast, keys, messages
 from services.ledger.books import Need
+from services.ledger.guardian import Guardian
 from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
+from services.ledger.safeguards import SafeguardUnknown
 from services.ledger.store import ApiKey, Asked, BudgetUnknown, Entry, Store
 from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
 from services.ledger.windows import BEGINNING, Window, began, ends, zone
@@ -24,6 +26,8 @@ from services.runtime.identity import AccountSuspended
 
 REVOCATIONS_EVERY_S = 0.3
 PAGE, MOST_ENTRIES = 100, 1000
+EVERYBODY = "*"
+"""Stands for every account."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,10 @@ class LedgerService(LedgerServiceServicer):
     prices: PriceBook
     secret: bytes
     """Seals holds; shared by all replicas."""
+    guardian: Guardian = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guardian = Guardian(self.store, self.replica)
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: object) -> pb.AuthenticateResponse:
         now = datetime.now(UTC)
@@ -122,6 +130,7 @@ class LedgerService(LedgerServiceServicer):
             raise OwnAccount(account=request.account)
         asked = Suspension(request.account, request.reason, datetime.now(UTC), caller.key_id)
         made = await self.store.suspend(asked)
+        self.guardian.suspended(made)
         await self.replica.load()
         return pb.SuspendAccountResponse(suspension=messages.suspension(made))
 
@@ -138,6 +147,32 @@ class LedgerService(LedgerServiceServicer):
         found = [one for one in await self.store.suspensions() if one.account > request.page_token]
         more = found[most - 1].account if len(found) > most else ""
         return pb.ListSuspensionsResponse(suspensions=map(messages.suspension, found[:most]), next_page_token=more)
+
+    async def SetSafeguard(self, request: pb.SetSafeguardRequest, context: object) -> pb.SetSafeguardResponse:
+        identity.administrator()
+        await self.store.set_safeguard(messages.safeguard_of(request.safeguard))
+        await self.replica.load()
+        return pb.SetSafeguardResponse()
+
+    async def DeleteSafeguard(self, request: pb.DeleteSafeguardRequest, context: object) -> pb.DeleteSafeguardResponse:
+        identity.administrator()
+        if not await self.store.delete_safeguard(request.account):
+            raise SafeguardUnknown(account=request.account)
+        await self.replica.load()
+        return pb.DeleteSafeguardResponse()
+
+    async def ListSafeguards(self, request: pb.ListSafeguardsRequest, context: object) -> pb.ListSafeguardsResponse:
+        identity.administrator()
+        most = request.page_size or PAGE
+        found = [one for one in await self.store.safeguards() if one.account > request.page_token]
+        more = found[most - 1].account if len(found) > most else ""
+        return pb.ListSafeguardsResponse(safeguards=map(messages.safeguard, found[:most]), next_page_token=more)
+
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: object) -> pb.ListAlertsResponse:
+        everybody = request.account == EVERYBODY and identity.administrator()
+        account = "" if everybody else readable(request.account)
+        found = await self.store.alerts(account, request.after, request.page_size or PAGE)
+        return pb.ListAlertsResponse(alerts=map(messages.alert, found))
 
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()
@@ -185,6 +220,8 @@ class LedgerService(LedgerServiceServicer):
             cost = self._priced(one.model, one.provider, one.provider_model, tokens, at, needed=money)
             needs.append(Need(one.model, cost, tokens.input + tokens.output))
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
+        dearest = max((need.nano_usd for need in needs), default=0)
+        seen = await self.guardian.checked(caller, request.likeness, dearest, at)
         hold, warnings = await self.replica.reserve(
             reservation,
             caller.account,
@@ -197,7 +234,7 @@ class LedgerService(LedgerServiceServicer):
         return pb.ReserveResponse(
             held_nano_usd=hold.nano_usd,
             hold=hold.sealed(self.secret),
-            warnings=warnings,
+            warnings=[*warnings, *seen],
             expires=Timestamp(seconds=int(hold.expires)),
             reservation_id="" if str(reservation) == request.reservation_id else str(reservation),
         )

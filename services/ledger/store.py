@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.ledger.books import Budget
+from services.ledger.safeguards import Safeguard
 from services.ledger.suspensions import Suspension
 from services.runtime.errors import Failure, Kind
 
@@ -116,6 +117,18 @@ class UsageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """What people should know of."""
+
+    kind: str
+    account: str
+    subject: str
+    text: str
+    at: datetime
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Of which entries a report is."""
 
@@ -202,6 +215,22 @@ class Store(Protocol):
 
     async def suspensions(self) -> list[Suspension]:
         """By account."""
+        ...
+
+    async def set_safeguard(self, safeguard: Safeguard) -> None: ...
+
+    async def delete_safeguard(self, account: str) -> bool: ...
+
+    async def safeguards(self) -> list[Safeguard]:
+        """By account."""
+        ...
+
+    async def add_alert(self, alert: Alert, once: str) -> None:
+        """Keeps an alert under the next number, unless one came with the same `once`."""
+        ...
+
+    async def alerts(self, account: str, after: int, most: int) -> list[Alert]:
+        """Alerts of `account` and below ('' for all) whose number is above `after`, by number."""
         ...
 
     async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]: ...

@@ -8,6 +8,7 @@ import typer
 
 from services.mesh import running, upstreams
 from services.mesh.commands import accounts, background, certs, secrets
+from services.mesh.commands import alerts as alerting
 from services.mesh.commands import ask as asking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 app.add_typer(accounts.keys, name="keys")
 app.add_typer(accounts.accounts, name="accounts")
+app.add_typer(alerting.safeguards, name="safeguards")
+app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")

@@ -53,6 +53,7 @@ class Money:
             attempts=attempts,
             ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
             again=journey.options.attempt > 1,
+            likeness=journey.vector.values if journey.vector is not None else b"",
         )
         try:
             await self.peers.reach("ledger", 0 if self.open(journey, "ledger") else self.restart_s)

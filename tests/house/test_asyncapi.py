@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from tollway.ledger.v1 import ledger_pb2
 
 from services.jobs import events
 from services.jobs.life import Fault, Job, State
@@ -51,3 +52,12 @@ def test_events_are_as_it_says(document: Any, state: State) -> None:
     known = document["components"]["schemas"]
     assert set(event) == set(known["CloudEvent"]["properties"])
     assert set(event["data"]) == set(known["JobEnded"]["properties"])
+
+
+@pytest.mark.parametrize("kind", ["budget_warning", "loop", "spike", "suspended"])
+def test_alerts_are_as_it_says(document: Any, kind: str) -> None:
+    event = json.loads(events.alert(ledger_pb2.Alert(alert_id=7, kind=kind, account="acme/app", subject="key_1")))
+    (message,) = [one for one in document["components"]["messages"].values() if one["name"] == event["type"]]
+    schema = {**message["payload"], "components": document["components"]}
+    assert [error.message for error in Draft7Validator(schema).iter_errors(event)] == []
+    assert set(event["data"]) == set(document["components"]["schemas"]["AlertRaised"]["properties"])

@@ -22,6 +22,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 
+from services.jobs.alerts import Alerts, Hooks
 from services.jobs.app import MIGRATIONS
 from services.jobs.calling import Calling
 from services.jobs.files import Files
@@ -88,6 +89,15 @@ def failing(code: grpc.StatusCode) -> AioRpcError:
 
 
 class Ledger:
+    """Exchanges tokens, and has the alerts that it is given."""
+
+    def __init__(self) -> None:
+        self.alerts: list[ledger_pb2.Alert] = []
+
+    async def ListAlerts(self, request: ledger_pb2.ListAlertsRequest, **_: Any) -> Any:
+        assert request.account == "*"
+        return ledger_pb2.ListAlertsResponse(alerts=[one for one in self.alerts if one.alert_id > request.after])
+
     async def ExchangeToken(self, request: ledger_pb2.ExchangeTokenRequest, **_: Any) -> Any:
         return ledger_pb2.ExchangeTokenResponse(token=f"for {request.key_id}", expires=Timestamp(seconds=2_000_000_000))
 
@@ -105,7 +115,9 @@ class Jobs:
         self.store = PostgresStore(pool)
         self.relay = Relay(self.store, Silence())  # type: ignore[arg-type]
         self.webhooks = Webhooks(self.store, Egress(private=True), "one key")
-        calling = Calling(self.gateway, Ledger(), "tw_admin")  # type: ignore[arg-type]
+        self.ledger = Ledger()
+        calling = Calling(self.gateway, self.ledger, "tw_admin")  # type: ignore[arg-type]
+        self.alerts = Alerts(pool, self.ledger, "tw_admin", self.noted)  # type: ignore[arg-type]
         self.worker = Worker(self.store, calling, slots=8, per_tenant=4, lease=LEASE, noted=self.noted)
 
     def noted(self) -> None:
@@ -113,7 +125,7 @@ class Jobs:
         self.relay.wake.set()
 
     def service(self) -> Service:
-        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files, LEASE)
+        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files, LEASE, Hooks(self.pool))
         return Service(
             name="tollway.jobs.v1.JobsService",
             domain="jobs.tollway",
@@ -126,9 +138,29 @@ class Jobs:
 async def served(url: str, transport: str, works: bool = True) -> AsyncIterator[tuple[Jobs, Called]]:
     async with postgres.opened(url, "jobs", MIGRATIONS, 6) as pool:
         jobs = Jobs(pool)
-        loops = [jobs.worker.run(), jobs.relay.run(), jobs.webhooks.run()] if works else []
+        loops = [jobs.worker.run(), jobs.relay.run(), jobs.webhooks.run(), jobs.alerts.run()] if works else []
         async with running(*loops), channel_to(jobs.service(), transport) as channel:
             yield jobs, Called(jobs_pb2_grpc.JobsServiceStub(channel))
+
+
+@asynccontextmanager
+async def listening(bad: int = 1) -> AsyncIterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A webhook that answers 500 to the first `bad` messages, and what it heard."""
+    heard: list[tuple[dict[str, str], bytes]] = []
+
+    async def hook(request: web.Request) -> web.Response:
+        heard.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
+        return web.Response(status=500 if len(heard) <= bad else 204)
+
+    application = web.Application()
+    application.router.add_post("/hook", hook)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", heard
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -266,25 +298,9 @@ async def test_a_webhook_is_signed_and_told_again_until_it_is_heard(
 ) -> None:
     monkeypatch.setattr("services.jobs.webhooks.WAITS_S", (0.1, 0.1, 0.1))
     _, stub = both
-    heard: list[tuple[dict[str, str], bytes]] = []
-
-    async def hook(request: web.Request) -> web.Response:
-        heard.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
-        return web.Response(status=500 if len(heard) == 1 else 204)
-
-    application = web.Application()
-    application.router.add_post("/hook", hook)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        port = runner.addresses[0][1]
-        url = f"http://127.0.0.1:{port}/hook"
+    async with listening() as (url, heard):
         job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("hello"), webhook_url=url))).job
         await until(lambda: len(heard) == 2)
-    finally:
-        await runner.cleanup()
     asked = pb.ListDeliveriesRequest(job_id=job.job_id)
     (sent,) = (await stub.ListDeliveries(asked)).deliveries
     assert (sent.webhook_id, sent.attempts, sent.status) == (heard[0][0]["webhook-id"], 2, 204)
@@ -404,3 +420,27 @@ async def test_a_job_that_has_ended_can_be_removed(both: tuple[Jobs, Called]) ->
     await stub.CancelJob(pb.CancelJobRequest(job_id=running.job_id))
     await stub.DeleteJob(pb.DeleteJobRequest(job_id=running.job_id))
     assert (await refused(stub.GetJob(pb.GetJobRequest(job_id=running.job_id))))[1] == "JOB_UNKNOWN"
+
+
+async def test_alerts_reach_the_webhooks_of_their_account_and_those_above_once(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    top = stub.by("acme")
+    async with listening(bad=0) as (url, heard), listening(bad=0) as (other, nothing):
+        assert (await top.SetAlertHook(pb.SetAlertHookRequest(hook=pb.AlertHook(url=url)))).hook.account == "acme"
+        theirs = pb.SetAlertHookRequest(hook=pb.AlertHook(url=other))
+        await stub.by("globex/app").SetAlertHook(theirs)
+        theirs.hook.account = "acme/search"
+        assert (await refused(stub.by("globex/app").SetAlertHook(theirs)))[1] == "OTHER_ACCOUNT"
+        for n, account in enumerate(("acme/search/api", "acmebeside/x", "acme"), 1):
+            one = ledger_pb2.Alert(alert_id=n, kind="loop", account=account, subject="key_1", text="it loops")
+            jobs.ledger.alerts.append(one)
+        await until(lambda: len(heard) == 2)
+        await asyncio.sleep(1.2)
+        assert len(heard) == 2 and not nothing, "each is told once"
+    secret = (await top.GetWebhookSecret(pb.GetWebhookSecretRequest())).secret
+    events = [Webhook(secret).verify(body, headers) for headers, body in heard]
+    assert {event["subject"] for event in events} == {"acme/search/api", "acme"}
+    assert {event["type"] for event in events} == {"dev.tollway.alert.loop"}
+    assert [hook.account for hook in (await top.ListAlertHooks(pb.ListAlertHooksRequest())).hooks] == ["acme"]
+    await top.DeleteAlertHook(pb.DeleteAlertHookRequest())
+    assert (await refused(top.DeleteAlertHook(pb.DeleteAlertHookRequest())))[1] == "HOOK_UNKNOWN"

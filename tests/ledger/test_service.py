@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import grpc
 import jwt
+import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure
@@ -58,7 +59,7 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
         identity=identity_of(service),
         public=frozenset({"Authenticate", "ListSigningKeys", "ListPrices", "Watch"}),
     )
-    async with running(replica.run()), channel_to(served, request.param) as channel:
+    async with running(replica.run(), service.guardian.run()), channel_to(served, request.param) as channel:
         made = Ledger(Stub(channel))
         yield made
 
@@ -431,3 +432,66 @@ async def test_entries_are_listed_page_by_page_and_a_month_is_forecast(ledger: L
     assert made.month_ends.ToDatetime(UTC) > datetime.now(UTC)
     zone = await refused(who.ForecastUsage(pb.ForecastUsageRequest(time_zone="Mars/Base")))
     assert info_of(zone).reason == "ZONE_UNKNOWN"
+
+
+def vector(*values: float) -> bytes:
+    return np.array(values, np.float32).tobytes()
+
+
+async def told(ledger: Ledger, kind: str) -> pb.Alert:
+    async with asyncio.timeout(5):
+        while True:
+            found: list[pb.Alert] = (await ledger.ListAlerts(pb.ListAlertsRequest(account="*"))).alerts
+            if mine := [one for one in found if one.kind == kind]:
+                return mine[-1]
+            await asyncio.sleep(0.05)
+
+
+async def test_a_loop_is_told_slowed_down_or_stopped_as_its_safeguard_says(ledger: Ledger) -> None:
+    loop = pb.LoopRule(likeness=0.95, most=5, within=Duration(seconds=60))
+    guard = pb.Safeguard(account="acme", loop=loop, action=pb.SAFEGUARD_ACTION_FLAG)
+    await ledger.SetSafeguard(pb.SetSafeguardRequest(safeguard=guard))
+    assert (await ledger.ListSafeguards(pb.ListSafeguardsRequest())).safeguards[0] == guard
+    who = await customer(ledger, "acme/agent")
+    for n in range(8):
+        held = await who.Reserve(asking(likeness=vector(1, 0.01 * n)))
+        assert list(held.warnings) == (["loop"] if n >= 5 else [])
+    assert not (await who.Reserve(asking(likeness=vector(0, 1)))).warnings
+    assert not (await who.Reserve(asking())).warnings
+    alert = await told(ledger, "loop")
+    assert alert.account == "acme/agent" and "6 prompts" in alert.text
+    assert [one.kind for one in (await who.ListAlerts(pb.ListAlertsRequest())).alerts] == ["loop"], "it is told once"
+    assert not (await ledger.ListAlerts(pb.ListAlertsRequest(account="*", after=alert.alert_id))).alerts
+
+    guard.account, guard.action = "acme/agent", pb.SAFEGUARD_ACTION_THROTTLE  # the nearest counts
+    await ledger.SetSafeguard(pb.SetSafeguardRequest(safeguard=guard))
+    await who.Reserve(asking(likeness=vector(1, 0)))
+    error = await refused(who.Reserve(asking(likeness=vector(1, 0))))
+    assert (error.code(), info_of(error).reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "THROTTLED")
+    await who.Reserve(asking(likeness=vector(0, 1)))
+
+    guard.action = pb.SAFEGUARD_ACTION_SUSPEND
+    await ledger.SetSafeguard(pb.SetSafeguardRequest(safeguard=guard))
+    stopped = await refused(who.Reserve(asking(likeness=vector(1, 0))))
+    assert info_of(stopped).reason == "ACCOUNT_SUSPENDED"
+    (standing,) = (await ledger.ListSuspensions(pb.ListSuspensionsRequest())).suspensions
+    assert (standing.account, standing.by_key_id) == ("acme/agent", "") and "alike" in standing.reason
+    assert (await told(ledger, "suspended")).account == "acme/agent"
+    await ledger.DeleteSafeguard(pb.DeleteSafeguardRequest(account="acme/agent"))
+    gone = await refused(ledger.DeleteSafeguard(pb.DeleteSafeguardRequest(account="acme/agent")))
+    assert info_of(gone).reason == "SAFEGUARD_UNKNOWN"
+    denied = await refused((await customer(ledger)).ListAlerts(pb.ListAlertsRequest(account="*")))
+    assert denied.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_budget_past_its_mark_is_told_once(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="day", unit=pb.UNIT_TOKENS, limit=1000, window=pb.WINDOW_DAY, warn_at=0.5)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who = await customer(ledger)
+    asked = asking(400)
+    held = await who.Reserve(asked)
+    await who.Settle(settling(asked, held, input_tokens=300, output_tokens=300))
+    alert = await told(ledger, "budget_warning")
+    assert (alert.account, alert.subject) == ("acme", "day") and "60%" in alert.text
+    await asyncio.sleep(1.5)
+    assert len((await ledger.ListAlerts(pb.ListAlertsRequest(account="*"))).alerts) == 1

@@ -13,7 +13,8 @@ from services.ledger.app import MIGRATIONS
 from services.ledger.books import Budget, Unit
 from services.ledger.memory import MemoryStore
 from services.ledger.postgres import PostgresStore
-from services.ledger.store import ApiKey, Asked, Charge, Ending, Entry, MeterKey, Store
+from services.ledger.safeguards import Action, Loop, Safeguard, Spike
+from services.ledger.store import Alert, ApiKey, Asked, Charge, Ending, Entry, MeterKey, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING, Window
 from services.runtime import postgres
@@ -297,3 +298,23 @@ async def test_usage_by_tag_hour_and_model_and_entries_page_by_page(store: Store
     assert {one.reservation_id for one in (*first, *rest)} == {one.entry.reservation_id for one in made}
     assert (len(first), len(rest)) == (4, 2)
     assert await store.daily(asked) == {NOW.date(): 21}
+
+
+async def test_safeguards_are_set_changed_and_removed(store: Store) -> None:
+    whole = Safeguard("acme", Loop(0.9, 20, 30.0), Spike(5.0, 10**9), Action.THROTTLE)
+    await store.set_safeguard(replace(whole, loop=None))
+    await store.set_safeguard(whole)
+    await store.set_safeguard(Safeguard("acme/x"))
+    assert await store.safeguards() == [whole, Safeguard("acme/x")]
+    assert await store.delete_safeguard("acme") and not await store.delete_safeguard("acme")
+
+
+async def test_alerts_are_numbered_in_order_and_kept_once(store: Store) -> None:
+    async def add(n: int) -> None:
+        await store.add_alert(Alert("loop", f"acme/{n % 2}", "key_1", "text", NOW), f"once {n % 10}")
+
+    await asyncio.gather(*(add(n) for n in range(40)))
+    found = await store.alerts("", 0, 100)
+    assert len(found) == 10 and [one.id for one in found] == sorted({one.id for one in found})
+    assert await store.alerts("", found[3].id, 2) == found[4:6]
+    assert {one.account for one in await store.alerts("acme/1", 0, 100)} == {"acme/1"}

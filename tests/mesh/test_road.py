@@ -240,3 +240,19 @@ async def test_usage_is_exported_and_forecast(mesh: Mesh, tmp_path: Path) -> Non
     assert sum(row["cost_nano_usd"] for row in rows) == sum(int(row["cost_nano_usd"]) for row in listed) > 0
     assert "expected" in mesh.tollway("usage", "forecast", "exporting").stdout
     assert mesh.tollway("usage", "export", "exporting", "--to=all.xlsx").returncode != 0
+
+
+async def test_a_loop_is_slowed_down_and_told(mesh: Mesh) -> None:
+    key = mesh.new_key("agent/app")
+    made = mesh.tollway("safeguards", "set", "agent", "--action=throttle", "--loop=5", "--likeness=0.9")
+    assert made.returncode == 0 and "agent" in mesh.tollway("safeguards", "list").stdout
+    answers = [await sent(mesh, asking(f"Try step {n} of the plan again", temperature=1.5), key=key) for n in range(9)]
+    assert [one.status for one in answers][:6] == [200] * 6, [one.raw for one in answers if one.status != 200]
+    assert "loop" in answers[5].headers["x-tollway-budget-warning"]
+    slowed = [one for one in answers if one.status == 429]
+    assert slowed and slowed[0].code == "throttled" and int(slowed[0].headers["retry-after"]) <= 10
+    assert (await sent(mesh, asking("What does a bridge cost?"), key=key)).status == 200
+    await until(lambda: "nearly alike" in mesh.tollway("alerts", "list", "agent").stdout)
+    assert mesh.tollway("alerts", "hook", "agent", "https://example.com/hook").returncode == 0
+    assert mesh.tollway("alerts", "hook", "agent", "-").returncode == 0
+    assert mesh.tollway("alerts", "hook", "agent", "-").returncode != 0

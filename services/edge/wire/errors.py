@@ -54,6 +54,7 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "QUEUE_FULL": (503, "api_error", "overloaded"),
     "FILES_FULL": (403, WRONG, "files_full"),
     "ACCOUNT_SUSPENDED": (403, WRONG, "account_suspended"),
+    "THROTTLED": (429, "rate_limit_error", "throttled"),
     "SCOPE_MISSING": (403, WRONG, "scope_missing"),
     "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),
 }
