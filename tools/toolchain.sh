@@ -1,5 +1,5 @@
 #!/bin/sh
-# The real tools that some tests check with: RabbitMQ where apt has it; helm, grpcurl and an OpenTelemetry Collector where Go is, which
+# The real tools that some tests check with: RabbitMQ and Chromium where apt has them; helm, grpcurl and an OpenTelemetry Collector where Go is, which
 # keeps what it has built.
 set -eu
 bin=$(pwd)/.tools/bin
@@ -7,6 +7,11 @@ if ! command -v rabbitmq-server >/dev/null && [ "$(id -u)" = 0 ] && command -v a
   echo "tools: installing RabbitMQ"
   (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server) >/dev/null 2>&1 \
     || echo "tools: RabbitMQ cannot be installed, so its tests are skipped"
+fi
+if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "tools: installing Chromium"
+  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null 2>&1 \
+    || echo "tools: Chromium cannot be installed, so the console's tests are skipped"
 fi
 command -v go >/dev/null || { echo "tools: no Go on this machine, so the tests that want helm, grpcurl or a collector are skipped"; exit 0; }
 mkdir -p "$bin"

@@ -12,7 +12,9 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from services.edge import traces
 from services.edge.application import Application
 from services.edge.batches import Batches
+from services.edge.books import Books
 from services.edge.chat import Chat
+from services.edge.console import assets
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
 from services.edge.files import Files
@@ -20,6 +22,7 @@ from services.edge.jobs import Jobs
 from services.edge.models import Models
 from services.edge.responses import Responses
 from services.edge.server import Listening
+from services.edge.waiting import Behind
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -62,7 +65,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
     async with (
         channels.open(settings.ledger, settings.tls, waits=True) as directory,
         channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
-        channels.open(settings.jobs, settings.tls, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
+        channels.open(settings.jobs, settings.tls, waits=True, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -71,7 +74,9 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         )
         models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
         files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
-        responses, jobs = Responses(gateway, stub), Jobs(stub)
+        slowly = Behind(slow)
+        responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
+        books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
@@ -80,16 +85,23 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
-                "/v1/files": {"GET": files.list, "POST": files.create},
-                "/v1/batches": {"GET": batches.list, "POST": batches.create},
+                "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
+                "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
+                "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
+                **books.routes(),
             },
             prefixes={
                 "/v1/models/": {"GET": models.get},
-                "/v1/files/": {"GET": files.get, "DELETE": files.delete},
-                "/v1/batches/": {"GET": batches.get, "POST": batches.cancel},
-                "/v1/responses/": {"GET": responses.get, "POST": responses.cancel, "DELETE": responses.delete},
-                "/tollway/v1/jobs/": {"GET": jobs.get, "POST": jobs.cancel, "DELETE": jobs.delete},
+                "/v1/files/": {"GET": slowly(files.get), "DELETE": slowly(files.delete)},
+                "/v1/batches/": {"GET": slowly(batches.get), "POST": slowly(batches.cancel)},
+                "/v1/responses/": {
+                    "GET": slowly(responses.get),
+                    "POST": slowly(responses.cancel),
+                    "DELETE": slowly(responses.delete),
+                },
+                "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
             },
             uploads=frozenset({"/v1/files"}),
+            assets=assets(),
         )

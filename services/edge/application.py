@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from opentelemetry.trace import SpanKind
 
+from services.edge.console import SAFE, Asset
 from services.edge.door import Door
 from services.edge.exchange import Event, Exchange, Gone, Receive, Scope, Send
 from services.edge.wire.errors import Refusal, of_failure
 from services.runtime import cohorts, telemetry
 
 log = logging.getLogger(__name__)
+
+CONSOLE = "/console"
 
 Handler = Callable[[Exchange, Door], Awaitable[None]]
 Methods = Mapping[str, Handler]
@@ -26,6 +29,8 @@ class Application:
     prefixes: Mapping[str, Methods] = field(default_factory=dict)
     uploads: frozenset[str] = frozenset()
     """Routes whose handlers read the body themselves when they are posted to."""
+    assets: Mapping[str, Asset] = field(default_factory=dict)
+    """Files of the console, by path."""
     draining: bool = False
     """Said by readiness while the calls under way finish."""
 
@@ -47,6 +52,8 @@ class Application:
     async def _answered(self, exchange: Exchange) -> None:
         if (state := self._health(exchange.path)) is not None:
             await exchange.answer(b'{"status":"%s"}' % state[1].encode(), status=state[0])
+            return
+        if exchange.path.startswith(CONSOLE) and await self._page(exchange):
             return
         span = None
         try:
@@ -78,6 +85,25 @@ class Application:
         trace = telemetry.current()
         headers = [(b"x-tollway-trace", trace.hex.encode())] if trace is not None else []
         await exchange.refuse(refusal, headers)
+
+    async def _page(self, exchange: Exchange) -> bool:
+        """A file of the console, which everybody may read; False when there is no such file."""
+        if exchange.path == CONSOLE:
+            await exchange.begin(308, [(b"location", b"console/"), (b"content-length", b"0")])
+            await exchange.end()
+            return True
+        asset = self.assets.get(exchange.path)
+        if asset is None or exchange.scope["method"] != "GET":
+            return False
+        known = exchange.headers.get(b"if-none-match") == asset.tag
+        body = b"" if known else asset.body
+        length = (b"content-length", b"%d" % len(body))
+        await exchange.begin(
+            304 if known else 200, [(b"content-type", asset.kind), (b"etag", asset.tag), length, *SAFE]
+        )
+        await exchange.write(body)
+        await exchange.end()
+        return True
 
     def _health(self, path: str) -> tuple[int, str] | None:
         if path == "/healthz":

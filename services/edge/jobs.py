@@ -12,6 +12,7 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire import answer, job
 from services.edge.wire.errors import Refusal
+from services.runtime import identity
 
 NAMED = re.compile(r"(?:job_)?([0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12})")
 
@@ -28,12 +29,29 @@ class Jobs:
         headers = answer.headers(found.result.completion.road) if found.result.HasField("completion") else []
         await exchange.answer(job.body(found), headers)
 
-    async def cancel(self, exchange: Exchange, door: Door) -> None:
+    async def list(self, exchange: Exchange, door: Door) -> None:
+        asked = exchange.query
+        page = await self.jobs.ListJobs(
+            pb.ListJobsRequest(
+                state=job.state_of(asked.get("status", "")), kind=asked.get("kind", ""), page_size=job.most(asked),
+                page_token=asked.get("page_token", ""), everybody=identity.caller().admin,
+            )
+        )  # fmt: skip
+        rows = b",".join(map(job.body, page.jobs))
+        token = orjson.dumps(page.next_page_token)
+        await exchange.answer(b'{"object":"list","data":[%s],"next_page_token":%s}' % (rows, token))
+
+    async def act(self, exchange: Exchange, door: Door) -> None:
+        """`/cancel` and `/retry`."""
         name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
-        if what != "cancel":
-            raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
-        made = await self.jobs.CancelJob(pb.CancelJobRequest(job_id=_id(name)))
-        await exchange.answer(job.body(made.job))
+        match what:
+            case "cancel":
+                made = (await self.jobs.CancelJob(pb.CancelJobRequest(job_id=_id(name)))).job
+            case "retry":
+                made = (await self.jobs.RetryJob(pb.RetryJobRequest(job_id=_id(name)))).job
+            case _:
+                raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
+        await exchange.answer(job.body(made))
 
     async def delete(self, exchange: Exchange, door: Door) -> None:
         name = exchange.path.removeprefix(exchange.route)

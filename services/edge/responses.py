@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +27,14 @@ KEPT = re.compile(r"resp_([0-9a-f]{32})")
 class Responses:
     gateway: gateway_pb2_grpc.GatewayServiceStub
     jobs: jobs_pb2_grpc.JobsServiceStub
+    reach: Callable[[], Awaitable[None]]
+    """Waits for the jobs service, or refuses."""
 
     async def create(self, exchange: Exchange, door: Door) -> None:
         body = responses.parsed(exchange.body)
         asked, wanted = responses.chat_request(body), options.options(bytes(body.tollway), exchange.headers)
         if body.background:
+            await self.reach()
             key, wanted.idempotency_key = wanted.idempotency_key, ""
             work = jobs_pb2.Chat(chat=asked, options=wanted)
             made = await self.jobs.CreateJob(jobs_pb2.CreateJobRequest(chat=work, request_id=key))

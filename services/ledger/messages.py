@@ -34,6 +34,8 @@ WINDOWS = {
 SCOPES = {number: name.removeprefix("SCOPE_").lower() for name, number in pb.Scope.items() if number}
 """As tokens and settings call them."""
 
+EVERYBODY = "*"
+"""Stands for every account."""
 ACTIONS = {
     pb.SAFEGUARD_ACTION_FLAG: Action.FLAG,
     pb.SAFEGUARD_ACTION_THROTTLE: Action.THROTTLE,
@@ -53,8 +55,11 @@ class PageUnknown(Failure):
 
 
 def readable(account: str) -> str:
-    """The account asked about, or the caller's own; others only for administrators."""
+    """The account asked about, or the caller's own; others only for administrators, and `*` as '' for all of them."""
     caller = identity.scoped("usage")
+    if account == EVERYBODY:
+        identity.administrator()
+        return ""
     asked = account or caller.account
     if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
         raise OtherTenant(account=asked)

@@ -242,9 +242,10 @@ class Replica:
             del self._meters[meter]
 
     async def standing(self, account: str) -> list[tuple[Budget, Standing, int]]:
-        """Budgets of `account` and above: where each stands, and how much requests under way hold here."""
+        """Budgets of `account` and above ('' for all): where each stands, and how much requests under way hold here."""
         at = self.now()
-        keys = {self._meter(budget, at): budget for budget in self._above(account)}
+        bound = self._above(account) if account else [one for budgets in self._budgets.values() for one in budgets]
+        keys = {self._meter(budget, at): budget for budget in bound}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
 

@@ -26,8 +26,6 @@ from services.runtime.identity import AccountSuspended
 
 REVOCATIONS_EVERY_S = 0.3
 PAGE, MOST_ENTRIES = 100, 1000
-EVERYBODY = "*"
-"""Stands for every account."""
 
 
 @dataclass(slots=True)
@@ -169,9 +167,7 @@ class LedgerService(LedgerServiceServicer):
         return pb.ListSafeguardsResponse(safeguards=map(messages.safeguard, found[:most]), next_page_token=more)
 
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: object) -> pb.ListAlertsResponse:
-        everybody = request.account == EVERYBODY and identity.administrator()
-        account = "" if everybody else readable(request.account)
-        found = await self.store.alerts(account, request.after, request.page_size or PAGE)
+        found = await self.store.alerts(readable(request.account), request.after, request.page_size or PAGE)
         return pb.ListAlertsResponse(alerts=map(messages.alert, found))
 
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:

@@ -10,6 +10,7 @@ from services.mesh import running, upstreams
 from services.mesh.commands import accounts, background, certs, secrets
 from services.mesh.commands import alerts as alerting
 from services.mesh.commands import ask as asking
+from services.mesh.commands import console as looking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
 from services.mesh.commands import jobs as working
@@ -35,6 +36,7 @@ app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
 app.add_typer(using.usage, name="usage")
+app.command("console")(looking.console)
 app.command("health")(probing.health)
 app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)

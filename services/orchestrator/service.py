@@ -18,6 +18,7 @@ from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Journey
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole
+from services.orchestrator.standing import standing
 from services.runtime import identity, telemetry
 
 PAGE = 1000
@@ -106,6 +107,9 @@ class GatewayService(GatewayServiceServicer):
         most = request.page_size or PAGE
         more = names[most - 1] if len(names) > most else ""
         return pb.ListModelsResponse(models=[listed[name] for name in names[:most]], next_page_token=more)
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: object) -> pb.GetStatusResponse:
+        return await standing(self.road.peers)
 
     async def _shared(self, journey: Journey) -> chat.ChatCompletion:
         """The answer; of those that ask the same at the same time only the first asks a model."""

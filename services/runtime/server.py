@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import uvloop
@@ -97,6 +97,7 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
     within = InprocServer(inproc, statuses.wrap) if inproc else None
     if within is not None:
         service.register(within)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, cast(grpc.aio.Server, within))
         within.start()
     await server.start()
     try:

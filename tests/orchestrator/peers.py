@@ -88,10 +88,12 @@ class Mesh:
         self.gate.set()
         self.job = jobs_pb2.Job()
         self.lost = False
+        self.channels: dict[str, Any] = {}
         self.all: list[tuple[str, Any]] = []
 
     def peers(self) -> Peers:
-        return Peers(**{name: Stub(self, name) for name in Peers.__dataclass_fields__})  # type: ignore[arg-type]
+        names = set(Peers.__dataclass_fields__) - {"channels"}
+        return Peers(**{name: Stub(self, name) for name in names}, channels=self.channels)  # type: ignore[arg-type]
 
     def answer(self, service: str, name: str, request: Any) -> Any:
         self.asked.append(f"{service}.{name}")
@@ -199,6 +201,10 @@ class Mesh:
         self.messages[f"{service}.{name}"] = request
         if name == "InspectCompletion":
             return Inspection()
+        if name == "Watch" and service == "models" and service not in self.away:
+            return Stream([models_pb2.WatchResponse(models=[models_pb2.Health(model="m", available=True)])])
+        if name == "Watch" and service in self.away:
+            return Stream([], Away(self.away[service]))
         if name == "Watch":
             return Stream([retrieval_pb2.WatchResponse(epoch=3)])
         if service in self.away:

@@ -20,6 +20,7 @@ from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
+from services.runtime import channels
 from services.runtime.server import Service
 from tests.orchestrator.peers import Mesh
 from tests.support.callers import identity
@@ -329,3 +330,13 @@ async def test_an_answer_that_is_late_is_a_job(gateway: Called, mesh: Mesh) -> N
     made = await gateway.Complete(asking(options=late))
     assert made.deferred_job_id == mesh.job.job_id
     await until(lambda: mesh.job.HasField("result"))
+
+
+async def test_how_things_stand_is_told_of_each_service_and_model(gateway: Called, mesh: Mesh) -> None:
+    async with channels.open("inproc:nobody") as nobody:
+        mesh.channels["ghost"] = nobody
+        made = await gateway.GetStatus(pb.GetStatusRequest())
+        assert [(one.name, one.serving, one.why) for one in made.services] == [("ghost", False, "UNAVAILABLE")]
+        assert [(one.model, one.available) for one in made.models] == [("m", True)]
+        mesh.away = {"models": Code.UNAVAILABLE}
+        assert not (await gateway.GetStatus(pb.GetStatusRequest())).models

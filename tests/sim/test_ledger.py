@@ -6,6 +6,7 @@ settlement stands in the books at its cost.
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,16 +19,19 @@ from services.ledger.holds import Hold
 from services.ledger.memory import MemoryStore
 from services.ledger.replica import Replica, Times
 from services.ledger.store import Ending, Entry, LedgerAway, MeterKey
-from services.ledger.windows import BEGINNING
+from services.ledger.windows import Window, began
 from tests.support.scale import sized
 
 STEPS = sized(1_500, 50_000)
 SEEDS = range(sized(4, 20))
 BUDGETS = (
-    Budget("acme", "money", Unit.NANO_USD, 20_000),
-    Budget("acme/a", "requests", Unit.REQUESTS, 300),
-    Budget("acme/b", "tokens", Unit.TOKENS, 9_000),
-    Budget("acme", "small", Unit.NANO_USD, 8_000, model="small"),
+    Budget("acme", "money", Unit.NANO_USD, 14 * STEPS),
+    Budget("acme/a", "requests", Unit.REQUESTS, STEPS // 5),
+    Budget("acme/b", "tokens", Unit.TOKENS, 6 * STEPS),
+    Budget("acme", "small", Unit.NANO_USD, 6 * STEPS, model="sm*"),
+    Budget("acme/b", "hour", Unit.REQUESTS, 300, Window.ROLLING_HOUR),
+    Budget("acme/b/deep", "minute", Unit.NANO_USD, 2_000, Window.MINUTE),
+    Budget("acme", "at once", Unit.CONCURRENT, 40),
 )
 REFUSED = (BudgetExceeded, LedgerAway, AlreadySettled, ReservationIdReused)
 
@@ -68,6 +72,8 @@ class World:
         self.open: list[Hold] = []
         self.acknowledged: dict[UUID, int] = {}
         self.costs: dict[UUID, int] = {}
+        self.late: list[Entry] = []
+        self.looked = 0
 
     async def begin(self) -> None:
         for budget in BUDGETS:
@@ -130,16 +136,16 @@ class World:
             self.acknowledged[stands.reservation_id] = stands.cost
 
     async def check(self) -> None:
-        keys = [MeterKey(budget.account, budget.name, BEGINNING) for budget in BUDGETS]
+        keys = [MeterKey(one.account, one.name, began(one.window, self.now, "")) for one in BUDGETS]
         stands = await self.store.standing(keys)
+        fresh = list(itertools.islice(self.store.ended.values(), self.looked, None))
+        self.looked += len(fresh)
+        # Settled after the hold had expired: a fact that no budget could refuse.
+        self.late += [one for one in fresh if one.reservation_id not in self.costs and one.outcome == "settled"]
         for budget, meter in zip(BUDGETS, keys, strict=True):
             found = stands[meter]
             assert found.leased >= 0
-            late = sum(
-                Need("small", entry.cost, entry.output_tokens).of(budget.unit)
-                for entry in self.store.ended.values()
-                if entry.reservation_id not in self.costs and entry.outcome == "settled"
-            )  # settled after the hold had expired: a fact that no budget could refuse
+            late = sum(Need("small", one.cost, one.output_tokens).used(budget.unit) for one in self.late)
             assert found.spent + found.leased <= budget.limit + late, budget
         for key, cost in self.acknowledged.items():
             assert self.store.ended[key].cost == cost

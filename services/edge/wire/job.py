@@ -1,5 +1,6 @@
 """A job as the edge tells it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -7,8 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.jobs.v1 import jobs_pb2 as pb
 
 from services.edge.wire import answer
-from services.edge.wire.errors import of_error
+from services.edge.wire.errors import Refusal, of_error
 
+MOST = 1000
 STATUSES = {
     pb.STATE_QUEUED: "queued",
     pb.STATE_RUNNING: "running",
@@ -59,6 +61,34 @@ def deferred(job_id: str) -> bytes:
 
 def path(job_id: str) -> str:
     return f"/tollway/v1/jobs/{job_name(job_id)}"
+
+
+def state_of(word: str) -> pb.State.ValueType:
+    """
+    Raises:
+        Refusal: no state is called so.
+    """
+    found = next((state for state, name in STATUSES.items() if name == word), None)
+    if word and found is None:
+        raise Refusal(
+            400,
+            "invalid_value",
+            f"invalid value for status: allowed are {', '.join(STATUSES.values())}",
+            param="status",
+        )
+    return found or pb.STATE_UNSPECIFIED
+
+
+def most(asked: Mapping[str, str]) -> int:
+    """How many are asked for.
+
+    Raises:
+        Refusal: not so many.
+    """
+    text = asked.get("limit", "100")
+    if not text.isdecimal() or not 0 < int(text[:9]) <= MOST:
+        raise Refusal(400, "invalid_value", f"invalid value for limit: allowed is 1 to {MOST}", param="limit")
+    return int(text)
 
 
 def _result(made: pb.Result) -> bytes:

@@ -19,6 +19,7 @@ DOWN_WITHIN_S = 120.0
 def welcome(url: str, state: Path, key: str) -> None:
     """Where the mesh is, a key, and a request to paste."""
     err.print(f"\n[bold]Tollway is up[/bold] at [cyan]{url}[/cyan]")
+    err.print(f"[dim]Console:[/dim] {url}/console/ [dim](`./tollway console` shows the key to sign in with)[/dim]")
     err.print(
         f"[dim]Development key ({running.dev_key_file(state)}):[/dim] {key}\n[dim]Paste this:[/dim]\n", soft_wrap=True
     )

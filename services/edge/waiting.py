@@ -1,0 +1,42 @@
+"""A request waits a moment for a service that is being started again, and is told when it does not come back."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import grpc
+
+from services.edge.door import RESTARTS_WITHIN_S, Door
+from services.edge.exchange import Exchange
+from services.runtime import channels
+from services.runtime.errors import Failure, Kind
+
+Handler = Callable[[Exchange, Door], Awaitable[None]]
+
+
+class JobsAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "JOBS_AWAY"
+    text = "the jobs service does not answer; try again soon"
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind a channel."""
+
+    channel: grpc.aio.Channel
+
+    async def reach(self) -> None:
+        """
+        Raises:
+            JobsAway
+        """
+        if not await channels.reached(self.channel, RESTARTS_WITHIN_S):
+            raise JobsAway
+
+    def __call__(self, handler: Handler) -> Handler:
+        """The handler, once it is reached."""
+
+        async def reached(exchange: Exchange, door: Door) -> None:
+            await self.reach()
+            await handler(exchange, door)
+
+        return reached
