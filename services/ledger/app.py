@@ -13,6 +13,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.ledger import keys
+from services.ledger.holds import Attempt
 from services.ledger.postgres import PostgresStore
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica, Times
@@ -28,6 +29,15 @@ SIGNING_KEY_LIFE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
+class Strongest:
+    """A model to compare with: its name in the mesh, or its provider and the provider's name for it. Empty for none."""
+
+    model: str = ""
+    provider: str = ""
+    provider_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Section `ledger` of the file, `TOLLWAY_LEDGER__*` in the environment."""
 
@@ -37,6 +47,8 @@ class Settings:
     hold_s: float = 180.0
     prices: Mapping[str, Price] = field(default_factory=dict)
     """Own prices by the model's name in the mesh, in dollars for a million tokens."""
+    strongest: Strongest = field(default_factory=lambda: Strongest())
+    """What it would cost to ask the strongest model alone: reports compare with it."""
     admin_key: str = field(default="", repr=False)
     """A key that may administer, made at the start when it is new. Empty for none."""
     admin_account: str = "operator"
@@ -54,7 +66,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         replica = Replica(store, Times(hold_s=settings.hold_s))
         await replica.load()
         secret = await store.shared_secret("holds", secrets.token_bytes(32))
-        service = LedgerService(store, replica, signer, PriceBook(settings.prices), secret)
+        service = LedgerService(
+            store, replica, signer, PriceBook(settings.prices), secret, _strongest(settings.strongest)
+        )
         try:
             async with running(replica.run(), service.guardian.run()):
                 yield Service(
@@ -80,6 +94,12 @@ def identity_of(service: LedgerService) -> Identity:
         return await service.store.signing_keys(datetime.now(UTC))
 
     return Identity(exchange, public)
+
+
+def _strongest(said: Strongest) -> Attempt | None:
+    if not (said.model or said.provider_model):
+        return None
+    return Attempt(said.model or said.provider_model, said.provider, said.provider_model or said.model)
 
 
 async def _bootstrap(store: Store, settings: Settings, now: datetime) -> None:

@@ -168,6 +168,8 @@ class MemoryStore:
                 sum(entry.input_tokens for entry in entries),
                 sum(entry.output_tokens for entry in entries),
                 sum(entry.cost for entry in entries),
+                sum(entry.baseline for entry in entries),
+                sum(entry.baseline for entry in entries if entry.cached),
             )
             for name, entries in sorted(groups.items())
         ]

@@ -156,6 +156,8 @@ def usage(row: UsageRow) -> pb.UsageRow:
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         cost_nano_usd=row.cost,
+        baseline_nano_usd=row.baseline,
+        cached_baseline_nano_usd=row.cached_baseline,
     )
 
 

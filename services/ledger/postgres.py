@@ -54,6 +54,10 @@ WITH asked AS (
     SELECT reservation_id, 'account:' || account, -cost FROM made WHERE cost > 0
     UNION ALL
     SELECT reservation_id, 'model:' || model, cost FROM made WHERE cost > 0
+), baselines AS (
+    INSERT INTO spared (reservation_id, baseline)
+    SELECT reservation_id, b.baseline FROM unnest($22::uuid[], $23::bigint[]) AS b(reservation_id, baseline)
+    JOIN made USING (reservation_id)
 ), charged AS (
     SELECT c.* FROM unnest($15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::timestamptz[], $20::bigint[],
                            $21::bigint[])
@@ -283,6 +287,7 @@ class PostgresStore:
                 [charge.meter.account for _, charge in charges], [charge.meter.name for _, charge in charges],
                 [charge.meter.started for _, charge in charges], [charge.spent for _, charge in charges],
                 [charge.unleased for _, charge in charges],
+                [one.reservation_id for one in entries if one.baseline], [one.baseline for one in entries if one.baseline],
             )  # fmt: skip
             made = {row["reservation_id"] for row in rows}
             if len(made) == len(entries):

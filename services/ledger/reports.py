@@ -25,15 +25,27 @@ async def usage(connection: Any, asked: Asked, group_by: str, after: str, most: 
     group = "coalesce(tags->>$8::text, '')" if tag else GROUPS[group_by]
     rows = await connection.fetch(
         f"""SELECT {group} AS name, count(*) AS requests, count(*) FILTER (WHERE cached) AS cached,
-                   sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost
-            FROM entry WHERE {WITHIN} AND at >= $2 AND at < $3 AND ($4 = '' OR model = $4) AND tags @> $5::jsonb
+                   sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost,
+                   coalesce(sum(baseline), 0)::bigint AS baseline,
+                   coalesce(sum(baseline) FILTER (WHERE cached), 0)::bigint AS cached_baseline
+            FROM entry LEFT JOIN spared USING (reservation_id) WHERE {WITHIN} AND at >= $2 AND at < $3 AND ($4 = '' OR model = $4) AND tags @> $5::jsonb
               AND $7::text IS NOT NULL AND $8::text IS NOT NULL AND ($6 = '' OR {group} > $6)
             GROUP BY 1 ORDER BY 1 LIMIT $9""",
         asked.account, asked.since, asked.until, asked.model, json.dumps(dict(asked.tags)), after,
         asked.time_zone or "UTC", tag, most,
     )  # fmt: skip
     return [
-        UsageRow(row["name"], row["requests"], row["cached"], row["input"], row["output"], row["cost"]) for row in rows
+        UsageRow(
+            row["name"],
+            row["requests"],
+            row["cached"],
+            row["input"],
+            row["output"],
+            row["cost"],
+            row["baseline"],
+            row["cached_baseline"],
+        )
+        for row in rows
     ]
 
 

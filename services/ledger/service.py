@@ -36,6 +36,8 @@ class LedgerService(LedgerServiceServicer):
     prices: PriceBook
     secret: bytes
     """Seals holds; shared by all replicas."""
+    strongest: Attempt | None = None
+    """What every answer's cost is compared with."""
     guardian: Guardian = field(init=False)
 
     def __post_init__(self) -> None:
@@ -244,6 +246,7 @@ class LedgerService(LedgerServiceServicer):
         entry = Entry(
             hold.reservation_id, "settled", at, hold.key_id, hold.account, request.model, tokens.input,
             tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, dict(request.tags),
+            self._baseline(request, at),
         )  # fmt: skip
         used = Need(request.model, cost, tokens.input + tokens.output)
         stands = await self.replica.end(hold, entry, used, again=request.again)
@@ -328,6 +331,15 @@ class LedgerService(LedgerServiceServicer):
         if attempt is None:  # priced by name alone: a model outside the reservation is a fact, too
             attempt = Attempt(model, "", model)
         return self._priced(model, attempt.provider, attempt.provider_model, tokens, at, needed=False)
+
+    def _baseline(self, request: pb.SettleRequest, at: datetime) -> int:
+        """What the strongest model would have cost, where there is one with a price."""
+        one = self.strongest
+        if one is None or not self.prices.known(one.model, one.provider, one.provider_model, at):
+            return 0
+        read = request.input_tokens + request.spared_input_tokens
+        written = request.output_tokens + request.spared_output_tokens
+        return self.prices.cost(one.model, one.provider, one.provider_model, Tokens(read, written), at)
 
     def _priced(
         self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool

@@ -90,6 +90,8 @@ class Entry:
     held: int = 0
     cached: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    baseline: int = field(default=0, compare=False)
+    """What it would have cost with the strongest model, for reports; not read back with an entry."""
 
     def same(self, other: "Entry") -> bool:
         """Whether `other` reports the same end."""
@@ -114,6 +116,8 @@ class UsageRow:
     input_tokens: int
     output_tokens: int
     cost: int
+    baseline: int = 0
+    cached_baseline: int = 0
 
 
 @dataclass(frozen=True, slots=True)

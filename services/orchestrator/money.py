@@ -73,6 +73,7 @@ class Money:
     def settlement(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleRequest:
         """What turns the hold into what was used."""
         hit = journey.hit is not None or journey.shared
+        spared = journey.hit.completion.usage if journey.hit is not None else usage
         return ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
@@ -82,6 +83,8 @@ class Money:
             cached_input_tokens=0 if hit else usage.cached_input_tokens,
             reasoning_tokens=0 if hit else usage.reasoning_tokens,
             cached=hit,
+            spared_input_tokens=spared.input_tokens if hit else 0,
+            spared_output_tokens=spared.output_tokens if hit else 0,
             tags=journey.chat.metadata,
             again=journey.options.attempt > 1,
         )

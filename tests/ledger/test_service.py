@@ -19,6 +19,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.ledger import keys
 from services.ledger.app import identity_of
+from services.ledger.holds import Attempt
 from services.ledger.memory import MemoryStore
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica
@@ -50,8 +51,8 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
     await store.publish_signing_key(signer.key_id, signer.public, now + keys.LIFETIME * 100)
     await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
     replica = Replica(store)
-    prices = PriceBook({"m": Price(input="1", output="2")})
-    service = LedgerService(store, replica, signer, prices, b"secret")
+    prices = PriceBook({"m": Price(input="1", output="2"), "strong": Price(input="10", output="20")})
+    service = LedgerService(store, replica, signer, prices, b"secret", Attempt("strong", "p", "q"))
     served = Service(
         name="tollway.ledger.v1.LedgerService",
         domain="ledger.tollway",
@@ -495,3 +496,17 @@ async def test_a_budget_past_its_mark_is_told_once(ledger: Ledger) -> None:
     assert (alert.account, alert.subject) == ("acme", "day") and "60%" in alert.text
     await asyncio.sleep(1.5)
     assert len((await ledger.ListAlerts(pb.ListAlertsRequest(account="*"))).alerts) == 1
+
+
+async def test_savings_are_told_by_their_cause(ledger: Ledger) -> None:
+    who = await customer(ledger)
+    asked = asking()
+    held = await who.Reserve(asked)
+    await who.Settle(settling(asked, held, input_tokens=100, output_tokens=10))
+    hit = pb.ReserveRequest(reservation_id=str(uuid4()))
+    kept = await who.Reserve(hit)
+    spared = pb.SettleRequest(reservation_id=hit.reservation_id, hold=kept.hold, cached=True, spared_input_tokens=50,
+                              spared_output_tokens=5)  # fmt: skip
+    await who.Settle(spared)
+    (row,) = (await who.QueryUsage(pb.QueryUsageRequest())).rows
+    assert (row.cost_nano_usd, row.baseline_nano_usd, row.cached_baseline_nano_usd) == (120_000, 1_800_000, 600_000)

@@ -318,3 +318,10 @@ async def test_alerts_are_numbered_in_order_and_kept_once(store: Store) -> None:
     assert len(found) == 10 and [one.id for one in found] == sorted({one.id for one in found})
     assert await store.alerts("", found[3].id, 2) == found[4:6]
     assert {one.account for one in await store.alerts("acme/1", 0, 100)} == {"acme/1"}
+
+
+async def test_what_the_strongest_would_have_cost_is_summed(store: Store) -> None:
+    await store.end([ended(1, baseline=10), ended(2), ended(0, cached=True, model="", baseline=5)])
+    asked = Asked("acme", NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+    (row,) = await store.usage(asked, "", "", 10)
+    assert (row.cost, row.baseline, row.cached_baseline) == (3, 15, 5)

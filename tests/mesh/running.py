@@ -31,7 +31,9 @@ MODELS = (
     "endless",
     "typist",
 )
-PRICES = json.dumps({name: {"input": "1", "output": "2"} for name in MODELS})
+PRICES = json.dumps(
+    {**{name: {"input": "1", "output": "2"} for name in MODELS}, "strong": {"input": "10", "output": "20"}}
+)
 
 
 @dataclass(slots=True)
@@ -102,6 +104,7 @@ def _started(
     usual = {
         "TOLLWAY_MODELS__LOCAL": "false",
         "TOLLWAY_LEDGER__PRICES": PRICES,
+        "TOLLWAY_LEDGER__STRONGEST__MODEL": "strong",
         "TOLLWAY_EDGE__LISTEN__LAME_DUCK_S": "0.2",
     }
     given = {one.partition("=")[0] for one in arguments}

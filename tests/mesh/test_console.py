@@ -66,6 +66,7 @@ async def test_its_spending_is_the_ledgers(mesh: Mesh, browser: Browser) -> None
     figure = page.locator(".card", has=page.get_by_role("heading", name="Spent")).locator(".figure").first
     assert float((await figure.inner_text()).strip("$")) == pytest.approx(now, abs=5e-7)
     await expect(page.get_by_role("button", name="globex/app")).to_be_visible()
+    await expect(page.locator(".card", has=page.get_by_role("heading", name="Saved"))).to_contain_text("90.0 %")
     await page.get_by_role("button", name="acme/search").click()
     await expect(page.locator("main")).not_to_contain_text("globex")
     assert float((await figure.inner_text()).strip("$")) < now

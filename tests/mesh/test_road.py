@@ -126,7 +126,7 @@ async def test_the_ledger_shows_the_spend(mesh: Mesh) -> None:
     assert answer.events[-1] == "[DONE]"
     assert answer.events[-2]["usage"]["cost_usd"] == pytest.approx(10 * 1e-6 + 5 * 2e-6)
     shown = mesh.tollway("usage", "show", "payer", "--by=model")
-    assert "echo" in shown.stdout and "0.000020" in shown.stdout
+    assert "echo" in shown.stdout and "0.000020" in shown.stdout and "(90%)" in shown.stdout
 
 
 async def test_a_budget_refuses_before_it_is_passed(mesh: Mesh) -> None:

@@ -104,6 +104,8 @@ def usage(row: pb.UsageRow) -> dict[str, Any]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "cost_usd": row.cost_nano_usd / NANO,
+        "baseline_usd": row.baseline_nano_usd / NANO,
+        "cached_baseline_usd": row.cached_baseline_nano_usd / NANO,
     }
 
 

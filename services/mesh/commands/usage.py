@@ -55,12 +55,15 @@ def show(
     async def read(ledger: Administered) -> list[pb.UsageRow]:
         return list((await ledger.stub.QueryUsage(request, metadata=ledger.metadata)).rows)
 
+    found = called(state, read)
+    compared = any(one.baseline_nano_usd for one in found)
     rows = [
         (one.group or "(none)", str(one.requests), str(one.cached_requests), str(one.input_tokens),
-         str(one.output_tokens), f"{one.cost_nano_usd / NANO:.6f}")
-        for one in called(state, read)
+         str(one.output_tokens), f"{one.cost_nano_usd / NANO:.6f}", *([_saved(one)] if compared else []))
+        for one in found
     ]  # fmt: skip
-    table((by, "requests", "from the cache", "input tokens", "output tokens", "US dollars"), rows)
+    heads = (by, "requests", "from the cache", "input tokens", "output tokens", "US dollars")
+    table((*heads, *(["saved against the strongest"] if compared else [])), rows)
 
 
 @usage.command("forecast")
@@ -109,6 +112,12 @@ async def _entries(ledger: Administered, account: str, since: Timestamp | None) 
         rows += [_row(one) for one in page.entries]
         if not (token := page.next_page_token):
             return rows
+
+
+def _saved(one: pb.UsageRow) -> str:
+    """What the cache and routing spared, in dollars and as a share."""
+    saved = one.baseline_nano_usd - one.cost_nano_usd
+    return f"{saved / NANO:.6f} ({saved / one.baseline_nano_usd:.0%})" if one.baseline_nano_usd else ""
 
 
 def _row(one: pb.Entry) -> dict[str, Any]:

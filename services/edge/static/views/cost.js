@@ -20,6 +20,7 @@ export async function show(asked, go) {
   ]);
   rows.sort((one, other) => other.cost_usd - one.cost_usd);
   const sum = (name) => rows.reduce((whole, row) => whole + row[name], 0);
+  const [baseline, cachedBaseline] = ["baseline_usd", "cached_baseline_usd"].map(sum);
   const [cost, requests, cached] = ["cost_usd", "requests", "cached_requests"].map(sum);
   const step = hourly ? 3600 : 86400;
   const stamp = (row) => Date.parse(hourly ? `${row.group.replace(" ", "T")}:00Z` : `${row.group}T00:00:00Z`) / 1000;
@@ -41,6 +42,8 @@ export async function show(asked, go) {
     form,
     el("div", { className: "cards" },
       figure("Spent", usd(cost)), figure("Requests", count(requests), `${share(cached, requests)} from the cache`),
+      ...(baseline ? [figure("Saved", share(baseline - cost, baseline),
+        `${usd(cachedBaseline)} by the cache, ${usd(baseline - cachedBaseline - cost)} by routing, against the strongest model alone`)] : []),
       figure("Tokens", count(sum("input_tokens") + sum("output_tokens"))),
       figure("A request", requests ? usd(cost / requests) : "-"),
       figure("The month's end", forecast.days ? usd(forecast.expected_usd) : "-",
