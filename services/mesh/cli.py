@@ -18,6 +18,7 @@ from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
 from services.mesh.commands import restart as restarting
 from services.mesh.commands import route as routing
+from services.mesh.commands import top as vital
 from services.mesh.commands import trace as tracing
 from services.mesh.commands import usage as using
 from services.mesh.commands.calling import Key, State, key_of
@@ -37,6 +38,7 @@ app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)
+app.command("top")(vital.top)
 app.command("health")(probing.health)
 app.command("models")(catalogue.models)
 app.command("secrets")(secrets.make)

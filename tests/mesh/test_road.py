@@ -256,3 +256,12 @@ async def test_a_loop_is_slowed_down_and_told(mesh: Mesh) -> None:
     assert mesh.tollway("alerts", "hook", "agent", "https://example.com/hook").returncode == 0
     assert mesh.tollway("alerts", "hook", "agent", "-").returncode == 0
     assert mesh.tollway("alerts", "hook", "agent", "-").returncode != 0
+
+
+async def test_the_vital_signs_in_a_terminal(mesh: Mesh) -> None:
+    await sent(mesh, asking(), key=mesh.new_key("vital/app"))
+    shown = mesh.tollway("top", "--once")
+    assert shown.returncode == 0, shown.stderr
+    lines = {line.split()[0]: line for line in shown.stdout.splitlines() if line.strip()}
+    assert "serving" in lines["guard"] and "serving" in lines["ledger"]
+    assert "available" in lines["echo"] and int(lines["requests"].split()[-1].replace(",", "")) >= 1
