@@ -1,8 +1,9 @@
 """What a call costs. Exact decimal, rounded up once a request, in whole nano-dollars."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from services.runtime.errors import Failure, Kind
 
 NANO = Decimal(1_000_000_000)
 MILLION = Decimal(1_000_000)
+DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
 FREE = frozenset({"local"})
 """Providers whose calls cost nothing unless a price is set."""
 
@@ -42,9 +44,26 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """Own prices by the model's name in the mesh, over those of genai-prices."""
+    """Own prices by the model's name in the mesh, over those of genai-prices.
+
+    `NAME@2026-12-01` is the price of NAME from that day on, in UTC. What was settled before stays as it was.
+
+    Raises:
+        ValueError: what stands behind the @ is no day of the calendar.
+    """
 
     own: Mapping[str, Price]
+    _dated: Mapping[str, Sequence[tuple[date, Price]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[tuple[date, Price]]] = {}
+        for name, price in self.own.items():
+            dated = DATED.fullmatch(name)  # other models have an @ in their names
+            model, since = (dated[1], date.fromisoformat(dated[2])) if dated else (name, date.min)
+            found.setdefault(model, []).append((since, price))
+        for prices in found.values():
+            prices.sort(key=lambda one: one[0], reverse=True)
+        object.__setattr__(self, "_dated", found)
 
     def cost(self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime) -> int:
         """Nano-dollars for `tokens` at the prices of `at`.
@@ -52,7 +71,7 @@ class PriceBook:
         Raises:
             PriceUnknown: neither book knows the model.
         """
-        if (own := self.own.get(model)) is not None:
+        if (own := self._own(model, at)) is not None:
             cached = Decimal(own.cached_input or own.input)
             plain = tokens.input - min(tokens.cached, tokens.input)
             dollars = (
@@ -67,9 +86,15 @@ class PriceBook:
         plain = tokens.input - min(tokens.cached, tokens.input)
         return _nano(plain * rates[0] + (tokens.input - plain) * rates[1] + tokens.output * rates[2])
 
+    def _own(self, model: str, at: datetime) -> Price | None:
+        if (prices := self._dated.get(model)) is None:
+            return None
+        day = at.date()
+        return next((price for since, price in prices if since <= day), None)
+
     def known(self, model: str, provider: str, provider_model: str, at: datetime) -> bool:
         return (
-            model in self.own
+            self._own(model, at) is not None
             or provider in FREE
             or _rates(provider, provider_model, at.strftime("%Y-%m-%d")) is not None
         )

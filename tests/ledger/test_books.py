@@ -92,3 +92,14 @@ def test_rolling_windows_go_by_steps() -> None:
 )  # fmt: skip
 def test_a_class_of_models_is_a_pattern(pattern: str, model: str, covered: bool) -> None:
     assert covers(pattern, model) is covered
+
+
+def test_a_price_counts_from_its_day_on() -> None:
+    book = PriceBook({"m": Price("1", "2"), "m@2026-04-01": Price("3", "4"), "new@2026-04-01": Price("5", "6")})
+    before, after = datetime(2026, 3, 31, 23, 59, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+    assert book.cost("m", "p", "q", Tokens(1_000_000, 0), before) == 10**9
+    assert book.cost("m", "p", "q", Tokens(1_000_000, 0), after) == 3 * 10**9
+    assert not book.known("new", "p", "q", before) and book.known("new", "p", "q", after)
+    assert PriceBook({"claude@20240229": Price("1", "2")}).known("claude@20240229", "p", "q", before)
+    with pytest.raises(ValueError, match="month"):
+        PriceBook({"m@2026-13-01": Price("1", "2")})

@@ -479,6 +479,11 @@ async def test_a_loop_is_told_slowed_down_or_stopped_as_its_safeguard_says(ledge
     assert (standing.account, standing.by_key_id) == ("acme/agent", "") and "alike" in standing.reason
     assert (await told(ledger, "suspended")).account == "acme/agent"
     await ledger.DeleteSafeguard(pb.DeleteSafeguardRequest(account="acme/agent"))
+    guard.account = "operator"
+    await ledger.SetSafeguard(pb.SetSafeguardRequest(safeguard=guard))
+    for _ in range(8):
+        held = await ledger.Reserve(asking(likeness=vector(1, 0)))
+    assert list(held.warnings) == ["loop"], "an administrator is told and not stopped"
     gone = await refused(ledger.DeleteSafeguard(pb.DeleteSafeguardRequest(account="acme/agent")))
     assert info_of(gone).reason == "SAFEGUARD_UNKNOWN"
     denied = await refused((await customer(ledger)).ListAlerts(pb.ListAlertsRequest(account="*")))
