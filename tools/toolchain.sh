@@ -1,18 +1,17 @@
 #!/bin/sh
-# The real tools that some tests check with: RabbitMQ and Chromium where apt has them; helm, grpcurl and an OpenTelemetry Collector where Go is, which
+# The real tools that some tests check with: RabbitMQ, Chromium and promtool where apt has them; helm, grpcurl and an OpenTelemetry Collector where Go is, which
 # keeps what it has built.
 set -eu
 bin=$(pwd)/.tools/bin
-if ! command -v rabbitmq-server >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "tools: installing RabbitMQ"
-  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server) >/dev/null 2>&1 \
-    || echo "tools: RabbitMQ cannot be installed, so its tests are skipped"
-fi
-if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "tools: installing Chromium"
-  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null 2>&1 \
-    || echo "tools: Chromium cannot be installed, so the console's tests are skipped"
-fi
+from_apt() { # COMMAND PACKAGE WHAT
+  if command -v "$1" >/dev/null || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+  echo "tools: installing $3"
+  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2") >/dev/null 2>&1 \
+    || echo "tools: $3 cannot be installed, so its tests are skipped"
+}
+from_apt rabbitmq-server rabbitmq-server RabbitMQ
+from_apt chromium chromium Chromium
+from_apt promtool prometheus promtool
 command -v go >/dev/null || { echo "tools: no Go on this machine, so the tests that want helm, grpcurl or a collector are skipped"; exit 0; }
 mkdir -p "$bin"
 HELM=v3.22.0 GRPCURL=v1.9.4 COLLECTOR=v0.165.0

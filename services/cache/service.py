@@ -14,8 +14,10 @@ from services.cache.keys import keys, last_text, unfit
 from services.cache.store import Entry, Selection, Vector, entry_id
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
+from services.runtime.metrics import Counted
 
 STATIC = "static-minilm-256-1"
+LOOKUPS = Counted("tollway.cache.lookups", "{lookup}", "Looked up, by how it ended.", ("match",))
 
 
 class NothingNamed(Failure):
@@ -33,11 +35,13 @@ class CacheService(CacheServiceServicer):
         caller, controls = identity.caller(), request.controls
         found = keys(request.chat, request.conditions, controls.scope, caller.account, caller.key_id)
         if controls.no_cache:
+            LOOKUPS.add(1, "bypassed")
             return pb.LookupResponse(miss_reason="BYPASSED", exact_key=found.exact)
         max_age = controls.max_age.ToTimedelta().total_seconds() if controls.HasField("max_age") else None
         vector = None if request.chat.tools else _vector(request)
         hit, why = await self.cache.find(found, vector, max_age)
         telemetry.note(tollway__cache__hit=hit is not None, tollway__cache__reason=why)
+        LOOKUPS.add(1, "miss" if hit is None else "semantic" if hit.semantic else "exact")
         if hit is None:
             return pb.LookupResponse(miss_reason=why, exact_key=found.exact)
         stored = Timestamp()

@@ -20,8 +20,11 @@ from services.guard.rules import Action
 from services.guard.sealing import Seal
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
+from services.runtime.metrics import Counted
 
 PAGE = 100
+FINDINGS = Counted("tollway.guard.findings", "{finding}", "Found in prompts, by type and action.", ("type", "action"))
+VERDICTS = Counted("tollway.guard.prompts", "{prompt}", "Inspected, by what was done.", ("action",))
 SAID = {action: pb.Action.Value(f"ACTION_{action.name}") for action in Action}
 
 
@@ -49,6 +52,9 @@ class GuardService(GuardServiceServicer):
             list(request.messages), policy, masker, vector, request.origin == pb.ORIGIN_DOCUMENT
         )
         telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.verdict.action.name)
+        for _, one, action in done.found:
+            FINDINGS.add(1, one.type, action.name.lower())
+        VERDICTS.add(1, done.verdict.action.name.lower())
         fresh = len(masker.values) > known
         return pb.InspectPromptResponse(
             verdict=_verdict(done, policy),

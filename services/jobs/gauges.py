@@ -5,7 +5,7 @@ import contextlib
 from dataclasses import dataclass
 
 from services.jobs.store import Store
-from services.runtime import telemetry
+from services.runtime import metrics
 from services.runtime.postgres import AWAY
 
 EVERY_S = 5.0
@@ -19,8 +19,9 @@ class Gauges:
 
     async def run(self) -> None:
         """Until cancelled. A database that is away leaves the last values."""
-        telemetry.gauge("tollway.jobs.waiting", "{job}", "Jobs that may begin and wait.", lambda: float(self.waiting))
-        telemetry.gauge("tollway.jobs.oldest.age", "s", "How long the oldest of them has waited.", lambda: self.age_s)
+        waiting, oldest = "Jobs that may begin and wait.", "How long the oldest of them has waited."
+        metrics.gauge("tollway.jobs.waiting", "{job}", waiting, lambda: [(float(self.waiting), {})])
+        metrics.gauge("tollway.jobs.oldest.age", "s", oldest, lambda: [(self.age_s, {})])
         while True:
             with contextlib.suppress(*AWAY):
                 self.waiting, self.age_s = await self.store.depth()

@@ -12,7 +12,7 @@ from pathlib import Path
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
 
-from services.ledger import keys
+from services.ledger import counts, keys
 from services.ledger.holds import Attempt
 from services.ledger.postgres import PostgresStore
 from services.ledger.prices import Price, PriceBook
@@ -69,6 +69,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         service = LedgerService(
             store, replica, signer, PriceBook(settings.prices), secret, _strongest(settings.strongest)
         )
+        counts.publish(replica)
         try:
             async with running(replica.run(), service.guardian.run()):
                 yield Service(

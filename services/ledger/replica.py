@@ -316,9 +316,14 @@ class Replica:
     def past_marks(self) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets that have spent more than their warning mark, as they stood at the last refresh."""
         at = self.now()
+        stands = ((one, found, self._meter(one, at)) for one, found in self.marked())
+        return [(one, found, key) for one, found, key in stands if found.spent >= one.limit * one.warn_at]
+
+    def marked(self) -> list[tuple[Budget, Standing]]:
+        """Budgets with a warning mark that this replica grants from, as they stood at the last refresh."""
+        at = self.now()
         marked = (one for budgets in self._budgets.values() for one in budgets if one.warn_at)
-        stands = ((one, self._stands.get(key), key) for one in marked for key in (self._meter(one, at),))
-        return [(one, found, key) for one, found, key in stands if found and found.spent >= one.limit * one.warn_at]
+        return [(one, found) for one in marked if (found := self._stands.get(self._meter(one, at))) is not None]
 
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 
-from services.ledger import forecast, keys, messages
+from services.ledger import counts, forecast, keys, messages
 from services.ledger.books import Need
 from services.ledger.guardian import Guardian
 from services.ledger.holds import Attempt, Hold, opened
@@ -250,6 +250,7 @@ class LedgerService(LedgerServiceServicer):
         )  # fmt: skip
         used = Need(request.model, cost, tokens.input + tokens.output)
         stands = await self.replica.end(hold, entry, used, again=request.again)
+        counts.settled(entry)
         return pb.SettleResponse(cost_nano_usd=stands.cost, overrun_nano_usd=max(stands.cost - stands.held, 0))
 
     async def Release(self, request: pb.ReleaseRequest, context: object) -> pb.ReleaseResponse:

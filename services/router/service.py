@@ -21,6 +21,7 @@ from services.router.ranking import Model, ModelNotAllowed, Needs, Ranked, rank
 from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
+from services.runtime.metrics import Counted
 
 AUTO = "auto"
 STATIC = "static-minilm-256-1"
@@ -32,6 +33,7 @@ RULES = {
 EVERYBODY = "*"
 """The tenant in `policies` that stands for those without their own."""
 NANO = 1_000_000_000
+ROUTES = Counted("tollway.router.routes", "{route}", "Chosen first, by model and reason.", ("model", "reason"))
 
 
 class NoJournal(Failure):
@@ -67,6 +69,7 @@ class RouterService(RouterServiceServicer):
             tollway__router__reason=ranked[0].reason,
             tollway__router__task=task,
         )
+        ROUTES.add(1, ranked[0].model.name, ranked[0].reason)
         decision = self.decisions.keep(Decision(tenant, prediction, models))
         if self.journal is not None and auto:
             now = time.time()

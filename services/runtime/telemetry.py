@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -22,6 +22,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from services.runtime import metrics
 
 TRACEPARENT = "traceparent"
 KEPT_TRACES = 512
@@ -147,19 +149,6 @@ def resource_of(service: str) -> Resource:
     return Resource.create({"service.name": service, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"})
 
 
-_meters: list[Meter] = []
-
-
-def gauge(name: str, unit: str, words: str, read: Callable[[], float]) -> None:
-    """Publishes what `read` returns whenever metrics are sent, for as long as this process sends any."""
-
-    def observed(_: CallbackOptions) -> Iterator[Observation]:
-        yield Observation(read())
-
-    for meter in _meters:
-        meter.create_observable_gauge(name, [observed], unit, words)
-
-
 @contextlib.contextmanager
 def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving."""
@@ -181,12 +170,12 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
         sender = OTLPMetricExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"))
         meters = MeterProvider([PeriodicExportingMetricReader(sender, METRICS_EVERY_MS)], resource)
         _observed(meters)
-        _meters.append(meters.get_meter("tollway"))
+        metrics.publish(meters.get_meter("tollway"))
     try:
         yield telemetry
     finally:
         if meters is not None:
-            _meters.clear()
+            metrics.withdraw()
             meters.shutdown()
         _installed.remove(telemetry)
         _tracers.clear()

@@ -38,6 +38,8 @@ class Metrics(metrics_rpc.MetricsServiceServicer):
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, tuple[str, ...]], float] = {}
+        self.kinds: set[tuple[str, str, bool]] = set()
+        """Name, unit, and whether it only grows."""
 
     def Export(
         self, request: metrics_pb.ExportMetricsServiceRequest, context: Any
@@ -45,7 +47,8 @@ class Metrics(metrics_rpc.MetricsServiceServicer):
         for resource in request.resource_metrics:
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
-                    for point in metric.sum.data_points:
+                    self.kinds.add((metric.name, metric.unit, metric.sum.is_monotonic))
+                    for point in (*metric.sum.data_points, *metric.gauge.data_points):
                         key = tuple(sorted(one.value.string_value for one in point.attributes))
                         self.values[metric.name, key] = point.as_int or point.as_double
         return metrics_pb.ExportMetricsServiceResponse()

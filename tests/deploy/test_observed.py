@@ -1,0 +1,108 @@
+"""Dashboards and alert rules: they parse, they ask for metrics that a mesh really sends, and each rule has its runbook."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.mesh.client import asking, sent
+from tests.mesh.running import Mesh, running
+from tests.peers.collector import Collector, collector
+from tests.peers.provider import provider
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+RULES, BOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "dashboards" / "tollway.json"
+NAMES = re.compile(r"\btollway_\w+")
+UNITS = {"s": "seconds", "1": "ratio", "USD": "USD"}
+"""What a unit becomes in a name: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/"""
+
+
+def expressions() -> list[str]:
+    rules = [rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    panels = [target["expr"] for panel in json.loads(BOARD.read_text())["panels"] for target in panel["targets"]]
+    return [*rules, *panels]
+
+
+def seen_by_prometheus(name: str, unit: str, counter: bool) -> str:
+    parts = [name.replace(".", "_"), *([UNITS[unit]] if unit in UNITS else []), *(["total"] if counter else [])]
+    return "_".join(parts)
+
+
+def promtool() -> str:
+    if (found := shutil.which("promtool")) is None:
+        pytest.skip("no promtool on this machine: apt-get install prometheus")
+    return found
+
+
+def test_rules_are_rules() -> None:
+    made = subprocess.run([promtool(), "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
+    assert made.returncode == 0 and "7 rules found" in made.stdout, made.stdout + made.stderr
+
+
+def test_panels_ask_in_promql(tmp_path: Path) -> None:
+    """Each expression as a rule of its own, for the real parser."""
+    asked = [one.replace("$__rate_interval", "5m") for one in expressions()]
+    rules = [{"record": f"panel:{n}", "expr": one} for n, one in enumerate(asked)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    made = subprocess.run([promtool(), "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+
+
+def test_every_rule_has_its_runbook() -> None:
+    book = (ROOT / "docs" / "runbooks.md").read_text()
+    sections = {head.lower().replace(" ", "-") for head in re.findall(r"^## (.+)$", book, re.MULTILINE)}
+    for group in yaml.safe_load(RULES.read_text())["groups"]:
+        for rule in group["rules"]:
+            file, _, section = rule["annotations"]["runbook_url"].partition("#")
+            assert file == "docs/runbooks.md" and section in sections, rule["alert"]
+
+
+def test_panels_lie_beside_each_other() -> None:
+    panels: list[Any] = json.loads(BOARD.read_text())["panels"]
+    places = [(one["gridPos"]["x"], one["gridPos"]["y"]) for one in panels]
+    assert len({one["id"] for one in panels}) == len(set(places)) == len(panels)
+    assert all(one["datasource"]["uid"] == "tollway" and one["title"] for one in panels)
+
+
+async def test_a_mesh_sends_what_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collector() as seen, provider() as peer:
+        with running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=seen.url) as mesh:
+            await used(mesh)
+            await until(lambda: ("tollway.ledger.budget.used", ("main", "metered")) in seen.metrics.values, within_s=20)
+        sent_names = {seen_by_prometheus(*one) for one in seen.metrics.kinds}
+        asked = {name for one in expressions() for name in NAMES.findall(one)}
+        assert asked <= sent_names, asked - sent_names
+        counted(seen)
+
+
+async def used(mesh: Mesh) -> None:
+    key = mesh.new_key("metered/app")
+    assert mesh.tollway("budgets", "set", "metered", "5usd").returncode == 0
+    body = asking("Write to ada@example.com about it")
+    for _ in range(2):
+        assert (await sent(mesh, body, key=key)).status == 200
+        await until_kept(mesh, body, key)
+
+
+async def until_kept(mesh: Mesh, body: Any, key: str) -> None:
+    """The second answer comes from the cache, once the first is kept."""
+    for _ in range(50):
+        if (await sent(mesh, body, key=key)).headers.get("x-tollway-cache") == "exact":
+            return
+
+
+def counted(seen: Collector) -> None:
+    values = seen.metrics.values
+    assert values["tollway.ledger.cost", ("echo",)] > 0 and values["tollway.ledger.tokens", ("echo", "input")] > 0
+    assert values["tollway.cache.lookups", ("exact",)] >= 1 and values["tollway.cache.lookups", ("miss",)] >= 1
+    assert values["tollway.guard.findings", ("EMAIL", "mask")] >= 1
+    assert values["tollway.models.available", ("echo",)] == 1
+    assert 0 < values["tollway.ledger.budget.used", ("main", "metered")] < 1
+    assert values["tollway.ledger.baseline", ("cache",)] > 0
