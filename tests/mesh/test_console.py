@@ -1,5 +1,6 @@
 """The console in a real Chromium: its figures are the ledger's, it changes what it says, and everybody can read it."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -49,10 +50,15 @@ async def opened(browser: Browser, mesh: Mesh, view: str, key: str = "", **more:
     return page
 
 
-async def spent(mesh: Mesh) -> float:
+async def spent(mesh: Mesh, requests: int) -> float:
+    """In all, once so many requests are settled: a moment after their answers."""
     key = meshes.admin_key(mesh.state)
-    rows = (await sent(mesh, path="/tollway/v1/usage", method="GET", key=key)).json["data"]
-    return float(rows[0]["cost_usd"]) if rows else 0.0
+    async with asyncio.timeout(20):
+        while True:
+            rows = (await sent(mesh, path="/tollway/v1/usage", method="GET", key=key)).json["data"]
+            if rows and rows[0]["requests"] >= requests:
+                return float(rows[0]["cost_usd"])
+            await asyncio.sleep(0.05)
 
 
 async def test_its_spending_is_the_ledgers(mesh: Mesh, browser: Browser) -> None:
@@ -60,9 +66,7 @@ async def test_its_spending_is_the_ledgers(mesh: Mesh, browser: Browser) -> None
         key = mesh.new_key(account)
         for _ in range(many):
             assert (await sent(mesh, asking(metadata={"team": account[-3:]}), key=key)).status == 200
-    before = 0.0
-    while (now := await spent(mesh)) != before:  # settlements end a moment after their answers
-        before = now
+    now = await spent(mesh, requests=6)
     page = await opened(browser, mesh, "cost")
     figure = page.locator(".card", has=page.get_by_role("heading", name="Spent")).locator(".figure").first
     assert float((await figure.inner_text()).strip("$")) == pytest.approx(now, abs=5e-7)
