@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,10 +83,11 @@ class PostgresStore:
     async def claim(self, worker: UUID, most: int, per_tenant: int, lease: timedelta) -> list[Job]:
         return [read(row) for row in await self._pool.fetch(CLAIM, worker, most, per_tenant, lease)]
 
-    async def beat(self, worker: UUID, lease: timedelta) -> set[UUID]:
+    async def beat(self, worker: UUID, lease: timedelta, jobs: Collection[UUID]) -> set[UUID]:
         rows = await self._pool.fetch(
-            "UPDATE job SET lease = now() + $2 WHERE worker = $1 AND state = 2 RETURNING id", worker, lease
-        )
+            "UPDATE job SET lease = now() + $2 WHERE id = ANY($3::uuid[]) AND worker = $1 AND state = 2 RETURNING id",
+            worker, lease, list(jobs),
+        )  # fmt: skip
         return {row["id"] for row in rows}
 
     async def held(self, job_id: UUID, worker: UUID, lease: timedelta) -> bool:

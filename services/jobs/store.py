@@ -1,6 +1,6 @@
 """What jobs need of a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -76,8 +76,8 @@ class Store(Protocol):
         """Takes what comes next: tenants in turn, those with the fewest running first; by priority and age within each."""
         ...
 
-    async def beat(self, worker: UUID, lease: timedelta) -> set[UUID]:
-        """Extends a worker's leases; which jobs it still holds."""
+    async def beat(self, worker: UUID, lease: timedelta, jobs: Collection[UUID]) -> set[UUID]:
+        """Extends a worker's leases of `jobs`; which of them it still holds. Of what it does not name the lease will end."""
         ...
 
     async def held(self, job_id: UUID, worker: UUID, lease: timedelta) -> bool:

@@ -152,9 +152,11 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.lease.total_seconds() / BEATS_A_LEASE)
-            held = await self.store.beat(self.id, self.lease)
-            for job_id, task in list(self.running.items()):
-                if job_id not in held and job_id not in {one.job_id for one in self.ended}:
+            mine = dict(self.running)  # what is claimed meanwhile is not asked about
+            held = await self.store.beat(self.id, self.lease, mine.keys())
+            ended = {one.job_id for one in self.ended}
+            for job_id, task in mine.items():
+                if job_id not in held and job_id not in ended:
                     task.cancel()  # cancelled, or another worker's by now
 
     async def _show(self) -> None:

@@ -444,3 +444,25 @@ async def test_alerts_reach_the_webhooks_of_their_account_and_those_above_once(b
     assert [hook.account for hook in (await top.ListAlertHooks(pb.ListAlertHooksRequest())).hooks] == ["acme"]
     await top.DeleteAlertHook(pb.DeleteAlertHookRequest())
     assert (await refused(top.DeleteAlertHook(pb.DeleteAlertHookRequest())))[1] == "HOOK_UNKNOWN"
+
+
+async def test_a_job_that_is_claimed_during_a_heartbeat_goes_on(postgres_url: str) -> None:
+    async with served(postgres_url, "inproc", works=False) as (jobs, stub):
+        asked, goes_on = asyncio.Event(), asyncio.Event()
+        kept = jobs.store.beat
+
+        async def slow(*arguments: Any) -> Any:
+            held = await kept(*arguments)
+            asked.set()
+            await goes_on.wait()
+            return held
+
+        jobs.store.beat = slow  # type: ignore[assignment, method-assign]
+        jobs.worker.lease = timedelta(seconds=0.6)
+        async with running(jobs.worker.run()):
+            await asked.wait()
+            job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("slow")))).job
+            await until(lambda: jobs.worker.running)
+            goes_on.set()
+            await asyncio.sleep(0.1)
+            assert [str(one) for one in jobs.worker.running] == [job.job_id]

@@ -56,7 +56,7 @@ async def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(store: Postg
     (mine,) = await store.claim(A, 10, 10, LEASE)
     assert mine.id == one.id and mine.state is State.RUNNING and mine.attempts == 1 and mine.request == b"asked"
     assert await store.claim(B, 10, 10, LEASE) == []
-    assert await store.beat(A, timedelta(0)) == {one.id}
+    assert await store.beat(A, timedelta(0), [one.id]) == {one.id}
     assert await store.sweep(datetime.now(UTC) + timedelta(seconds=1)) == 1
     (theirs,) = await store.claim(B, 10, 10, LEASE)
     assert theirs.attempts == 2
@@ -117,7 +117,7 @@ async def test_a_cancelled_batch_takes_its_lines_along(store: PostgresStore) -> 
     await store.add(lines, 100)
     await store.claim(A, 1, 10, LEASE)
     assert (await store.cancel(lines[0].id)).state is State.CANCELLED
-    assert await store.beat(A, LEASE) == set() and await store.claim(A, 10, 10, LEASE) == []
+    assert await store.beat(A, LEASE, [one.id for one in lines]) == set() and await store.claim(A, 10, 10, LEASE) == []
     with pytest.raises(JobEnded):
         await store.cancel(lines[0].id)
     with pytest.raises(JobUnknown):
@@ -170,3 +170,11 @@ async def test_a_tenant_may_have_so_many_waiting(store: PostgresStore) -> None:
     await store.add([job("globex/app")], 4)
     waiting, age_s = await store.depth()
     assert waiting == 5 and age_s >= 0
+
+
+async def test_what_a_worker_does_not_name_is_not_kept_for_it(store: PostgresStore) -> None:
+    named, lost = await store.add([job()], 100), await store.add([job()], 100)
+    await store.claim(A, 10, 10, LEASE)
+    assert await store.beat(A, 2 * LEASE, [named.id]) == {named.id}
+    assert await store.sweep(datetime.now(UTC) + 1.5 * LEASE) == 1
+    assert [one.id for one in await store.claim(B, 10, 10, LEASE)] == [lost.id]

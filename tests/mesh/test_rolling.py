@@ -163,8 +163,14 @@ async def test_a_batch_goes_on_where_it_was_when_its_service_was_killed(apart: M
         assert killed == 2 and batch.status == "completed"
         answers = [orjson.loads(one) for one in (await client.files.content(batch.output_file_id or "")).iter_lines()]
         errors = [orjson.loads(one) for one in (await client.files.content(batch.error_file_id or "")).iter_lines()]
-    assert [one["custom_id"] for one in answers] == [f"l{n}" for n in range(len(lines)) if n not in wrong]
+    codes = {one["custom_id"]: one["response"]["body"]["error"]["code"] for one in errors}
+    blocked = {
+        int(name[1:]) for name, code in codes.items() if code == "content_policy_violation"
+    }  # a false alarm, rarely
+    assert len(blocked) <= len(lines) // 1000
+    bad = wrong | blocked
+    assert [one["custom_id"] for one in answers] == [f"l{n}" for n in range(len(lines)) if n not in bad]
     for one in answers:
         assert f"number {one['custom_id'][1:]}" in one["response"]["body"]["choices"][0]["message"]["content"]
-    assert [one["custom_id"] for one in errors] == [f"l{n}" for n in sorted(wrong)]
-    assert {one["response"]["body"]["error"]["code"] for one in errors} == {"invalid_value"}
+    assert list(codes) == [f"l{n}" for n in sorted(bad)]
+    assert {codes[f"l{n}"] for n in wrong} == {"invalid_value"}
