@@ -113,7 +113,10 @@ async def test_a_kill_of_any_service_charges_what_was_answered(apart: Mesh) -> N
         if charged >= answered:
             break
         await asyncio.sleep(0.25)
-    assert answered <= charged <= len(load.answers), (answered, charged, load.failed)
+    broken = sum(
+        isinstance(one, BaseException) for one in load.failed
+    )  # whoever lost the connection may have been answered
+    assert answered <= charged <= len(load.answers) + broken, (answered, charged, load.failed)
 
 
 @pytest.mark.parametrize("apart", ("unix",), indirect=True)
