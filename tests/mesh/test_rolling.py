@@ -20,6 +20,7 @@ from tests.mesh.running import Mesh, free_row, running
 from tests.peers.provider import provider
 from tests.support.waiting import until
 
+CLIENTS = 3
 SOAK = os.environ.get("TOLLWAY_TEST_SCALE") == "soak"
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
 OPEN = ("cache", "router", "retrieval", "encoder")
@@ -59,7 +60,7 @@ def good(answer: Answer | Exception) -> bool:
 
 
 @asynccontextmanager
-async def under_load(mesh: Mesh, key: str, clients: int = 3) -> AsyncIterator[Load]:
+async def under_load(mesh: Mesh, key: str, clients: int = CLIENTS) -> AsyncIterator[Load]:
     load = Load(mesh, key)
     tasks = [asyncio.create_task(load.run()) for _ in range(clients)]
     try:
@@ -113,10 +114,8 @@ async def test_a_kill_of_any_service_charges_what_was_answered(apart: Mesh) -> N
         if charged >= answered:
             break
         await asyncio.sleep(0.25)
-    broken = sum(
-        isinstance(one, BaseException) for one in load.failed
-    )  # whoever lost the connection may have been answered
-    assert answered <= charged <= len(load.answers) + broken, (answered, charged, load.failed)
+    # Each client's last request was under way when the load ended: it may be charged, and its answer is not counted.
+    assert answered <= charged <= len(load.answers) + CLIENTS, (answered, charged, load.failed)
 
 
 @pytest.mark.parametrize("apart", ("unix",), indirect=True)
