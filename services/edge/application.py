@@ -119,7 +119,7 @@ class Application:
             route = next((one for one in self.prefixes if path.startswith(one) and len(path) > len(one)), "")
             methods = self.prefixes.get(route)
         if methods is None:
-            raise Refusal(404, "unknown_url", f"unknown URL: {method} {path[:200]}")
+            raise exchange.unknown_url
         if (handler := methods.get(method)) is None:
             allowed = ", ".join(sorted(methods))
             raise Refusal(

@@ -58,7 +58,7 @@ class Batches:
     async def cancel(self, exchange: Exchange, door: Door) -> None:
         name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
         if what != "cancel":
-            raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
+            raise exchange.unknown_url
         made = await self.jobs.CancelJob(pb.CancelJobRequest(job_id=wire.job_of(name)))
         await exchange.answer(orjson.dumps(wire.batch(made.job)))
 

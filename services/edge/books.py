@@ -12,10 +12,9 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire import books as wire
-from services.edge.wire.errors import Refusal
+from services.edge.wire import query
 from services.runtime import identity
 
-MOST = 1000
 TAG, EVERYBODY = "tag.", "*"
 
 
@@ -41,7 +40,7 @@ class Books:
             pb.QueryUsageRequest(
                 account=_account(asked), group_by=asked.get("group_by", ""), model=asked.get("model", ""),
                 since=wire.when(asked.get("since", ""), "since"), until=wire.when(asked.get("until", ""), "until"),
-                time_zone=asked.get("time_zone", ""), tags=tags, page_size=_most(asked),
+                time_zone=asked.get("time_zone", ""), tags=tags, page_size=query.limit(asked),
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
@@ -59,7 +58,7 @@ class Books:
         page = await self.ledger.ListEntries(
             pb.ListEntriesRequest(
                 account=_account(asked), since=wire.when(asked.get("since", ""), "since"),
-                until=wire.when(asked.get("until", ""), "until"), page_size=_most(asked),
+                until=wire.when(asked.get("until", ""), "until"), page_size=query.limit(asked),
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
@@ -67,9 +66,9 @@ class Books:
 
     async def alerts(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
-        after = _number(asked, "after", 0)
+        after = query.number(asked, "after", 0)
         page = await self.ledger.ListAlerts(
-            pb.ListAlertsRequest(account=_account(asked), after=after, page_size=_most(asked))
+            pb.ListAlertsRequest(account=_account(asked), after=after, page_size=query.limit(asked))
         )
         await exchange.answer(_listed(map(wire.alert, page.alerts), ""))
 
@@ -77,7 +76,7 @@ class Books:
         asked = exchange.query
         page = await self.ledger.ListBudgets(
             pb.ListBudgetsRequest(
-                account=_account(asked), page_size=_most(asked), page_token=asked.get("page_token", "")
+                account=_account(asked), page_size=query.limit(asked), page_token=asked.get("page_token", "")
             )
         )
         await exchange.answer(_listed(map(wire.budget, page.budgets), page.next_page_token))
@@ -96,7 +95,7 @@ class Books:
     async def suspensions(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
         page = await self.ledger.ListSuspensions(
-            pb.ListSuspensionsRequest(page_size=_most(asked), page_token=asked.get("page_token", ""))
+            pb.ListSuspensionsRequest(page_size=query.limit(asked), page_token=asked.get("page_token", ""))
         )
         await exchange.answer(_listed(map(wire.suspension, page.suspensions), page.next_page_token))
 
@@ -128,19 +127,3 @@ def _listed(rows: Iterable[dict[str, Any]], token: str) -> bytes:
 def _account(asked: dict[str, str]) -> str:
     """What is asked about; without a word the caller's own account, and an administrator's is every one."""
     return asked.get("account") or (EVERYBODY if identity.caller().admin else "")
-
-
-def _most(asked: dict[str, str]) -> int:
-    return _number(asked, "limit", 100)
-
-
-def _number(asked: dict[str, str], name: str, default: int) -> int:
-    """
-    Raises:
-        Refusal: it is no whole number, or larger than may be.
-    """
-    text = asked.get(name, str(default))
-    if not text.isdecimal() or len(text) > 18 or (name == "limit" and not 0 < int(text) <= MOST):
-        allowed = f"1 to {MOST}" if name == "limit" else "a whole number"
-        raise Refusal(400, "invalid_value", f"invalid value for {name}: allowed is {allowed}", param=name)
-    return int(text)

@@ -56,6 +56,11 @@ class Exchange:
         return str(self.scope["path"])
 
     @property
+    def unknown_url(self) -> Refusal:
+        """What is said of a path that leads nowhere."""
+        return Refusal(404, "unknown_url", f"unknown URL: {self.scope['method']} {self.path[:200]}")
+
+    @property
     def query(self) -> dict[str, str]:
         """
         Raises:

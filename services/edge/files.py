@@ -67,7 +67,7 @@ class Files:
         name, _, rest = exchange.path.removeprefix(exchange.route).partition("/")
         of, side = wire.file_of(name)
         if rest not in ("", "content"):
-            raise Refusal(404, "unknown_url", f"unknown URL: GET {exchange.path[:200]}")
+            raise exchange.unknown_url
         if rest == "content":
             await self._content(exchange, door, of, side)
         elif side:

@@ -10,7 +10,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 
 from services.edge.door import Door
 from services.edge.exchange import Exchange
-from services.edge.wire import answer, job
+from services.edge.wire import answer, job, query
 from services.edge.wire.errors import Refusal
 from services.runtime import identity
 
@@ -24,7 +24,7 @@ class Jobs:
     async def get(self, exchange: Exchange, door: Door) -> None:
         name, _, rest = exchange.path.removeprefix(exchange.route).partition("/")
         if rest:
-            raise Refusal(404, "unknown_url", f"unknown URL: GET {exchange.path[:200]}")
+            raise exchange.unknown_url
         found = (await self.jobs.GetJob(pb.GetJobRequest(job_id=_id(name)))).job
         headers = answer.headers(found.result.completion.road) if found.result.HasField("completion") else []
         await exchange.answer(job.body(found), headers)
@@ -33,7 +33,7 @@ class Jobs:
         asked = exchange.query
         page = await self.jobs.ListJobs(
             pb.ListJobsRequest(
-                state=job.state_of(asked.get("status", "")), kind=asked.get("kind", ""), page_size=job.most(asked),
+                state=job.state_of(asked.get("status", "")), kind=asked.get("kind", ""), page_size=query.limit(asked),
                 page_token=asked.get("page_token", ""), everybody=identity.caller().admin,
             )
         )  # fmt: skip
@@ -50,7 +50,7 @@ class Jobs:
             case "retry":
                 made = (await self.jobs.RetryJob(pb.RetryJobRequest(job_id=_id(name)))).job
             case _:
-                raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
+                raise exchange.unknown_url
         await exchange.answer(job.body(made))
 
     async def delete(self, exchange: Exchange, door: Door) -> None:

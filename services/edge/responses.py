@@ -57,14 +57,14 @@ class Responses:
     async def get(self, exchange: Exchange, door: Door) -> None:
         name, _, rest = exchange.path.removeprefix(exchange.route).partition("/")
         if rest:
-            raise Refusal(404, "unknown_url", f"unknown URL: GET {exchange.path[:200]}")
+            raise exchange.unknown_url
         found = await self._job(_job_of(name))
         await exchange.answer(orjson.dumps(response.of_job(found)))
 
     async def cancel(self, exchange: Exchange, door: Door) -> None:
         name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
         if what != "cancel":
-            raise Refusal(404, "unknown_url", f"unknown URL: POST {exchange.path[:200]}")
+            raise exchange.unknown_url
         job = await self._job(_job_of(name))
         if job.state <= jobs_pb2.STATE_RUNNING:
             made = (await self.jobs.CancelJob(jobs_pb2.CancelJobRequest(job_id=job.job_id))).job

@@ -1,9 +1,10 @@
 """Translates messages to the books and back. The rules are in `books`, the state in `replica`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,7 +18,7 @@ from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
-from services.ledger.safeguards import SafeguardUnknown
+from services.ledger.safeguards import Safeguard, SafeguardUnknown
 from services.ledger.store import ApiKey, Asked, BudgetUnknown, Entry, Store
 from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
 from services.ledger.windows import BEGINNING, Window, began, ends, zone
@@ -143,10 +144,8 @@ class LedgerService(LedgerServiceServicer):
 
     async def ListSuspensions(self, request: pb.ListSuspensionsRequest, context: object) -> pb.ListSuspensionsResponse:
         identity.administrator()
-        most = request.page_size or PAGE
-        found = [one for one in await self.store.suspensions() if one.account > request.page_token]
-        more = found[most - 1].account if len(found) > most else ""
-        return pb.ListSuspensionsResponse(suspensions=map(messages.suspension, found[:most]), next_page_token=more)
+        found, more = _page(await self.store.suspensions(), request.page_token, request.page_size or PAGE)
+        return pb.ListSuspensionsResponse(suspensions=map(messages.suspension, found), next_page_token=more)
 
     async def SetSafeguard(self, request: pb.SetSafeguardRequest, context: object) -> pb.SetSafeguardResponse:
         identity.administrator()
@@ -163,10 +162,8 @@ class LedgerService(LedgerServiceServicer):
 
     async def ListSafeguards(self, request: pb.ListSafeguardsRequest, context: object) -> pb.ListSafeguardsResponse:
         identity.administrator()
-        most = request.page_size or PAGE
-        found = [one for one in await self.store.safeguards() if one.account > request.page_token]
-        more = found[most - 1].account if len(found) > most else ""
-        return pb.ListSafeguardsResponse(safeguards=map(messages.safeguard, found[:most]), next_page_token=more)
+        found, more = _page(await self.store.safeguards(), request.page_token, request.page_size or PAGE)
+        return pb.ListSafeguardsResponse(safeguards=map(messages.safeguard, found), next_page_token=more)
 
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: object) -> pb.ListAlertsResponse:
         found = await self.store.alerts(readable(request.account), request.after, request.page_size or PAGE)
@@ -350,3 +347,12 @@ class LedgerService(LedgerServiceServicer):
             telemetry.event("price unknown", model=model)
             return 0
         return self.prices.cost(model, provider, provider_model, tokens, at)
+
+
+Owned = TypeVar("Owned", Suspension, Safeguard)
+
+
+def _page(every: Sequence[Owned], after: str, most: int) -> tuple[list[Owned], str]:
+    """Those of the accounts behind `after`, and the token of the next page."""
+    left = [one for one in every if one.account > after]
+    return left[:most], left[most - 1].account if len(left) > most else ""

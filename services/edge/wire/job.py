@@ -1,6 +1,5 @@
 """A job as the edge tells it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,7 +9,6 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 from services.edge.wire import answer
 from services.edge.wire.errors import Refusal, of_error
 
-MOST = 1000
 STATUSES = {
     pb.STATE_QUEUED: "queued",
     pb.STATE_RUNNING: "running",
@@ -77,18 +75,6 @@ def state_of(word: str) -> pb.State.ValueType:
             param="status",
         )
     return found or pb.STATE_UNSPECIFIED
-
-
-def most(asked: Mapping[str, str]) -> int:
-    """How many are asked for.
-
-    Raises:
-        Refusal: not so many.
-    """
-    text = asked.get("limit", "100")
-    if not text.isdecimal() or not 0 < int(text[:9]) <= MOST:
-        raise Refusal(400, "invalid_value", f"invalid value for limit: allowed is 1 to {MOST}", param="limit")
-    return int(text)
 
 
 def _result(made: pb.Result) -> bytes:
