@@ -9,7 +9,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 
 from services.edge.door import Door
 from services.edge.exchange import EVENTS, Exchange
-from services.edge.wire import answer, job, options, request
+from services.edge.wire import answer, job, options, prompt, request
 from services.edge.wire.errors import of_failure
 from services.runtime import cohorts, telemetry
 
@@ -20,7 +20,8 @@ class Chat:
 
     async def answer(self, exchange: Exchange, door: Door) -> None:
         body = request.parsed(exchange.body)
-        asked, wanted = request.chat_request(body), options.options(bytes(body.tollway), exchange.headers)
+        asked = request.chat_request(body)
+        wanted = prompt.named(options.options(bytes(body.tollway), exchange.headers), body.prompt)
         if body.stream:
             door.stream()
             await self._stream(exchange, pb.StreamCompleteRequest(chat=asked, options=wanted))

@@ -15,7 +15,7 @@ from tollway.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 
 from services.edge.door import Door
 from services.edge.exchange import EVENTS, Exchange
-from services.edge.wire import answer, options, response, responses
+from services.edge.wire import answer, options, prompt, response, responses
 from services.edge.wire.errors import Refusal, of_failure
 from services.edge.wire.response_events import Events
 from services.runtime import telemetry
@@ -32,7 +32,8 @@ class Responses:
 
     async def create(self, exchange: Exchange, door: Door) -> None:
         body = responses.parsed(exchange.body)
-        asked, wanted = responses.chat_request(body), options.options(bytes(body.tollway), exchange.headers)
+        asked = responses.chat_request(body)
+        wanted = prompt.named(options.options(bytes(body.tollway), exchange.headers), body.prompt)
         if body.background:
             await self.reach()
             key, wanted.idempotency_key = wanted.idempotency_key, ""

@@ -10,12 +10,14 @@ from services.mesh import running, upstreams
 from services.mesh.commands import accounts, background, certs, secrets
 from services.mesh.commands import alerts as alerting
 from services.mesh.commands import ask as asking
+from services.mesh.commands import audit as auditing
 from services.mesh.commands import console as looking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import health as probing
 from services.mesh.commands import jobs as working
 from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
+from services.mesh.commands import registry as registering
 from services.mesh.commands import restart as restarting
 from services.mesh.commands import route as routing
 from services.mesh.commands import top as vital
@@ -36,6 +38,8 @@ app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
+app.add_typer(registering.registry, name="registry")
+app.add_typer(auditing.audit, name="audit")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)
 app.command("top")(vital.top)
@@ -47,7 +51,7 @@ app.command("restart")(restarting.restart)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
-GrpcPort = Annotated[int, typer.Option(help="First of nine gRPC ports; 0 serves on unix sockets.")]
+GrpcPort = Annotated[int, typer.Option(help="First of ten gRPC ports; 0 serves on unix sockets.")]
 
 
 @app.command()

@@ -19,7 +19,7 @@ from services.runtime.channels import PLAIN, Tls
 TIERS = (
     ("ledger",),
     ("guard", "encoder", "models"),
-    ("cache", "router", "retrieval"),
+    ("cache", "router", "retrieval", "registry"),
     ("orchestrator",),
     ("jobs",),
     ("edge",),
@@ -35,6 +35,7 @@ PORTS = {
     "orchestrator": 6,
     "models": 7,
     "jobs": 8,
+    "registry": 9,
 }
 """Places in the row of gRPC ports."""
 CALLS = {
@@ -44,7 +45,8 @@ CALLS = {
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder"),
-    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs"),
+    "registry": ("ledger",),
+    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator", "jobs"),
 }
@@ -176,6 +178,7 @@ class Plan:
         sections["guard"] |= {"seal_keys": [kept["seal_key"]], "key": kept["admin_key"]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
         sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
+        sections["registry"] |= {"database_url": database_url}
         sections["router"] |= {"journal": str(self.state / "decisions")}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["jobs"] |= {"database_url": database_url, "broker": broker}

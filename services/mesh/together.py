@@ -16,6 +16,7 @@ from services.ledger import app as ledger
 from services.mesh.plan import READY_WITHIN_S, TIERS, NotReady, Told, Up
 from services.models import app as models
 from services.orchestrator import app as orchestrator
+from services.registry import app as registry
 from services.retrieval import app as retrieval
 from services.router import app as router
 from services.runtime import memory
@@ -31,6 +32,7 @@ APPS: Mapping[str, Any] = {
     "ledger": ledger,
     "models": models,
     "orchestrator": orchestrator,
+    "registry": registry,
     "retrieval": retrieval,
     "router": router,
 }

@@ -13,13 +13,14 @@ from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies
+from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import Road, Waits
 from services.orchestrator.service import GatewayService
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
-CALLED = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models", "jobs")
+CALLED = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models", "jobs", "registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Settings:
     models: str = "127.0.0.1:50058"
     jobs: str = "127.0.0.1:50059"
     """Takes over what its callers no longer wait for."""
+    registry: str = "127.0.0.1:50060"
+    """Makes prompts of templates."""
     key: str = field(default="", repr=False)
     """Own API key, an administrator's: settles what is still open when a caller's token has ended."""
     default_model: str = ""
@@ -73,11 +76,12 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     name="tollway.gateway.v1.GatewayService",
                     domain="gateway.tollway",
                     register=partial(
-                        gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road, deferring)
+                        gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
+                        GatewayService(road, deferring, Prompting(road)),
                     ),
                     identity=identity,
                     largest_message_bytes=32 << 20,
-                    backend="the seven services of the road",
+                    backend="the eight services of the road",
                     ready=lambda: models.read_once,
                 )
         finally:

@@ -42,6 +42,18 @@ class NoModel(Failure):
     text = "the router is away and no default model is known"
 
 
+class MessagesMissing(Failure):
+    kind, reason = Kind.INVALID, "MESSAGES_MISSING"
+    text = "the conversation is empty, and no template begins one"
+    field = "chat.messages"
+
+
+class ModelMissing(Failure):
+    kind, reason = Kind.INVALID, "MODEL_MISSING"
+    text = "no model is named, and no template names one"
+    field = "chat.model"
+
+
 class StreamDeferred(Failure):
     kind, reason = Kind.INVALID, "STREAM_DEFERRED"
     text = "a stream cannot be deferred: its caller has the first words at once"
@@ -60,6 +72,8 @@ class Dependencies:
     cache: str = "open"
     router: str = "open"
     retrieval: str = "open"
+    registry: str = "open"
+    """`open` makes the prompt as it was last made for the same template and variables."""
     guard: str = "closed"
     """`open` sends prompts that nobody has inspected: for tests of other services, not for people's data."""
     ledger: str = "closed"

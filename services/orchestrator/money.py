@@ -1,6 +1,6 @@
 """Steps 8 and 11 as far as money goes: what is held before a call, and what becomes of the hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -17,6 +17,7 @@ from services.runtime import cohorts, telemetry
 
 CHARACTERS_A_TOKEN = 4
 SETTLE_S = 5.0
+TEMPLATE, MOST_TAGS = "template", 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Money:
             cached=hit,
             spared_input_tokens=spared.input_tokens if hit else 0,
             spared_output_tokens=spared.output_tokens if hit else 0,
-            tags=journey.chat.metadata,
+            tags=_tags(journey),
             again=journey.options.attempt > 1,
         )
 
@@ -125,6 +126,14 @@ class Money:
         """How many calls one answer of the model may be billed for."""
         known = self.models.known.get(model)
         return max(known.most_calls, 1) if known is not None else 1
+
+
+def _tags(journey: Journey) -> Mapping[str, str]:
+    """The caller's labels, and the template's version beside them."""
+    labels = journey.chat.metadata
+    if not journey.used or TEMPLATE in labels or len(labels) >= MOST_TAGS:
+        return labels
+    return {**labels, TEMPLATE: f"{journey.used[0].name}@{journey.used[0].number}"}
 
 
 def _clamp(journey: Journey, most: int) -> None:

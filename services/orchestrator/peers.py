@@ -11,6 +11,7 @@ from tollway.guard.v1 import guard_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.models.v1 import models_pb2_grpc
+from tollway.registry.v1 import registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
 
@@ -27,6 +28,7 @@ class Peers:
     ledger: ledger_pb2_grpc.LedgerServiceStub
     models: models_pb2_grpc.ModelsServiceStub
     jobs: jobs_pb2_grpc.JobsServiceStub
+    registry: registry_pb2_grpc.RegistryServiceStub
     channels: Mapping[str, grpc.aio.Channel] = field(default_factory=dict)
 
     async def reach(self, name: str, within_s: float) -> None:
@@ -58,5 +60,6 @@ async def opened(targets: Mapping[str, str], tls: channels.Tls) -> AsyncIterator
             ledger=ledger_pb2_grpc.LedgerServiceStub(made["ledger"]),
             models=models_pb2_grpc.ModelsServiceStub(made["models"]),
             jobs=jobs_pb2_grpc.JobsServiceStub(made["jobs"]),
+            registry=registry_pb2_grpc.RegistryServiceStub(made["registry"]),
             channels=made,
         )

@@ -30,7 +30,7 @@ from services.orchestrator.failures import (
     away,
 )
 from services.orchestrator.grounding import Grounding
-from services.orchestrator.journey import Journey, conversation
+from services.orchestrator.journey import Asked, Journey, conversation
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shortening import Shortening
@@ -76,16 +76,17 @@ class Road:
     def tokens(self) -> Tokens:
         return Tokens(self.peers.ledger, self.desk.key)
 
-    async def enter(self, request: chat.ChatRequest, options: pb.Options) -> Journey:
+    async def enter(self, asked: Asked) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""
+        request, options = asked.chat, asked.options
         self.desk.room()
         caller, trace = identity.scoped("chat"), telemetry.current()
         if caller.models and request.model not in (AUTO, *caller.models):
             raise ModelNotAllowed(model=request.model)
         key = options.idempotency_key
         reservation = uuid.uuid5(NAMESPACE, f"{caller.account}\0{key}") if key else uuid.uuid4()
-        road = pb.Road(trace_id=trace.hex if trace else "")
-        journey = Journey(caller, request, options, str(reservation), road)
+        road = pb.Road(trace_id=trace.hex if trace else "", used=asked.used, degraded=asked.degraded)
+        journey = Journey(caller, request, options, str(reservation), road, used=asked.used)
         journey.controls.CopyFrom(options.cache)
         journey.most_asked = request.max_output_tokens
         if caller.models and request.model == AUTO:
@@ -331,8 +332,10 @@ class Road:
         )
 
     def _open(self, journey: Journey, dependency: str) -> bool:
+        return self.open(journey.caller.account, dependency)
+
+    def open(self, account: str, dependency: str) -> bool:
         """Whether this project goes on when `dependency` is away."""
-        account = journey.caller.account
         chosen = self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or Dependencies()
         return bool(getattr(chosen, dependency) == "open")
 

@@ -1,6 +1,7 @@
 """The public API: takes requests down the road and answers come back."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,19 +16,24 @@ from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import LOCAL, Embedding
 from services.orchestrator.failures import StreamDeferred
 from services.orchestrator.flights import Flights
-from services.orchestrator.journey import Journey
+from services.orchestrator.journey import Asked, Journey
+from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole
 from services.orchestrator.standing import standing
 from services.runtime import identity, telemetry
+from services.runtime.errors import Failure
 
 PAGE = 1000
+FAILED = (Failure, grpc.aio.AioRpcError)
+"""What a call that could not be answered ends with."""
 
 
 @dataclass(slots=True)
 class GatewayService(GatewayServiceServicer):
     road: Road
     deferring: Deferring
+    prompting: Prompting
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
@@ -36,7 +42,21 @@ class GatewayService(GatewayServiceServicer):
         return await self._complete(request)
 
     async def _complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
-        journey = await self.road.enter(request.chat, request.options)
+        prompted, began = await self.prompting.prompted(request.chat, request.options), time.monotonic()
+        candidate_failed = False
+        try:
+            made = await self._answered(prompted.asked)
+        except FAILED:
+            if prompted.stable is None:
+                raise
+            telemetry.event("the candidate failed", version=prompted.asked.used[0].number)
+            made, candidate_failed = await self._answered(prompted.stable), True
+        if prompted.reported:
+            self.prompting.report(prompted.asked, failed=candidate_failed, took_s=time.monotonic() - began)
+        return made
+
+    async def _answered(self, asked: Asked) -> pb.CompleteResponse:
+        journey = await self.road.enter(asked)
         done = False
         try:
             made = await self._shared(journey)
@@ -54,7 +74,30 @@ class GatewayService(GatewayServiceServicer):
     ) -> AsyncIterator[pb.StreamCompleteResponse]:
         if request.options.HasField("defer_after"):
             raise StreamDeferred
-        journey = await self.road.enter(request.chat, request.options)
+        prompted, began = await self.prompting.prompted(request.chat, request.options), time.monotonic()
+        told = candidate_failed = False
+        try:
+            async with aclosing(self._streamed(prompted.asked, request.whole, context)) as pieces:
+                async for piece in pieces:
+                    told = True
+                    yield piece
+        except FAILED:
+            candidate_failed = prompted.stable is not None
+            if prompted.stable is None or told:
+                if candidate_failed:
+                    self.prompting.report(prompted.asked, failed=True, took_s=0.0)
+                raise
+            telemetry.event("the candidate failed", version=prompted.asked.used[0].number)
+            async with aclosing(self._streamed(prompted.stable, request.whole, context)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        if prompted.reported:
+            self.prompting.report(prompted.asked, failed=candidate_failed, took_s=time.monotonic() - began)
+
+    async def _streamed(
+        self, asked: Asked, whole: bool, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
+        journey = await self.road.enter(asked)
         settled, shown = False, Whole()
         try:
             # The first message, once a model has begun, tells what is known; the last one what it cost.
@@ -67,7 +110,7 @@ class GatewayService(GatewayServiceServicer):
                     if piece.HasField("usage"):
                         last.usage.CopyFrom(piece.usage)
                         piece.ClearField("usage")
-                    if request.whole:
+                    if whole:
                         shown.add(piece)
                     last.id, last.model, last.created.seconds = piece.id, piece.model, piece.created.seconds
                     yield pb.StreamCompleteResponse(chunk=piece)
@@ -84,7 +127,7 @@ class GatewayService(GatewayServiceServicer):
         journey.road.model = journey.model
         context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))
         end = pb.StreamCompleteResponse(chunk=last, road=journey.road)
-        if request.whole:
+        if whole:
             end.completion.CopyFrom(shown.finished())
             end.completion.usage.CopyFrom(last.usage)
         yield end

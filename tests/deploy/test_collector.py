@@ -18,7 +18,11 @@ from tests.support.waiting import until
 ROOT = Path(__file__).parents[2]
 COLLECTOR = ROOT / ".tools" / "bin" / "otelcol"
 CONFIG = ROOT / "deploy" / "collector.yaml"
-ROAD = {f"tollway-{name}" for tier in TIERS for name in tier} - {"tollway-retrieval", "tollway-jobs"}
+ROAD = {f"tollway-{name}" for tier in TIERS for name in tier} - {
+    "tollway-retrieval",
+    "tollway-jobs",
+    "tollway-registry",
+}
 REQUESTS = 20
 
 pytestmark = pytest.mark.skipif(not COLLECTOR.exists(), reason="`make tools` builds a collector where Go is")

@@ -11,7 +11,19 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("cache", "edge", "encoder", "guard", "jobs", "ledger", "models", "orchestrator", "retrieval", "router")
+SERVICES = (
+    "cache",
+    "edge",
+    "encoder",
+    "guard",
+    "jobs",
+    "ledger",
+    "models",
+    "orchestrator",
+    "registry",
+    "retrieval",
+    "router",
+)
 CODE = sorted((ROOT / "services").rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 70
 

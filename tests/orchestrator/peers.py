@@ -15,6 +15,7 @@ from tollway.guard.v1 import guard_pb2
 from tollway.jobs.v1 import jobs_pb2
 from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
+from tollway.registry.v1 import registry_pb2
 from tollway.retrieval.v1 import retrieval_pb2
 from tollway.router.v1 import router_pb2
 
@@ -66,7 +67,7 @@ class Inspection(Stream):
 
 
 class Mesh:
-    """All seven. `away` names those that do not answer; `asked` is what was called, in order."""
+    """All eight. `away` names those that do not answer; `asked` is what was called, in order."""
 
     def __init__(self) -> None:
         self.away: dict[str, grpc.StatusCode] = {}
@@ -88,6 +89,9 @@ class Mesh:
         self.gate.set()
         self.job = jobs_pb2.Job()
         self.lost = False
+        self.breaks_on = ""
+        """The first message that no model answers."""
+        self.resolved = registry_pb2.ResolveResponse()
         self.channels: dict[str, Any] = {}
         self.all: list[tuple[str, Any]] = []
 
@@ -142,6 +146,8 @@ class Mesh:
         return ledger_pb2.ReleaseResponse()
 
     def _Generate(self, request: Any) -> Any:
+        if self._cannot(request):
+            raise Away(grpc.StatusCode.INTERNAL)
         name = request.candidates[0]
         if name in self.away:
             raise Away(self.away[name])
@@ -183,6 +189,12 @@ class Mesh:
             token=f"new for {request.key_id}", expires=Timestamp(seconds=2_000_000_000)
         )
 
+    def _Resolve(self, request: Any) -> Any:
+        return self.resolved
+
+    def _ReportOutcome(self, request: Any) -> Any:
+        return registry_pb2.ReportOutcomeResponse()
+
     def _Search(self, request: Any) -> Any:
         return retrieval_pb2.SearchResponse(
             passages=[retrieval_pb2.Passage(document_id="d", text="nine crowns")], epoch=3
@@ -195,6 +207,9 @@ class Mesh:
         made = models_pb2.CompressChatResponse(chat=request.chat, tokens_before=900, tokens_after=300)
         del made.chat.messages[0]
         return made
+
+    def _cannot(self, request: Any) -> bool:
+        return bool(self.breaks_on) and request.chat.messages[0].parts[0].text == self.breaks_on
 
     def stream(self, service: str, name: str, request: Any) -> Any:
         self.asked.append(f"{service}.{name}")
@@ -209,6 +224,8 @@ class Mesh:
             return Stream([retrieval_pb2.WatchResponse(epoch=3)])
         if service in self.away:
             return Stream([], Away(self.away[service]))
+        if self._cannot(request):
+            return Stream([], Away(grpc.StatusCode.INTERNAL))
         deltas = [chat.ChoiceDelta(content=text) for text in self.pieces]
         chunks = [chat.ChatChunk(id="c", model="m", choices=[delta]) for delta in deltas]
         if self.breaks:

@@ -18,6 +18,7 @@ from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models
 from services.orchestrator.failures import Dependencies
+from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
 from services.runtime import channels
@@ -50,7 +51,8 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
     road.context_tokens = {"wordy/app": 300}
     register = partial(
-        gateway_pb2_grpc.add_GatewayServiceServicer_to_server, GatewayService(road, Deferring(peers.jobs, desk))
+        gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
+        GatewayService(road, Deferring(peers.jobs, desk), Prompting(road)),
     )
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, request.param) as channel:

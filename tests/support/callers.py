@@ -10,10 +10,15 @@ SIGNER = Signer()
 
 
 def token(
-    account: str = "acme/search", *, admin: bool = False, models: tuple[str, ...] = (), key: str = "key_1"
+    account: str = "acme/search",
+    *,
+    admin: bool = False,
+    models: tuple[str, ...] = (),
+    key: str = "key_1",
+    scopes: tuple[str, ...] = (),
 ) -> str:
     made, _ = SIGNER.token(
-        ApiKey(key, account, "", b"", admin, models, datetime.now(UTC)),
+        ApiKey(key, account, "", b"", admin, models, datetime.now(UTC), scopes=scopes),
         datetime.now(UTC),
     )
     return made

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
@@ -11,3 +11,10 @@ async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
         while not true():
             gc.collect()  # what nobody holds any more ends by its finaliser
             await asyncio.sleep(0.005)
+
+
+async def eventually(true: Callable[[], Awaitable[object]], within_s: float = 20.0) -> None:
+    """As `until`, for what has to be asked."""
+    async with asyncio.timeout(within_s):
+        while not await true():
+            await asyncio.sleep(0.02)

@@ -13,6 +13,8 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 
+from services.edge.wire import prompt
+
 FINISHES = {
     chat.FINISH_REASON_STOP: "stop",
     chat.FINISH_REASON_LENGTH: "length",
@@ -89,6 +91,7 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "masked": ",".join(sorted({one.type for one in road.findings if one.action == guard_pb2.ACTION_MASK})),
         "degraded": ",".join(road.degraded),
         "tokens-left-out": str(road.tokens_left_out) if road.tokens_left_out else "",
+        "prompt": ",".join(prompt.used(one) for one in road.used),
         "budget-warning": ",".join(road.budget_warnings),
     }
     return [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]

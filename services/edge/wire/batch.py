@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import answer, request
+from services.edge.wire import answer, prompt, request
 from services.edge.wire.errors import Refusal, of_body, of_error
 from services.edge.wire.options import options
 
@@ -120,7 +120,7 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
     if body.stream:
         raise Refusal(400, "invalid_value", "invalid value for stream: a batch gives whole answers", param="stream")
     made.chat.chat.CopyFrom(request.chat_request(body))
-    made.chat.options.CopyFrom(options(bytes(body.tollway), {}))
+    made.chat.options.CopyFrom(prompt.named(options(bytes(body.tollway), {}), body.prompt))
     if not made.chat.options.priority:  # those who wait for their answers go first
         made.chat.options.priority = models_pb2.PRIORITY_LOW
 

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from services.edge.wire.prompt import Prompt
+
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
@@ -137,8 +139,10 @@ class StreamOptions(Struct):
 class ChatBody(Struct, forbid_unknown_fields=True):
     """`null` is the same as absent, as it is for OpenAI."""
 
-    model: Name
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
+    model: Name = ""
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)] = []
+    prompt: Prompt | None = None
+    """A template to begin with: it may name the model, and say the messages."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None

@@ -56,6 +56,11 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "ACCOUNT_SUSPENDED": (403, WRONG, "account_suspended"),
     "THROTTLED": (429, "rate_limit_error", "throttled"),
     "SCOPE_MISSING": (403, WRONG, "scope_missing"),
+    "ARTIFACT_UNKNOWN": (404, WRONG, "prompt_not_found"),
+    "LABEL_UNKNOWN": (404, WRONG, "prompt_not_found"),
+    "VERSION_UNKNOWN": (404, WRONG, "prompt_not_found"),
+    "VARIABLES_UNFIT": (400, WRONG, "invalid_prompt_variables"),
+    "RENDERING_FAILED": (400, WRONG, "prompt_not_rendered"),
     "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),
 }
 CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {
@@ -73,6 +78,8 @@ CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {
 INTERNAL = (500, "api_error", "internal_error")
 PARAMS = {
     "chat.max_output_tokens": "max_completion_tokens",
+    "reference": "prompt.id",
+    "variables": "prompt.variables",
     "chat.response_format.schema_json": "response_format.json_schema.schema",
 }
 """Fields that have another name in OpenAI's wire."""

@@ -10,6 +10,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.prompt import missing
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
 _EMBEDDING = msgspec.json.Decoder(wire.EmbeddingBody)
@@ -30,9 +31,12 @@ def parsed(raw: bytes) -> wire.ChatBody:
         Refusal: not JSON, not an object, or a field that breaks a rule.
     """
     try:
-        return _CHAT.decode(raw)
+        body = _CHAT.decode(raw)
     except msgspec.MsgspecError as error:
         raise of_body(error) from None
+    if body.prompt is None and not (body.model and body.messages):
+        raise missing("messages" if body.model else "model")
+    return body
 
 
 def chat_request(body: wire.ChatBody) -> chat.ChatRequest:

@@ -43,7 +43,7 @@ def frame(asked: chat.ChatRequest, name: str, created: int) -> dict[str, Any]:
         "instructions": instructions,
         "max_output_tokens": asked.max_output_tokens or None,
         "metadata": dict(asked.metadata),
-        "model": asked.model,
+        "model": asked.model or "auto",
         "output": [],
         "parallel_tool_calls": asked.parallel_tool_calls if asked.HasField("parallel_tool_calls") else True,
         "previous_response_id": None,

@@ -9,6 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.prompt import Prompt, missing
 from services.edge.wire.request import MODES
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
@@ -103,8 +104,10 @@ class Reasoning(Struct):
 class ResponsesBody(Struct, forbid_unknown_fields=True):
     """`null` is the same as absent."""
 
-    model: wire.Name
-    input: Text | Annotated[list[Raw], Meta(min_length=1, max_length=4096)]
+    model: wire.Name = ""
+    input: Text | Annotated[list[Raw], Meta(min_length=1, max_length=4096)] = ""
+    prompt: Prompt | None = None
+    """A template to begin with: it may name the model, and say the input."""
     instructions: Text | None = None
     background: bool | None = None
     stream: bool | None = None
@@ -157,6 +160,8 @@ def parsed(raw: bytes) -> ResponsesBody:
         body = _BODY.decode(raw)
     except msgspec.MsgspecError as error:
         raise of_body(error) from None
+    if body.prompt is None and not (body.model and body.input):
+        raise missing("input" if body.model else "model")
     if body.previous_response_id:
         raise Refusal(
             400, "unsupported_value", "no response is kept to go on from: send the conversation as `input`",
@@ -179,9 +184,9 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     made = chat.ChatRequest(model=body.model, include_usage=True)
     if body.instructions:
         made.messages.add(role=chat.ROLE_SYSTEM).parts.add(text=body.instructions)
-    if isinstance(body.input, str):
+    if isinstance(body.input, str) and body.input:
         made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
-    else:
+    elif not isinstance(body.input, str):
         for n, raw in enumerate(body.input):
             _item(made, bytes(raw), f"input[{n}]")
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "user"):

@@ -1,0 +1,168 @@
+"""Messages to the registry and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tollway.registry.v1 import registry_pb2 as pb
+from tollway.registry.v1.registry_pb2_grpc import RegistryServiceServicer
+
+from services.registry import diffing, messages, rollouts, variables, versions
+from services.registry.outcomes import Outcomes
+from services.registry.proposing import Proposing
+from services.registry.resolving import Resolving
+from services.registry.rollouts import Tally
+from services.registry.shelf import Shelf, reached
+from services.registry.store import Store
+from services.registry.versions import Actor, ArtifactUnknown, LabelUnknown, Version, VersionUnknown, reference
+from services.runtime import identity
+from services.runtime.identity import Caller
+
+PAGE = 100
+EVERYBODY = "*"
+PROPOSE, REVIEW, PROMOTE, AUDIT = "propose", "review", "promote", "audit"
+"""Scopes of keys. Who has any of them may read."""
+
+
+@dataclass(slots=True)
+class RegistryService(RegistryServiceServicer):
+    store: Store
+    shelf: Shelf
+    outcomes: Outcomes
+    approvals: Mapping[str, Mapping[str, int]]
+    """By tenant, `*` for all others: how many approvals a label asks for."""
+    resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
+
+    async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
+        caller = identity.scoped(PROPOSE)
+        wanted = await Proposing(self.shelf).checked(messages.proposed(request, caller.tenant, _actor(caller)))
+        async with reached():
+            if request.dry_run:
+                known = await self.store.digested(caller.tenant, wanted.name, wanted.digest)
+                if known is None:
+                    newest = await self.store.versions(caller.tenant, wanted.name, 0, 1)
+                    versions.following(newest[0] if newest else None, wanted)
+                made, created = known or wanted, known is None
+            else:
+                made, created = await self.store.propose(wanted)
+        return pb.ProposeVersionResponse(version=messages.version(made), created=created)
+
+    async def ReviewVersion(self, request: pb.ReviewVersionRequest, context: object) -> pb.ReviewVersionResponse:
+        caller = identity.scoped(REVIEW)
+        review = versions.Review(caller.key_id, request.approve, request.note, datetime.now(UTC))
+        async with reached():
+            made = await self.store.review(caller.tenant, request.name, request.number, review, _actor(caller))
+        return pb.ReviewVersionResponse(version=messages.version(made))
+
+    async def GetVersion(self, request: pb.GetVersionRequest, context: object) -> pb.GetVersionResponse:
+        return pb.GetVersionResponse(version=messages.version(await self._read(request.reference)))
+
+    async def ListVersions(self, request: pb.ListVersionsRequest, context: object) -> pb.ListVersionsResponse:
+        most, below = request.page_size or PAGE, int(request.page_token or 0)
+        async with reached():
+            found = await self.store.versions(_reader().tenant, request.name, below, most + 1)
+        if not found and not below:
+            raise ArtifactUnknown(name=request.name)
+        token = str(found[most - 1].number) if len(found) > most else ""
+        return pb.ListVersionsResponse(versions=map(messages.version, found[:most]), next_page_token=token)
+
+    async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: object) -> pb.ListArtifactsResponse:
+        most, kind = request.page_size or PAGE, messages.kind(request.kind)
+        async with reached():
+            found = await self.store.artifacts(_reader().tenant, kind, request.page_token, most + 1)
+        token = found[most - 1].name if len(found) > most else ""
+        return pb.ListArtifactsResponse(artifacts=map(messages.artifact, found[:most]), next_page_token=token)
+
+    async def DiffVersions(self, request: pb.DiffVersionsRequest, context: object) -> pb.DiffVersionsResponse:
+        before, after = await self._read(getattr(request, "from")), await self._read(request.to)
+        return pb.DiffVersionsResponse(diff=diffing.diff(before, after))
+
+    async def MoveLabel(self, request: pb.MoveLabelRequest, context: object) -> pb.MoveLabelResponse:
+        caller = identity.scoped(PROMOTE)
+        key = (caller.tenant, request.name, request.label)
+        needed = self._needed(caller.tenant, request.label)
+        async with reached():
+            for number in (request.number, *([request.rollout.candidate] if request.HasField("rollout") else [])):
+                found = await self.store.version(caller.tenant, request.name, number)
+                if found is None:
+                    raise VersionUnknown(name=request.name, version=number)
+                versions.check_moved(found, request.label, needed)
+            standing, seen = await self.store.label(*key), Tally()
+            if standing is not None and standing.rollout is not None:
+                counted = await self.store.tally(standing, {})
+                seen = counted.get(standing.rollout.candidate, Tally())
+            wanted = messages.wanted_label(request, caller.tenant, _actor(caller), standing, seen)
+            made = versions.moved(standing, wanted) if request.dry_run else await self.store.move(wanted)
+        return pb.MoveLabelResponse(label=messages.label(made))
+
+    async def DeleteLabel(self, request: pb.DeleteLabelRequest, context: object) -> pb.DeleteLabelResponse:
+        caller, now = identity.scoped(PROMOTE), datetime.now(UTC)
+        async with reached():
+            await self.store.drop(caller.tenant, request.name, request.label, request.revision, _actor(caller), now)
+        return pb.DeleteLabelResponse()
+
+    async def ListLabels(self, request: pb.ListLabelsRequest, context: object) -> pb.ListLabelsResponse:
+        async with reached():
+            found = await self.store.labels(_reader().tenant, request.name)
+        return pb.ListLabelsResponse(labels=map(messages.label, found))
+
+    async def Resolve(self, request: pb.ResolveRequest, context: object) -> pb.ResolveResponse:
+        tenant, values = identity.caller().tenant, variables.parsed(request.variables_json)
+        found = await Resolving(self.shelf).resolved(tenant, request.reference, values, request.subject)
+        made = pb.ResolveResponse(resolution=self.resolutions.message(found.prompt), reported=found.reported)
+        if found.stable is not None:
+            made.stable.CopyFrom(self.resolutions.message(found.stable))
+        return made
+
+    async def ReportOutcome(self, request: pb.ReportOutcomeRequest, context: object) -> pb.ReportOutcomeResponse:
+        key = (identity.caller().tenant, request.name, request.label)
+        took = Tally(1, 1) if request.failed else Tally(1, 0, request.took.ToTimedelta())
+        self.outcomes.add(key, request.number, took)
+        return pb.ReportOutcomeResponse()
+
+    async def GetRollout(self, request: pb.GetRolloutRequest, context: object) -> pb.GetRolloutResponse:
+        async with reached():
+            label = await self.store.label(_reader().tenant, request.name, request.label)
+            if label is None:
+                raise LabelUnknown(name=request.name, label=request.label)
+            counted = await self.store.tally(label, {})
+        made = pb.GetRolloutResponse(
+            label=messages.label(label), stable=messages.arm(label.number, counted.get(label.number, Tally()))
+        )
+        if label.rollout is not None:
+            candidate = counted.get(label.rollout.candidate, Tally())
+            made.candidate.CopyFrom(messages.arm(label.rollout.candidate, candidate))
+            made.evidence = min(rollouts.evidence(label.rollout, candidate), 1e12)
+        return made
+
+    async def ListAudit(self, request: pb.ListAuditRequest, context: object) -> pb.ListAuditResponse:
+        most, after = request.page_size or PAGE, int(request.page_token or 0)
+        async with reached():
+            found = await self.store.audited(identity.scoped(AUDIT).tenant, after, most + 1)
+        token = str(found[most - 1].sequence) if len(found) > most else ""
+        return pb.ListAuditResponse(entries=map(messages.entry, found[:most]), next_page_token=token)
+
+    async def _read(self, said: str) -> Version:
+        """With its reviews, as they stand now."""
+        found = await self.shelf.found(_reader().tenant, reference(said))
+        async with reached():
+            return await self.store.version(found.tenant, found.name, found.number) or found
+
+    def _needed(self, tenant: str, label: str) -> int:
+        return self.approvals.get(tenant, self.approvals.get(EVERYBODY, {})).get(label, 0)
+
+
+def _actor(caller: Caller) -> Actor:
+    return Actor(caller.key_id, caller.account)
+
+
+def _reader() -> Caller:
+    """The caller, whose key has one of the registry's scopes.
+
+    Raises:
+        ScopeMissing
+    """
+    found = identity.caller()
+    if not found.scopes or {PROPOSE, REVIEW, PROMOTE, AUDIT} & set(found.scopes):
+        return found
+    return identity.scoped(PROPOSE)

@@ -1,0 +1,134 @@
+"""Templates in a whole mesh: from files to answers, and a canary that fails and is taken back while nobody notices."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests.mesh.client import Answer, asking, sent
+from tests.mesh.running import Mesh
+from tests.support.waiting import eventually
+
+NAME = "support/answer"
+
+
+def written(folder: Path, text: str, model: str = "echo", **more: Any) -> Path:
+    file = folder / f"{NAME}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    turns = [{"text": {"role": "system", "text": text}}, {"conversation": True}]
+    template = {"variables": [{"name": "product"}], "turns": turns, "settings": {"model": model}}
+    file.write_text(json.dumps({"template": template, **more}))  # JSON is YAML, too
+    return folder
+
+
+def did(mesh: Mesh, key: str, *arguments: str) -> str:
+    done = mesh.tollway(*arguments, f"--key={key}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def prompted(mesh: Mesh, key: str, text: str = "", **more: Any) -> Answer:
+    said = asking(text)["messages"]
+    prompt = {"id": NAME, "variables": {"product": "boats"}}
+    return await sent(mesh, {"prompt": prompt, "messages": said, **more}, key=key)
+
+
+def system_of(mesh: Mesh, text: str) -> list[str]:
+    """The first message of what the provider was asked with `text` last."""
+    asked = [one for one in mesh.provider.requests if text in json.dumps(one)]
+    return [one["messages"][0]["content"] for one in asked]
+
+
+async def test_a_folder_of_files_answers_requests(mesh: Mesh, tmp_path: Path) -> None:
+    key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    (tmp_path / "rules.yaml").write_text("snippet: {text: Never lie.}")
+    folder = written(tmp_path, 'You sell {{ product }}. {% include "rules" %}', labels=["production"])
+    assert f"? {NAME}: not checked" in did(mesh, key, "registry", "apply", str(folder), "--dry-run")
+    assert f"+ {NAME}@1" in did(mesh, key, "registry", "apply", str(folder))
+    assert did(mesh, key, "registry", "apply", str(folder)) == ""
+    text = f"hello {uuid4().hex}"
+    for body in ({}, {"stream": True}):
+        answer = await prompted(mesh, key, text, **body)
+        assert answer.status == 200, answer.raw
+        assert answer.headers["x-tollway-prompt"].startswith(f"{NAME}@1;sha256:")
+    assert system_of(mesh, text) == ["You sell boats. Never lie."]
+    response = {"prompt": {"id": NAME, "version": "1", "variables": {"product": "cars"}}, "input": f"and {text}"}
+    answer = await sent(mesh, response, path="/v1/responses", key=key)
+    assert answer.status == 200 and system_of(mesh, f"and {text}") == ["You sell cars. Never lie."]
+    out = tmp_path / "out"
+    did(mesh, key, "registry", "export", str(out))
+    assert did(mesh, key, "registry", "apply", str(out)) == "", "what was exported is what is there"
+
+
+async def test_what_does_not_fit_is_told_in_openais_words(mesh: Mesh, tmp_path: Path) -> None:
+    key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    missing = await prompted(mesh, key)
+    assert (missing.status, missing.code) == (404, "prompt_not_found")
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "{{ product }}", labels=["production"])))
+    wrong = await sent(mesh, {"prompt": {"id": NAME, "variables": {"produce": 1}}}, key=key)
+    assert (wrong.status, wrong.code, wrong.json["error"]["param"]) == (
+        400, "invalid_prompt_variables", "prompt.variables",
+    )  # fmt: skip
+    assert "produce: no such variable" in wrong.json["error"]["message"]
+    unknown = await sent(mesh, {"prompt": {"id": NAME, "colour": "red"}}, key=key)
+    assert (unknown.status, unknown.json["error"]["param"]) == (400, "prompt.colour")
+    bare = await sent(mesh, {"prompt": {"id": "No Good"}}, key=key)
+    assert (bare.status, bare.json["error"]["param"]) == (400, "prompt.id")
+
+
+async def test_a_canary_that_fails_is_taken_back_and_a_better_one_promoted(mesh: Mesh, tmp_path: Path) -> None:
+    key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "one {{ product }}", labels=["production"])))
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "two {{ product }}", model="broken")))
+    failed: list[Answer] = []
+    stop = asyncio.Event()
+
+    async def client(chance: random.Random) -> None:
+        while not stop.is_set():
+            body: dict[str, Any] = {"user": uuid4().hex, "stream": chance.random() < 0.5}
+            answer = await prompted(mesh, key, **body)
+            if answer.status != 200 or (body["stream"] and answer.events[-1] != "[DONE]"):
+                failed.append(answer)
+            await asyncio.sleep(0)
+
+    clients = [asyncio.create_task(client(random.Random(n))) for n in range(4)]
+    try:
+        did(mesh, key, "registry", "rollout", f"{NAME}@2", "--share=0.1", "--why=try it")
+
+        async def back() -> bool:
+            made = await asyncio.to_thread(mesh.tollway, "registry", "status", NAME, f"--key={key}")
+            return "moved by rules rolled back" in made.stderr.replace("\n", " ")
+
+        await eventually(back, 60)
+        did(mesh, key, "registry", "apply", str(written(tmp_path, "three {{ product }}")))
+        ramp = ("--share=0.2", "--ramp=0.6", "--step-s=0", "--step-answers=5", "--promote")
+        did(mesh, key, "registry", "rollout", f"{NAME}@3", *ramp)
+
+        async def promoted() -> bool:
+            listed = await asyncio.to_thread(mesh.tollway, "registry", "list", f"--key={key}")
+            return "production 3" in listed.stdout and "+" not in listed.stdout
+
+        await eventually(promoted, 60)
+    finally:
+        stop.set()
+        await asyncio.gather(*clients)
+    assert not failed, (len(failed), failed[0].status, failed[0].raw[:300])
+    text = f"last {uuid4().hex}"
+    await prompted(mesh, key, text)
+    assert system_of(mesh, text) == ["three boats"]
+
+    log = tmp_path / "audit.jsonl"
+    did(mesh, key, "audit", "export", str(log))
+    head = did(mesh, key, "audit", "verify").strip()
+    actors = [json.loads(json.loads(line)["json"])["actor"] for line in log.read_text().splitlines()]
+    assert actors.count("rules") == 3  # taken back, a step, promoted
+    assert did(mesh, key, "audit", "verify", str(log), f"--head={head}").strip() == head
+    raw = bytearray(log.read_bytes())
+    at = raw.index(b"try it")
+    raw[at] ^= 1
+    log.write_bytes(raw)
+    altered = mesh.tollway("audit", "verify", str(log))
+    assert altered.returncode == 1 and "was altered" in altered.stderr
+    assert "missing at its end" in mesh.tollway("audit", "verify", f"--key={key}", f"--head={'0' * 64}").stderr
