@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
+from tollway.chat.v1 import chat_pb2
 from tollway.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -16,9 +17,9 @@ from tollway.models.v1 import models_pb2
 from services.jobs import grading
 from services.jobs.life import Fault, Job
 from services.jobs.worker import Done, Failed, Shown
+from services.runtime.identity import Acting, Directory
 from services.runtime.status import info_of
 
-AHEAD_S = 15.0
 LONGEST_S = 600.0
 JUDGE, SHORT = "minilm", 24
 """Whose vectors tell how alike two texts are; what a key has room for beside the job's id."""
@@ -30,12 +31,15 @@ class Calling:
     ledger: ledger_pb2_grpc.LedgerServiceStub
     key: str = field(repr=False)
     """An administrator's: exchanged for tokens that are bound to the keys that handed jobs in."""
-    _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _acting: Acting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._acting = Acting(Directory(self.ledger, ledger_pb2), self.key)
 
     async def __call__(self, job: Job, shown: Shown) -> Done:
         left = min((job.deadline - datetime.now(UTC)).total_seconds(), LONGEST_S)
         try:
-            road = Road(self.gateway, job, await self._token(job.key_id), max(left, 0.0))
+            road = Road(self.gateway, job, await self._acting.token(job.key_id), max(left, 0.0))
             match job.kind:
                 case "chat":
                     chat = pb.Chat.FromString(job.request)
@@ -50,18 +54,6 @@ class Calling:
             raise Failed(fault_of(error)) from None
         raise Failed(Fault(12, "KIND_UNKNOWN", f"this worker knows no work of kind {job.kind}"))
 
-    async def _token(self, key_id: str) -> str:
-        token, until = self._tokens.get(key_id, ("", 0.0))
-        if until - AHEAD_S < time.time():
-            made = await self.ledger.ExchangeToken(
-                ledger_pb2.ExchangeTokenRequest(key_id=key_id),
-                metadata=(("authorization", f"Bearer {self.key}"),),
-                timeout=10.0,
-            )
-            token, until = made.token, float(made.expires.seconds)
-            self._tokens[key_id] = token, until
-        return token
-
 
 @dataclass(slots=True)
 class Road:
@@ -72,8 +64,10 @@ class Road:
     token: str = field(repr=False)
     within_s: float
 
-    async def complete(self, chat: pb.Chat) -> gateway_pb2.CompleteResponse:
+    async def complete(self, chat: pb.Chat, part: str = "") -> gateway_pb2.CompleteResponse:
+        """`part` tells calls of one job apart."""
         asked = gateway_pb2.CompleteRequest(chat=chat.chat, options=self._options(chat))
+        asked.options.idempotency_key += part
         return await self.gateway.Complete(asked, metadata=self._metadata, timeout=self.within_s)
 
     async def streamed(self, chat: pb.Chat, shown: Shown) -> gateway_pb2.CompleteResponse:
@@ -117,16 +111,28 @@ class Road:
 
 async def graded(road: Road, evaluation: pb.Evaluation) -> Done:
     """A case's answer, and its scores."""
-    case = evaluation.cases[0]
-    made = await road.complete(case.chat)
-    parts = made.completion.choices[0].message.parts if made.completion.choices else ()
-    answer = "".join(part.text for part in parts)
-    scores = {one.name: await _score(road, one, answer, case.expected) for one in evaluation.measures}
-    return Done(pb.Result(completion=made).SerializeToString(), scores)
+    case, began, result = evaluation.cases[0], time.monotonic(), pb.Result()
+    if case.HasField("answer"):
+        message = chat_pb2.Message(role=chat_pb2.ROLE_ASSISTANT, parts=[chat_pb2.ContentPart(text=case.answer)])
+        result.completion.completion.choices.add(message=message, finish_reason=chat_pb2.FINISH_REASON_STOP)
+    else:
+        result.completion.CopyFrom(await road.streamed(case.chat, lambda _: None))  # as a stream it tells its cost
+        result.took.FromNanoseconds(int((time.monotonic() - began) * 1e9))
+    choices = result.completion.completion.choices
+    answer = "".join(part.text for part in choices[0].message.parts) if choices else ""
+    scores = {one.name: await _score(road, one, answer, case) for one in evaluation.measures}
+    return Done(result.SerializeToString(), scores)
 
 
-async def _score(road: Road, measure: pb.Measure, answer: str, expected: str) -> float:
+async def _score(road: Road, measure: pb.Measure, answer: str, case: pb.Case) -> float:
+    expected = case.expected
     match measure.kind:
+        case pb.Measure.KIND_REGEX:
+            return grading.found(answer, measure.pattern, ignore_case=measure.ignore_case)
+        case pb.Measure.KIND_SCHEMA:
+            return grading.fits(answer, measure.schema_json)
+        case pb.Measure.KIND_JUDGE:
+            return await _grade(road, measure, answer, case)
         case pb.Measure.KIND_EXACT:
             return grading.exact(answer, expected, ignore_case=measure.ignore_case)
         case pb.Measure.KIND_CONTAINS:
@@ -140,6 +146,25 @@ async def _score(road: Road, measure: pb.Measure, answer: str, expected: str) ->
     both = await road.embed(pb.Embedding(model=JUDGE, texts=[answer, expected]), f"-{measure.name}"[:SHORT])
     one, other = both.embeddings
     return grading.cosine(one.values, other.values)
+
+
+async def _grade(road: Road, measure: pb.Measure, answer: str, case: pb.Case) -> float:
+    """What a judge makes of an answer.
+
+    Raises:
+        Failed: it says no number: another try may bring one.
+    """
+    question = "\n".join(part.text for one in case.chat.chat.messages for part in one.parts if part.text)
+    asked = pb.Chat()
+    asked.chat.model, asked.chat.temperature = measure.judge, 0.0
+    text = grading.question_for_judge(question, case.expected, answer, measure.rubric)
+    asked.chat.messages.add(role=chat_pb2.ROLE_USER).parts.add(text=text)
+    made = await road.complete(asked, f"-{measure.name}"[:SHORT])
+    said = "".join(part.text for part in made.completion.choices[0].message.parts) if made.completion.choices else ""
+    grade = grading.judged(said)
+    if grade is None:
+        raise Failed(Fault(grpc.StatusCode.INTERNAL.value[0], "JUDGE_UNCLEAR", f"{measure.judge} gave no grade"))
+    return grade
 
 
 def fault_of(error: grpc.aio.AioRpcError) -> Fault:

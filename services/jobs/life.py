@@ -90,6 +90,12 @@ class DuplicateMeasure(Failure):
     field = "evaluation.measures"
 
 
+class MeasureUnfit(Failure):
+    kind, reason = Kind.INVALID, "MEASURE_UNFIT"
+    text = "measure {name} cannot judge: {fault}"
+    field = "evaluation.measures"
+
+
 class CaseUnfit(Failure):
     kind, reason = Kind.INVALID, "CASE_UNFIT"
     text = "what case {case_id} expects holds no {what}, and measure {measure} needs one"

@@ -1,7 +1,7 @@
 """Jobs from messages, and messages of jobs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,7 +12,17 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 
 from services.jobs import grading
 from services.jobs.files import File
-from services.jobs.life import CaseUnfit, DuplicateCase, DuplicateLine, DuplicateMeasure, Fault, Job, NotBefore, State
+from services.jobs.life import (
+    CaseUnfit,
+    DuplicateCase,
+    DuplicateLine,
+    DuplicateMeasure,
+    Fault,
+    Job,
+    MeasureUnfit,
+    NotBefore,
+    State,
+)
 from services.jobs.store import Delivery
 from services.runtime.identity import Caller
 
@@ -22,13 +32,19 @@ NEEDS = {
     pb.Measure.KIND_JSON: ("JSON", grading.has_json),
 }
 """What a measure finds in what is expected."""
+FAULTS: Mapping["pb.Measure.Kind.ValueType", Callable[[pb.Measure], str]] = {
+    pb.Measure.KIND_REGEX: lambda one: grading.pattern_fault(one.pattern),
+    pb.Measure.KIND_SCHEMA: lambda one: grading.schema_fault(one.schema_json),
+    pb.Measure.KIND_JUDGE: lambda one: "" if one.judge else "it names no judge",
+}
+"""What is wrong with a measure itself."""
 
 
 def jobs(request: pb.CreateJobRequest, caller: Caller, now: datetime, lease: timedelta) -> Iterable[Job]:
     """The job, and its lines where it has any.
 
     Raises:
-        DuplicateLine, DuplicateCase, DuplicateMeasure, CaseUnfit, NotBefore
+        DuplicateLine, DuplicateCase, DuplicateMeasure, MeasureUnfit, CaseUnfit, NotBefore
     """
     ready = request.not_before.ToDatetime(UTC) if request.HasField("not_before") else now
     deadline = request.deadline.ToDatetime(UTC) if request.HasField("deadline") else max(now, ready) + A_DAY
@@ -86,6 +102,9 @@ def _cases(whole: Job, evaluation: pb.Evaluation) -> Iterable[Job]:
     names = [one.name for one in evaluation.measures]
     if twice := next((name for n, name in enumerate(names) if name in names[:n]), None):
         raise DuplicateMeasure(name=twice)
+    for measure in evaluation.measures:
+        if fault := FAULTS[measure.kind](measure) if measure.kind in FAULTS else "":
+            raise MeasureUnfit(name=measure.name, fault=fault)
     seen: set[str] = set()
     for number, case in enumerate(evaluation.cases):
         if case.case_id in seen:

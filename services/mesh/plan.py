@@ -45,7 +45,7 @@ CALLS = {
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder"),
-    "registry": ("ledger",),
+    "registry": ("ledger", "jobs"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator", "jobs"),
@@ -178,7 +178,7 @@ class Plan:
         sections["guard"] |= {"seal_keys": [kept["seal_key"]], "key": kept["admin_key"]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
         sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
-        sections["registry"] |= {"database_url": database_url}
+        sections["registry"] |= {"database_url": database_url, "key": kept["admin_key"]}
         sections["router"] |= {"journal": str(self.state / "decisions")}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["jobs"] |= {"database_url": database_url, "broker": broker}

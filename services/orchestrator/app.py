@@ -11,8 +11,9 @@ from tollway.ledger.v1 import ledger_pb2 as ledger
 from services.orchestrator import peers
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.facts import Epochs, Models, Shadows
 from services.orchestrator.failures import Dependencies
+from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import Road, Waits
 from services.orchestrator.service import GatewayService
@@ -69,16 +70,14 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             settings.waits,
             settings.context_tokens,
         )
-        deferring = Deferring(stubs.jobs, desk)
+        deferring, shadows = Deferring(stubs.jobs, desk), Shadows(stubs.registry, settings.key)
+        gateway = GatewayService(road, deferring, Prompting(road), Mirroring(road, shadows, settings.key))
         try:
-            async with running(models.follow()):
+            async with running(models.follow(), shadows.follow()):
                 yield Service(
                     name="tollway.gateway.v1.GatewayService",
                     domain="gateway.tollway",
-                    register=partial(
-                        gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-                        GatewayService(road, deferring, Prompting(road)),
-                    ),
+                    register=partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, gateway),
                     identity=identity,
                     largest_message_bytes=32 << 20,
                     backend="the eight services of the road",

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
 from tollway.models.v1 import models_pb2, models_pb2_grpc
+from tollway.registry.v1 import registry_pb2, registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 from services.runtime import channels
@@ -43,6 +44,30 @@ class Models:
     async def read(self) -> None:
         listed = await self.stub.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)
         self.known, self.read_once = {one.name: one for one in listed.models}, True
+
+
+@dataclass(slots=True)
+class Shadows:
+    """Every tenant's shadows, as the registry pushes them. Without a key of our own nobody tells."""
+
+    stub: registry_pb2_grpc.RegistryServiceStub
+    key: str = field(default="", repr=False)
+    by_tenant: Mapping[str, Sequence[registry_pb2.Shadow]] = field(default_factory=dict)
+
+    async def follow(self) -> None:
+        """Until cancelled. What was told last stays while the stream is cut."""
+        while self.key:
+            try:
+                async for told in self.stub.Watch(
+                    registry_pb2.WatchRequest(), metadata=(("authorization", f"Bearer {self.key}"),)
+                ):
+                    found: dict[str, list[registry_pb2.Shadow]] = {}
+                    for one in told.shadows:
+                        found.setdefault(one.tenant, []).append(one)
+                    self.by_tenant = found
+            except grpc.aio.AioRpcError as error:
+                log.debug("shadows are not followed for the moment: %s", error.code().name)
+            await asyncio.sleep(AGAIN_S)
 
 
 @dataclass(slots=True)

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from tollway.cache.v1 import cache_pb2
-from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest
+from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest, PromptVersion
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
-from tollway.registry.v1 import registry_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator.shapes import Whole
@@ -22,7 +21,7 @@ class Asked:
 
     chat: ChatRequest
     options: pb.Options
-    used: tuple[registry_pb2.Used, ...] = ()
+    used: tuple[PromptVersion, ...] = ()
     """The versions of the template that it was made from, and of its configuration."""
     degraded: tuple[str, ...] = ()
     """Services that were away and done without."""
@@ -62,7 +61,7 @@ class Journey:
     """On calls that came before the one that answers."""
     extra_input_tokens: int = 0
     """Of calls whose answers were not used, and that the provider bills."""
-    used: tuple[registry_pb2.Used, ...] = ()
+    used: tuple[PromptVersion, ...] = ()
     """The versions that the prompt was made from."""
     began: float = field(default_factory=time.monotonic)
 

@@ -68,7 +68,7 @@ class Prompting:
             if one.label:
                 self.road.desk.later(partial(self._reported, one, failed, took))
 
-    async def _reported(self, one: registry_pb2.Used, failed: bool, took: Duration) -> None:
+    async def _reported(self, one: chat.PromptVersion, failed: bool, took: Duration) -> None:
         told = registry_pb2.ReportOutcomeRequest(
             name=one.name, label=one.label, number=one.number, failed=failed, took=took
         )

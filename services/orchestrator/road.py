@@ -2,8 +2,9 @@
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -181,15 +182,22 @@ class Road:
         finally:
             call.cancel()
 
-    def finish(self, journey: Journey, made: chat.ChatCompletion) -> None:
-        """Step 11 in the background: the hold becomes what was used, the answer is kept."""
+    def finish(self, journey: Journey, made: chat.ChatCompletion, paid: Callable[[], None] | None = None) -> None:
+        """Step 11 in the background: the hold becomes what was used, the answer is kept. `paid` is called once the cost is known."""
         self.keep(journey, made)
-        self.desk.later(lambda: self.money.settle(journey, made.usage))
+        self.desk.later(partial(self._settle, journey, made.usage, paid))
 
     def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 without the money, which was settled before the last piece."""
         if journey.hit is None and not journey.shared and not journey.controls.no_store:
             self.desk.later(lambda: self._store(journey, made))
+
+    async def _settle(self, journey: Journey, usage: chat.Usage, paid: Callable[[], None] | None) -> None:
+        done = await self.money.settle(journey, usage)
+        if done is not None:
+            journey.road.cost_nano_usd = done.cost_nano_usd + journey.spent_nano_usd
+        if paid is not None:
+            paid()
 
     async def _encode(self, journey: Journey) -> None:
         """The static vector of the last user message; decisions are made without it when the encoder is away."""

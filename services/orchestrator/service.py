@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from services.orchestrator.embedding import LOCAL, Embedding
 from services.orchestrator.failures import StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
+from services.orchestrator.mirroring import Mirrored, Mirroring
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole
@@ -34,6 +36,7 @@ class GatewayService(GatewayServiceServicer):
     road: Road
     deferring: Deferring
     prompting: Prompting
+    mirroring: Mirroring
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
@@ -42,20 +45,21 @@ class GatewayService(GatewayServiceServicer):
         return await self._complete(request)
 
     async def _complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
+        mirrored = self.mirroring.chosen(request.chat, request.options)
         prompted, began = await self.prompting.prompted(request.chat, request.options), time.monotonic()
         candidate_failed = False
         try:
-            made = await self._answered(prompted.asked)
+            made = await self._answered(prompted.asked, mirrored)
         except FAILED:
             if prompted.stable is None:
                 raise
             telemetry.event("the candidate failed", version=prompted.asked.used[0].number)
-            made, candidate_failed = await self._answered(prompted.stable), True
+            made, candidate_failed = await self._answered(prompted.stable, mirrored), True
         if prompted.reported:
             self.prompting.report(prompted.asked, failed=candidate_failed, took_s=time.monotonic() - began)
         return made
 
-    async def _answered(self, asked: Asked) -> pb.CompleteResponse:
+    async def _answered(self, asked: Asked, mirrored: Mirrored) -> pb.CompleteResponse:
         journey = await self.road.enter(asked)
         done = False
         try:
@@ -65,7 +69,7 @@ class GatewayService(GatewayServiceServicer):
         finally:
             if not done:
                 self.road.money.give_up(journey)
-        self.road.finish(journey, made)
+        self.road.finish(journey, made, partial(mirrored.answered, journey, shown) if mirrored else None)
         self._noted(journey, made.usage)
         return pb.CompleteResponse(completion=shown, road=journey.road)
 
@@ -74,10 +78,11 @@ class GatewayService(GatewayServiceServicer):
     ) -> AsyncIterator[pb.StreamCompleteResponse]:
         if request.options.HasField("defer_after"):
             raise StreamDeferred
+        mirrored = self.mirroring.chosen(request.chat, request.options)
         prompted, began = await self.prompting.prompted(request.chat, request.options), time.monotonic()
         told = candidate_failed = False
         try:
-            async with aclosing(self._streamed(prompted.asked, request.whole, context)) as pieces:
+            async with aclosing(self._streamed(prompted.asked, request.whole, mirrored, context)) as pieces:
                 async for piece in pieces:
                     told = True
                     yield piece
@@ -88,14 +93,14 @@ class GatewayService(GatewayServiceServicer):
                     self.prompting.report(prompted.asked, failed=True, took_s=0.0)
                 raise
             telemetry.event("the candidate failed", version=prompted.asked.used[0].number)
-            async with aclosing(self._streamed(prompted.stable, request.whole, context)) as pieces:
+            async with aclosing(self._streamed(prompted.stable, request.whole, mirrored, context)) as pieces:
                 async for piece in pieces:
                     yield piece
         if prompted.reported:
             self.prompting.report(prompted.asked, failed=candidate_failed, took_s=time.monotonic() - began)
 
     async def _streamed(
-        self, asked: Asked, whole: bool, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, asked: Asked, whole: bool, mirrored: Mirrored, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
         journey = await self.road.enter(asked)
         settled, shown = False, Whole()
@@ -110,7 +115,7 @@ class GatewayService(GatewayServiceServicer):
                     if piece.HasField("usage"):
                         last.usage.CopyFrom(piece.usage)
                         piece.ClearField("usage")
-                    if whole:
+                    if whole or mirrored:
                         shown.add(piece)
                     last.id, last.model, last.created.seconds = piece.id, piece.model, piece.created.seconds
                     yield pb.StreamCompleteResponse(chunk=piece)
@@ -123,6 +128,8 @@ class GatewayService(GatewayServiceServicer):
             if not settled:
                 self.road.money.give_up(journey)
         self.road.keep(journey, made)
+        if mirrored:
+            mirrored.answered(journey, shown.finished())
         self._noted(journey, made.usage)
         journey.road.model = journey.model
         context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))

@@ -6,17 +6,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 
+from services.registry.comparisons import Comparisons
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
+from services.registry.promoting import Approvals, Promoting
 from services.registry.service import RegistryService
+from services.registry.shadowing import Shadowing
 from services.registry.shelf import Shelf
 from services.runtime import channels, postgres
 from services.runtime.background import running
-from services.runtime.identity import Directory, identified
+from services.runtime.identity import Acting, Directory, identified
 from services.runtime.server import Service, Serving
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -30,6 +34,10 @@ class Settings:
     database_connections: int = 4
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50060"))
     ledger: str = "127.0.0.1:50055"
+    jobs: str = "127.0.0.1:50059"
+    """Asks the candidates of shadows."""
+    key: str = field(default="", repr=False)
+    """Own API key, an administrator's: exchanged for tokens that are bound to the keys that began shadows."""
     approvals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By tenant, `*` for all others: how many other people approve a version before a label may point at it."""
 
@@ -39,19 +47,23 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the registry owns, yields the service, closes in reverse order."""
     async with (
         channels.open(settings.ledger, settings.serve.tls, waits=True) as directory,
+        channels.open(settings.jobs, settings.serve.tls, waits=True) as slow,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
         postgres.opened(settings.database_url, "registry", MIGRATIONS, settings.database_connections) as pool,
     ):
-        store = PostgresStore(pool)
-        outcomes = Outcomes(store)
-        service = RegistryService(store, Shelf(store), outcomes, settings.approvals)
+        store, comparisons, approvals = PostgresStore(pool), Comparisons(pool), Approvals(settings.approvals)
+        acting = Acting(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger), settings.key)
+        outcomes, promoting = Outcomes(store), Promoting(store, comparisons, approvals)
+        shadowing = Shadowing(comparisons, jobs_pb2_grpc.JobsServiceStub(slow), acting, promoting)
+        service = RegistryService(store, Shelf(store), outcomes, approvals, shadowing)
         try:
-            async with running(outcomes.run()):
+            async with running(outcomes.run(), shadowing.run()):
                 yield Service(
                     name="tollway.registry.v1.RegistryService",
                     domain="registry.tollway",
                     register=partial(registry_pb2_grpc.add_RegistryServiceServicer_to_server, service),
                     identity=identity,
+                    largest_message_bytes=32 << 20,
                     backend="postgresql",
                 )
         finally:

@@ -188,10 +188,10 @@ def _shape(template: Version, configuration: Version | None) -> pb.Resolution:
     return made
 
 
-def _used(one: Used) -> pb.Used:
-    return pb.Used(
+def _used(one: Used) -> chat.PromptVersion:
+    return chat.PromptVersion(
         name=one.version.name,
-        kind=KINDS[one.version.kind],
+        kind=one.version.kind,
         number=one.version.number,
         digest=one.version.digest,
         label=one.label,

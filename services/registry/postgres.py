@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 
 from services.registry import audit, rows, versions
-from services.registry.audit import Change, Entry
+from services.registry.audit import Entry
+from services.registry.logbook import logged
 from services.registry.rollouts import Tally
 from services.registry.store import Artifact
 from services.registry.versions import Actor, Label, LabelUnknown, Review, TooManyLabels, Version, VersionUnknown
@@ -40,7 +41,7 @@ class PostgresStore:
                 json.dumps(dict(made.includes)), made.parent, made.owner, made.why, made.author.key_id,
                 made.author.account, made.created,
             )  # fmt: skip
-            await _logged(connection, audit.proposed(made))
+            await logged(connection, audit.proposed(made))
         return made, True
 
     async def review(self, tenant: str, name: str, number: int, review: Review, actor: Actor) -> Version:
@@ -55,7 +56,7 @@ class PostgresStore:
                    ON CONFLICT (tenant, name, number, reviewer) DO UPDATE SET approved = $5, note = $6, at = $7""",
                 tenant, name, number, review.reviewer, review.approved, review.note, review.at,
             )  # fmt: skip
-            await _logged(connection, audit.reviewed(made, review, actor))
+            await logged(connection, audit.reviewed(made, review, actor))
         return made
 
     async def version(self, tenant: str, name: str, number: int) -> Version | None:
@@ -118,7 +119,7 @@ class PostgresStore:
                 made.tenant, made.name, made.label, made.number, made.revision, rows.rollout(made.rollout),
                 made.moved_by.key_id, made.moved_by.account, made.moved, made.why,
             )  # fmt: skip
-            await _logged(connection, audit.moved(before, made))
+            await logged(connection, audit.moved(before, made))
         return made
 
     async def drop(self, tenant: str, name: str, label: str, revision: int, actor: Actor, at: datetime) -> None:
@@ -134,7 +135,7 @@ class PostgresStore:
             await connection.execute(
                 "DELETE FROM tally WHERE tenant = $1 AND name = $2 AND label = $3", tenant, name, label
             )
-            await _logged(connection, audit.dropped(before, actor, at))
+            await logged(connection, audit.dropped(before, actor, at))
 
     async def tally(self, label: Label, more: Mapping[int, Tally]) -> dict[int, Tally]:
         key = (label.tenant, label.name, label.label, label.rollout.began if label.rollout is not None else 0)
@@ -187,18 +188,3 @@ async def _label(source: Any, tenant: str, name: str, label: str) -> Label | Non
         "SELECT * FROM label WHERE tenant = $1 AND name = $2 AND label = $3", tenant, name, label
     )
     return rows.label(row) if row is not None else None
-
-
-async def _logged(connection: Any, change: Change) -> None:
-    await connection.execute(
-        "INSERT INTO chain (tenant, hash) VALUES ($1, $2) ON CONFLICT DO NOTHING", change.tenant, audit.GENESIS
-    )
-    head = await connection.fetchrow("SELECT sequence, hash FROM chain WHERE tenant = $1 FOR UPDATE", change.tenant)
-    made = audit.entry(change, head["sequence"] + 1, head["hash"])
-    await connection.execute(
-        "INSERT INTO entry (tenant, sequence, json, hash) VALUES ($1, $2, $3, $4)",
-        change.tenant, made.sequence, made.json, made.hash,
-    )  # fmt: skip
-    await connection.execute(
-        "UPDATE chain SET sequence = $2, hash = $3 WHERE tenant = $1", change.tenant, made.sequence, made.hash
-    )

@@ -1,17 +1,22 @@
 """Messages to the registry and back."""
 
-from collections.abc import Mapping
+import asyncio
+import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tollway.registry.v1 import registry_pb2 as pb
 from tollway.registry.v1.registry_pb2_grpc import RegistryServiceServicer
 
-from services.registry import diffing, messages, rollouts, variables, versions
+from services.registry import diffing, documents, messages, rollouts, shadows, variables, versions
+from services.registry.comparisons import Comparisons
 from services.registry.outcomes import Outcomes
+from services.registry.promoting import Approvals
 from services.registry.proposing import Proposing
 from services.registry.resolving import Resolving
 from services.registry.rollouts import Tally
+from services.registry.shadowing import Shadowing
 from services.registry.shelf import Shelf, reached
 from services.registry.store import Store
 from services.registry.versions import Actor, ArtifactUnknown, LabelUnknown, Version, VersionUnknown, reference
@@ -19,7 +24,7 @@ from services.runtime import identity
 from services.runtime.identity import Caller
 
 PAGE = 100
-EVERYBODY = "*"
+WATCHED_EVERY_S = 0.5
 PROPOSE, REVIEW, PROMOTE, AUDIT = "propose", "review", "promote", "audit"
 """Scopes of keys. Who has any of them may read."""
 
@@ -29,8 +34,8 @@ class RegistryService(RegistryServiceServicer):
     store: Store
     shelf: Shelf
     outcomes: Outcomes
-    approvals: Mapping[str, Mapping[str, int]]
-    """By tenant, `*` for all others: how many approvals a label asks for."""
+    approvals: Approvals
+    shadowing: Shadowing
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
@@ -80,7 +85,7 @@ class RegistryService(RegistryServiceServicer):
     async def MoveLabel(self, request: pb.MoveLabelRequest, context: object) -> pb.MoveLabelResponse:
         caller = identity.scoped(PROMOTE)
         key = (caller.tenant, request.name, request.label)
-        needed = self._needed(caller.tenant, request.label)
+        needed = self.approvals.needed(caller.tenant, request.label)
         async with reached():
             for number in (request.number, *([request.rollout.candidate] if request.HasField("rollout") else [])):
                 found = await self.store.version(caller.tenant, request.name, number)
@@ -148,8 +153,68 @@ class RegistryService(RegistryServiceServicer):
         async with reached():
             return await self.store.version(found.tenant, found.name, found.number) or found
 
-    def _needed(self, tenant: str, label: str) -> int:
-        return self.approvals.get(tenant, self.approvals.get(EVERYBODY, {})).get(label, 0)
+    async def SetShadow(self, request: pb.SetShadowRequest, context: object) -> pb.SetShadowResponse:
+        caller = identity.scoped(PROPOSE)
+        await shadows.checked(request.shadow, caller.tenant, self.shelf)
+        wanted = shadows.wanted(request.shadow, caller.tenant, _actor(caller))
+        async with reached():
+            made = await self.comparisons.set(wanted, documents.document(request.shadow), datetime.now(UTC))
+        return pb.SetShadowResponse(shadow=shadows.message(made))
+
+    async def DeleteShadow(self, request: pb.DeleteShadowRequest, context: object) -> pb.DeleteShadowResponse:
+        caller = identity.scoped(PROPOSE)
+        async with reached():
+            await self.comparisons.delete(caller.tenant, request.name, _actor(caller), datetime.now(UTC))
+        return pb.DeleteShadowResponse()
+
+    async def ListShadows(self, request: pb.ListShadowsRequest, context: object) -> pb.ListShadowsResponse:
+        async with reached():
+            found = await self.comparisons.shadows(_reader().tenant)
+        return pb.ListShadowsResponse(shadows=map(shadows.message, found))
+
+    async def GetShadowReport(self, request: pb.GetShadowReportRequest, context: object) -> pb.GetShadowReportResponse:
+        async with reached():
+            shadow = await self.comparisons.shadow(_reader().tenant, request.name)
+            return shadows.report(shadow, await self.comparisons.standing(shadow))
+
+    async def ListComparisons(self, request: pb.ListComparisonsRequest, context: object) -> pb.ListComparisonsResponse:
+        most, below, tenant = request.page_size or PAGE, int(request.page_token or 0), _reader().tenant
+        async with reached():
+            await self.comparisons.shadow(tenant, request.name)
+            found = await self.comparisons.listed(tenant, request.name, below, most + 1)
+        token = str(found[most - 1].number) if len(found) > most else ""
+        return pb.ListComparisonsResponse(comparisons=map(shadows.comparison, found[:most]), next_page_token=token)
+
+    async def CompareShadow(self, request: pb.CompareShadowRequest, context: object) -> pb.CompareShadowResponse:
+        async with reached():
+            shadow = await self.comparisons.shadow(identity.scoped("chat").tenant, request.name)
+        spec = shadows.spec(shadow)
+        if spec.share and random.random() >= spec.share:
+            return pb.CompareShadowResponse()
+        made = await self.shadowing.compare(shadow, shadows.of_legacy(request))
+        return pb.CompareShadowResponse(comparison_id=str(made))
+
+    async def Mirror(self, request: pb.MirrorRequest, context: object) -> pb.MirrorResponse:
+        identity.administrator()
+        async with reached():
+            shadow = await self.comparisons.shadow(request.tenant, request.name)
+        await self.shadowing.compare(shadow, shadows.of_mesh(request))
+        return pb.MirrorResponse()
+
+    async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
+        identity.administrator()
+        told = None
+        while True:
+            async with reached():
+                found = await self.comparisons.shadows()
+            if (now := [(one.tenant, one.name, one.revision) for one in found]) != told:
+                yield pb.WatchResponse(shadows=map(shadows.message, found))
+                told = now
+            await asyncio.sleep(WATCHED_EVERY_S)
+
+    @property
+    def comparisons(self) -> Comparisons:
+        return self.shadowing.comparisons
 
 
 def _actor(caller: Caller) -> Actor:

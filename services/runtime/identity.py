@@ -26,6 +26,8 @@ REMEMBERED = 65_536
 """Tokens kept in mind: past that the oldest is verified again."""
 AHEAD_S = 30.0
 """An API key is exchanged anew so long before its token ends: whoever gets the token still has time to use it."""
+AHEAD_ACTING_S = 15.0
+"""A token of [Acting][] is asked for anew so long before it ends."""
 FOLLOW_AGAIN_S = 0.5
 REVOKED_FOR_S = 120.0
 """A revocation is remembered for longer than any token lives."""
@@ -257,6 +259,33 @@ class Directory:
             except grpc.aio.AioRpcError as error:
                 log.debug("revocations are not followed for the moment: %s", error.code().name)
             await asyncio.sleep(FOLLOW_AGAIN_S)
+
+
+@dataclass(slots=True)
+class Acting:
+    """Tokens for work that is done for a key later: the ledger gives them to an administrator, bound to that key."""
+
+    directory: Directory
+    key: str = field(repr=False)
+    """The administrator's."""
+    _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    async def token(self, key_id: str) -> str:
+        """
+        Raises:
+            grpc.aio.AioRpcError: the key was revoked meanwhile, or the ledger does not answer.
+        """
+        token, until = self._tokens.get(key_id, ("", 0.0))
+        if until - AHEAD_ACTING_S < time.time():
+            made = await self.directory.stub.ExchangeToken(
+                self.directory.messages.ExchangeTokenRequest(key_id=key_id),
+                metadata=(("authorization", f"Bearer {self.key}"),),
+                timeout=10.0,
+            )
+            token, until = made.token, float(made.expires.seconds)
+            self._tokens = {one: known for one, known in self._tokens.items() if known[1] > time.time()}
+            self._tokens[key_id] = token, until
+        return token
 
 
 @asynccontextmanager

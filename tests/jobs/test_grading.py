@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.jobs.grading import contains, cosine, exact, fields, has_json, has_number, numeric
+from services.jobs.grading import (
+    contains,
+    cosine,
+    exact,
+    fields,
+    fits,
+    found,
+    has_json,
+    has_number,
+    judged,
+    numeric,
+    pattern_fault,
+    schema_fault,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
@@ -58,3 +71,23 @@ def test_json_is_like_itself(value: object) -> None:
 def test_vectors() -> None:
     assert cosine([1, 0], [2, 0]) == 1 and cosine([1, 0], [0, 1]) == 0
     assert cosine([1, 0], [-1, 0]) == 0 and cosine([0, 0], [1, 0]) == 0
+
+
+def test_patterns_and_schemas() -> None:
+    assert (
+        found("It is Oslo.", r"\bOslo\b") == 1
+        and found("oslo", "Oslo") == 0
+        and found("oslo", "Oslo", ignore_case=True) == 1
+    )
+    schema = json.dumps({"type": "object", "required": ["city"], "properties": {"people": {"type": "integer"}}})
+    assert fits('```json\n{"city": "Oslo", "people": 3}\n```', schema) == 1
+    assert fits('{"city": "Oslo", "people": "three"}', schema) == 0 and fits("no JSON", schema) == 0
+    assert "missing" in pattern_fault("(a") and pattern_fault("") and not pattern_fault("a+")
+    assert schema_fault('{"type": "nothing"}') and schema_fault("{") and not schema_fault(schema)
+
+
+@pytest.mark.parametrize(
+    ("said", "grade"), [("8", 0.8), ("Grade: 10 of 10", 1.0), ("0", 0.0), ("none", None), ("11", None), ("-1", None)]
+)
+def test_a_judges_words(said: str, grade: float | None) -> None:
+    assert judged(said) == grade

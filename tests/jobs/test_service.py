@@ -38,7 +38,7 @@ from tests.support.callers import identity
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 LEASE = timedelta(seconds=30)
 
@@ -63,6 +63,8 @@ class Gateway:
             await asyncio.sleep(0.01)
         finally:
             self.running -= 1
+        if "Grade the answer" in text:
+            text = "8 of 10" if "yes" in text.partition("<answer>")[2] else "that depends"
         if text == "wrong":
             raise failing(grpc.StatusCode.INVALID_ARGUMENT)
         if text == "never" or (text == "busy" and self.keys.count(request.options.idempotency_key) == 1):
@@ -75,13 +77,15 @@ class Gateway:
         return gateway_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0]) for _ in request.texts])
 
     async def StreamComplete(self, request: gateway_pb2.StreamCompleteRequest, **_: Any) -> Any:
-        whole = chat.ChatCompletion(choices=[chat.Choice(message=chat.Message(role=chat.ROLE_ASSISTANT))])
-        for word in request.chat.messages[0].parts[0].text.split():
-            whole.choices[0].message.parts.add(text=f"{word} ")
+        made = await self.Complete(
+            gateway_pb2.CompleteRequest(chat=request.chat, options=request.options), _["metadata"]
+        )
+        for word in made.completion.choices[0].message.parts[0].text.split():
             chunk = chat.ChatChunk(choices=[chat.ChoiceDelta(content=f"{word} ")])
             yield gateway_pb2.StreamCompleteResponse(chunk=chunk)
-            await asyncio.sleep(0.4)
-        yield gateway_pb2.StreamCompleteResponse(road=gateway_pb2.Road(model="echo"), completion=whole)
+            await asyncio.sleep(0.2)
+        road = gateway_pb2.Road(model="echo", cost_nano_usd=7)
+        yield gateway_pb2.StreamCompleteResponse(road=road, completion=made.completion)
 
 
 def failing(code: grpc.StatusCode) -> AioRpcError:
@@ -341,10 +345,13 @@ async def test_an_answer_is_shown_as_it_grows(both: tuple[Jobs, Called]) -> None
     job = (await stub.CreateJob(pb.CreateJobRequest(chat=asking("one two three"), partial=True))).job
     seen = [one.job async for one in stub.WatchJob(pb.WatchJobRequest(job_id=job.job_id))]
     texts = [one.partial for one in seen if one.partial]
-    assert texts == sorted(texts, key=len) and any(text in ("one ", "one two ") for text in texts), texts
+    assert texts == sorted(texts, key=len) and any(text in ("You ", "You said: one ") for text in texts), texts
     assert seen[-1].state == pb.STATE_SUCCEEDED and not seen[-1].partial
     parts = seen[-1].result.completion.completion.choices[0].message.parts
-    assert "".join(part.text for part in parts) == "one two three " and seen[-1].result.completion.road.model == "echo"
+    assert (
+        "".join(part.text for part in parts) == "You said: one two three"
+        and seen[-1].result.completion.road.model == "echo"
+    )
     batch = pb.CreateJobRequest(batch=pb.Batch(lines=[pb.Line(custom_id="1", chat=asking("x"))]), partial=True)
     assert (await refused(stub.CreateJob(batch)))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -384,6 +391,55 @@ async def test_an_evaluation_is_a_batch_with_scores(both: tuple[Jobs, Called]) -
     assert await field_of(stub.CreateJob(pb.CreateJobRequest(evaluation=twice))) == "evaluation.measures"
     number = pb.Evaluation(cases=cases, measures=[pb.Measure(name="n", kind=pb.Measure.KIND_NUMERIC)])
     assert await field_of(stub.CreateJob(pb.CreateJobRequest(evaluation=number))) == "evaluation.cases"
+
+
+async def test_answers_are_judged_that_are_there_already(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    measures = [
+        pb.Measure(name="form", kind=pb.Measure.KIND_REGEX, pattern=r"^\w+ said", ignore_case=True),
+        pb.Measure(name="shape", kind=pb.Measure.KIND_SCHEMA, schema_json='{"required": ["city"]}'),
+        pb.Measure(name="grade", kind=pb.Measure.KIND_JUDGE, judge="strong"),
+    ]
+    cases = [
+        pb.Case(case_id="asked", chat=asking("yes")),
+        pb.Case(case_id="given", chat=asking("yes"), answer='yes: {"city": "Oslo"}'),
+    ]
+    job = (await stub.CreateJob(pb.CreateJobRequest(evaluation=pb.Evaluation(cases=cases, measures=measures)))).job
+    await ended(stub, job.job_id)
+    asked, given = (await stub.ListResults(pb.ListResultsRequest(job_id=job.job_id))).results
+    assert dict(asked.scores) == {"form": 1.0, "shape": 0.0, "grade": 0.8}
+    assert dict(given.scores) == {"form": 0.0, "shape": 1.0, "grade": 0.8}
+    assert asked.result.completion.road.cost_nano_usd == 7 and asked.result.took.nanos > 0
+    assert not given.result.completion.road.cost_nano_usd and not given.result.HasField("took")
+
+
+async def test_a_judge_that_gives_no_grade_is_asked_again(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+    measures = [pb.Measure(name="grade", kind=pb.Measure.KIND_JUDGE, judge="strong")]
+    cases = [pb.Case(case_id="1", chat=asking("no"), answer="no")]
+    job = (await stub.CreateJob(pb.CreateJobRequest(evaluation=pb.Evaluation(cases=cases, measures=measures)))).job
+
+    async def tried() -> bool:
+        (line,) = (await stub.ListResults(pb.ListResultsRequest(job_id=job.job_id))).results
+        return bool(line.error.reason == "JUDGE_UNCLEAR" and line.state == pb.STATE_QUEUED)
+
+    await eventually(tried)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        pb.Measure(name="m", kind=pb.Measure.KIND_REGEX),
+        pb.Measure(name="m", kind=pb.Measure.KIND_REGEX, pattern="("),
+        pb.Measure(name="m", kind=pb.Measure.KIND_SCHEMA, schema_json="{"),
+        pb.Measure(name="m", kind=pb.Measure.KIND_SCHEMA, schema_json='{"type": "nothing"}'),
+        pb.Measure(name="m", kind=pb.Measure.KIND_JUDGE),
+    ],
+)
+async def test_a_measure_that_cannot_judge_is_refused(both: tuple[Jobs, Called], measure: pb.Measure) -> None:
+    _, stub = both
+    work = pb.Evaluation(cases=[pb.Case(case_id="1", chat=asking("x"))], measures=[measure])
+    assert await field_of(stub.CreateJob(pb.CreateJobRequest(evaluation=work))) == "evaluation.measures"
 
 
 async def test_whoever_began_a_job_reports_how_it_ends(both: tuple[Jobs, Called]) -> None:

@@ -75,7 +75,7 @@ def settings(
     sections["edge"] |= {to: targets[to] for to in CALLS["edge"]}
     sections["guard"] |= {"key": ADMIN, "seal_keys": ["one key for both replicas of the guard"]}
     sections["jobs"] |= {"database_url": database, "broker": broker, "key": ADMIN}
-    sections["registry"] |= {"database_url": database}
+    sections["registry"] |= {"database_url": database, "key": ADMIN}
     sections["orchestrator"] |= {"key": ADMIN}
     sections["cache"] |= {"store": f"edge:{state / 'cache'}"}
     sections["retrieval"] |= {"store": str(state / "retrieval"), "key": ADMIN}

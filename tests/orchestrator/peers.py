@@ -192,6 +192,9 @@ class Mesh:
     def _Resolve(self, request: Any) -> Any:
         return self.resolved
 
+    def _Mirror(self, request: Any) -> Any:
+        return registry_pb2.MirrorResponse()
+
     def _ReportOutcome(self, request: Any) -> Any:
         return registry_pb2.ReportOutcomeResponse()
 

@@ -13,8 +13,9 @@ from tollway.jobs.v1 import jobs_pb2
 
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.facts import Epochs, Models, Shadows
 from services.orchestrator.failures import PromptRefused
+from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
@@ -33,7 +34,9 @@ class Gateway:
         peers, self.desk = self.mesh.peers(), Desk()
         self.deferring = Deferring(peers.jobs, self.desk)
         self.road = Road(peers, Models(peers.models, {}, True), Epochs(peers.retrieval), self.desk, {})
-        self.service = GatewayService(self.road, self.deferring, Prompting(self.road))
+        self.service = GatewayService(
+            self.road, self.deferring, Prompting(self.road), Mirroring(self.road, Shadows(self.road.peers.registry))
+        )
 
     async def complete(self, after_s: float, key: str = "") -> pb.CompleteResponse:
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])

@@ -26,7 +26,7 @@ def said(role: "chat.Role.ValueType", text: str) -> chat.Message:
 
 def resolution(text: str, number: int = 1, candidate: bool = False, **settings: Any) -> registry_pb2.Resolution:
     messages = [said(chat.ROLE_SYSTEM, text), said(chat.ROLE_DEVELOPER, "the end")]
-    used = registry_pb2.Used(name="support/answer", number=number, label="production", candidate=candidate)
+    used = chat.PromptVersion(name="support/answer", number=number, label="production", candidate=candidate)
     return registry_pb2.Resolution(chat=chat.ChatRequest(messages=messages, **settings), slot=1, used=[used])
 
 

@@ -16,8 +16,9 @@ from tollway.router.v1 import router_pb2
 
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models
+from services.orchestrator.facts import Epochs, Models, Shadows
 from services.orchestrator.failures import Dependencies
+from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
@@ -52,7 +53,7 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     road.context_tokens = {"wordy/app": 300}
     register = partial(
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-        GatewayService(road, Deferring(peers.jobs, desk), Prompting(road)),
+        GatewayService(road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, Shadows(peers.registry))),
     )
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, request.param) as channel:

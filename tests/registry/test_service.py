@@ -16,6 +16,7 @@ from tollway.registry.v1 import registry_pb2_grpc
 from services.registry import audit, documents
 from services.registry.memory import MemoryStore
 from services.registry.outcomes import Outcomes
+from services.registry.promoting import Approvals
 from services.registry.service import RegistryService
 from services.registry.shelf import Shelf
 from services.runtime.background import running
@@ -34,7 +35,8 @@ NAME = "support/answer"
 async def served(transport: str = "inproc", store: Any = None, **approvals: int) -> AsyncIterator[Called]:
     store = store or MemoryStore()
     outcomes = Outcomes(store)
-    servicer = RegistryService(store, Shelf(store), outcomes, {"*": approvals})
+    nobody: Any = None  # shadows have tests of their own
+    servicer = RegistryService(store, Shelf(store), outcomes, Approvals({"*": approvals}), nobody)
     service = Service(
         name="tollway.registry.v1.RegistryService",
         domain="registry.tollway",

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import orjson
 from msgspec import Meta, Struct
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
-from tollway.registry.v1 import registry_pb2
 
 from services.edge.wire.errors import Refusal
 
@@ -33,6 +33,6 @@ def missing(name: str) -> Refusal:
     return Refusal(400, "missing_required_parameter", f"missing required parameter: {name}", param=name)
 
 
-def used(made: registry_pb2.Used) -> str:
+def used(made: chat.PromptVersion) -> str:
     """`name@number;sha256:...`, as a header tells it."""
     return f"{made.name}@{made.number};{made.digest[:SHOWN]}"
