@@ -8,6 +8,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
+from tollway.registry.v1 import registry_pb2_grpc
 
 from services.edge import traces
 from services.edge.application import Application
@@ -20,9 +21,10 @@ from services.edge.embeddings import Embeddings
 from services.edge.files import Files
 from services.edge.jobs import Jobs
 from services.edge.models import Models
+from services.edge.registry import Registry
 from services.edge.responses import Responses
 from services.edge.server import Listening
-from services.edge.waiting import Behind
+from services.edge.waiting import Behind, JobsAway, RegistryAway
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -48,6 +50,7 @@ class Settings:
     orchestrator: str = "127.0.0.1:50057"
     ledger: str = "127.0.0.1:50055"
     jobs: str = "127.0.0.1:50059"
+    registry: str = "127.0.0.1:50060"
     tls: Tls = PLAIN
     """The edge's own side of its calls to the mesh."""
     largest_body_bytes: int = 24 << 20
@@ -66,6 +69,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         channels.open(settings.ledger, settings.tls, waits=True) as directory,
         channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
         channels.open(settings.jobs, settings.tls, waits=True, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
+        channels.open(settings.registry, settings.tls, waits=True) as kept,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -74,7 +78,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         )
         models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
         files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
-        slowly = Behind(slow)
+        slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
+        registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
@@ -89,6 +94,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
                 **books.routes(),
+                **registry.routes(kept_by),
             },
             prefixes={
                 "/v1/models/": {"GET": models.get},
@@ -101,6 +107,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 },
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
+                **registry.prefixes(kept_by),
             },
             uploads=frozenset({"/v1/files"}),
             assets=assets(),

@@ -18,19 +18,26 @@ class JobsAway(Failure):
     text = "the jobs service does not answer; try again soon"
 
 
+class RegistryAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "REGISTRY_AWAY"
+    text = "the registry does not answer; try again soon"
+
+
 @dataclass(frozen=True, slots=True)
 class Behind:
     """What stands behind a channel."""
 
     channel: grpc.aio.Channel
+    away: type[Failure]
+    """What is said when it does not come back."""
 
     async def reach(self) -> None:
         """
         Raises:
-            JobsAway
+            Failure: `away`.
         """
         if not await channels.reached(self.channel, RESTARTS_WITHIN_S):
-            raise JobsAway
+            raise self.away
 
     def __call__(self, handler: Handler) -> Handler:
         """The handler, once it is reached."""

@@ -48,7 +48,7 @@ CALLS = {
     "registry": ("ledger", "jobs"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
-    "edge": ("ledger", "orchestrator", "jobs"),
+    "edge": ("ledger", "orchestrator", "jobs", "registry"),
 }
 """Whom each service calls: a setting of that name in its section says where."""
 

@@ -36,6 +36,7 @@ JOB_KEPT_S = 7 * 86_400
 SWEPT_EVERY_S = 3600.0
 LABEL = "tollway.shadow"
 """Marks the candidate's own requests among the labels of a request: they are not mirrored again."""
+AUTO = "auto"
 CANDIDATE, LIVE = "candidate", "live"
 NOT_ITS_FAULT = frozenset(
     ("BUDGET_EXCEEDED", "THROTTLED", "ACCOUNT_SUSPENDED", "SCOPE_MISSING", "MODEL_NOT_ALLOWED", "JOB_CANCELLED")
@@ -183,8 +184,8 @@ def _work(one: Comparison, spec: pb.Shadow, given: Given) -> jobs_pb2.CreateJobR
     """The job: the candidate is asked, and both answers are judged."""
     asked = jobs_pb2.Chat(chat=given.chat, options=given.options)
     candidate, options = spec.candidate, asked.options
-    if candidate.model:
-        asked.chat.model = candidate.model
+    if candidate.model or spec.legacy:  # another system's models are not the mesh's
+        asked.chat.model = candidate.model or ("" if candidate.prompt else AUTO)
     if candidate.routing:
         options.routing = candidate.routing
     if candidate.prompt:

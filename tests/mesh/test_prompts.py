@@ -62,6 +62,26 @@ async def test_a_folder_of_files_answers_requests(mesh: Mesh, tmp_path: Path) ->
     assert did(mesh, key, "registry", "apply", str(out)) == "", "what was exported is what is there"
 
 
+async def test_the_meshs_own_answers_are_shadowed(mesh: Mesh, tmp_path: Path) -> None:
+    key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "one {{ product }}", labels=["production"])))
+    did(mesh, key, "shadow", "set", "own", f"--template={NAME}", "--candidate-model=quiet", "--measure=similarity:0.5")
+    assert "own" in did(mesh, key, "shadow", "list")
+    secret = f"ann.{uuid4().hex[:8]}@example.com"
+
+    async def as_good() -> bool:
+        for stream in (False, True):
+            answer = await prompted(mesh, key, f"write to {secret}, {uuid4().hex}", stream=stream)
+            assert answer.status == 200, answer.raw
+        found = await sent(mesh, path="/tollway/v1/shadows/own", method="GET", key=key)
+        return bool(found.json["verdict"] == "better")
+
+    await eventually(as_good, 60)
+    assert secret not in json.dumps(mesh.provider.requests), "what a shadow asks is masked, too"
+    asked = [one for one in mesh.provider.requests if one["model"] == "quiet"]
+    assert asked and all(one["messages"][0]["content"] == "one boats" for one in asked)
+
+
 async def test_what_does_not_fit_is_told_in_openais_words(mesh: Mesh, tmp_path: Path) -> None:
     key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
     missing = await prompted(mesh, key)
@@ -78,8 +98,33 @@ async def test_what_does_not_fit_is_told_in_openais_words(mesh: Mesh, tmp_path: 
     assert (bare.status, bare.json["error"]["param"]) == (400, "prompt.id")
 
 
-async def test_a_canary_that_fails_is_taken_back_and_a_better_one_promoted(mesh: Mesh, tmp_path: Path) -> None:
+async def legacy_alone(mesh: Mesh, key: str, count: int) -> None:
+    """Another system answers its callers, and hands what it answered to a shadow."""
+    for _ in range(count):
+        text = f"hello {uuid4().hex}"
+        said = {**asking(text, "old"), "answer": f"You said: {text}", "variables": {"product": "boats"}, "took_s": 1.5}
+        handed = await sent(mesh, said, path="/tollway/v1/shadows/move/compare", key=key)
+        assert handed.status == 202, handed.raw
+
+
+async def test_from_another_system_to_a_canary_that_fails_and_a_better_one(mesh: Mesh, tmp_path: Path) -> None:
+    """Legacy answers alone; a shadow finds the candidate as good; a canary fails and is taken back; a fixed one is promoted."""
     key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "one {{ product }}")))
+    did(
+        mesh, key, "shadow", "set", "move", "--legacy", "--share=0.2", f"--candidate-prompt={NAME}@1", "--measure=exact"
+    )
+
+    async def as_good() -> bool:
+        await legacy_alone(mesh, key, 50)
+        found = await sent(mesh, path="/tollway/v1/shadows/move", method="GET", key=key)
+        return bool(found.json["verdict"] == "better")
+
+    await eventually(as_good, 90)
+    said = mesh.tollway("shadow", "report", "move", f"--key={key}")
+    assert said.stdout.startswith("better\n") and "1.50 s" in said.stdout, said
+    assert "done" in did(mesh, key, "shadow", "comparisons", "move")
+    did(mesh, key, "shadow", "remove", "move")
     did(mesh, key, "registry", "apply", str(written(tmp_path, "one {{ product }}", labels=["production"])))
     did(mesh, key, "registry", "apply", str(written(tmp_path, "two {{ product }}", model="broken")))
     failed: list[Answer] = []

@@ -1,0 +1,131 @@
+"""Artifacts, shadows and the audit log as JSON, and another system's answer from it."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from google.protobuf.duration_pb2 import Duration
+from msgspec import Meta, Struct
+from tollway.registry.v1 import registry_pb2 as pb
+
+from services.edge.wire import body as wire
+from services.edge.wire import request
+from services.edge.wire.errors import of_body
+
+NANO = 1_000_000_000
+Answer = Annotated[str, Meta(min_length=1, max_length=1 << 20)]
+
+
+class ComparisonBody(Struct, forbid_unknown_fields=True):
+    """What was asked of another system, and what it answered."""
+
+    messages: Annotated[list[wire.Message], Meta(min_length=1, max_length=4096)]
+    answer: Answer
+    model: str = ""
+    variables: dict[str, Any] | None = None
+    expected: Annotated[str, Meta(max_length=1 << 20)] = ""
+    cost_usd: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    took_s: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+
+
+_COMPARISON = msgspec.json.Decoder(ComparisonBody)
+
+
+def comparison_of(name: str, raw: bytes) -> pb.CompareShadowRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    try:
+        said = _COMPARISON.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    took = Duration()
+    took.FromMicroseconds(int(said.took_s * 1e6))
+    return pb.CompareShadowRequest(
+        name=name,
+        chat=request.chat_request(wire.ChatBody(model=said.model, messages=said.messages)),
+        answer=said.answer,
+        variables_json=orjson.dumps(said.variables).decode() if said.variables is not None else "",
+        expected=said.expected,
+        cost_nano_usd=int(said.cost_usd * NANO),
+        took=took,
+    )
+
+
+def artifact(one: pb.Artifact) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "kind": pb.Kind.Name(one.kind).removeprefix("KIND_").lower(),
+        "newest": one.newest,
+        "labels": [
+            {
+                "label": label.label,
+                "number": label.number,
+                "revision": label.revision,
+                "candidate": label.rollout.candidate or None,
+                "share": label.rollout.share or None,
+                "moved_by": label.moved_by,
+                "moved": label.moved.ToJsonString(),
+                "why": label.why,
+            }
+            for label in one.labels
+        ],
+    }
+
+
+def shadow(one: pb.Shadow) -> dict[str, Any]:
+    kind = one.WhichOneof("source") or ""
+    return {
+        "name": one.name,
+        "source": kind,
+        "of": getattr(one, kind) if kind in ("template", "model") else None,
+        "share": one.share,
+        "candidate": {"model": one.candidate.model or None, "prompt": one.candidate.prompt or None},
+        "measures": [each.measure.name for each in one.measures],
+        "revision": one.revision,
+    }
+
+
+def report(made: pb.GetShadowReportResponse) -> dict[str, Any]:
+    return {
+        **shadow(made.shadow),
+        "verdict": _word(made.verdict),
+        "measures": [
+            {
+                "name": one.name,
+                "verdict": _word(one.verdict),
+                "pairs": one.pairs,
+                "live": one.live,
+                "candidate": one.candidate,
+                "evidence_better": one.better,
+                "evidence_worse": one.worse,
+                "more_pairs": one.more if one.more >= 0 else None,
+            }
+            for one in made.measures
+        ],
+        "live": _side(made.live),
+        "candidate_side": _side(made.candidate),
+        "waiting": made.waiting,
+        "failed": made.failed,
+        "skipped": made.skipped,
+        "promoted": made.promoted.ToJsonString() if made.HasField("promoted") else None,
+    }
+
+
+def entry(one: pb.AuditEntry) -> dict[str, Any]:
+    return {"sequence": one.sequence, "json": one.json, "hash": one.hash}
+
+
+def listed(rows: Iterable[dict[str, Any]], token: str) -> bytes:
+    return orjson.dumps({"object": "list", "data": list(rows), "next_page_token": token})
+
+
+def _side(one: pb.Side) -> dict[str, Any]:
+    took = one.took.ToTimedelta().total_seconds()
+    return {"answers": one.answers, "cost_usd": one.cost_nano_usd / NANO, "took_s": took}
+
+
+def _word(verdict: "pb.Verdict.ValueType") -> str:
+    return pb.Verdict.Name(verdict).removeprefix("VERDICT_").lower()
