@@ -12,9 +12,11 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 
 from services.registry.comparisons import Comparisons
+from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
 from services.registry.promoting import Approvals, Promoting
+from services.registry.runs import Runs
 from services.registry.service import RegistryService
 from services.registry.shadowing import Shadowing
 from services.registry.shelf import Shelf
@@ -55,9 +57,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         acting = Acting(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger), settings.key)
         outcomes, promoting = Outcomes(store), Promoting(store, comparisons, approvals)
         shadowing = Shadowing(comparisons, jobs_pb2_grpc.JobsServiceStub(slow), acting, promoting)
-        service = RegistryService(store, Shelf(store), outcomes, approvals, shadowing)
+        shelf = Shelf(store)
+        evaluating = Evaluating(Runs(pool), shelf, shadowing.jobs, acting)
+        service = RegistryService(store, shelf, outcomes, approvals, shadowing, evaluating)
         try:
-            async with running(outcomes.run(), shadowing.run()):
+            async with running(outcomes.run(), shadowing.run(), evaluating.run()):
                 yield Service(
                     name="tollway.registry.v1.RegistryService",
                     domain="registry.tollway",

@@ -17,7 +17,12 @@ from services.registry.rollouts import Rollout, Rules, Tally
 from services.registry.store import Artifact
 from services.registry.versions import Actor, Label, Version
 
-KINDS = {"template": pb.KIND_TEMPLATE, "configuration": pb.KIND_CONFIGURATION, "snippet": pb.KIND_SNIPPET}
+KINDS = {
+    "template": pb.KIND_TEMPLATE,
+    "configuration": pb.KIND_CONFIGURATION,
+    "snippet": pb.KIND_SNIPPET,
+    "dataset": pb.KIND_DATASET,
+}
 ROLES = {
     "system": chat.ROLE_SYSTEM,
     "developer": chat.ROLE_DEVELOPER,

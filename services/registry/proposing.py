@@ -25,6 +25,10 @@ class Proposing:
             case "snippet":
                 check_text(version.content["snippet"]["text"])
                 await self.shelf.texts(made)
+            case "dataset":
+                names = [one["case_id"] for one in version.content["dataset"]["cases"]]
+                if twice := next((name for n, name in enumerate(names) if name in names[:n]), None):
+                    raise ContentUnfit(place=f"dataset.cases {twice}", rule="there is one of this name already")
             case "template":
                 if said := version.content["template"].get("configuration"):
                     found = await self.shelf.found(version.tenant, reference(said))

@@ -5,17 +5,20 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from tollway.registry.v1 import registry_pb2 as pb
 from tollway.registry.v1.registry_pb2_grpc import RegistryServiceServicer
 
-from services.registry import diffing, documents, messages, rollouts, shadows, variables, versions
+from services.registry import diffing, documents, evaluations, messages, rollouts, shadows, variables, versions
 from services.registry.comparisons import Comparisons
+from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.promoting import Approvals
 from services.registry.proposing import Proposing
 from services.registry.resolving import Resolving
 from services.registry.rollouts import Tally
+from services.registry.runs import Result, Run, RunNotDone
 from services.registry.shadowing import Shadowing
 from services.registry.shelf import Shelf, reached
 from services.registry.store import Store
@@ -36,6 +39,7 @@ class RegistryService(RegistryServiceServicer):
     outcomes: Outcomes
     approvals: Approvals
     shadowing: Shadowing
+    evaluating: Evaluating
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
@@ -211,6 +215,43 @@ class RegistryService(RegistryServiceServicer):
                 yield pb.WatchResponse(shadows=map(shadows.message, found))
                 told = now
             await asyncio.sleep(WATCHED_EVERY_S)
+
+    async def StartRun(self, request: pb.StartRunRequest, context: object) -> pb.StartRunResponse:
+        caller = identity.scoped(PROPOSE)
+        made = await self.evaluating.start(request, caller.tenant, _actor(caller))
+        return pb.StartRunResponse(run=evaluations.run(made))
+
+    async def GetRun(self, request: pb.GetRunRequest, context: object) -> pb.GetRunResponse:
+        run, results = await self._run(request.run_id)
+        counts = await self.evaluating.counts(run) if run.state == "running" else (0, 0)
+        return pb.GetRunResponse(run=evaluations.run(run, results, counts))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: object) -> pb.ListRunsResponse:
+        most, below = request.page_size or PAGE, int(request.page_token or 0)
+        async with reached():
+            found = await self.evaluating.runs.listed(_reader().tenant, request.dataset, below, most + 1)
+        token = str(found[most - 1].number) if len(found) > most else ""
+        return pb.ListRunsResponse(runs=map(evaluations.run, found[:most]), next_page_token=token)
+
+    async def ListRunResults(self, request: pb.ListRunResultsRequest, context: object) -> pb.ListRunResultsResponse:
+        most, after = request.page_size or PAGE, int(request.page_token or -1)
+        async with reached():
+            run = await self.evaluating.runs.run(_reader().tenant, UUID(request.run_id))
+            found = await self.evaluating.runs.results(run, after, most + 1)
+        token = str(found[most - 1].line) if len(found) > most else ""
+        return pb.ListRunResultsResponse(results=map(evaluations.result, found[:most]), next_page_token=token)
+
+    async def CompareRuns(self, request: pb.CompareRunsRequest, context: object) -> pb.CompareRunsResponse:
+        before, after = await self._run(request.before), await self._run(request.after)
+        for run, _ in (before, after):
+            if run.state != "done":
+                raise RunNotDone(run_id=run.id, state=run.state)
+        return evaluations.compared(before, after)
+
+    async def _run(self, run_id: str) -> tuple[Run, list[Result]]:
+        async with reached():
+            run = await self.evaluating.runs.run(_reader().tenant, UUID(run_id))
+            return run, await self.evaluating.runs.results(run)
 
     @property
     def comparisons(self) -> Comparisons:

@@ -1,107 +1,23 @@
-"""Shadows in a real PostgreSQL, before a jobs service that only obeys: what is asked, what is compared, what follows."""
+"""Shadows: what is asked, what is compared, what follows."""
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
-from grpc.aio import AioRpcError, Metadata
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2
 from tollway.jobs.v1 import jobs_pb2
-from tollway.ledger.v1 import ledger_pb2
 from tollway.registry.v1 import registry_pb2 as pb
-from tollway.registry.v1 import registry_pb2_grpc
 
-from services.registry import documents, verdicts
-from services.registry.app import MIGRATIONS
-from services.registry.comparisons import Comparisons
-from services.registry.outcomes import Outcomes
-from services.registry.postgres import PostgresStore
-from services.registry.promoting import Approvals, Promoting
-from services.registry.service import RegistryService
-from services.registry.shadowing import Shadowing
-from services.registry.shelf import Shelf
+from services.registry import verdicts
 from services.registry.verdicts import Found, Measure, Pair
-from services.runtime import postgres
-from services.runtime.background import running
-from services.runtime.identity import Acting, Directory
-from services.runtime.server import Service
-from tests.registry.made import template
-from tests.support.callers import identity
+from tests.registry.served import Jobs, propose, served, templates
 from tests.support.refusals import field_of, refused
-from tests.support.serve import TRANSPORTS, channel_to
+from tests.support.serve import TRANSPORTS
 from tests.support.stubs import Called
 from tests.support.waiting import eventually
-
-Scores = Callable[[str], dict[str, float]]
-"""By side: `candidate` or `live`."""
-
-
-@dataclass
-class Jobs:
-    """Takes jobs and has their results at once."""
-
-    scores: Scores = field(default=lambda side: {"same": 1.0})
-    reason: str = ""
-    """Why candidates fail; '' when they answer."""
-    away: bool = False
-    asked: dict[str, jobs_pb2.CreateJobRequest] = field(default_factory=dict)
-    callers: list[str] = field(default_factory=list)
-
-    async def CreateJob(self, request: Any, metadata: Any, **_: Any) -> Any:
-        if self.away:
-            raise AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), "away", None)
-        job_id = str(uuid4())
-        self.asked[job_id] = request
-        self.callers.append(dict(metadata)["authorization"].removeprefix("Bearer "))
-        return jobs_pb2.CreateJobResponse(job=jobs_pb2.Job(job_id=job_id))
-
-    async def GetJob(self, request: Any, **_: Any) -> Any:
-        return jobs_pb2.GetJobResponse(job=jobs_pb2.Job(job_id=request.job_id, state=jobs_pb2.STATE_SUCCEEDED))
-
-    async def ListResults(self, request: Any, **_: Any) -> Any:
-        candidate = jobs_pb2.LineResult(custom_id="candidate", state=jobs_pb2.STATE_SUCCEEDED)
-        if self.reason:
-            candidate.state, candidate.error.reason = jobs_pb2.STATE_FAILED, self.reason
-        else:
-            candidate.scores.update(self.scores("candidate"))
-            candidate.result.completion.road.cost_nano_usd = 30
-            candidate.result.took.seconds = 3
-        live = jobs_pb2.LineResult(custom_id="live", state=jobs_pb2.STATE_SUCCEEDED, scores=self.scores("live"))
-        return jobs_pb2.ListResultsResponse(results=[candidate, live])
-
-
-class Ledger:
-    async def ExchangeToken(self, request: Any, **_: Any) -> Any:
-        return ledger_pb2.ExchangeTokenResponse(
-            token=f"token of {request.key_id}", expires=Timestamp(seconds=2_000_000_000)
-        )
-
-
-@asynccontextmanager
-async def served(url: str, jobs: Jobs, transport: str = "inproc", **approvals: int) -> AsyncIterator[Called]:
-    async with postgres.opened(url, "registry", MIGRATIONS, 4) as pool:
-        store, comparisons, needed = PostgresStore(pool), Comparisons(pool), Approvals({"*": approvals})
-        acting = Acting(Directory(Ledger(), ledger_pb2), "tw_own")
-        promoting = Promoting(store, comparisons, needed)
-        shadowing = Shadowing(comparisons, jobs, acting, promoting)  # type: ignore[arg-type]
-        servicer = RegistryService(store, Shelf(store), Outcomes(store), needed, shadowing)
-        service = Service(
-            name="tollway.registry.v1.RegistryService",
-            domain="registry.tollway",
-            register=partial(registry_pb2_grpc.add_RegistryServiceServicer_to_server, servicer),
-            identity=identity(),
-        )
-        async with running(shadowing.run()), channel_to(service, transport) as channel:
-            yield Called(registry_pb2_grpc.RegistryServiceStub(channel), key="key_ann")
 
 
 def shadow(name: str = "try", **more: Any) -> pb.Shadow:
@@ -176,12 +92,12 @@ async def test_a_verdict_comes_when_it_is_sure(postgres_url: str) -> None:
 async def test_a_candidate_without_an_answer_scores_nothing_and_a_spent_budget_does_not_count(
     postgres_url: str,
 ) -> None:
-    jobs = Jobs(reason="PROVIDER_BROKE")
+    jobs = Jobs(errors={"candidate": "PROVIDER_BROKE"})
     async with served(postgres_url, jobs) as stub:
         await set_(stub, shadow())
         found = await compared(stub, 2)
         assert (found.failed, found.skipped, found.measures[0].pairs, found.measures[0].candidate) == (2, 0, 2, 0.0)
-        jobs.reason = "BUDGET_EXCEEDED"
+        jobs.errors = {"candidate": "BUDGET_EXCEEDED"}
         found = await compared(stub, 3)
         assert (found.failed, found.skipped, found.measures[0].pairs) == (2, 3, 2)
         jobs.away = True
@@ -199,10 +115,7 @@ async def test_a_shadow_has_its_most_under_way(postgres_url: str, monkeypatch: p
 async def test_the_meshs_own_answers_are_handed_in_by_an_administrator(postgres_url: str) -> None:
     jobs = Jobs()
     async with served(postgres_url, jobs) as stub:
-        for text in ("old {{ q }}", "new {{ q }}"):
-            content = pb.Content()
-            documents.read(template(text, variables=("q",)), content)
-            await stub.ProposeVersion(pb.ProposeVersionRequest(name="answer", content=content))
+        await propose(stub, "answer", *templates("old {{ q }}", "new {{ q }}", variables=("q",)))
         made = shadow(share=1, template="answer", candidate=pb.Candidate(prompt="answer@2"))
         made.ClearField("legacy")
         made.template = "answer"
@@ -273,10 +186,7 @@ async def test_a_better_candidate_begins_to_answer_once_it_is_approved(postgres_
     jobs = Jobs(scores=lambda side: {"same": float(side == "candidate")})
     async with served(postgres_url, jobs, production=1) as ann:
         ben = ann.by("acme/search", key="key_ben")
-        for text in ("one", "two"):
-            content = pb.Content()
-            documents.read(template(text), content)
-            await ann.ProposeVersion(pb.ProposeVersionRequest(name="answer", content=content))
+        await propose(ann, "answer", *templates("one", "two"))
         await ben.ReviewVersion(pb.ReviewVersionRequest(name="answer", number=1, approve=True))
         await ann.MoveLabel(pb.MoveLabelRequest(name="answer", label="production", number=1))
         promotion = pb.Promotion(label="production", share=0.1)

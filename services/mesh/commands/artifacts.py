@@ -13,7 +13,7 @@ from services.registry import diffing, documents
 from services.registry.rendering import included
 from services.runtime.errors import Failure
 
-KINDS = ("snippet", "configuration", "template")
+KINDS = ("snippet", "configuration", "template", "dataset")
 KNOWN = {"name", "owner", "labels", *KINDS}
 
 
