@@ -13,6 +13,7 @@ from services.mesh.commands import ask as asking
 from services.mesh.commands import audit as auditing
 from services.mesh.commands import console as looking
 from services.mesh.commands import doctor as examining
+from services.mesh.commands import evaluate as evaluating
 from services.mesh.commands import health as probing
 from services.mesh.commands import jobs as working
 from services.mesh.commands import models as catalogue
@@ -41,6 +42,7 @@ app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
 app.add_typer(registering.registry, name="registry")
 app.add_typer(shadowing.shadow, name="shadow")
+app.add_typer(evaluating.evaluate, name="eval")
 app.add_typer(auditing.audit, name="audit")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import pytest
 
 from tests.mesh.client import Answer, asking, sent
 from tests.mesh.running import Mesh
@@ -177,3 +180,38 @@ async def test_from_another_system_to_a_canary_that_fails_and_a_better_one(mesh:
     altered = mesh.tollway("audit", "verify", str(log))
     assert altered.returncode == 1 and "was altered" in altered.stderr
     assert "missing at its end" in mesh.tollway("audit", "verify", f"--key={key}", f"--head={'0' * 64}").stderr
+
+
+GRADER = """
+def polite(case, answer):
+    assert case["expected"]
+    return 1.0 if "please" in answer else 0.5
+"""
+
+
+async def test_an_evaluation_passes_or_fails_by_its_exit_code(
+    mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = mesh.new_key(f"t{uuid4().hex[:8]}/app")
+    cases = [
+        {"case_id": f"c{n}", "messages": [{"role": "user", "text": f"{text}, please"}], "variables_json": '{"product": "x"}',
+         "expected": f"You said: {text}, please"}
+        for n, text in enumerate(("one", "two", "three"))
+    ]  # fmt: skip
+    (tmp_path / "questions.yaml").write_text(json.dumps({"dataset": {"cases": cases}, "labels": ["production"]}))
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "sell {{ product }}", labels=["production"])))
+    (tmp_path / "graders.py").write_text(GRADER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    arguments = ("eval", "run", "questions", f"--prompt={NAME}", "--measure=exact", f"--key={key}")
+    good = await asyncio.to_thread(
+        mesh.tollway, *arguments, "--min=exact=1", "--min=python=1", "--grader=graders:polite"
+    )
+    assert good.returncode == 0 and "3 of 3 judged" in good.stderr, good.stderr
+    first = good.stdout.split()[-1]
+    (tmp_path / "questions.yaml").unlink()
+    bad = await asyncio.to_thread(mesh.tollway, *arguments[:4], "--model=private", *arguments[4:], f"--against={first}")
+    assert bad.returncode == 1 and "exact is worse than in" in bad.stderr and "worse by exact: c0" in bad.stderr, bad
+    low = await asyncio.to_thread(mesh.tollway, *arguments, "--min=exact=1.5")
+    assert low.returncode == 1 and "is under 1.5" in low.stderr
+    assert first in did(mesh, key, "eval", "list", "questions")
+    assert did(mesh, key, "eval", "show", first).splitlines()[1].split()[:2] == ["exact", "1.000"]

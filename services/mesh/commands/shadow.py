@@ -5,18 +5,17 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from tollway.jobs.v1 import jobs_pb2
 from tollway.registry.v1 import registry_pb2 as pb
 
 from services.mesh import running
 from services.mesh.commands.calling import Key, State
+from services.mesh.commands.measures import HELP, number, spoken
 from services.mesh.commands.registry import called
 from services.mesh.screen import err, fail, say, table
 from services.registry import documents
 from services.runtime.errors import Failure
 
 NANO = 1_000_000_000
-KINDS = {name.removeprefix("KIND_").lower(): number for name, number in jobs_pb2.Measure.Kind.items() if number}
 Name = Annotated[str, typer.Argument(help="The shadow's name.")]
 
 shadow = typer.Typer(no_args_is_help=True, help="Shadows: ask a candidate what others answer, and compare.")
@@ -34,7 +33,7 @@ def set_shadow(
     candidate_prompt: Annotated[str, typer.Option(help="The template to ask with, NAME@NUMBER.")] = "",
     measure: Annotated[
         list[str] | None,
-        typer.Option(help=f"KIND, KIND:TARGET, judge:MODEL or regex:PATTERN; repeatable. Kinds: {', '.join(KINDS)}."),
+        typer.Option(help=f"{HELP} KIND:TARGET says which agreement is good enough."),
     ] = None,
     promote: Annotated[
         str, typer.Option(help="LABEL:SHARE: where the candidate begins to answer once it is better.")
@@ -56,7 +55,7 @@ def set_shadow(
         made.measures.extend(map(_measure, measure or ("similarity",)))
         if promote:
             label, _, part = promote.partition(":")
-            made.promotion.label, made.promotion.share = label, _number(promote, part)
+            made.promotion.label, made.promotion.share = label, number(promote, part)
     request = pb.SetShadowRequest(shadow=made)
     kept: pb.Shadow = called(state, key, lambda stub: stub.SetShadow(request)).shadow
     err.print(f"[green]✓[/green] {kept.name}, revision {kept.revision}: it asks as {kept.key_id}")
@@ -127,27 +126,8 @@ def _read(file: Path, name: str) -> pb.Shadow:
 
 
 def _measure(said: str) -> pb.Compared:
-    kind, _, word = said.partition(":")
-    if kind not in KINDS:
-        fail(f"--measure {said}: one of {', '.join(KINDS)}")
-    made = pb.Compared(measure=jobs_pb2.Measure(name=kind, kind=KINDS[kind]))
-    match kind:
-        case "judge":
-            made.measure.judge = word
-        case "regex":
-            made.measure.pattern = word
-        case "schema":
-            made.measure.schema_json = Path(word).read_text() if Path(word).is_file() else word
-        case _ if word:
-            made.target = _number(said, word)
-    return made
-
-
-def _number(whole: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        fail(f"{whole}: {text} is not a number")
+    measure, target = spoken(said)
+    return pb.Compared(measure=measure, target=number(said, target) if target else 0.0)
 
 
 def _source(one: pb.Shadow) -> str:
