@@ -1,4 +1,4 @@
-"""`/tollway/v1/artifacts`, `/shadows`, `/audit`: the registry over HTTP, for tools that speak no gRPC and for the console."""
+"""`/tollway/v1/artifacts`, `/shadows`, `/feedback`, `/records`, `/audit`: the registry over HTTP, for tools that speak no gRPC and for the console."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +44,33 @@ class Registry:
         made = await self.registry.CompareShadow(wire.comparison_of(name, exchange.body))
         await exchange.answer(orjson.dumps({"comparison_id": made.comparison_id or None}), status=202)
 
+    async def feedback(self, exchange: Exchange, door: Door) -> None:
+        made = await self.registry.RecordFeedback(wire.feedback_of(exchange.body))
+        await exchange.answer(orjson.dumps({"routed": made.routed, "stored": made.stored}), status=202)
+
+    async def records(self, exchange: Exchange, door: Door) -> None:
+        asked = exchange.query
+        page = await self.registry.ListRecords(
+            pb.ListRecordsRequest(
+                review=wire.review_of(asked.get("review", "")), page_size=query.limit(asked),
+                page_token=asked.get("page_token", ""),
+            )
+        )  # fmt: skip
+        await exchange.answer(wire.listed(map(wire.record, page.records), page.next_page_token))
+
+    async def record(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        found = await self.registry.GetRecord(pb.GetRecordRequest(record_id=name))
+        await exchange.answer(orjson.dumps(wire.record(found.record)))
+
+    async def decide(self, exchange: Exchange, door: Door) -> None:
+        """What a person says of an answer that was marked."""
+        name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
+        if what != "decide":
+            raise exchange.unknown_url
+        made = await self.registry.DecideReview(wire.decision_of(name, exchange.body))
+        await exchange.answer(orjson.dumps(wire.record(made.record)))
+
     async def audit(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
         page = await self.registry.ListAudit(
@@ -55,8 +82,13 @@ class Registry:
         return {
             "/tollway/v1/artifacts": {"GET": behind(self.artifacts)},
             "/tollway/v1/shadows": {"GET": behind(self.shadows)},
+            "/tollway/v1/feedback": {"POST": behind(self.feedback)},
+            "/tollway/v1/records": {"GET": behind(self.records)},
             "/tollway/v1/audit": {"GET": behind(self.audit)},
         }
 
     def prefixes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
-        return {"/tollway/v1/shadows/": {"GET": behind(self.shadow), "POST": behind(self.compare)}}
+        return {
+            "/tollway/v1/shadows/": {"GET": behind(self.shadow), "POST": behind(self.compare)},
+            "/tollway/v1/records/": {"GET": behind(self.record), "POST": behind(self.decide)},
+        }

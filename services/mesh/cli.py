@@ -20,6 +20,7 @@ from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
 from services.mesh.commands import registry as registering
 from services.mesh.commands import restart as restarting
+from services.mesh.commands import reviews as reviewing
 from services.mesh.commands import route as routing
 from services.mesh.commands import shadow as shadowing
 from services.mesh.commands import top as vital
@@ -43,6 +44,7 @@ app.add_typer(working.jobs, name="jobs")
 app.add_typer(registering.registry, name="registry")
 app.add_typer(shadowing.shadow, name="shadow")
 app.add_typer(evaluating.evaluate, name="eval")
+app.add_typer(reviewing.reviews, name="reviews")
 app.add_typer(auditing.audit, name="audit")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)

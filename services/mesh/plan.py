@@ -45,7 +45,7 @@ CALLS = {
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder"),
-    "registry": ("ledger", "jobs"),
+    "registry": ("ledger", "jobs", "cache", "router"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator", "jobs", "registry"),

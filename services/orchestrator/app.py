@@ -11,10 +11,11 @@ from tollway.ledger.v1 import ledger_pb2 as ledger
 from services.orchestrator import peers
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models, Shadows
+from services.orchestrator.facts import Epochs, Models, Registered
 from services.orchestrator.failures import Dependencies
 from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
+from services.orchestrator.recording import Recording
 from services.orchestrator.road import Road, Waits
 from services.orchestrator.service import GatewayService
 from services.runtime.background import running
@@ -70,10 +71,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             settings.waits,
             settings.context_tokens,
         )
-        deferring, shadows = Deferring(stubs.jobs, desk), Shadows(stubs.registry, settings.key)
-        gateway = GatewayService(road, deferring, Prompting(road), Mirroring(road, shadows, settings.key))
+        deferring, registered = Deferring(stubs.jobs, desk), Registered(stubs.registry, settings.key)
+        mirroring, recording = Mirroring(road, registered, settings.key), Recording(road, registered)
+        gateway = GatewayService(road, deferring, Prompting(road), mirroring, recording)
         try:
-            async with running(models.follow(), shadows.follow()):
+            async with running(models.follow(), registered.follow()):
                 yield Service(
                     name="tollway.gateway.v1.GatewayService",
                     domain="gateway.tollway",

@@ -11,6 +11,7 @@ from tollway.models.v1 import models_pb2, models_pb2_grpc
 from tollway.registry.v1 import registry_pb2, registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 
+from services.orchestrator.failures import EVERYBODY
 from services.runtime import channels
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,18 @@ class Models:
 
 
 @dataclass(slots=True)
-class Shadows:
-    """Every tenant's shadows, as the registry pushes them. Without a key of our own nobody tells."""
+class Registered:
+    """What the registry pushes: every tenant's shadows, and what is kept of requests. Without a key of our own nobody tells."""
 
     stub: registry_pb2_grpc.RegistryServiceStub
     key: str = field(default="", repr=False)
-    by_tenant: Mapping[str, Sequence[registry_pb2.Shadow]] = field(default_factory=dict)
+    shadows: Mapping[str, Sequence[registry_pb2.Shadow]] = field(default_factory=dict)
+    """By tenant."""
+    policies: Mapping[str, registry_pb2.RecordPolicy] = field(default_factory=dict)
+    """By tenant, `*` for all others."""
+
+    def policy(self, tenant: str) -> registry_pb2.RecordPolicy | None:
+        return self.policies.get(tenant) or self.policies.get(EVERYBODY)
 
     async def follow(self) -> None:
         """Until cancelled. What was told last stays while the stream is cut."""
@@ -64,9 +71,9 @@ class Shadows:
                     found: dict[str, list[registry_pb2.Shadow]] = {}
                     for one in told.shadows:
                         found.setdefault(one.tenant, []).append(one)
-                    self.by_tenant = found
+                    self.shadows, self.policies = found, {one.tenant: one for one in told.policies}
             except grpc.aio.AioRpcError as error:
-                log.debug("shadows are not followed for the moment: %s", error.code().name)
+                log.debug("the registry is not followed for the moment: %s", error.code().name)
             await asyncio.sleep(AGAIN_S)
 
 

@@ -54,6 +54,11 @@ class ModelMissing(Failure):
     field = "chat.model"
 
 
+class ReviewRejected(Failure):
+    kind, reason = Kind.DENIED, "REVIEW_REJECTED"
+    text = "a person looked at the answer and rejected it: record {record_id}"
+
+
 class StreamDeferred(Failure):
     kind, reason = Kind.INVALID, "STREAM_DEFERRED"
     text = "a stream cannot be deferred: its caller has the first words at once"

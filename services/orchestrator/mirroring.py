@@ -10,7 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.registry.v1 import registry_pb2
 
-from services.orchestrator.facts import Shadows
+from services.orchestrator.facts import Registered
 from services.orchestrator.journey import Journey
 from services.orchestrator.road import AUTO, Road
 from services.runtime import identity
@@ -64,14 +64,14 @@ class Mirrored:
 @dataclass(frozen=True, slots=True)
 class Mirroring:
     road: Road
-    shadows: Shadows
+    registered: Registered
     key: str = field(default="", repr=False)
     """Own API key, an administrator's."""
 
     def chosen(self, request: chat.ChatRequest, options: pb.Options) -> Mirrored:
         """The shadows of whose source this request is, each by its share. Called before the road."""
         caller = identity.current()
-        known = self.shadows.by_tenant.get(caller.tenant) if caller is not None else None
+        known = self.registered.shadows.get(caller.tenant) if caller is not None else None
         if not known or LABEL in request.metadata or len(request.metadata) >= MOST_LABELS:
             return Mirrored(self, request, options, NONE)
         found = [one for one in known if _fits(one, request, options) and random.random() < one.share]

@@ -333,7 +333,7 @@ class Road:
                 completion=made,
                 cost_nano_usd=journey.road.cost_nano_usd or journey.road.held_nano_usd,
                 took=took,
-                tags=[f"document:{one.document_id}" for one in journey.road.citations][:64],
+                tags=_tags(journey),
                 attached=cited.SerializeToString(),
             ),
             timeout=5.0,
@@ -350,6 +350,12 @@ class Road:
     def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
         journey.without(dependency)
         telemetry.event("done without", dependency=dependency, code=error.code().name)
+
+
+def _tags(journey: Journey) -> list[str]:
+    """What a stored answer is found by when it is to be dropped: its own trace, the documents that it rests on."""
+    own = [f"trace:{journey.road.trace_id}"] if journey.road.trace_id else []
+    return [*own, *(f"document:{one.document_id}" for one in journey.road.citations)][:64]
 
 
 def _regions(journey: Journey) -> list[str]:

@@ -20,8 +20,9 @@ from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.mirroring import Mirrored, Mirroring
 from services.orchestrator.prompting import Prompting
+from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.road import AUTO, Road
-from services.orchestrator.shapes import Whole
+from services.orchestrator.shapes import Whole, as_chunk
 from services.orchestrator.standing import standing
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure
@@ -37,6 +38,7 @@ class GatewayService(GatewayServiceServicer):
     deferring: Deferring
     prompting: Prompting
     mirroring: Mirroring
+    recording: Recording
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
@@ -61,15 +63,15 @@ class GatewayService(GatewayServiceServicer):
 
     async def _answered(self, asked: Asked, mirrored: Mirrored) -> pb.CompleteResponse:
         journey = await self.road.enter(asked)
-        done = False
+        marks, done = self.recording.marks(journey), False
         try:
-            made = await self._shared(journey)
-            shown = await self.road.restored(journey, made)
+            made, shown = await self._spoken(journey, marks)
             done = True
         finally:
             if not done:
                 self.road.money.give_up(journey)
         self.road.finish(journey, made, partial(mirrored.answered, journey, shown) if mirrored else None)
+        self.recording.after(journey, made, marks)
         self._noted(journey, made.usage)
         return pb.CompleteResponse(completion=shown, road=journey.road)
 
@@ -103,11 +105,11 @@ class GatewayService(GatewayServiceServicer):
         self, asked: Asked, whole: bool, mirrored: Mirrored, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
         journey = await self.road.enter(asked)
-        settled, shown = False, Whole()
+        marks, settled, shown = self.recording.marks(journey), False, Whole()
         try:
             # The first message, once a model has begun, tells what is known; the last one what it cost.
             last, told = chat.ChatChunk(), False
-            async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
+            async with aclosing(self._pieces(journey, marks)) as pieces:
                 async for piece in pieces:
                     if not told:
                         told = True
@@ -130,6 +132,7 @@ class GatewayService(GatewayServiceServicer):
         self.road.keep(journey, made)
         if mirrored:
             mirrored.answered(journey, shown.finished())
+        self.recording.after(journey, made, marks)
         self._noted(journey, made.usage)
         journey.road.model = journey.model
         context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))
@@ -138,6 +141,23 @@ class GatewayService(GatewayServiceServicer):
             end.completion.CopyFrom(shown.finished())
             end.completion.usage.CopyFrom(last.usage)
         yield end
+
+    async def _pieces(self, journey: Journey, marks: Marks) -> AsyncGenerator[chat.ChatChunk, None]:
+        """What may be shown; of an answer that waits for a person, all of it at once."""
+        if marks.hold:
+            _, shown = await self._spoken(journey, marks)
+            yield as_chunk(shown)
+            return
+        async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _spoken(self, journey: Journey, marks: Marks) -> tuple[chat.ChatCompletion, chat.ChatCompletion]:
+        """The answer as the model, or a person, gave it; and as it is shown."""
+        made = await self._shared(journey)
+        if marks.hold:
+            made = await self.recording.reviewed(journey, made, marks)
+        return made, await self.road.restored(journey, made)
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return await Embedding(self.road).embed(request)

@@ -10,13 +10,24 @@ from uuid import UUID
 from tollway.registry.v1 import registry_pb2 as pb
 from tollway.registry.v1.registry_pb2_grpc import RegistryServiceServicer
 
-from services.registry import diffing, documents, evaluations, messages, rollouts, shadows, variables, versions
+from services.registry import (
+    diffing,
+    documents,
+    evaluations,
+    messages,
+    reviewing,
+    rollouts,
+    shadows,
+    variables,
+    versions,
+)
 from services.registry.comparisons import Comparisons
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.promoting import Approvals
 from services.registry.proposing import Proposing
 from services.registry.resolving import Resolving
+from services.registry.reviewing import Reviewing
 from services.registry.rollouts import Tally
 from services.registry.runs import Result, Run, RunNotDone
 from services.registry.shadowing import Shadowing
@@ -40,6 +51,7 @@ class RegistryService(RegistryServiceServicer):
     approvals: Approvals
     shadowing: Shadowing
     evaluating: Evaluating
+    reviewing: Reviewing
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
@@ -207,12 +219,12 @@ class RegistryService(RegistryServiceServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         identity.administrator()
-        told = None
+        told, policies = None, reviewing.policies(self.reviewing.policies)
         while True:
             async with reached():
                 found = await self.comparisons.shadows()
             if (now := [(one.tenant, one.name, one.revision) for one in found]) != told:
-                yield pb.WatchResponse(shadows=map(shadows.message, found))
+                yield pb.WatchResponse(shadows=map(shadows.message, found), policies=policies)
                 told = now
             await asyncio.sleep(WATCHED_EVERY_S)
 
@@ -252,6 +264,44 @@ class RegistryService(RegistryServiceServicer):
         async with reached():
             run = await self.evaluating.runs.run(_reader().tenant, UUID(run_id))
             return run, await self.evaluating.runs.results(run)
+
+    async def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: object) -> pb.RecordFeedbackResponse:
+        return await self.reviewing.feedback(request.feedback, identity.caller())
+
+    async def ListFeedback(self, request: pb.ListFeedbackRequest, context: object) -> pb.ListFeedbackResponse:
+        most, below = request.page_size or PAGE, int(request.page_token or 0)
+        async with reached():
+            found = await self.reviewing.records.said(_reader().tenant, request.trace_id, below, most + 1)
+        token = str(found[most - 1].number) if len(found) > most else ""
+        return pb.ListFeedbackResponse(entries=map(reviewing.entry, found[:most]), next_page_token=token)
+
+    async def RecordAnswer(self, request: pb.RecordAnswerRequest, context: object) -> pb.RecordAnswerResponse:
+        made = await self.reviewing.keep(request.record, identity.caller())
+        return pb.RecordAnswerResponse(record_id=str(made))
+
+    async def GetRecord(self, request: pb.GetRecordRequest, context: object) -> pb.GetRecordResponse:
+        async with reached():
+            found = await self.reviewing.records.record(identity.scoped(REVIEW).tenant, request.record_id)
+        return pb.GetRecordResponse(record=reviewing.message(found))
+
+    async def ListRecords(self, request: pb.ListRecordsRequest, context: object) -> pb.ListRecordsResponse:
+        most, below, review = request.page_size or PAGE, int(request.page_token or 0), reviewing.WORDS[request.review]
+        async with reached():
+            found = await self.reviewing.records.listed(identity.scoped(REVIEW).tenant, review, below, most + 1)
+        token = str(found[most - 1].number) if len(found) > most else ""
+        rows = [reviewing.message(one, whole=False) for one in found[:most]]
+        return pb.ListRecordsResponse(records=rows, next_page_token=token)
+
+    async def DecideReview(self, request: pb.DecideReviewRequest, context: object) -> pb.DecideReviewResponse:
+        caller = identity.scoped(REVIEW)
+        made = await self.reviewing.decide(request, caller.tenant, _actor(caller))
+        return pb.DecideReviewResponse(record=reviewing.message(made))
+
+    async def AwaitReview(self, request: pb.AwaitReviewRequest, context: object) -> pb.AwaitReviewResponse:
+        found = await self.reviewing.awaited(identity.caller().tenant, request.record_id)
+        return pb.AwaitReviewResponse(
+            decision=reviewing.STATES[found.review], correction=found.correction, reason=found.reason
+        )
 
     @property
     def comparisons(self) -> Comparisons:

@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from tests.mesh.client import Answer, asking, sent
-from tests.mesh.running import Mesh
+from tests.mesh.running import Mesh, running
+from tests.peers.provider import provider
 from tests.support.waiting import eventually
 
 NAME = "support/answer"
@@ -180,6 +181,51 @@ async def test_from_another_system_to_a_canary_that_fails_and_a_better_one(mesh:
     altered = mesh.tollway("audit", "verify", str(log))
     assert altered.returncode == 1 and "was altered" in altered.stderr
     assert "missing at its end" in mesh.tollway("audit", "verify", f"--key={key}", f"--head={'0' * 64}").stderr
+
+
+async def test_a_person_looks_at_answers_and_corrects_them(tmp_path: Path) -> None:
+    rules = "{'*': {share: 0, review: {labels: {stakes=high: hold, stakes=some: after}}}}"
+    with provider() as peer, running(peer, TOLLWAY_REGISTRY__RECORDS=rules) as mesh:
+        key = mesh.new_key("acme/app")
+        secret = f"ann.{uuid4().hex[:8]}@example.com"
+
+        async def decided(decision: str, correction: str = "") -> None:
+            async def marked() -> str:
+                page = await sent(mesh, path="/tollway/v1/records?review=waiting", method="GET", key=key)
+                return str(page.json["data"][0]["id"]) if page.json["data"] else ""
+
+            await eventually(marked)
+            record_id = await marked()
+            whole = await sent(mesh, path=f"/tollway/v1/records/{record_id}", method="GET", key=key)
+            assert secret not in whole.raw.decode() and "[EMAIL_1]" in whole.json["answer"], "masked"
+            body = {"decision": decision, "correction": correction, "reason": "because"}
+            done = await sent(mesh, body, path=f"/tollway/v1/records/{record_id}/decide", key=key)
+            assert done.status == 200 and done.json["review"] == decision, done.raw
+
+        text = f"write to {secret}, {uuid4().hex}"
+        for stream in (False, True):
+            waiting = asyncio.create_task(sent(mesh, asking(text, metadata={"stakes": "high"}, stream=stream), key=key))
+            await decided("corrected", f"No: [EMAIL_1] {stream}")
+            answer = await waiting
+            assert (answer.streamed if stream else answer.text) == f"No: {secret} {stream}", answer.raw
+            text += "!"
+        waiting = asyncio.create_task(sent(mesh, asking(text, metadata={"stakes": "high"}), key=key))
+        await decided("rejected")
+        assert ((await waiting).status, (await waiting).code) == (403, "rejected_by_review")
+        after = await sent(mesh, asking(f"{text}?", metadata={"stakes": "some"}), key=key)
+        assert after.text == f"You said: {text}?"
+        await decided("approved")
+        assert "2 of 2" in (await asyncio.to_thread(mesh.tollway, "eval", "run", "corrections@2", "--model=echo", "--measure=exact", f"--key={key}")).stderr  # fmt: skip
+
+        body = asking()
+        first, again = await sent(mesh, body, key=key), await sent(mesh, body, key=key)
+        assert again.headers["x-tollway-cache"] == "exact"
+        said = {"trace_id": first.headers["x-tollway-trace"], "score": -1, "comment": "no"}
+        told = await sent(mesh, said, path="/tollway/v1/feedback", key=key)
+        assert told.status == 202 and told.json["stored"] == 1, told.raw
+        assert (await sent(mesh, body, key=key)).headers["x-tollway-cache"] == "miss", (
+            "what was wrong is not served again"
+        )
 
 
 GRADER = """

@@ -89,6 +89,12 @@ class Mesh:
         self.gate.set()
         self.job = jobs_pb2.Job()
         self.lost = False
+        self.quality = 1.0
+        """What the router predicts."""
+        self.findings: list[guard_pb2.Finding] = []
+        self.decisions: list[registry_pb2.AwaitReviewResponse] = []
+        """Of people who look at answers."""
+        self.pushed: list[registry_pb2.WatchResponse] = []
         self.breaks_on = ""
         """The first message that no model answers."""
         self.resolved = registry_pb2.ResolveResponse()
@@ -113,7 +119,7 @@ class Mesh:
     def _InspectPrompt(self, request: Any) -> Any:
         action = guard_pb2.ACTION_BLOCK if self.blocked else guard_pb2.ACTION_ALLOW
         verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted")
-        return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1")
+        return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1", findings=self.findings)
 
     def _InspectAnswer(self, request: Any) -> Any:
         return guard_pb2.InspectAnswerResponse(completion=request.completion)
@@ -125,7 +131,7 @@ class Mesh:
         return cache_pb2.StoreResponse(stored=True)
 
     def _Route(self, request: Any) -> Any:
-        candidates = [router_pb2.Candidate(model="m", max_output_tokens=500, reason="r")]
+        candidates = [router_pb2.Candidate(model="m", max_output_tokens=500, reason="r", quality=self.quality)]
         if self.cascade is not None:
             candidates.insert(0, router_pb2.Candidate(model="cheap", max_output_tokens=100, reason="cascade"))
         return router_pb2.RouteResponse(candidates=candidates, decision_id="d1", cascade=self.cascade)
@@ -192,6 +198,12 @@ class Mesh:
     def _Resolve(self, request: Any) -> Any:
         return self.resolved
 
+    def _RecordAnswer(self, request: Any) -> Any:
+        return registry_pb2.RecordAnswerResponse(record_id="5f0c6e9e-3a0f-4b6e-9f5e-0f0f0f0f0f0f")
+
+    def _AwaitReview(self, request: Any) -> Any:
+        return self.decisions.pop(0)
+
     def _Mirror(self, request: Any) -> Any:
         return registry_pb2.MirrorResponse()
 
@@ -223,6 +235,8 @@ class Mesh:
             return Stream([models_pb2.WatchResponse(models=[models_pb2.Health(model="m", available=True)])])
         if name == "Watch" and service in self.away:
             return Stream([], Away(self.away[service]))
+        if name == "Watch" and service == "registry":
+            return Stream(self.pushed)
         if name == "Watch":
             return Stream([retrieval_pb2.WatchResponse(epoch=3)])
         if service in self.away:

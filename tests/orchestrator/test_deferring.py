@@ -13,10 +13,11 @@ from tollway.jobs.v1 import jobs_pb2
 
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models, Shadows
+from services.orchestrator.facts import Epochs, Models, Registered
 from services.orchestrator.failures import PromptRefused
 from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
+from services.orchestrator.recording import Recording
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
 from services.orchestrator.tokens import Tokens
@@ -34,9 +35,9 @@ class Gateway:
         peers, self.desk = self.mesh.peers(), Desk()
         self.deferring = Deferring(peers.jobs, self.desk)
         self.road = Road(peers, Models(peers.models, {}, True), Epochs(peers.retrieval), self.desk, {})
-        self.service = GatewayService(
-            self.road, self.deferring, Prompting(self.road), Mirroring(self.road, Shadows(self.road.peers.registry))
-        )
+        registered = Registered(peers.registry)
+        mirroring, recording = Mirroring(self.road, registered), Recording(self.road, registered)
+        self.service = GatewayService(self.road, self.deferring, Prompting(self.road), mirroring, recording)
 
     async def complete(self, after_s: float, key: str = "") -> pb.CompleteResponse:
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])

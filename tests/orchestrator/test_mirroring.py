@@ -13,9 +13,10 @@ from tollway.registry.v1 import registry_pb2
 
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models, Shadows
+from services.orchestrator.facts import Epochs, Models, Registered
 from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
+from services.orchestrator.recording import Recording
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
 from services.runtime.server import Service
@@ -34,16 +35,22 @@ def mesh() -> Mesh:
 
 
 @pytest.fixture
-async def shadows(mesh: Mesh) -> Shadows:
-    return Shadows(mesh.peers().registry)
+async def registered(mesh: Mesh) -> Registered:
+    return Registered(mesh.peers().registry)
 
 
 @pytest.fixture
-async def gateway(mesh: Mesh, shadows: Shadows) -> AsyncIterator[Called]:
+async def gateway(mesh: Mesh, registered: Registered) -> AsyncIterator[Called]:
     peers, desk = mesh.peers(), Desk()
     known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500)}
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, {})
-    service = GatewayService(road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, shadows, "tw_own"))
+    service = GatewayService(
+        road,
+        Deferring(peers.jobs, desk),
+        Prompting(road),
+        Mirroring(road, registered, "tw_own"),
+        Recording(road, registered),
+    )
     register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, service)
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, "inproc") as channel:
@@ -66,9 +73,9 @@ async def asked(gateway: Called, request: pb.CompleteRequest, stream: bool = Fal
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_goes_to_its_shadow_with_its_cost(
-    gateway: Called, mesh: Mesh, shadows: Shadows, stream: bool
+    gateway: Called, mesh: Mesh, registered: Registered, stream: bool
 ) -> None:
-    shadows.by_tenant = known(everything=True)
+    registered.shadows = known(everything=True)
     await asked(gateway, asking(), stream)
     await until(lambda: "registry.Mirror" in mesh.asked)
     told = mesh.messages["registry.Mirror"]
@@ -76,30 +83,30 @@ async def test_an_answer_goes_to_its_shadow_with_its_cost(
     assert told.chat == asking().chat and told.took.nanos > 0
 
 
-async def test_only_the_source_and_the_share_are_mirrored(gateway: Called, mesh: Mesh, shadows: Shadows) -> None:
+async def test_only_the_source_and_the_share_are_mirrored(gateway: Called, mesh: Mesh, registered: Registered) -> None:
     mesh.resolved.resolution.CopyFrom(resolution("be kind", 3))
-    shadows.by_tenant = known(template="support/answer")
+    registered.shadows = known(template="support/answer")
     await asked(gateway, asking())
     await asked(gateway, asking(options=PROMPT))
     await until(lambda: mesh.asked.count("registry.Mirror") == 1)
     told = mesh.messages["registry.Mirror"]
     assert told.used.number == 3 and told.options.prompt == PROMPT.prompt
     for source in ({"model": "other"}, {"legacy": True}):
-        shadows.by_tenant = known(**source)
+        registered.shadows = known(**source)
         await asked(gateway, asking())
-    shadows.by_tenant = known(everything=True)
-    shadows.by_tenant["acme"][0].share = 0.0
+    registered.shadows = known(everything=True)
+    registered.shadows["acme"][0].share = 0.0
     await asked(gateway, asking())
-    shadows.by_tenant = {"globex": list(known(everything=True)["acme"])}
+    registered.shadows = {"globex": list(known(everything=True)["acme"])}
     await asked(gateway, asking())
     await until(lambda: mesh.asked.count("ledger.Settle") == 6)
     assert mesh.asked.count("registry.Mirror") == 1
 
 
 async def test_a_shadows_own_requests_and_stored_answers_are_not_mirrored(
-    gateway: Called, mesh: Mesh, shadows: Shadows
+    gateway: Called, mesh: Mesh, registered: Registered
 ) -> None:
-    shadows.by_tenant = known(model="auto")
+    registered.shadows = known(model="auto")
     await asked(gateway, asking(metadata={"tollway.shadow": "try"}))
     kept = mesh._Generate(models_pb2.GenerateRequest(candidates=["m"])).completion
     mesh.hit = cache_pb2.LookupResponse(match=cache_pb2.MATCH_EXACT, entry_id="e", completion=kept)
@@ -108,8 +115,10 @@ async def test_a_shadows_own_requests_and_stored_answers_are_not_mirrored(
     assert "registry.Mirror" not in mesh.asked
 
 
-async def test_a_registry_that_is_away_costs_the_caller_nothing(gateway: Called, mesh: Mesh, shadows: Shadows) -> None:
-    shadows.by_tenant = known(everything=True)
+async def test_a_registry_that_is_away_costs_the_caller_nothing(
+    gateway: Called, mesh: Mesh, registered: Registered
+) -> None:
+    registered.shadows = known(everything=True)
     mesh.away = {"registry": grpc.StatusCode.INTERNAL}
     made = await gateway.Complete(asking())
     assert made.completion.choices[0].message.parts[0].text == "one two" and not made.road.degraded

@@ -16,10 +16,11 @@ from tollway.router.v1 import router_pb2
 
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Epochs, Models, Shadows
+from services.orchestrator.facts import Epochs, Models, Registered
 from services.orchestrator.failures import Dependencies
 from services.orchestrator.mirroring import Mirroring
 from services.orchestrator.prompting import Prompting
+from services.orchestrator.recording import Recording
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
 from services.runtime import channels
@@ -53,7 +54,13 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     road.context_tokens = {"wordy/app": 300}
     register = partial(
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-        GatewayService(road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, Shadows(peers.registry))),
+        GatewayService(
+            road,
+            Deferring(peers.jobs, desk),
+            Prompting(road),
+            Mirroring(road, Registered(peers.registry)),
+            Recording(road, Registered(peers.registry)),
+        ),
     )
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, request.param) as channel:

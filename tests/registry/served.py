@@ -10,10 +10,12 @@ from uuid import uuid4
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc.aio import AioRpcError, Metadata
+from tollway.cache.v1 import cache_pb2
 from tollway.jobs.v1 import jobs_pb2
 from tollway.ledger.v1 import ledger_pb2
 from tollway.registry.v1 import registry_pb2 as pb
 from tollway.registry.v1 import registry_pb2_grpc
+from tollway.router.v1 import router_pb2
 
 from services.registry import documents
 from services.registry.app import MIGRATIONS
@@ -22,6 +24,8 @@ from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
 from services.registry.promoting import Approvals, Promoting
+from services.registry.records import Records
+from services.registry.reviewing import Policy, Reviewing
 from services.registry.runs import Runs
 from services.registry.service import RegistryService
 from services.registry.shadowing import Shadowing
@@ -86,22 +90,57 @@ class Ledger:
         return ledger_pb2.ExchangeTokenResponse(token=f"token of {request.key_id}", expires=until)
 
 
+@dataclass
+class Learners:
+    """The cache and the router, as far as feedback goes."""
+
+    away: bool = False
+    told: list[Any] = field(default_factory=list)
+
+    async def _told(self, request: Any, answer: Any) -> Any:
+        if self.away:
+            raise AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata(), "away", None)
+        self.told.append(request)
+        return answer
+
+    async def ReportOutcome(self, request: Any, **_: Any) -> Any:
+        return await self._told(request, router_pb2.ReportOutcomeResponse(known=True))
+
+    async def ReportHit(self, request: Any, **_: Any) -> Any:
+        return await self._told(request, cache_pb2.ReportHitResponse(known=True))
+
+    async def Invalidate(self, request: Any, **_: Any) -> Any:
+        return await self._told(request, cache_pb2.InvalidateResponse(dropped=2))
+
+
 @asynccontextmanager
-async def served(url: str, jobs: Jobs, transport: str = "inproc", **approvals: int) -> AsyncIterator[Called]:
-    obedient: Any = jobs
+async def served(
+    url: str,
+    jobs: Jobs | None = None,
+    transport: str = "inproc",
+    learners: Learners | None = None,
+    policies: dict[str, Policy] | None = None,
+    **approvals: int,
+) -> AsyncIterator[Called]:
+    obedient: Any = jobs or Jobs()
+    learning: Any = learners or Learners()
     async with postgres.opened(url, "registry", MIGRATIONS, 4) as pool:
         store, comparisons, needed = PostgresStore(pool), Comparisons(pool), Approvals({"*": approvals})
         acting, shelf = Acting(Directory(Ledger(), ledger_pb2), "tw_own"), Shelf(store)
         shadowing = Shadowing(comparisons, obedient, acting, Promoting(store, comparisons, needed))
         evaluating = Evaluating(Runs(pool), shelf, obedient, acting)
-        servicer = RegistryService(store, shelf, Outcomes(store), needed, shadowing, evaluating)
+        reviewing = Reviewing(Records(pool), store, learning, learning, policies or {})
+        servicer = RegistryService(store, shelf, Outcomes(store), needed, shadowing, evaluating, reviewing)
         service = Service(
             name="tollway.registry.v1.RegistryService",
             domain="registry.tollway",
             register=partial(registry_pb2_grpc.add_RegistryServiceServicer_to_server, servicer),
             identity=identity(),
         )
-        async with running(shadowing.run(), evaluating.run()), channel_to(service, transport) as channel:
+        async with (
+            running(shadowing.run(), evaluating.run(), reviewing.run()),
+            channel_to(service, transport) as channel,
+        ):
             yield Called(registry_pb2_grpc.RegistryServiceStub(channel), key="key_ann")
 
 

@@ -59,6 +59,7 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "ARTIFACT_UNKNOWN": (404, WRONG, "prompt_not_found"),
     "LABEL_UNKNOWN": (404, WRONG, "prompt_not_found"),
     "VERSION_UNKNOWN": (404, WRONG, "prompt_not_found"),
+    "REVIEW_REJECTED": (403, WRONG, "rejected_by_review"),
     "VARIABLES_UNFIT": (400, WRONG, "invalid_prompt_variables"),
     "RENDERING_FAILED": (400, WRONG, "prompt_not_rendered"),
     "PRICE_UNKNOWN": (503, "api_error", "price_unknown"),

@@ -1,17 +1,18 @@
-"""Artifacts, shadows and the audit log as JSON, and another system's answer from it."""
+"""Artifacts, shadows, records and the audit log as JSON; what people and other systems say, from it."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
 from google.protobuf.duration_pb2 import Duration
 from msgspec import Meta, Struct
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.registry.v1 import registry_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire import request
-from services.edge.wire.errors import of_body
+from services.edge.wire import prompt, request
+from services.edge.wire.errors import Refusal, of_body
 
 NANO = 1_000_000_000
 Answer = Annotated[str, Meta(min_length=1, max_length=1 << 20)]
@@ -29,6 +30,40 @@ class ComparisonBody(Struct, forbid_unknown_fields=True):
     took_s: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
 
 
+class FeedbackBody(Struct, forbid_unknown_fields=True):
+    """What somebody made of an answer; the `x-tollway-*` headers of the answer say which it was."""
+
+    trace_id: str = ""
+    decision_id: str = ""
+    model: str = ""
+    cache_entry_id: str = ""
+    score: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    label: str = ""
+    correction: str = ""
+    comment: str = ""
+
+
+class DecisionBody(Struct, forbid_unknown_fields=True):
+    """What a person says of an answer that was marked."""
+
+    decision: Literal["approved", "corrected", "rejected"]
+    reason: str = ""
+    correction: str = ""
+
+
+REVIEWS = {
+    "": pb.REVIEW_STATE_UNSPECIFIED,
+    "waiting": pb.REVIEW_STATE_WAITING,
+    "approved": pb.REVIEW_STATE_APPROVED,
+    "corrected": pb.REVIEW_STATE_CORRECTED,
+    "rejected": pb.REVIEW_STATE_REJECTED,
+}
+_WORDS = {number: name for name, number in REVIEWS.items()}
+_ROLES = {
+    chat.ROLE_SYSTEM: "system", chat.ROLE_DEVELOPER: "developer", chat.ROLE_USER: "user", chat.ROLE_ASSISTANT: "assistant",
+    chat.ROLE_TOOL: "tool",
+}  # fmt: skip
+_FEEDBACK, _DECISION = msgspec.json.Decoder(FeedbackBody), msgspec.json.Decoder(DecisionBody)
 _COMPARISON = msgspec.json.Decoder(ComparisonBody)
 
 
@@ -52,6 +87,72 @@ def comparison_of(name: str, raw: bytes) -> pb.CompareShadowRequest:
         cost_nano_usd=int(said.cost_usd * NANO),
         took=took,
     )
+
+
+def feedback_of(raw: bytes) -> pb.RecordFeedbackRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    try:
+        said = _FEEDBACK.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    return pb.RecordFeedbackRequest(feedback=pb.Feedback(**msgspec.structs.asdict(said)))
+
+
+def decision_of(record_id: str, raw: bytes) -> pb.DecideReviewRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    try:
+        said = _DECISION.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    return pb.DecideReviewRequest(
+        record_id=record_id, decision=REVIEWS[said.decision], reason=said.reason, correction=said.correction
+    )
+
+
+def review_of(word: str) -> "pb.ReviewState.ValueType":
+    """
+    Raises:
+        Refusal: there is no such state.
+    """
+    if word not in REVIEWS:
+        allowed = ", ".join(filter(None, REVIEWS))
+        raise Refusal(400, "invalid_value", f"invalid value for review: allowed are {allowed}", param="review")
+    return REVIEWS[word]
+
+
+def record(one: pb.Record) -> dict[str, Any]:
+    return {
+        "id": one.record_id,
+        "trace_id": one.trace_id,
+        "account": one.account,
+        "model": one.model,
+        "route_reason": one.route_reason,
+        "decision_id": one.decision_id or None,
+        "cache_entry_id": one.cache_entry_id or None,
+        "prompt": [prompt.used(each) for each in one.used],
+        "messages": [
+            {"role": _ROLES.get(each.role), "content": "".join(part.text for part in each.parts)}
+            for each in one.messages
+        ],
+        "answer": one.answer,
+        "cost_usd": one.cost_nano_usd / NANO,
+        "took_s": one.took.ToTimedelta().total_seconds(),
+        "findings": list(one.findings),
+        "causes": list(one.causes),
+        "review": _WORDS[one.review] or None,
+        "held": one.held,
+        "reviewer": one.reviewer or None,
+        "reason": one.reason or None,
+        "correction": one.correction or None,
+        "at": one.at.ToJsonString(),
+        "decided": one.decided.ToJsonString() if one.HasField("decided") else None,
+    }
 
 
 def artifact(one: pb.Artifact) -> dict[str, Any]:
