@@ -19,7 +19,7 @@ from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
-from services.ledger.store import ApiKey, Asked, BudgetUnknown, Entry, Store
+from services.ledger.store import Alert, ApiKey, Asked, BudgetUnknown, Entry, Store
 from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
 from services.ledger.windows import BEGINNING, Window, began, ends, zone
 from services.runtime import identity, telemetry
@@ -168,6 +168,12 @@ class LedgerService(LedgerServiceServicer):
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: object) -> pb.ListAlertsResponse:
         found = await self.store.alerts(readable(request.account), request.after, request.page_size or PAGE)
         return pb.ListAlertsResponse(alerts=map(messages.alert, found))
+
+    async def RaiseAlert(self, request: pb.RaiseAlertRequest, context: object) -> pb.RaiseAlertResponse:
+        actor = identity.administrator()
+        made = Alert(request.kind, request.account, request.subject, request.text, datetime.now(UTC))
+        await self.store.add_alert(made, f"{request.kind}/{actor.key_id}/{request.request_id}")
+        return pb.RaiseAlertResponse()
 
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()

@@ -17,6 +17,8 @@ from services.registry.comparisons import Comparisons
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
+from services.registry.probes import Probes
+from services.registry.probing import Probing
 from services.registry.promoting import Approvals, Promoting
 from services.registry.records import Records
 from services.registry.reviewing import Policy, Reviewing
@@ -72,9 +74,10 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         evaluating = Evaluating(Runs(pool), shelf, shadowing.jobs, acting)
         learners = cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router)
         reviewing = Reviewing(Records(pool), store, *learners, settings.records)
-        service = RegistryService(store, shelf, outcomes, approvals, shadowing, evaluating, reviewing)
+        probing = Probing(Probes(pool), shelf, shadowing.jobs, ledger_pb2_grpc.LedgerServiceStub(directory), acting)
+        service = RegistryService(store, shelf, outcomes, approvals, shadowing, evaluating, reviewing, probing)
         try:
-            async with running(outcomes.run(), shadowing.run(), evaluating.run(), reviewing.run()):
+            async with running(outcomes.run(), shadowing.run(), evaluating.run(), reviewing.run(), probing.run()):
                 yield Service(
                     name="tollway.registry.v1.RegistryService",
                     domain="registry.tollway",

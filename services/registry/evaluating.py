@@ -48,7 +48,7 @@ class Evaluating:
         if found.kind != "dataset":
             raise KindDiffers(name=found.name, known=found.kind, proposed="dataset")
         candidate = await self._pinned(request.candidate, tenant)
-        cases = _cases(found, candidate, set(request.tags))
+        cases = cases_of(found, candidate, set(request.tags))
         if not cases:
             raise NoCases(dataset=request.dataset)
         run_id = UUID(request.request_id) if request.request_id else uuid4()
@@ -131,7 +131,8 @@ class Evaluating:
         return (("authorization", f"Bearer {self.acting.key}"),)
 
 
-def _cases(version: Version, candidate: pb.Candidate, tags: set[str]) -> list[jobs_pb2.Case]:
+def cases_of(version: Version, candidate: pb.Candidate, tags: set[str]) -> list[jobs_pb2.Case]:
+    """What a candidate is asked of a dataset; only cases with one of `tags`, where there are any."""
     dataset = pb.Dataset()
     documents.read(version.content["dataset"], dataset)
     made = []

@@ -15,6 +15,7 @@ from services.registry import (
     documents,
     evaluations,
     messages,
+    probing,
     reviewing,
     rollouts,
     shadows,
@@ -24,6 +25,7 @@ from services.registry import (
 from services.registry.comparisons import Comparisons
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
+from services.registry.probing import Probing
 from services.registry.promoting import Approvals
 from services.registry.proposing import Proposing
 from services.registry.resolving import Resolving
@@ -52,6 +54,7 @@ class RegistryService(RegistryServiceServicer):
     shadowing: Shadowing
     evaluating: Evaluating
     reviewing: Reviewing
+    probing: Probing
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
@@ -302,6 +305,29 @@ class RegistryService(RegistryServiceServicer):
         return pb.AwaitReviewResponse(
             decision=reviewing.STATES[found.review], correction=found.correction, reason=found.reason
         )
+
+    async def SetProbe(self, request: pb.SetProbeRequest, context: object) -> pb.SetProbeResponse:
+        caller, said = identity.scoped(PROPOSE), documents.document(request.probe)
+        return pb.SetProbeResponse(
+            probe=probing.message(await self.probing.set(request.probe, caller.tenant, _actor(caller), said))
+        )
+
+    async def DeleteProbe(self, request: pb.DeleteProbeRequest, context: object) -> pb.DeleteProbeResponse:
+        caller = identity.scoped(PROPOSE)
+        async with reached():
+            await self.probing.probes.delete(caller.tenant, request.name, _actor(caller), datetime.now(UTC))
+        return pb.DeleteProbeResponse()
+
+    async def ListProbes(self, request: pb.ListProbesRequest, context: object) -> pb.ListProbesResponse:
+        async with reached():
+            found = await self.probing.probes.listed(_reader().tenant)
+        return pb.ListProbesResponse(probes=[probing.report(*one) for one in found])
+
+    async def RenewProbe(self, request: pb.RenewProbeRequest, context: object) -> pb.RenewProbeResponse:
+        caller, now = identity.scoped(PROPOSE), datetime.now(UTC)
+        async with reached():
+            await self.probing.probes.renew(caller.tenant, request.name, request.model, _actor(caller), now)
+        return pb.RenewProbeResponse()
 
     @property
     def comparisons(self) -> Comparisons:

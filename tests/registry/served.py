@@ -23,6 +23,8 @@ from services.registry.comparisons import Comparisons
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
+from services.registry.probes import Probes
+from services.registry.probing import Probing
 from services.registry.promoting import Approvals, Promoting
 from services.registry.records import Records
 from services.registry.reviewing import Policy, Reviewing
@@ -84,10 +86,17 @@ class Jobs:
         return made
 
 
+@dataclass
 class Ledger:
+    alerts: list[ledger_pb2.RaiseAlertRequest] = field(default_factory=list)
+
     async def ExchangeToken(self, request: Any, **_: Any) -> Any:
         until = Timestamp(seconds=2_000_000_000)
         return ledger_pb2.ExchangeTokenResponse(token=f"token of {request.key_id}", expires=until)
+
+    async def RaiseAlert(self, request: Any, **_: Any) -> Any:
+        self.alerts.append(request)
+        return ledger_pb2.RaiseAlertResponse()
 
 
 @dataclass
@@ -120,17 +129,20 @@ async def served(
     transport: str = "inproc",
     learners: Learners | None = None,
     policies: dict[str, Policy] | None = None,
+    ledger: Ledger | None = None,
     **approvals: int,
 ) -> AsyncIterator[Called]:
     obedient: Any = jobs or Jobs()
+    listening: Any = ledger or Ledger()
     learning: Any = learners or Learners()
     async with postgres.opened(url, "registry", MIGRATIONS, 4) as pool:
         store, comparisons, needed = PostgresStore(pool), Comparisons(pool), Approvals({"*": approvals})
-        acting, shelf = Acting(Directory(Ledger(), ledger_pb2), "tw_own"), Shelf(store)
+        acting, shelf = Acting(Directory(listening, ledger_pb2), "tw_own"), Shelf(store)
         shadowing = Shadowing(comparisons, obedient, acting, Promoting(store, comparisons, needed))
         evaluating = Evaluating(Runs(pool), shelf, obedient, acting)
         reviewing = Reviewing(Records(pool), store, learning, learning, policies or {})
-        servicer = RegistryService(store, shelf, Outcomes(store), needed, shadowing, evaluating, reviewing)
+        probing = Probing(Probes(pool), shelf, obedient, listening, acting)
+        servicer = RegistryService(store, shelf, Outcomes(store), needed, shadowing, evaluating, reviewing, probing)
         service = Service(
             name="tollway.registry.v1.RegistryService",
             domain="registry.tollway",
@@ -138,7 +150,7 @@ async def served(
             identity=identity(),
         )
         async with (
-            running(shadowing.run(), evaluating.run(), reviewing.run()),
+            running(shadowing.run(), evaluating.run(), reviewing.run(), probing.run()),
             channel_to(service, transport) as channel,
         ):
             yield Called(registry_pb2_grpc.RegistryServiceStub(channel), key="key_ann")

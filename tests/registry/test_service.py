@@ -36,7 +36,9 @@ async def served(transport: str = "inproc", store: Any = None, **approvals: int)
     store = store or MemoryStore()
     outcomes = Outcomes(store)
     nobody: Any = None  # shadows have tests of their own
-    servicer = RegistryService(store, Shelf(store), outcomes, Approvals({"*": approvals}), nobody, nobody, nobody)
+    servicer = RegistryService(
+        store, Shelf(store), outcomes, Approvals({"*": approvals}), nobody, nobody, nobody, nobody
+    )
     service = Service(
         name="tollway.registry.v1.RegistryService",
         domain="registry.tollway",
