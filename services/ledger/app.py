@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
+from tollway.registry.v1 import registry_pb2_grpc
 
 from services.ledger import counts, keys
 from services.ledger.holds import Attempt
@@ -19,7 +20,8 @@ from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica, Times
 from services.ledger.service import LedgerService
 from services.ledger.store import ApiKey, Store
-from services.runtime import postgres
+from services.ledger.trail import Trail
+from services.runtime import channels, postgres
 from services.runtime.background import running
 from services.runtime.identity import Identity
 from services.runtime.server import Service, Serving
@@ -49,6 +51,8 @@ class Settings:
     """Own prices by the model's name in the mesh, in dollars for a million tokens."""
     strongest: Strongest = field(default_factory=lambda: Strongest())
     """What it would cost to ask the strongest model alone: reports compare with it."""
+    registry: str = ""
+    """Keeps the audit log: administrative calls are written there before they are made. Empty writes none."""
     admin_key: str = field(default="", repr=False)
     """A key that may administer, made at the start when it is new. Empty for none."""
     admin_account: str = "operator"
@@ -57,7 +61,10 @@ class Settings:
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the ledger owns, yields the service, closes in reverse order."""
-    async with postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool:
+    async with (
+        _trail(settings) as trail,
+        postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool,
+    ):
         store = PostgresStore(pool)
         signer = keys.Signer()
         now = datetime.now(UTC)
@@ -77,12 +84,21 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     domain="ledger.tollway",
                     register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
                     identity=identity_of(service),
-                    public=frozenset({"Authenticate", "ListSigningKeys", "ListPrices", "Watch"}),
+                    audit=trail,
                     backend="postgresql",
                 )
         finally:
             async with asyncio.timeout(10):
                 await replica.close()
+
+
+@asynccontextmanager
+async def _trail(settings: Settings) -> AsyncIterator[Trail | None]:
+    if not settings.registry:
+        yield None
+        return
+    async with channels.open(settings.registry, settings.serve.tls, waits=True) as channel:
+        yield Trail(registry_pb2_grpc.RegistryServiceStub(channel))
 
 
 def identity_of(service: LedgerService) -> Identity:

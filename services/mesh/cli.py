@@ -18,6 +18,7 @@ from services.mesh.commands import health as probing
 from services.mesh.commands import jobs as working
 from services.mesh.commands import models as catalogue
 from services.mesh.commands import policy as policing
+from services.mesh.commands import probes as watching
 from services.mesh.commands import registry as registering
 from services.mesh.commands import restart as restarting
 from services.mesh.commands import reviews as reviewing
@@ -45,6 +46,7 @@ app.add_typer(registering.registry, name="registry")
 app.add_typer(shadowing.shadow, name="shadow")
 app.add_typer(evaluating.evaluate, name="eval")
 app.add_typer(reviewing.reviews, name="reviews")
+app.add_typer(watching.probes, name="probes")
 app.add_typer(auditing.audit, name="audit")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)

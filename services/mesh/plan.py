@@ -39,6 +39,7 @@ PORTS = {
 }
 """Places in the row of gRPC ports."""
 CALLS = {
+    "ledger": ("registry",),
     "guard": ("ledger", "encoder"),
     "encoder": ("ledger",),
     "models": ("ledger", "encoder"),

@@ -90,6 +90,9 @@ class MemoryStore:
             counted[number] = counted.get(number, Tally()) + one
         return dict(counted)
 
+    async def append(self, change: Change) -> None:
+        self._logged(change)
+
     async def audited(self, tenant: str, after: int, most: int) -> list[Entry]:
         return self.log.get(tenant, [])[after : after + most]
 

@@ -1,5 +1,6 @@
 """Versions and labels from messages, and messages of them."""
 
+import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,13 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.registry.v1 import registry_pb2 as pb
 
 from services.registry import documents, rollouts
-from services.registry.audit import Entry
+from services.registry.audit import Change, Entry
 from services.registry.rendering import CONVERSATION
 from services.registry.resolving import Prompt, Used
 from services.registry.rollouts import Rollout, Rules, Tally
 from services.registry.store import Artifact
 from services.registry.versions import Actor, Label, Version
+from services.runtime.identity import Caller
 
 KINDS = {
     "template": pb.KIND_TEMPLATE,
@@ -138,6 +140,15 @@ def artifact(made: Artifact) -> pb.Artifact:
 
 def arm(number: int, counted: Tally) -> pb.Arm:
     return pb.Arm(number=number, answers=counted.answers, failed=counted.failed, mean=duration(counted.mean))
+
+
+def called(request: pb.AppendAuditRequest, caller: Caller) -> Change:
+    """An administrative call of another service, in the log of the tenant that it is about: the one whose account it names."""
+    said = json.loads(request.request_json or "{}")
+    account = str(said.get("account") or caller.account)
+    actor = Actor(caller.key_id, caller.account)
+    target = request.target or account
+    return Change(account.partition("/")[0], actor, datetime.now(UTC), request.action, target, None, said)
 
 
 def entry(made: Entry) -> pb.AuditEntry:

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from services.registry import audit, rows, versions
-from services.registry.audit import Entry
+from services.registry.audit import Change, Entry
 from services.registry.logbook import logged
 from services.registry.rollouts import Tally
 from services.registry.store import Artifact
@@ -151,6 +151,10 @@ class PostgresStore:
                 "SELECT * FROM tally WHERE tenant = $1 AND name = $2 AND label = $3 AND began = $4", *key
             )
         return {row["number"]: Tally(row["answers"], row["failed"], row["took"]) for row in found}
+
+    async def append(self, change: Change) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await logged(connection, change)
 
     async def audited(self, tenant: str, after: int, most: int) -> list[Entry]:
         found = await self._pool.fetch(

@@ -41,8 +41,6 @@ from services.runtime.identity import Caller
 
 PAGE = 100
 WATCHED_EVERY_S = 0.5
-PROPOSE, REVIEW, PROMOTE, AUDIT = "propose", "review", "promote", "audit"
-"""Scopes of keys. Who has any of them may read."""
 
 
 @dataclass(slots=True)
@@ -58,7 +56,7 @@ class RegistryService(RegistryServiceServicer):
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
-        caller = identity.scoped(PROPOSE)
+        caller = identity.caller()
         wanted = await Proposing(self.shelf).checked(messages.proposed(request, caller.tenant, _actor(caller)))
         async with reached():
             if request.dry_run:
@@ -72,7 +70,7 @@ class RegistryService(RegistryServiceServicer):
         return pb.ProposeVersionResponse(version=messages.version(made), created=created)
 
     async def ReviewVersion(self, request: pb.ReviewVersionRequest, context: object) -> pb.ReviewVersionResponse:
-        caller = identity.scoped(REVIEW)
+        caller = identity.caller()
         review = versions.Review(caller.key_id, request.approve, request.note, datetime.now(UTC))
         async with reached():
             made = await self.store.review(caller.tenant, request.name, request.number, review, _actor(caller))
@@ -84,7 +82,7 @@ class RegistryService(RegistryServiceServicer):
     async def ListVersions(self, request: pb.ListVersionsRequest, context: object) -> pb.ListVersionsResponse:
         most, below = request.page_size or PAGE, int(request.page_token or 0)
         async with reached():
-            found = await self.store.versions(_reader().tenant, request.name, below, most + 1)
+            found = await self.store.versions(identity.caller().tenant, request.name, below, most + 1)
         if not found and not below:
             raise ArtifactUnknown(name=request.name)
         token = str(found[most - 1].number) if len(found) > most else ""
@@ -93,7 +91,7 @@ class RegistryService(RegistryServiceServicer):
     async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: object) -> pb.ListArtifactsResponse:
         most, kind = request.page_size or PAGE, messages.kind(request.kind)
         async with reached():
-            found = await self.store.artifacts(_reader().tenant, kind, request.page_token, most + 1)
+            found = await self.store.artifacts(identity.caller().tenant, kind, request.page_token, most + 1)
         token = found[most - 1].name if len(found) > most else ""
         return pb.ListArtifactsResponse(artifacts=map(messages.artifact, found[:most]), next_page_token=token)
 
@@ -102,7 +100,7 @@ class RegistryService(RegistryServiceServicer):
         return pb.DiffVersionsResponse(diff=diffing.diff(before, after))
 
     async def MoveLabel(self, request: pb.MoveLabelRequest, context: object) -> pb.MoveLabelResponse:
-        caller = identity.scoped(PROMOTE)
+        caller = identity.caller()
         key = (caller.tenant, request.name, request.label)
         needed = self.approvals.needed(caller.tenant, request.label)
         async with reached():
@@ -120,14 +118,14 @@ class RegistryService(RegistryServiceServicer):
         return pb.MoveLabelResponse(label=messages.label(made))
 
     async def DeleteLabel(self, request: pb.DeleteLabelRequest, context: object) -> pb.DeleteLabelResponse:
-        caller, now = identity.scoped(PROMOTE), datetime.now(UTC)
+        caller, now = identity.caller(), datetime.now(UTC)
         async with reached():
             await self.store.drop(caller.tenant, request.name, request.label, request.revision, _actor(caller), now)
         return pb.DeleteLabelResponse()
 
     async def ListLabels(self, request: pb.ListLabelsRequest, context: object) -> pb.ListLabelsResponse:
         async with reached():
-            found = await self.store.labels(_reader().tenant, request.name)
+            found = await self.store.labels(identity.caller().tenant, request.name)
         return pb.ListLabelsResponse(labels=map(messages.label, found))
 
     async def Resolve(self, request: pb.ResolveRequest, context: object) -> pb.ResolveResponse:
@@ -146,7 +144,7 @@ class RegistryService(RegistryServiceServicer):
 
     async def GetRollout(self, request: pb.GetRolloutRequest, context: object) -> pb.GetRolloutResponse:
         async with reached():
-            label = await self.store.label(_reader().tenant, request.name, request.label)
+            label = await self.store.label(identity.caller().tenant, request.name, request.label)
             if label is None:
                 raise LabelUnknown(name=request.name, label=request.label)
             counted = await self.store.tally(label, {})
@@ -162,18 +160,23 @@ class RegistryService(RegistryServiceServicer):
     async def ListAudit(self, request: pb.ListAuditRequest, context: object) -> pb.ListAuditResponse:
         most, after = request.page_size or PAGE, int(request.page_token or 0)
         async with reached():
-            found = await self.store.audited(identity.scoped(AUDIT).tenant, after, most + 1)
+            found = await self.store.audited(identity.caller().tenant, after, most + 1)
         token = str(found[most - 1].sequence) if len(found) > most else ""
         return pb.ListAuditResponse(entries=map(messages.entry, found[:most]), next_page_token=token)
 
     async def _read(self, said: str) -> Version:
         """With its reviews, as they stand now."""
-        found = await self.shelf.found(_reader().tenant, reference(said))
+        found = await self.shelf.found(identity.caller().tenant, reference(said))
         async with reached():
             return await self.store.version(found.tenant, found.name, found.number) or found
 
+    async def AppendAudit(self, request: pb.AppendAuditRequest, context: object) -> pb.AppendAuditResponse:
+        async with reached():
+            await self.store.append(messages.called(request, identity.caller()))
+        return pb.AppendAuditResponse()
+
     async def SetShadow(self, request: pb.SetShadowRequest, context: object) -> pb.SetShadowResponse:
-        caller = identity.scoped(PROPOSE)
+        caller = identity.caller()
         await shadows.checked(request.shadow, caller.tenant, self.shelf)
         wanted = shadows.wanted(request.shadow, caller.tenant, _actor(caller))
         async with reached():
@@ -181,23 +184,23 @@ class RegistryService(RegistryServiceServicer):
         return pb.SetShadowResponse(shadow=shadows.message(made))
 
     async def DeleteShadow(self, request: pb.DeleteShadowRequest, context: object) -> pb.DeleteShadowResponse:
-        caller = identity.scoped(PROPOSE)
+        caller = identity.caller()
         async with reached():
             await self.comparisons.delete(caller.tenant, request.name, _actor(caller), datetime.now(UTC))
         return pb.DeleteShadowResponse()
 
     async def ListShadows(self, request: pb.ListShadowsRequest, context: object) -> pb.ListShadowsResponse:
         async with reached():
-            found = await self.comparisons.shadows(_reader().tenant)
+            found = await self.comparisons.shadows(identity.caller().tenant)
         return pb.ListShadowsResponse(shadows=map(shadows.message, found))
 
     async def GetShadowReport(self, request: pb.GetShadowReportRequest, context: object) -> pb.GetShadowReportResponse:
         async with reached():
-            shadow = await self.comparisons.shadow(_reader().tenant, request.name)
+            shadow = await self.comparisons.shadow(identity.caller().tenant, request.name)
             return shadows.report(shadow, await self.comparisons.standing(shadow))
 
     async def ListComparisons(self, request: pb.ListComparisonsRequest, context: object) -> pb.ListComparisonsResponse:
-        most, below, tenant = request.page_size or PAGE, int(request.page_token or 0), _reader().tenant
+        most, below, tenant = request.page_size or PAGE, int(request.page_token or 0), identity.caller().tenant
         async with reached():
             await self.comparisons.shadow(tenant, request.name)
             found = await self.comparisons.listed(tenant, request.name, below, most + 1)
@@ -206,7 +209,7 @@ class RegistryService(RegistryServiceServicer):
 
     async def CompareShadow(self, request: pb.CompareShadowRequest, context: object) -> pb.CompareShadowResponse:
         async with reached():
-            shadow = await self.comparisons.shadow(identity.scoped("chat").tenant, request.name)
+            shadow = await self.comparisons.shadow(identity.caller().tenant, request.name)
         spec = shadows.spec(shadow)
         if spec.share and random.random() >= spec.share:
             return pb.CompareShadowResponse()
@@ -214,14 +217,12 @@ class RegistryService(RegistryServiceServicer):
         return pb.CompareShadowResponse(comparison_id=str(made))
 
     async def Mirror(self, request: pb.MirrorRequest, context: object) -> pb.MirrorResponse:
-        identity.administrator()
         async with reached():
             shadow = await self.comparisons.shadow(request.tenant, request.name)
         await self.shadowing.compare(shadow, shadows.of_mesh(request))
         return pb.MirrorResponse()
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
-        identity.administrator()
         told, policies = None, reviewing.policies(self.reviewing.policies)
         while True:
             async with reached():
@@ -232,7 +233,7 @@ class RegistryService(RegistryServiceServicer):
             await asyncio.sleep(WATCHED_EVERY_S)
 
     async def StartRun(self, request: pb.StartRunRequest, context: object) -> pb.StartRunResponse:
-        caller = identity.scoped(PROPOSE)
+        caller = identity.caller()
         made = await self.evaluating.start(request, caller.tenant, _actor(caller))
         return pb.StartRunResponse(run=evaluations.run(made))
 
@@ -244,14 +245,14 @@ class RegistryService(RegistryServiceServicer):
     async def ListRuns(self, request: pb.ListRunsRequest, context: object) -> pb.ListRunsResponse:
         most, below = request.page_size or PAGE, int(request.page_token or 0)
         async with reached():
-            found = await self.evaluating.runs.listed(_reader().tenant, request.dataset, below, most + 1)
+            found = await self.evaluating.runs.listed(identity.caller().tenant, request.dataset, below, most + 1)
         token = str(found[most - 1].number) if len(found) > most else ""
         return pb.ListRunsResponse(runs=map(evaluations.run, found[:most]), next_page_token=token)
 
     async def ListRunResults(self, request: pb.ListRunResultsRequest, context: object) -> pb.ListRunResultsResponse:
         most, after = request.page_size or PAGE, int(request.page_token or -1)
         async with reached():
-            run = await self.evaluating.runs.run(_reader().tenant, UUID(request.run_id))
+            run = await self.evaluating.runs.run(identity.caller().tenant, UUID(request.run_id))
             found = await self.evaluating.runs.results(run, after, most + 1)
         token = str(found[most - 1].line) if len(found) > most else ""
         return pb.ListRunResultsResponse(results=map(evaluations.result, found[:most]), next_page_token=token)
@@ -265,7 +266,7 @@ class RegistryService(RegistryServiceServicer):
 
     async def _run(self, run_id: str) -> tuple[Run, list[Result]]:
         async with reached():
-            run = await self.evaluating.runs.run(_reader().tenant, UUID(run_id))
+            run = await self.evaluating.runs.run(identity.caller().tenant, UUID(run_id))
             return run, await self.evaluating.runs.results(run)
 
     async def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: object) -> pb.RecordFeedbackResponse:
@@ -274,7 +275,7 @@ class RegistryService(RegistryServiceServicer):
     async def ListFeedback(self, request: pb.ListFeedbackRequest, context: object) -> pb.ListFeedbackResponse:
         most, below = request.page_size or PAGE, int(request.page_token or 0)
         async with reached():
-            found = await self.reviewing.records.said(_reader().tenant, request.trace_id, below, most + 1)
+            found = await self.reviewing.records.said(identity.caller().tenant, request.trace_id, below, most + 1)
         token = str(found[most - 1].number) if len(found) > most else ""
         return pb.ListFeedbackResponse(entries=map(reviewing.entry, found[:most]), next_page_token=token)
 
@@ -284,19 +285,19 @@ class RegistryService(RegistryServiceServicer):
 
     async def GetRecord(self, request: pb.GetRecordRequest, context: object) -> pb.GetRecordResponse:
         async with reached():
-            found = await self.reviewing.records.record(identity.scoped(REVIEW).tenant, request.record_id)
+            found = await self.reviewing.records.record(identity.caller().tenant, request.record_id)
         return pb.GetRecordResponse(record=reviewing.message(found))
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: object) -> pb.ListRecordsResponse:
         most, below, review = request.page_size or PAGE, int(request.page_token or 0), reviewing.WORDS[request.review]
         async with reached():
-            found = await self.reviewing.records.listed(identity.scoped(REVIEW).tenant, review, below, most + 1)
+            found = await self.reviewing.records.listed(identity.caller().tenant, review, below, most + 1)
         token = str(found[most - 1].number) if len(found) > most else ""
         rows = [reviewing.message(one, whole=False) for one in found[:most]]
         return pb.ListRecordsResponse(records=rows, next_page_token=token)
 
     async def DecideReview(self, request: pb.DecideReviewRequest, context: object) -> pb.DecideReviewResponse:
-        caller = identity.scoped(REVIEW)
+        caller = identity.caller()
         made = await self.reviewing.decide(request, caller.tenant, _actor(caller))
         return pb.DecideReviewResponse(record=reviewing.message(made))
 
@@ -307,24 +308,24 @@ class RegistryService(RegistryServiceServicer):
         )
 
     async def SetProbe(self, request: pb.SetProbeRequest, context: object) -> pb.SetProbeResponse:
-        caller, said = identity.scoped(PROPOSE), documents.document(request.probe)
+        caller, said = identity.caller(), documents.document(request.probe)
         return pb.SetProbeResponse(
             probe=probing.message(await self.probing.set(request.probe, caller.tenant, _actor(caller), said))
         )
 
     async def DeleteProbe(self, request: pb.DeleteProbeRequest, context: object) -> pb.DeleteProbeResponse:
-        caller = identity.scoped(PROPOSE)
+        caller = identity.caller()
         async with reached():
             await self.probing.probes.delete(caller.tenant, request.name, _actor(caller), datetime.now(UTC))
         return pb.DeleteProbeResponse()
 
     async def ListProbes(self, request: pb.ListProbesRequest, context: object) -> pb.ListProbesResponse:
         async with reached():
-            found = await self.probing.probes.listed(_reader().tenant)
+            found = await self.probing.probes.listed(identity.caller().tenant)
         return pb.ListProbesResponse(probes=[probing.report(*one) for one in found])
 
     async def RenewProbe(self, request: pb.RenewProbeRequest, context: object) -> pb.RenewProbeResponse:
-        caller, now = identity.scoped(PROPOSE), datetime.now(UTC)
+        caller, now = identity.caller(), datetime.now(UTC)
         async with reached():
             await self.probing.probes.renew(caller.tenant, request.name, request.model, _actor(caller), now)
         return pb.RenewProbeResponse()
@@ -336,15 +337,3 @@ class RegistryService(RegistryServiceServicer):
 
 def _actor(caller: Caller) -> Actor:
     return Actor(caller.key_id, caller.account)
-
-
-def _reader() -> Caller:
-    """The caller, whose key has one of the registry's scopes.
-
-    Raises:
-        ScopeMissing
-    """
-    found = identity.caller()
-    if not found.scopes or {PROPOSE, REVIEW, PROMOTE, AUDIT} & set(found.scopes):
-        return found
-    return identity.scoped(PROPOSE)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.registry.audit import Entry
+from services.registry.audit import Change, Entry
 from services.registry.rollouts import Tally
 from services.registry.versions import Actor, Label, Review, Version
 
@@ -71,6 +71,10 @@ class Store(Protocol):
 
     async def tally(self, label: Label, more: Mapping[int, Tally]) -> dict[int, Tally]:
         """Adds what is known of each version's answers to what is counted for the label's rollout; all of it then."""
+        ...
+
+    async def append(self, change: Change) -> None:
+        """A change that was made elsewhere."""
         ...
 
     async def audited(self, tenant: str, after: int, most: int) -> list[Entry]:

@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.runtime import memory
+from services.runtime.access import Audit
 from services.runtime.background import running
 from services.runtime.channels import PLAIN, Tls, local
 from services.runtime.folders import FolderTaken
@@ -41,8 +42,8 @@ class Service:
     register: Callable[[Any], None]
     identity: Identity | None = field(default=None, repr=False)
     """How callers are known; None serves everybody."""
-    public: frozenset[str] = frozenset()
-    """Methods that need no identity."""
+    audit: Audit | None = field(default=None, repr=False)
+    """Where administrative calls are written down; None for nowhere."""
     largest_message_bytes: int = 4 << 20
     """gRPC's own default. A service that takes images or batches asks for more, or streams."""
     backend: str = ""
@@ -79,7 +80,7 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
         RuntimeError: the address is taken. Without `so_reuseport=0` two servers would share it in silence.
         ValueError: plain text beyond this machine, and no word that it is meant.
     """
-    statuses = Statuses(service.domain, service.identity, service.public)
+    statuses = Statuses(service.domain, service.identity, service.audit)
     options = [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", service.largest_message_bytes),

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
 from services.runtime import channels, identity
+from services.runtime.access import Access, Audit, access
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
 from services.runtime.telemetry import TRACEPARENT, Observed
@@ -124,8 +125,8 @@ class Statuses(grpc.aio.ServerInterceptor):
     `context.write` as health's `Watch` does. Each handler is wrapped once.
     """
 
-    def __init__(self, domain: str, identities: Identity | None, public: frozenset[str] = frozenset()) -> None:
-        self._domain, self._identities, self._public = domain, identities, public
+    def __init__(self, domain: str, identities: Identity | None, audit: Audit | None = None) -> None:
+        self._domain, self._identities, self._audit = domain, identities, audit
         self._wrapped: dict[str, Any] = {}
         self._watchers: set[asyncio.Task[Any]] = set()
         self._leaving = False
@@ -160,7 +161,9 @@ class Statuses(grpc.aio.ServerInterceptor):
         return handler._replace(**{kind: around(method, call, check)})
 
     def _awaited(self, method: str, call: Callable[..., Awaitable[Any]], check: Callable[[Any], Any]) -> Any:
-        identities = None if self._open(method) else self._identities
+        rule = access(method)
+        identities = self._asked(method, rule)
+        audit = self._audit if rule.audited else None
 
         async def answer(request: Any, context: Any) -> Any:
             pairs = dict(context.invocation_metadata())
@@ -168,9 +171,13 @@ class Statuses(grpc.aio.ServerInterceptor):
             try:
                 _enter(context)
                 if identities is not None:
-                    known = _known(identities, pairs)
-                    identity.hold(known or await _verified(identities, pairs))
-                response = await call(check(request), context)
+                    found = _known(identities, pairs) or await _verified(identities, pairs)
+                    identity.hold(found)
+                    rule.check(found)
+                checked = check(request)
+                if audit is not None:
+                    await audit(_spoken(method), checked)
+                response = await call(checked, context)
             except (asyncio.CancelledError, grpc.aio.AbortError) as error:
                 observed.end(_ending(context, error))
                 raise
@@ -187,7 +194,8 @@ class Statuses(grpc.aio.ServerInterceptor):
         self, method: str, call: Callable[..., AsyncGenerator[Any, None]], check: Callable[[Any], Any]
     ) -> Any:
         """A generator, driven by us: `grpc.aio` drops one whose caller has gone without closing it."""
-        identities = None if self._open(method) else self._identities
+        rule = access(method)
+        identities = self._asked(method, rule)
         endless = method.endswith(ENDLESS)
 
         async def answers(request: Any, context: Any) -> None:
@@ -199,8 +207,9 @@ class Statuses(grpc.aio.ServerInterceptor):
                     self._watchers.add(task)
                 _enter(context)
                 if identities is not None:
-                    known = _known(identities, pairs)
-                    identity.hold(known or await _verified(identities, pairs))
+                    found = _known(identities, pairs) or await _verified(identities, pairs)
+                    identity.hold(found)
+                    rule.check(found)
                 async with aclosing(call(check(request), context)) as messages:
                     async for message in messages:
                         await context.write(message)
@@ -224,8 +233,15 @@ class Statuses(grpc.aio.ServerInterceptor):
 
         return answers
 
-    def _open(self, method: str) -> bool:
-        return method.rpartition("/")[2] in self._public or not method.startswith("/tollway.")
+    def _asked(self, method: str, rule: Access) -> Identity | None:
+        """Who knows callers of the method; None when nobody is asked."""
+        return None if rule.public or not method.startswith("/tollway.") else self._identities
+
+
+def _spoken(method: str) -> str:
+    """`/tollway.ledger.v1.LedgerService/CreateKey` as `ledger.CreateKey`."""
+    service, _, name = method.strip("/").partition("/")
+    return f"{service.split('.')[1]}.{name}"
 
 
 def _known(identities: Identity, pairs: dict[str, Any]) -> Caller | None:

@@ -58,7 +58,6 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
         domain="ledger.tollway",
         register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
         identity=identity_of(service),
-        public=frozenset({"Authenticate", "ListSigningKeys", "ListPrices", "Watch"}),
     )
     async with running(replica.run(), service.guardian.run()), channel_to(served, request.param) as channel:
         made = Ledger(Stub(channel))
@@ -501,6 +500,17 @@ async def test_a_budget_past_its_mark_is_told_once(ledger: Ledger) -> None:
     assert (alert.account, alert.subject) == ("acme", "day") and "60%" in alert.text
     await asyncio.sleep(1.5)
     assert len((await ledger.ListAlerts(pb.ListAlertsRequest(account="*"))).alerts) == 1
+
+
+async def test_other_services_raise_alerts_once(ledger: Ledger) -> None:
+    raised = pb.RaiseAlertRequest(kind="drift", account="acme", subject="m", text="it differs", request_id="r1")
+    for _ in range(2):
+        await ledger.RaiseAlert(raised)
+    alert = await told(ledger, "drift")
+    assert (alert.account, alert.subject, alert.text) == ("acme", "m", "it differs")
+    assert len((await ledger.ListAlerts(pb.ListAlertsRequest(account="*"))).alerts) == 1
+    denied = await refused((await customer(ledger)).RaiseAlert(raised))
+    assert denied.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_savings_are_told_by_their_cause(ledger: Ledger) -> None:

@@ -70,7 +70,12 @@ def settings(
         for name in CALLS
         if name != "edge"
     }
-    sections["ledger"] = {"database_url": database, "admin_key": ADMIN, "prices": PRICES, "serve": {"lame_duck_s": 1.0}}
+    sections["ledger"] |= {
+        "database_url": database,
+        "admin_key": ADMIN,
+        "prices": PRICES,
+        "serve": {"lame_duck_s": 1.0},
+    }
     sections["edge"] = {"listen": {"address": f"127.0.0.1:{edge}"}, "tracing": {"share": 1.0}}
     sections["edge"] |= {to: targets[to] for to in CALLS["edge"]}
     sections["guard"] |= {"key": ADMIN, "seal_keys": ["one key for both replicas of the guard"]}

@@ -61,6 +61,7 @@ async def test_a_folder_of_files_answers_requests(mesh: Mesh, tmp_path: Path) ->
     response = {"prompt": {"id": NAME, "version": "1", "variables": {"product": "cars"}}, "input": f"and {text}"}
     answer = await sent(mesh, response, path="/v1/responses", key=key)
     assert answer.status == 200 and system_of(mesh, f"and {text}") == ["You sell cars. Never lie."]
+    assert "ledger.CreateKey" in did(mesh, key, "audit", "list"), "administrative calls stand there, too"
     out = tmp_path / "out"
     did(mesh, key, "registry", "export", str(out))
     assert did(mesh, key, "registry", "apply", str(out)) == "", "what was exported is what is there"

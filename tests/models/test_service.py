@@ -45,8 +45,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
         service = ModelsService(ranking, compressor())
         register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)
-        public = frozenset({"ListModels", "Watch"})
-        served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity(), public)
+        served = Service("tollway.models.v1.ModelsService", "models.tollway", register, identity())
         async with channel_to(served, request.param) as channel:
             made = Models(models_pb2_grpc.ModelsServiceStub(channel))
             made.ranking = ranking

@@ -269,6 +269,25 @@ async def test_a_key_does_what_its_scopes_say(scope: str, allowed: set[str]) -> 
         assert done == allowed
 
 
+async def test_administrative_calls_of_other_services_are_in_the_log_of_whom_they_are_about() -> None:
+    async with served() as stub:
+        operator = stub.by("operator", admin=True, key="key_root")
+        said = json.dumps({"account": "acme/search", "name": "for the page"})
+        appended = pb.AppendAuditRequest(action="ledger.CreateKey", target="acme/search", request_json=said)
+        await operator.AppendAudit(appended)
+        await operator.AppendAudit(pb.AppendAuditRequest(action="ledger.RevokeKey", target="key_9"))
+        (entry,) = (await stub.ListAudit(pb.ListAuditRequest())).entries
+        found = json.loads(entry.json)
+        assert (found["action"], found["actor"], found["after"]["name"]) == (
+            "ledger.CreateKey",
+            "key_root",
+            "for the page",
+        )
+        (other,) = (await operator.ListAudit(pb.ListAuditRequest())).entries
+        assert json.loads(other.json)["target"] == "key_9"
+        assert (await refused(stub.AppendAudit(appended)))[1] == "ADMINISTRATORS_ONLY"
+
+
 async def test_a_rollout_gives_each_subject_one_side_and_a_way_back() -> None:
     async with served() as stub:
         await proposed(stub, "stable {{ q }}", "candidate {{ q }}", variables=("q",))
