@@ -18,6 +18,8 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from benchmarks import report
 from services.ledger.keys import Signer
 from services.ledger.memory import MemoryStore
+from services.ledger.oidc import Issuers
+from services.ledger.people import MemoryPeople
 from services.ledger.prices import PriceBook
 from services.ledger.replica import Replica
 from services.ledger.service import LedgerService
@@ -50,7 +52,7 @@ async def rounds(stubs: dict[str, Any], number: int, calls: int) -> dict[str, di
 
 async def main(number: int, calls: int) -> None:
     store = MemoryStore()
-    service = Quick(store, Replica(store), Signer(), PriceBook({}), b"secret")
+    service = Quick(store, Replica(store), Signer(), PriceBook({}), b"secret", MemoryPeople(), Issuers({}))
     register = partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service)
     served = Service("tollway.ledger.v1.LedgerService", "ledger.tollway", register)
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:

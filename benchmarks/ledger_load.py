@@ -22,6 +22,8 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 from benchmarks import report
 from services.ledger.app import MIGRATIONS
 from services.ledger.keys import Signer
+from services.ledger.oidc import Issuers
+from services.ledger.people import MemoryPeople
 from services.ledger.postgres import PostgresStore
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica
@@ -84,7 +86,9 @@ async def main(seconds: float, concurrency: int, rounds: int) -> None:
             await other.execute("CREATE TABLE plain (name text PRIMARY KEY, balance bigint)")
             await other.execute(f"INSERT INTO plain VALUES ('acme', {LIMIT})")
             replica = Replica(PostgresStore(pool))
-            service = LedgerService(replica.store, replica, Signer(), PriceBook({"m": Price("1", "2")}), b"s")
+            service = LedgerService(
+                replica.store, replica, Signer(), PriceBook({"m": Price("1", "2")}), b"s", MemoryPeople(), Issuers({})
+            )
             async with running(replica.run()):
                 identity.hold(CALLER)
                 for account, unit in (

@@ -15,6 +15,8 @@ from tollway.registry.v1 import registry_pb2_grpc
 
 from services.ledger import counts, keys
 from services.ledger.holds import Attempt
+from services.ledger.oidc import Issuer, Issuers
+from services.ledger.people import PostgresPeople
 from services.ledger.postgres import PostgresStore
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica, Times
@@ -23,7 +25,7 @@ from services.ledger.store import ApiKey, Store
 from services.ledger.trail import Trail
 from services.runtime import channels, postgres
 from services.runtime.background import running
-from services.runtime.identity import Identity
+from services.runtime.identity import Identity, named
 from services.runtime.server import Service, Serving
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,6 +53,8 @@ class Settings:
     """Own prices by the model's name in the mesh, in dollars for a million tokens."""
     strongest: Strongest = field(default_factory=lambda: Strongest())
     """What it would cost to ask the strongest model alone: reports compare with it."""
+    oidc: Mapping[str, Issuer] = field(default_factory=dict)
+    """Who is trusted to say who people are, by the `iss` of their tokens."""
     registry: str = ""
     """Keeps the audit log: administrative calls are written there before they are made. Empty writes none."""
     admin_key: str = field(default="", repr=False)
@@ -74,7 +78,14 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         await replica.load()
         secret = await store.shared_secret("holds", secrets.token_bytes(32))
         service = LedgerService(
-            store, replica, signer, PriceBook(settings.prices), secret, _strongest(settings.strongest)
+            store,
+            replica,
+            signer,
+            PriceBook(settings.prices),
+            secret,
+            PostgresPeople(pool),
+            Issuers(settings.oidc),
+            _strongest(settings.strongest),
         )
         counts.publish(replica)
         try:
@@ -104,8 +115,8 @@ async def _trail(settings: Settings) -> AsyncIterator[Trail | None]:
 def identity_of(service: LedgerService) -> Identity:
     """The ledger knows its callers by its own books."""
 
-    async def exchange(api_key: str) -> str:
-        return (await service.Authenticate(pb.AuthenticateRequest(api_key=api_key), None)).token
+    async def exchange(credential: str) -> str:
+        return (await service.Authenticate(pb.AuthenticateRequest(**named(credential)), None)).token
 
     async def public() -> dict[str, bytes]:
         return await service.store.signing_keys(datetime.now(UTC))

@@ -8,6 +8,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.ledger.books import Budget, Unit, WindowUnfit
 from services.ledger.forecast import Forecast
+from services.ledger.roles import Binding
 from services.ledger.safeguards import Action, Loop, Safeguard, Spike
 from services.ledger.store import Alert, ApiKey, Entry, Standing, UsageRow
 from services.ledger.suspensions import Suspension
@@ -140,6 +141,27 @@ def safeguard(one: Safeguard) -> pb.Safeguard:
     if one.spike is not None:
         made.spike.times, made.spike.least_nano_usd = one.spike.times, one.spike.least
     return made
+
+
+ROLES = {name.removeprefix("ROLE_").lower(): number for name, number in pb.Role.items() if number}
+_ROLE_NAMES = {number: name for name, number in ROLES.items()}
+
+
+def binding_of(said: pb.RoleBinding) -> Binding:
+    return Binding(said.account, said.subject, _ROLE_NAMES[said.role])
+
+
+def binding(one: Binding) -> pb.RoleBinding:
+    return pb.RoleBinding(account=one.account, subject=one.subject, role=ROLES[one.role])
+
+
+def binding_token(said: str) -> Binding | None:
+    parts = said.split("\n")
+    return Binding(*parts) if len(parts) == 3 else None
+
+
+def token_of(one: Binding) -> str:
+    return "\n".join((one.account, one.subject, one.role))
 
 
 def alert(one: Alert) -> pb.Alert:

@@ -13,9 +13,12 @@ from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 
 from services.ledger import counts, forecast, keys, messages
 from services.ledger.books import Need
+from services.ledger.credentials import Credentials
 from services.ledger.guardian import Guardian
 from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
+from services.ledger.oidc import Issuers
+from services.ledger.people import People
 from services.ledger.prices import PriceBook, Tokens
 from services.ledger.replica import Replica
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
@@ -37,22 +40,26 @@ class LedgerService(LedgerServiceServicer):
     prices: PriceBook
     secret: bytes
     """Seals holds; shared by all replicas."""
+    people: People
+    issuers: Issuers
     strongest: Attempt | None = None
     """What every answer's cost is compared with."""
     guardian: Guardian = field(init=False)
+    credentials: Credentials = field(init=False)
 
     def __post_init__(self) -> None:
+        self.credentials = Credentials(self.store, self.people, self.issuers)
         self.guardian = Guardian(self.store, self.replica)
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: object) -> pb.AuthenticateResponse:
         now = datetime.now(UTC)
-        key = self._going(keys.usable(await self.store.find_key(keys.digest(request.api_key)), now))
+        key = self._going(await self.credentials.shown(request.api_key, request.id_token, now))
         token, expires = self.signer.token(key, now)
         return pb.AuthenticateResponse(token=token, expires=stamp(expires))
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: object) -> pb.ExchangeTokenResponse:
         actor, now = identity.administrator(), datetime.now(UTC)
-        key = self._going(keys.usable(await self.store.key(request.key_id), now))
+        key = self._going(await self.credentials.behalf(request.key_id, now))
         token, expires = self.signer.token(key, now, actor.key_id)
         return pb.ExchangeTokenResponse(token=token, expires=stamp(expires))
 
@@ -124,6 +131,24 @@ class LedgerService(LedgerServiceServicer):
         return pb.RotateKeyResponse(
             key=messages.key(made), secret=secret if made.id == fresh.id else "", old=messages.key(old)
         )
+
+    async def SetRoleBinding(self, request: pb.SetRoleBindingRequest, context: object) -> pb.SetRoleBindingResponse:
+        await self.people.bind(messages.binding_of(request.binding))
+        return pb.SetRoleBindingResponse()
+
+    async def DeleteRoleBinding(
+        self, request: pb.DeleteRoleBindingRequest, context: object
+    ) -> pb.DeleteRoleBindingResponse:
+        await self.people.unbind(messages.binding_of(request.binding))
+        return pb.DeleteRoleBindingResponse()
+
+    async def ListRoleBindings(
+        self, request: pb.ListRoleBindingsRequest, context: object
+    ) -> pb.ListRoleBindingsResponse:
+        most, after = request.page_size or PAGE, messages.binding_token(request.page_token)
+        found = await self.people.listed(request.account, after, most + 1)
+        token = messages.token_of(found[most - 1]) if len(found) > most else ""
+        return pb.ListRoleBindingsResponse(bindings=map(messages.binding, found[:most]), next_page_token=token)
 
     async def SuspendAccount(self, request: pb.SuspendAccountRequest, context: object) -> pb.SuspendAccountResponse:
         caller = identity.administrator()

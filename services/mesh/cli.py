@@ -22,6 +22,7 @@ from services.mesh.commands import probes as watching
 from services.mesh.commands import registry as registering
 from services.mesh.commands import restart as restarting
 from services.mesh.commands import reviews as reviewing
+from services.mesh.commands import roles as binding
 from services.mesh.commands import route as routing
 from services.mesh.commands import shadow as shadowing
 from services.mesh.commands import top as vital
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(accounts.keys, name="keys")
 app.add_typer(accounts.accounts, name="accounts")
+app.add_typer(binding.roles, name="roles")
 app.add_typer(alerting.safeguards, name="safeguards")
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(accounts.budgets, name="budgets")

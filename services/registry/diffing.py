@@ -16,13 +16,14 @@ def shown(content: Mapping[str, Any]) -> str:
 
 def diff(before: Version, after: Version) -> str:
     """A unified diff; empty when both say the same."""
-    lines = [
-        shown({**one.content, **({"includes": dict(one.includes)} if one.includes else {})}).splitlines(keepends=True)
-        for one in (before, after)
-    ]
-    return "".join(
-        difflib.unified_diff(lines[0], lines[1], f"{before.name}@{before.number}", f"{after.name}@{after.number}")
-    )
+    said = [{**one.content, **({"includes": dict(one.includes)} if one.includes else {})} for one in (before, after)]
+    return unified(said[0], said[1], f"{before.name}@{before.number}", f"{after.name}@{after.number}")
+
+
+def unified(before: Mapping[str, Any], after: Mapping[str, Any], old: str, new: str) -> str:
+    """How two contents differ, under these names."""
+    lines = [shown(one).splitlines(keepends=True) for one in (before, after)]
+    return "".join(difflib.unified_diff(lines[0], lines[1], old, new))
 
 
 class _Dumper(yaml.SafeDumper):

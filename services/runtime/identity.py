@@ -125,7 +125,7 @@ def scoped(scope: str) -> Caller:
 class Identity:
     """Turns what a call carries into a [Caller][].
 
-    `exchange` gives the token for an API key and `keys` the public keys by id: both ask the ledger.
+    `exchange` gives the token for an API key, or for a token of somebody else's, and `keys` the public keys by id: both ask the ledger.
     """
 
     exchange: Callable[[str], Awaitable[str]]
@@ -153,7 +153,7 @@ class Identity:
         found = self._known.get(digest)
         if found is None:
             return None
-        if found.expires <= time.time() + (AHEAD_S if credential.startswith(KEY_PREFIX) else 0):
+        if found.expires <= time.time() + (AHEAD_S if found.token != credential else 0):
             return None
         return None if found.key_id in self._revoked or self._stopped(found) else found
 
@@ -169,7 +169,7 @@ class Identity:
             try:
                 if (found := self.remembered(credential)) is not None:
                     return found
-                token = await self.exchange(credential) if credential.startswith(KEY_PREFIX) else credential
+                token = credential if _ours(credential) else await self.exchange(credential)
                 found = await self._decoded(token)
             finally:
                 self._turns.pop(digest, None)
@@ -233,6 +233,21 @@ class Identity:
         return self._public[key_id]
 
 
+def named(credential: str) -> dict[str, str]:
+    """A credential as the ledger's `Authenticate` wants it: an API key, or a token of somebody else's."""
+    return {"api_key" if credential.startswith(KEY_PREFIX) else "id_token": credential}
+
+
+def _ours(credential: str) -> bool:
+    """Whether a credential says that the ledger made it. That it did is checked after."""
+    if credential.startswith(KEY_PREFIX):
+        return False
+    try:
+        return jwt.decode(credential, options={"verify_signature": False}).get("aud") == AUDIENCE
+    except jwt.PyJWTError:
+        return True  # and is refused for what it is
+
+
 @dataclass(frozen=True, slots=True)
 class Directory:
     """The ledger as an identity needs it: its stub, and the module of its messages."""
@@ -240,8 +255,8 @@ class Directory:
     stub: Any
     messages: Any
 
-    async def exchange(self, api_key: str) -> str:
-        answer = await self.stub.Authenticate(self.messages.AuthenticateRequest(api_key=api_key), timeout=5.0)
+    async def exchange(self, credential: str) -> str:
+        answer = await self.stub.Authenticate(self.messages.AuthenticateRequest(**named(credential)), timeout=10.0)
         return str(answer.token)
 
     async def keys(self) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ PUBLIC = {
 ADMINISTERED = {
     "ledger.ExchangeToken", "ledger.CreateKey", "ledger.ListKeys", "ledger.RevokeKey", "ledger.RotateKey",
     "ledger.SuspendAccount", "ledger.ResumeAccount", "ledger.ListSuspensions", "ledger.SetSafeguard",
-    "ledger.DeleteSafeguard", "ledger.ListSafeguards", "ledger.RaiseAlert", "ledger.SetBudget", "ledger.DeleteBudget",
+    "ledger.DeleteSafeguard", "ledger.ListSafeguards", "ledger.RaiseAlert", "ledger.SetRoleBinding", "ledger.DeleteRoleBinding", "ledger.ListRoleBindings", "ledger.SetBudget", "ledger.DeleteBudget",
     "registry.Mirror", "registry.Watch", "registry.AppendAudit",
 }  # fmt: skip
 READS = {

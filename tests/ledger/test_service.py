@@ -21,6 +21,8 @@ from services.ledger import keys
 from services.ledger.app import identity_of
 from services.ledger.holds import Attempt
 from services.ledger.memory import MemoryStore
+from services.ledger.oidc import Issuers
+from services.ledger.people import MemoryPeople
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica
 from services.ledger.service import LedgerService
@@ -52,7 +54,9 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
     await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
     replica = Replica(store)
     prices = PriceBook({"m": Price(input="1", output="2"), "strong": Price(input="10", output="20")})
-    service = LedgerService(store, replica, signer, prices, b"secret", Attempt("strong", "p", "q"))
+    service = LedgerService(
+        store, replica, signer, prices, b"secret", MemoryPeople(), Issuers({}), Attempt("strong", "p", "q")
+    )
     served = Service(
         name="tollway.ledger.v1.LedgerService",
         domain="ledger.tollway",

@@ -62,6 +62,10 @@ async def test_a_folder_of_files_answers_requests(mesh: Mesh, tmp_path: Path) ->
     answer = await sent(mesh, response, path="/v1/responses", key=key)
     assert answer.status == 200 and system_of(mesh, f"and {text}") == ["You sell cars. Never lie."]
     assert "ledger.CreateKey" in did(mesh, key, "audit", "list"), "administrative calls stand there, too"
+    changed = tmp_path / "changed"
+    written(changed, "You sell {{ product }} gladly.")
+    shown = did(mesh, key, "registry", "apply", str(changed), "--dry-run")
+    assert "+      text: You sell {{ product }} gladly." in shown and f"+++ {NAME}@new" in shown, shown
     out = tmp_path / "out"
     did(mesh, key, "registry", "export", str(out))
     assert did(mesh, key, "registry", "apply", str(out)) == "", "what was exported is what is there"

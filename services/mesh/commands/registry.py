@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToJson
@@ -16,6 +17,7 @@ from services.mesh.commands import artifacts
 from services.mesh.commands.artifacts import Artifact, BadFile
 from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import err, fail, say, table
+from services.registry import diffing, documents
 
 T = TypeVar("T")
 WITHIN_S = 10.0
@@ -235,7 +237,7 @@ async def _applied(stub: Called, found: list[Artifact], why: str, dry_run: bool)
         if made.created:
             changed.add(one.name)
             say(f"+ {one.name}{f'@{number}' if number else ''}")
-            if diff := await _changes(stub, one, number):
+            if diff := await _changes(stub, made.version):
                 say(diff.rstrip())
         for label in one.labels:
             standing = await _label(stub, one.name, label)
@@ -248,13 +250,19 @@ async def _applied(stub: Called, found: list[Artifact], why: str, dry_run: bool)
     return len(changed)
 
 
-async def _changes(stub: Called, one: Artifact, number: int) -> str:
-    """How a new version differs from the one before; '' for the first, and in a dry run."""
-    if number < 2:
+async def _changes(stub: Called, made: pb.Version) -> str:
+    """How a new version, kept or not, differs from the one before; '' for the first."""
+    if made.number == 1:
         return ""
-    request = pb.DiffVersionsRequest(to=f"{one.name}@{number}", **{"from": f"{one.name}@{number - 1}"})
-    said: str = (await stub.DiffVersions(request)).diff
-    return said
+    try:
+        request = pb.ListVersionsRequest(name=made.name, page_size=1, page_token=str(made.number or ""))
+        (before,) = (await stub.ListVersions(request)).versions
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return ""
+        raise
+    said = documents.document(before.content), documents.document(made.content)
+    return diffing.unified(*said, f"{before.name}@{before.number}", f"{made.name}@{made.number or 'new'}")
 
 
 async def _moved(

@@ -1,0 +1,65 @@
+"""An OpenID Connect issuer: its configuration, its keys, and the tokens that it signs."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+AUDIENCE = "tollway-mesh"
+
+
+class Issuer:
+    def __init__(self) -> None:
+        self.url = ""
+        self.away = False
+        self.reads = 0
+        self._keys: dict[str, RSAPrivateKey] = {}
+        self.rotate()
+
+    def rotate(self) -> None:
+        """From now on another key signs."""
+        self.key_id = f"k{len(self._keys) + 1}"
+        self._keys[self.key_id] = generate_private_key(65537, 2048)
+
+    def token(self, sub: str = "s1", signed_by: RSAPrivateKey | None = None, **claims: Any) -> str:
+        now = int(time.time())
+        said = {
+            "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": now, "exp": now + 300, "email": "ann@example.com",
+            "groups": ["ml"], **claims,
+        }  # fmt: skip
+        return jwt.encode(said, signed_by or self._keys[self.key_id], "RS256", {"kid": self.key_id})
+
+    async def configuration(self, request: web.Request) -> web.Response:
+        return self._said({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
+
+    async def keys(self, request: web.Request) -> web.Response:
+        self.reads += 1
+        rows = [
+            {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": name, "use": "sig"}
+            for name, key in self._keys.items()
+        ]
+        return self._said({"keys": rows})
+
+    def _said(self, said: Any) -> web.Response:
+        return web.json_response(said, status=503 if self.away else 200)
+
+
+@asynccontextmanager
+async def issuer() -> AsyncIterator[Issuer]:
+    made, app = Issuer(), web.Application()
+    app.router.add_get("/.well-known/openid-configuration", made.configuration)
+    app.router.add_get("/keys", made.keys)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield made
+    finally:
+        await runner.cleanup()
