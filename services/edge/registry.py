@@ -1,4 +1,4 @@
-"""`/tollway/v1/artifacts`, `/shadows`, `/feedback`, `/records`, `/audit`: the registry over HTTP, for tools that speak no gRPC and for the console."""
+"""`/tollway/v1/artifacts`, `/labels`, `/shadows`, `/runs`, `/probes`, `/feedback`, `/records`, `/audit`: the registry over HTTP, for tools that speak no gRPC and for the console."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +25,45 @@ class Registry:
             pb.ListArtifactsRequest(page_size=query.limit(asked), page_token=asked.get("page_token", ""))
         )
         await exchange.answer(wire.listed(map(wire.artifact, page.artifacts), page.next_page_token))
+
+    async def version(self, exchange: Exchange, door: Door) -> None:
+        """What a version says: `/artifacts/NAME`, `NAME@LABEL`, `NAME@NUMBER`."""
+        said = exchange.path.removeprefix(exchange.route)
+        found = await self.registry.GetVersion(pb.GetVersionRequest(reference=said))
+        await exchange.answer(orjson.dumps(wire.version(found.version)))
+
+    async def propose(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        made = await self.registry.ProposeVersion(wire.proposal_of(name, exchange.body))
+        await exchange.answer(orjson.dumps({**wire.version(made.version), "created": made.created}), status=201)
+
+    async def diff(self, exchange: Exchange, door: Door) -> None:
+        asked = exchange.query
+        request = pb.DiffVersionsRequest(to=asked.get("to", ""), **{"from": asked.get("from", "")})
+        await exchange.answer(orjson.dumps({"diff": (await self.registry.DiffVersions(request)).diff}))
+
+    async def move(self, exchange: Exchange, door: Door) -> None:
+        """Points a label at a version."""
+        made = await self.registry.MoveLabel(wire.move_of(exchange.body))
+        await exchange.answer(orjson.dumps(wire.label(made.label)))
+
+    async def runs(self, exchange: Exchange, door: Door) -> None:
+        asked = exchange.query
+        page = await self.registry.ListRuns(
+            pb.ListRunsRequest(
+                dataset=asked.get("dataset", ""), page_size=query.limit(asked), page_token=asked.get("page_token", "")
+            )
+        )
+        await exchange.answer(wire.listed(map(wire.run, page.runs), page.next_page_token))
+
+    async def run(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        found = await self.registry.GetRun(pb.GetRunRequest(run_id=name))
+        await exchange.answer(orjson.dumps(wire.run(found.run)))
+
+    async def probes(self, exchange: Exchange, door: Door) -> None:
+        found = await self.registry.ListProbes(pb.ListProbesRequest())
+        await exchange.answer(wire.listed(map(wire.probe, found.probes), ""))
 
     async def shadows(self, exchange: Exchange, door: Door) -> None:
         found = await self.registry.ListShadows(pb.ListShadowsRequest())
@@ -81,6 +120,10 @@ class Registry:
     def routes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
         return {
             "/tollway/v1/artifacts": {"GET": behind(self.artifacts)},
+            "/tollway/v1/diff": {"GET": behind(self.diff)},
+            "/tollway/v1/labels": {"PUT": behind(self.move)},
+            "/tollway/v1/runs": {"GET": behind(self.runs)},
+            "/tollway/v1/probes": {"GET": behind(self.probes)},
             "/tollway/v1/shadows": {"GET": behind(self.shadows)},
             "/tollway/v1/feedback": {"POST": behind(self.feedback)},
             "/tollway/v1/records": {"GET": behind(self.records)},
@@ -89,6 +132,8 @@ class Registry:
 
     def prefixes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
         return {
+            "/tollway/v1/artifacts/": {"GET": behind(self.version), "POST": behind(self.propose)},
+            "/tollway/v1/runs/": {"GET": behind(self.run)},
             "/tollway/v1/shadows/": {"GET": behind(self.shadow), "POST": behind(self.compare)},
             "/tollway/v1/records/": {"GET": behind(self.record), "POST": behind(self.decide)},
         }

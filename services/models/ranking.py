@@ -12,6 +12,7 @@ from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
+from services.models.operations import CHAT, EMBEDDINGS, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
@@ -108,9 +109,10 @@ class Ranking:
         while True:
             _, endpoint = await walk.next()
             try:
-                with endpoint.call(asker) as call:
+                with endpoint.call(asker) as call, operation(EMBEDDINGS, endpoint, entry) as observed:
                     made = await self.wires[entry.spoken].embed(await self._target(endpoint), texts, dimensions)
                     call.answered()
+                    observed.used(chat.Usage(input_tokens=made.input_tokens))
                     return made
             except Failure as failure:
                 walk.failed(endpoint, failure)
@@ -133,7 +135,9 @@ class Ranking:
     async def _whole(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> chat.ChatCompletion:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
-            made = await self.wires[target.entry.spoken].complete(target, request)
+            with operation(CHAT, endpoint, target.entry, request) as observed:
+                made = await self.wires[target.entry.spoken].complete(target, request)
+                observed.answered(made)
             call.answered()
             return made
 
@@ -142,10 +146,12 @@ class Ranking:
     ) -> AsyncGenerator[chat.ChatChunk, None]:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
-            async with aclosing(self.wires[target.entry.spoken].stream(target, request)) as pieces:
-                async for piece in pieces:
-                    call.answered()
-                    yield piece
+            with operation(CHAT, endpoint, target.entry, request, stream=True) as observed:
+                async with aclosing(self.wires[target.entry.spoken].stream(target, request)) as pieces:
+                    async for piece in pieces:
+                        call.answered()
+                        observed.piece(piece)
+                        yield piece
 
     async def _opened(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> Opened:
         pieces, opened = self._pieces(endpoint, request, asker), False

@@ -17,7 +17,7 @@ from services.models.history import shortened
 from services.models.limits import Priority
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
-from services.runtime import channels, identity, telemetry
+from services.runtime import channels, identity
 
 PAGE = 1000
 CHARACTERS_A_TOKEN = 4
@@ -37,7 +37,6 @@ class ModelsService(ModelsServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: object) -> pb.GenerateResponse:
         names, told = list(request.candidates) or [request.chat.model], Told()
         made = await self.ranking.complete(names, request.chat, _asker(request.chat, request.priority), told)
-        self._noted(told.model, made.usage)
         return pb.GenerateResponse(
             completion=made, model=told.model, attempts=told.attempts, extra_input_tokens=told.extra_input_tokens
         )
@@ -49,8 +48,6 @@ class ModelsService(ModelsServiceServicer):
         asker = _asker(request.chat, request.priority)
         async with aclosing(self.ranking.stream(names, request.chat, asker, told)) as pieces:
             async for piece in pieces:
-                if piece.HasField("usage"):
-                    self._noted(told.model, piece.usage)
                 yield pb.StreamGenerateResponse(
                     chunk=piece, model=told.model, attempts=told.attempts, extra_input_tokens=told.extra_input_tokens
                 )
@@ -125,16 +122,6 @@ class ModelsService(ModelsServiceServicer):
             error_rate=pool.error_rate,
             latency=latency,
             saturation=pool.saturation,
-        )
-
-    def _noted(self, model: str, usage: object) -> None:
-        entry = self.ranking.catalogue.entry(model)
-        telemetry.note(
-            gen_ai__operation__name="chat",
-            gen_ai__provider__name=entry.provider,
-            gen_ai__request__model=entry.model,
-            gen_ai__usage__input_tokens=getattr(usage, "input_tokens", 0),
-            gen_ai__usage__output_tokens=getattr(usage, "output_tokens", 0),
         )
 
 

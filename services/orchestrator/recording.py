@@ -23,7 +23,7 @@ QUIET = (guard_pb2.ACTION_UNSPECIFIED, guard_pb2.ACTION_ALLOW, guard_pb2.ACTION_
 """What the guard does about findings that nobody need look at."""
 LABEL = "tollway.shadow"
 
-ANSWERS = Counted("tollway.gateway.answers", "1", "Answers, and which of them a person looks at", ("reviewed",))
+ANSWERS = Counted("tollway.gateway.answers", "{answer}", "Answers, and which of them a person looks at", ("reviewed",))
 
 
 @dataclass(frozen=True, slots=True)

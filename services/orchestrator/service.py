@@ -24,6 +24,7 @@ from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole, as_chunk
 from services.orchestrator.standing import standing
+from services.orchestrator.workflow import invoked
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure
 
@@ -42,9 +43,10 @@ class GatewayService(GatewayServiceServicer):
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
-        if request.options.HasField("defer_after"):
-            return await self.deferring.complete(request, self._complete)
-        return await self._complete(request)
+        with invoked():
+            if request.options.HasField("defer_after"):
+                return await self.deferring.complete(request, self._complete)
+            return await self._complete(request)
 
     async def _complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
         mirrored = self.mirroring.chosen(request.chat, request.options)
@@ -80,6 +82,15 @@ class GatewayService(GatewayServiceServicer):
     ) -> AsyncIterator[pb.StreamCompleteResponse]:
         if request.options.HasField("defer_after"):
             raise StreamDeferred
+        with invoked():
+            async with aclosing(self._stream(request, context)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _stream(
+        self, request: pb.StreamCompleteRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
+        """What the chosen version says; the stable one's answer when that fails before its first word."""
         mirrored = self.mirroring.chosen(request.chat, request.options)
         prompted, began = await self.prompting.prompted(request.chat, request.options), time.monotonic()
         told = candidate_failed = False
@@ -196,10 +207,8 @@ class GatewayService(GatewayServiceServicer):
 
     def _noted(self, journey: Journey, usage: chat.Usage) -> None:
         telemetry.note(
-            gen_ai__operation__name="chat",
-            gen_ai__request__model=journey.chat.model,
-            gen_ai__response__model=journey.model,
-            gen_ai__usage__input_tokens=usage.input_tokens,
-            gen_ai__usage__output_tokens=usage.output_tokens,
+            tollway__model=journey.model,
             tollway__cache__hit=journey.hit is not None,
+            tollway__usage__input_tokens=usage.input_tokens,
+            tollway__usage__output_tokens=usage.output_tokens,
         )

@@ -47,8 +47,8 @@ ROLES = {
     chat.ROLE_ASSISTANT: "assistant",
 }
 
-REVIEWED = Counted("tollway.registry.reviews", "1", "Answers that a person decided about", ("tenant", "decision"))
-SAID = Counted("tollway.registry.feedback", "1", "What people made of answers", ("tenant", "feedback"))
+REVIEWED = Counted("tollway.registry.reviews", "{answer}", "Answers that a person decided about", ("tenant", "decision"))
+SAID = Counted("tollway.registry.feedback", "{word}", "What people made of answers", ("tenant", "feedback"))
 
 
 class CorrectionMissing(Failure):

@@ -45,7 +45,7 @@ NOT_ITS_FAULT = frozenset(
 JUDGES = (jobs_pb2.Measure.KIND_JUDGE, jobs_pb2.Measure.KIND_REGEX, jobs_pb2.Measure.KIND_SCHEMA)
 """They need no answer to compare with."""
 
-COMPARED = Counted("tollway.registry.comparisons", "1", "Pairs that shadows compared", ("shadow", "state"))
+COMPARED = Counted("tollway.registry.comparisons", "{pair}", "Pairs that shadows compared", ("shadow", "state"))
 
 
 class ShadowFull(Failure):

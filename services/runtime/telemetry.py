@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -167,7 +167,14 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     _tracers.clear()
     meters: MeterProvider | None = None
     if endpoint:
-        sender = OTLPMetricExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"))
+
+        class Sender(OTLPMetricExporter):
+            """Sends distributions beside what the SDK has."""
+
+            def export(self, metrics_data: MetricsData, *rest: Any, **more: Any) -> MetricExportResult:
+                return super().export(metrics.distributed(metrics_data), *rest, **more)
+
+        sender = Sender(endpoint=endpoint, insecure=not endpoint.startswith("https"))
         meters = MeterProvider([PeriodicExportingMetricReader(sender, METRICS_EVERY_MS)], resource)
         _observed(meters)
         metrics.publish(meters.get_meter("tollway"))
@@ -245,6 +252,35 @@ def begin_span(name: str, parent: Trace | None, kind: SpanKind = SpanKind.INTERN
     _current.set(Trace(inner.trace_id, inner.span_id, True))
     _span.set(span)
     return span
+
+
+def child(name: str, kind: SpanKind = SpanKind.CLIENT) -> trace.Span | None:
+    """A span under the running call's, which stays the current one; None when the request is not sampled. Its maker ends it."""
+    found = _current.get()
+    if found is None or not found.sampled or (tracer := _tracer(name.split(" ")[0])) is None:
+        return None
+    return tracer.start_span(name, context=_otel(found), kind=kind)
+
+
+def example() -> tuple[int, int] | None:
+    """The running call's trace and span, where it is sampled: an example of what is measured."""
+    found = _current.get()
+    return (found.trace_id, found.span_id) if found is not None and found.sampled else None
+
+
+def failed(span: trace.Span | None, error_type: str) -> None:
+    """Says of a span that its operation failed, and how."""
+    if span is not None:
+        span.set_attribute("error.type", error_type)
+        span.set_status(Status(StatusCode.ERROR, error_type))
+
+
+def ids(span: trace.Span | None) -> tuple[int, int] | None:
+    """The trace and the span, as an example of what was measured."""
+    if span is None:
+        return None
+    found = span.get_span_context()
+    return found.trace_id, found.span_id
 
 
 def context() -> OtelContext:

@@ -1,6 +1,7 @@
 """The console in a real Chromium: its figures are the ledger's, it changes what it says, and everybody can read it."""
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,7 @@ from tests.mesh.running import Mesh, running
 from tests.peers.provider import provider
 
 AXE = Path(".tools/node_modules/axe-core/axe.min.js")
-VIEWS = ("overview", "cost", "budgets", "requests", "jobs", "playground")
+VIEWS = ("overview", "cost", "budgets", "requests", "prompts", "quality", "reviews", "jobs", "playground")
 expect.set_options(timeout=20_000)  # a browser beside a whole mesh, on two cores
 SHOTS = os.environ.get("TOLLWAY_TEST_SCREENSHOTS", "")
 """A folder that keeps a picture of each view."""
@@ -111,6 +112,66 @@ async def test_a_budget_is_set_changed_and_removed_after_a_look_at_what_changes(
     await page.get_by_role("button", name="remove").click()
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.locator("main")).to_contain_text("No budget")
+
+
+async def test_a_template_is_changed_and_its_label_moved_after_a_look_at_the_difference(
+    mesh: Mesh, browser: Browser, tmp_path: Path
+) -> None:
+    key = mesh.new_key("words/app")
+    turns = [{"text": {"role": "system", "text": "Be kind."}}, {"conversation": True}]
+    said = {"template": {"turns": turns, "settings": {"model": "echo"}}, "labels": ["production"]}
+    (tmp_path / "greeting.yaml").write_text(json.dumps(said))
+    assert mesh.tollway("registry", "apply", str(tmp_path), f"--key={key}").returncode == 0
+    page = await opened(browser, mesh, "prompts", key)
+    await expect(page.get_by_role("row", name="greeting template")).to_contain_text("production 1")
+    await page.get_by_role("button", name="greeting").click()
+    text = page.get_by_label("Content as JSON")
+    await text.fill((await text.input_value()).replace("Be kind.", "Be brief."))
+    await page.get_by_label("Why").fill("too long")
+    await page.get_by_role("button", name="Propose").click()
+    await page.get_by_role("button", name="Move production to 2").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("-      text: Be kind.")
+    await expect(dialog).to_contain_text("+      text: Be brief.")
+    await dialog.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_role("row", name="greeting template")).to_contain_text("production 2")
+    await expect(page.get_by_role("row", name="label.move").first).to_contain_text("from the console")
+
+
+async def test_verdicts_runs_and_drift_stand_on_one_page(mesh: Mesh, browser: Browser, tmp_path: Path) -> None:
+    key = mesh.new_key("worth/app")
+    case = {"case_id": "c1", "messages": [{"role": "user", "text": "hello"}], "expected": "You said: hello"}
+    (tmp_path / "questions.yaml").write_text(json.dumps({"dataset": {"cases": [case]}}))
+    for arguments in (
+        ("registry", "apply", str(tmp_path)),
+        ("shadow", "set", "cheap", "--model=echo", "--candidate-model=quiet", "--measure=exact"),
+        ("eval", "run", "questions@1", "--model=echo", "--measure=exact"),
+        ("probes", "set", "golden", "questions@1", "--model=echo"),
+    ):
+        done = await asyncio.to_thread(mesh.tollway, *arguments, f"--key={key}")
+        assert done.returncode == 0, done.stderr
+    page = await opened(browser, mesh, "quality", key)
+    await expect(page.get_by_role("row", name="cheap")).to_contain_text("undecided")
+    await expect(page.get_by_role("row", name="questions@1")).to_contain_text("exact 1.000")
+    await expect(page.get_by_role("row", name="golden")).to_contain_text("echo")
+
+
+async def test_a_person_decides_about_an_answer(browser: Browser) -> None:
+    rules = "{'*': {review: {labels: {stakes=some: after}}}}"
+    with provider() as peer, running(peer, TOLLWAY_REGISTRY__RECORDS=rules) as mesh:
+        key = mesh.new_key("acme/app")
+        await sent(mesh, asking("what now?", metadata={"stakes": "some"}), key=key)
+        page = await opened(browser, mesh, "reviews", key)
+        await expect(page.get_by_role("row", name="echo label")).to_be_visible()
+        await page.locator("td button.link").first.click()
+        await expect(page.locator("main")).to_contain_text("You said: what now?")
+        await page.get_by_label("What should have been answered").fill("Nothing.")
+        await page.get_by_role("button", name="Correct").click()
+        await expect(page.locator("main")).to_contain_text("Nobody waits")
+        await page.locator("select[name=review]").select_option("corrected")
+        await expect(page.get_by_role("row", name="echo label")).to_contain_text("corrected")
+        listed = await asyncio.to_thread(mesh.tollway, "registry", "show", "corrections@1", f"--key={key}")
+        assert "Nothing." in listed.stdout, listed
 
 
 async def test_an_account_is_stopped_and_goes_on(mesh: Mesh, browser: Browser) -> None:

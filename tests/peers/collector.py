@@ -38,6 +38,8 @@ class Metrics(metrics_rpc.MetricsServiceServicer):
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, tuple[str, ...]], float] = {}
+        self.spreads: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        """The last state of each histogram, by name and attributes."""
         self.kinds: set[tuple[str, str, bool]] = set()
         """Name, unit, and whether it only grows."""
 
@@ -48,6 +50,9 @@ class Metrics(metrics_rpc.MetricsServiceServicer):
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     self.kinds.add((metric.name, metric.unit, metric.sum.is_monotonic))
+                    for spread in metric.histogram.data_points:
+                        attributes = {one.key: one.value.string_value for one in spread.attributes}
+                        self.spreads[metric.name, tuple(sorted(attributes.items()))] = spread
                     for point in (*metric.sum.data_points, *metric.gauge.data_points):
                         key = tuple(sorted(one.value.string_value for one in point.attributes))
                         self.values[metric.name, key] = point.as_int or point.as_double

@@ -7,9 +7,12 @@ import * as cost from "./views/cost.js";
 import * as jobs from "./views/jobs.js";
 import * as overview from "./views/overview.js";
 import * as playground from "./views/playground.js";
+import * as prompts from "./views/prompts.js";
+import * as quality from "./views/quality.js";
 import * as requests from "./views/requests.js";
+import * as reviews from "./views/reviews.js";
 
-const VIEWS = { overview, cost, budgets, requests, jobs, playground };
+const VIEWS = { overview, cost, budgets, requests, prompts, quality, reviews, jobs, playground };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
 let caller = null;

@@ -39,4 +39,5 @@ export const usd = (value) =>
 export const count = (value) => Math.round(value).toLocaleString("en");
 export const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "-");
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString();
+export const day = (text) => (text ? new Date(text).toLocaleString() : "");
 export const ago = (hours) => new Date(Date.now() - hours * 3600e3).toISOString().slice(0, 19);

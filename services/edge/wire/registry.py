@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from msgspec import Meta, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.registry.v1 import registry_pb2 as pb
@@ -51,6 +52,28 @@ class DecisionBody(Struct, forbid_unknown_fields=True):
     correction: str = ""
 
 
+class ProposalBody(Struct, forbid_unknown_fields=True):
+    """A version to be kept; its content as the contract says it."""
+
+    content: dict[str, Any]
+    owner: Annotated[str, Meta(max_length=256)] = ""
+    why: Annotated[str, Meta(max_length=4096)] = ""
+    dry_run: bool = False
+
+
+class MoveBody(Struct, forbid_unknown_fields=True):
+    """Where a label is to point; with a candidate, a rollout."""
+
+    name: str
+    label: str
+    number: Annotated[int, Meta(ge=1, lt=1 << 31)]
+    revision: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0
+    why: Annotated[str, Meta(max_length=4096)] = ""
+    candidate: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.1
+
+
+_PROPOSAL, _MOVE = msgspec.json.Decoder(ProposalBody), msgspec.json.Decoder(MoveBody)
 REVIEWS = {
     "": pb.REVIEW_STATE_UNSPECIFIED,
     "waiting": pb.REVIEW_STATE_WAITING,
@@ -160,18 +183,109 @@ def artifact(one: pb.Artifact) -> dict[str, Any]:
         "name": one.name,
         "kind": pb.Kind.Name(one.kind).removeprefix("KIND_").lower(),
         "newest": one.newest,
-        "labels": [
+        "labels": [label(each) for each in one.labels],
+    }
+
+
+def label(one: pb.Label) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "label": one.label,
+        "number": one.number,
+        "revision": one.revision,
+        "candidate": one.rollout.candidate or None,
+        "share": one.rollout.share or None,
+        "moved_by": one.moved_by,
+        "moved": one.moved.ToJsonString(),
+        "why": one.why,
+    }
+
+
+def version(one: pb.Version) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "number": one.number or None,
+        "digest": one.digest,
+        "kind": pb.Kind.Name(one.kind).removeprefix("KIND_").lower(),
+        "content": MessageToDict(one.content, preserving_proto_field_name=True),
+        "parent": one.parent or None,
+        "owner": one.owner,
+        "why": one.why,
+        "author": one.author,
+        "created": one.created.ToJsonString(),
+        "reviews": [{"reviewer": each.reviewer, "approved": each.approved, "note": each.note} for each in one.reviews],
+    }
+
+
+def proposal_of(name: str, raw: bytes) -> pb.ProposeVersionRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    try:
+        said = _PROPOSAL.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    made = pb.ProposeVersionRequest(name=name, owner=said.owner, why=said.why, dry_run=said.dry_run)
+    try:
+        ParseDict(said.content, made.content)
+    except ParseError as error:
+        raise Refusal(400, "invalid_value", f"invalid value for content: {error}", param="content") from None
+    return made
+
+
+def move_of(raw: bytes) -> pb.MoveLabelRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    try:
+        said = _MOVE.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    made = pb.MoveLabelRequest(
+        name=said.name, label=said.label, number=said.number, revision=said.revision, why=said.why
+    )
+    if said.candidate:
+        made.rollout.candidate, made.rollout.share = said.candidate, said.share
+    return made
+
+
+def run(one: pb.Run) -> dict[str, Any]:
+    return {
+        "id": one.run_id,
+        "dataset": f"{one.dataset}@{one.number}",
+        "candidate": {"model": one.candidate.model or None, "prompt": one.candidate.prompt or None},
+        "state": pb.RunState.Name(one.state).removeprefix("RUN_STATE_").lower(),
+        "cases": one.cases,
+        "judged": one.judged,
+        "failed": one.failed,
+        "scores": [{"name": each.name, "mean": each.mean, "low": each.low, "high": each.high} for each in one.scores],
+        "cost_usd": one.cost_nano_usd / NANO,
+        "took_s": one.took.ToTimedelta().total_seconds(),
+        "created": one.created.ToJsonString(),
+    }
+
+
+def probe(one: pb.ProbeReport) -> dict[str, Any]:
+    return {
+        "name": one.probe.name,
+        "dataset": one.probe.dataset,
+        "every_s": one.probe.every.ToTimedelta().total_seconds(),
+        "false_alarm_every": one.probe.false_alarm_every or 100_000,
+        "models": [
             {
-                "label": label.label,
-                "number": label.number,
-                "revision": label.revision,
-                "candidate": label.rollout.candidate or None,
-                "share": label.rollout.share or None,
-                "moved_by": label.moved_by,
-                "moved": label.moved.ToJsonString(),
-                "why": label.why,
+                "model": each.model,
+                "rounds": each.rounds,
+                "reported": each.reported or None,
+                "alarmed": each.alarmed.ToJsonString() if each.HasField("alarmed") else None,
+                "alarm": each.alarm or None,
+                "signals": [
+                    {"name": signal.name, "usual": signal.usual, "last": signal.last, "evidence": signal.evidence}
+                    for signal in each.signals
+                ],
             }
-            for label in one.labels
+            for each in one.models
         ],
     }
 
