@@ -90,7 +90,7 @@ async def asked(gateway: Gateway, connections: int, seconds: float, seed: int) -
     return seen.per_second, (processes.cpu_seconds(gateway.pid) - before) / max(seen.good, 1) * 1e6
 
 
-async def main(connections: int, seconds: float, rounds: int) -> None:
+def main(connections: int, seconds: float, rounds: int) -> None:
     chance = random.Random(1)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in RATES}
     with (
@@ -106,7 +106,7 @@ async def main(connections: int, seconds: float, rounds: int) -> None:
         }
         for n in report.progress(range(rounds + 1), "rounds"):
             for name in chance.sample(sorted(RATES), len(RATES)):
-                made = await asked(meshes[name], connections, seconds, 100 * n + len(name))
+                made = uvloop.run(asked(meshes[name], connections, seconds, 100 * n + len(name)))
                 if n:  # the first round warms up
                     found[name].append(made)
         spans = receiver.spans
@@ -134,4 +134,4 @@ if __name__ == "__main__":
     said.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     said.add_argument("--rounds", type=int, default=6)
     got = said.parse_args()
-    uvloop.run(main(got.connections, got.seconds, got.rounds))
+    main(got.connections, got.seconds, got.rounds)
