@@ -47,7 +47,9 @@ ROLES = {
     chat.ROLE_ASSISTANT: "assistant",
 }
 
-REVIEWED = Counted("tollway.registry.reviews", "{answer}", "Answers that a person decided about", ("tenant", "decision"))
+REVIEWED = Counted(
+    "tollway.registry.reviews", "{answer}", "Answers that a person decided about", ("tenant", "decision")
+)
 SAID = Counted("tollway.registry.feedback", "{word}", "What people made of answers", ("tenant", "feedback"))
 
 
