@@ -66,7 +66,7 @@ class Settings:
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the ledger owns, yields the service, closes in reverse order."""
     async with (
-        _trail(settings) as trail,
+        _registry(settings) as registry,
         postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool,
     ):
         store = PostgresStore(pool)
@@ -95,7 +95,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     domain="ledger.tollway",
                     register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
                     identity=identity_of(service),
-                    audit=trail,
+                    audit=Trail(registry, store) if registry is not None else None,
                     backend="postgresql",
                 )
         finally:
@@ -104,12 +104,12 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def _trail(settings: Settings) -> AsyncIterator[Trail | None]:
+async def _registry(settings: Settings) -> AsyncIterator[registry_pb2_grpc.RegistryServiceStub | None]:
     if not settings.registry:
         yield None
         return
     async with channels.open(settings.registry, settings.serve.tls, waits=True) as channel:
-        yield Trail(registry_pb2_grpc.RegistryServiceStub(channel))
+        yield registry_pb2_grpc.RegistryServiceStub(channel)
 
 
 def identity_of(service: LedgerService) -> Identity:

@@ -81,21 +81,25 @@ def budget_of(message: pb.Budget) -> Budget:
     )  # fmt: skip
 
 
-def state(budget: Budget, stands: Standing, held: int) -> pb.BudgetState:
+def budget(one: Budget) -> pb.Budget:
     units = {unit: number for number, unit in UNITS.items()}
     windows = {window: number for number, window in WINDOWS.items()}
-    over = ends(budget.window, datetime.now(UTC), budget.time_zone)
+    return pb.Budget(
+        account=one.account,
+        name=one.name,
+        unit=units[one.unit],
+        limit=one.limit,
+        window=windows[one.window],
+        time_zone=one.time_zone,
+        model=one.model,
+        warn_at=one.warn_at,
+    )
+
+
+def state(of: Budget, stands: Standing, held: int) -> pb.BudgetState:
+    over = ends(of.window, datetime.now(UTC), of.time_zone)
     return pb.BudgetState(
-        budget=pb.Budget(
-            account=budget.account,
-            name=budget.name,
-            unit=units[budget.unit],
-            limit=budget.limit,
-            window=windows[budget.window],
-            time_zone=budget.time_zone,
-            model=budget.model,
-            warn_at=budget.warn_at,
-        ),
+        budget=budget(of),
         spent=stands.spent,
         held=held,
         available=stands.limit - stands.spent - held,

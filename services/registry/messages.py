@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +18,7 @@ from services.registry.resolving import Prompt, Used
 from services.registry.rollouts import Rollout, Rules, Tally
 from services.registry.store import Artifact
 from services.registry.versions import Actor, Label, Version
+from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller
 
 KINDS = {
@@ -33,6 +35,12 @@ ROLES = {
 }
 SAME = ("max_output_tokens", "temperature", "top_p", "seed", "reasoning_effort", "verbosity")
 MOST_SHAPES = 1024
+
+
+class EntryUnfit(Failure):
+    kind, reason = Kind.INVALID, "ENTRY_UNFIT"
+    text = "{name} is not a JSON object"
+    field = "request_json"
 
 
 def kind(said: "pb.Kind.ValueType") -> str:
@@ -143,12 +151,26 @@ def arm(number: int, counted: Tally) -> pb.Arm:
 
 
 def called(request: pb.AppendAuditRequest, caller: Caller) -> Change:
-    """An administrative call of another service, in the log of the tenant that it is about: the one whose account it names."""
-    said = json.loads(request.request_json or "{}")
+    """An administrative call of another service, in the log of the tenant that it is about: the one whose account it names.
+
+    Raises:
+        EntryUnfit
+    """
+    said, before = _object(request.request_json, "request_json") or {}, _object(request.before_json, "before_json")
     account = str(said.get("account") or caller.account)
     actor = Actor(caller.key_id, caller.account)
     target = request.target or account
-    return Change(account.partition("/")[0], actor, datetime.now(UTC), request.action, target, None, said)
+    return Change(account.partition("/")[0], actor, datetime.now(UTC), request.action, target, before, said)
+
+
+def _object(said: str, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(said) if said else None
+    except ValueError:
+        raise EntryUnfit(name=name) from None
+    if found is not None and not isinstance(found, dict):
+        raise EntryUnfit(name=name)
+    return found
 
 
 def entry(made: Entry) -> pb.AuditEntry:

@@ -273,7 +273,10 @@ async def test_administrative_calls_of_other_services_are_in_the_log_of_whom_the
     async with served() as stub:
         operator = stub.by("operator", admin=True, key="key_root")
         said = json.dumps({"account": "acme/search", "name": "for the page"})
-        appended = pb.AppendAuditRequest(action="ledger.CreateKey", target="acme/search", request_json=said)
+        before = json.dumps({"name": "what stood there"})
+        appended = pb.AppendAuditRequest(
+            action="ledger.CreateKey", target="acme/search", request_json=said, before_json=before
+        )
         await operator.AppendAudit(appended)
         await operator.AppendAudit(pb.AppendAuditRequest(action="ledger.RevokeKey", target="key_9"))
         (entry,) = (await stub.ListAudit(pb.ListAuditRequest())).entries
@@ -283,9 +286,13 @@ async def test_administrative_calls_of_other_services_are_in_the_log_of_whom_the
             "key_root",
             "for the page",
         )
+        assert found["before"] == {"name": "what stood there"}
         (other,) = (await operator.ListAudit(pb.ListAuditRequest())).entries
         assert json.loads(other.json)["target"] == "key_9"
         assert (await refused(stub.AppendAudit(appended)))[1] == "ADMINISTRATORS_ONLY"
+        for unfit in ({"request_json": "["}, {"before_json": "3"}):
+            status, reason = (await refused(operator.AppendAudit(pb.AppendAuditRequest(action="a.B", **unfit))))[:2]
+            assert (status, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "ENTRY_UNFIT")
 
 
 async def test_a_rollout_gives_each_subject_one_side_and_a_way_back() -> None:
