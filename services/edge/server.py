@@ -152,12 +152,11 @@ def _bound(address: str) -> socket.socket:
 
 def main(settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Application]]) -> None:
     """Serves the edge alone until it is told to stop."""
-    kind = load(Process, os.environ, "process")
-    with kind.observed("tollway-edge"):
-        try:
+    try:
+        with load(Process, os.environ, "process").observed("tollway-edge"):
             uvloop.run(_alone(app, load(settings, os.environ, "edge")))
-        except BadSettings as fault:
-            sys.exit(f"settings: {fault}")
+    except BadSettings as fault:
+        sys.exit(f"settings: {fault}")
 
 
 async def _alone(app: Callable[[Any], AbstractAsyncContextManager[Application]], settings: Any) -> None:

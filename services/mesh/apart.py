@@ -14,8 +14,10 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.mesh.plan import READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up
+from services.mesh.plan import PORTS, READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up
 from services.runtime import channels
+from services.runtime.server import Process
+from services.runtime.settings import BadSettings, load
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,8 @@ class Member:
 
     async def start(self) -> None:
         environ = {**os.environ, **self.environ}
+        if metrics := load(Process, environ, "process").metrics_address:
+            environ["TOLLWAY_PROCESS__METRICS_ADDRESS"] = in_row(metrics, self.name)
         inherited: tuple[int, ...] = ()
         if self.listener is not None:
             environ["TOLLWAY_EDGE__LISTEN__ADDRESS"] = f"fd:{self.listener.fileno()}"
@@ -191,6 +195,18 @@ class Member:
                     writer.close()
         except (OSError, TimeoutError):
             return False
+
+
+def in_row(address: str, name: str) -> str:
+    """Where a service's own metrics are, with `address` for the first: in the order of the gRPC ports, the edge last.
+
+    Raises:
+        BadSettings: `address` is no HOST:PORT.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise BadSettings(f"process.metrics_address: {address} is not HOST:PORT")
+    return f"{host}:{int(port) + PORTS.get(name, len(PORTS))}"
 
 
 def _listener(plan: Plan, environ: Mapping[str, str]) -> socket.socket | None:

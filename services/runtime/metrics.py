@@ -120,11 +120,13 @@ def distributed(data: MetricsData) -> MetricsData:
     if not metrics or not data.resource_metrics:
         return data
     first = data.resource_metrics[0]
-    more = ScopeMetrics(InstrumentationScope("tollway"), metrics, "")
+    more = ScopeMetrics(_SCOPE, metrics, "")
     return MetricsData([replace(first, scope_metrics=[*first.scope_metrics, more]), *data.resource_metrics[1:]])
 
 
 _BEGAN = time.time_ns()
+_SCOPE = InstrumentationScope("tollway.distributions")
+"""Its own: of two scopes with one name the exporter sends only the last."""
 _distributions: dict[str, Distribution] = {}
 _counters: dict[str, Counted] = {}
 _meters: list[Meter] = []

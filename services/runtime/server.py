@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -156,14 +156,13 @@ async def told_to_stop() -> None:
 
 def main(name: str, settings: type[Any], app: Callable[[Any], AbstractAsyncContextManager[Service]]) -> None:
     """Serves one service alone until it is told to stop: the body of every `__main__`."""
-    kind = load(Process, os.environ, "process")
-    with kind.observed(f"tollway-{name}"):
-        try:
+    try:
+        with load(Process, os.environ, "process").observed(f"tollway-{name}"):
             uvloop.run(_alone(app, load(settings, os.environ, name)))
-        except BadSettings as fault:
-            sys.exit(f"settings: {fault}")
-        except FolderTaken as fault:
-            sys.exit(str(fault))
+    except BadSettings as fault:
+        sys.exit(f"settings: {fault}")
+    except FolderTaken as fault:
+        sys.exit(str(fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +174,26 @@ class Process:
     """`json` or `plain`."""
     otlp_endpoint: str = ""
     """OTLP over gRPC, for instance http://collector:4317. Empty sends nothing."""
+    metrics_address: str = ""
+    """HOST:PORT where Prometheus may get `/metrics`. Empty serves none."""
 
     @contextmanager
     def observed(self, service: str) -> Iterator[None]:
-        """Logs, traces and metrics of this process for as long as the block lasts."""
+        """Logs, traces and metrics of this process for as long as the block lasts.
+
+        Raises:
+            BadSettings: nothing can be served at `metrics_address`.
+        """
         with (
             logged(self.log_level, self.log_lines, self.otlp_endpoint, service),
-            installed(self.otlp_endpoint, service),
+            ExitStack() as stack,
         ):
+            readers = []
+            if self.metrics_address:
+                from services.runtime.scraping import served  # nobody else pays for its import
+
+                readers.append(stack.enter_context(served(self.metrics_address)))
+            stack.enter_context(installed(self.otlp_endpoint, service, readers))
             yield
 
 

@@ -15,7 +15,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context as OtelContext
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -150,8 +155,11 @@ def resource_of(service: str) -> Resource:
 
 
 @contextlib.contextmanager
-def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
-    """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving."""
+def installed(endpoint: str, service: str, readers: Sequence[MetricReader] = ()) -> Iterator[Telemetry]:
+    """Sends spans and metrics to an OTLP/gRPC `endpoint` ('' for nowhere), keeps the latest spans; flushes on leaving.
+
+    `readers` get the metrics too.
+    """
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
@@ -165,7 +173,7 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
     telemetry = Telemetry(provider, recent)
     _installed.append(telemetry)
     _tracers.clear()
-    meters: MeterProvider | None = None
+    ways = list(readers)
     if endpoint:
 
         class Sender(OTLPMetricExporter):
@@ -175,7 +183,10 @@ def installed(endpoint: str, service: str) -> Iterator[Telemetry]:
                 return super().export(metrics.distributed(metrics_data), *rest, **more)
 
         sender = Sender(endpoint=endpoint, insecure=not endpoint.startswith("https"))
-        meters = MeterProvider([PeriodicExportingMetricReader(sender, METRICS_EVERY_MS)], resource)
+        ways.append(PeriodicExportingMetricReader(sender, METRICS_EVERY_MS))
+    meters: MeterProvider | None = None
+    if ways:
+        meters = MeterProvider(ways, resource)
         _observed(meters)
         metrics.publish(meters.get_meter("tollway"))
     try:

@@ -1,17 +1,19 @@
 """Dashboards and alert rules: they parse, they ask for metrics that a mesh really sends, and each rule has its runbook."""
 
+import asyncio
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from tests.mesh.client import asking, sent
-from tests.mesh.running import Mesh, running
+from tests.mesh.running import Mesh, free_row, running
 from tests.peers.collector import Collector, collector
 from tests.peers.provider import provider
 from tests.support.waiting import until
@@ -72,14 +74,23 @@ def test_panels_lie_beside_each_other() -> None:
 
 
 async def test_a_mesh_sends_what_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"127.0.0.1:{free_row(1)}"
+    how = {"TOLLWAY_PROCESS__METRICS_ADDRESS": address}
     with collector() as seen, provider() as peer:
-        with running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=seen.url) as mesh:
+        with running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=seen.url, **how) as mesh:
             await used(mesh)
             await until(lambda: ("tollway.ledger.budget.used", ("main", "metered")) in seen.metrics.values, within_s=20)
+            scraped = await asyncio.to_thread(names_at, f"http://{address}/metrics")
         sent_names = {seen_by_prometheus(*one) for one in seen.metrics.kinds}
         asked = {name for one in expressions() for name in NAMES.findall(one)}
         assert asked <= sent_names, asked - sent_names
+        assert asked <= scraped, asked - scraped
         counted(seen)
+
+
+def names_at(url: str) -> set[str]:
+    with urlopen(url) as answer:
+        return {line.split("{")[0] for line in answer.read().decode().splitlines()}
 
 
 async def used(mesh: Mesh) -> None:

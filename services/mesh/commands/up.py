@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import uvloop
 import yaml
@@ -25,6 +26,8 @@ def run(plan: Plan, quiet: bool) -> None:
     try:
         plan.write("")
         kind = load(Process, environ, "process")
+        if plan.split:  # its services have one each
+            kind = replace(kind, metrics_address="")
         with kind.observed("tollway"):
             uvloop.run(_run(plan, environ, quiet))
     except (BadSettings, yaml.YAMLError) as fault:
