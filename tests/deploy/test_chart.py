@@ -116,7 +116,7 @@ def test_a_pod_runs_its_service_where_the_chart_says(size: str, name: str) -> No
     made, found = container(size, name), settings(size, name)
     assert made["args"] == [f"services.{name}"] and (ROOT / "services" / name / "__main__.py").exists()
     where = found.listen if name == "edge" else found.serve
-    (port,) = made["ports"]
+    port = made["ports"][0]
     assert where.address == f"0.0.0.0:{port['containerPort']}"
     (service,) = of(size, "Service", name)
     assert service["spec"]["ports"][0]["targetPort"] == port["containerPort"]
@@ -137,6 +137,24 @@ def test_a_pod_runs_its_service_where_the_chart_says(size: str, name: str) -> No
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", SERVICES)
+def test_prometheus_finds_its_metrics_where_they_are_served(size: str, name: str) -> None:
+    (config,) = of(size, "ConfigMap", "settings")
+    address = yaml.safe_load(config["data"]["tollway.yaml"])["process"].get("metrics_address", "")
+    ports = [one["containerPort"] for one in container(size, name)["ports"] if one["name"] == "metrics"]
+    assert ports == ([int(address.removeprefix("0.0.0.0:"))] if address else [])
+    assert bool(ports) == (size == "large")
+    (deployment,) = of(size, "Deployment", name)
+    marks = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert marks.get("prometheus.io/port") == (str(ports[0]) if ports else None)
+    for policy in of(size, "NetworkPolicy", name):
+        opened = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] in ports]
+        assert [rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in opened] == [
+            {"kubernetes.io/metadata.name": "monitoring"} for _ in ports
+        ]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_pod_has_the_time_to_drain(size: str, name: str) -> None:
     found = settings(size, name)
     where = found.listen if name == "edge" else found.serve
@@ -152,7 +170,7 @@ def test_it_calls_its_peers_and_the_network_lets_it(size: str, name: str) -> Non
         port = container(size, peer)["ports"][0]["containerPort"]
         assert getattr(found, peer) == f"dns:///tollway-{peer}:{port}"
         if policies := of(size, "NetworkPolicy", peer):
-            (rule,) = policies[0]["spec"]["ingress"]
+            rule = policies[0]["spec"]["ingress"][0]
             callers = [
                 one["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
                 for one in rule["from"]

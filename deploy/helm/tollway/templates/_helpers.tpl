@@ -29,6 +29,9 @@ authority: /tls/ca.crt
 {{- $root := . -}}
 process:
   otlp_endpoint: {{ .Values.otlpEndpoint | quote }}
+  {{- with .Values.metrics.port }}
+  metrics_address: "0.0.0.0:{{ . }}"
+  {{- end }}
 {{- range $name, $service := .Values.services }}
 {{ $name }}:
   {{ if eq $name "edge" }}listen{{ else }}serve{{ end }}:
