@@ -1,6 +1,7 @@
 """Step 7: rests an answer on documents, each inspected before a model reads it."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import grpc
 from tollway.chat.v1 import chat_pb2 as chat
@@ -20,6 +21,15 @@ INSTRUCTION = (
 )
 EVERY = "all"
 """Stands for every collection of the tenant."""
+
+
+def ground(asked: pb.Grounding) -> str:
+    """Equal for requests that may rest on the same documents: nobody gets an answer made from what they may not read."""
+    said = pb.Grounding()
+    said.CopyFrom(asked)
+    del said.groups[:]
+    said.groups.extend(sorted(set(asked.groups)))
+    return sha256(said.SerializeToString(deterministic=True)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

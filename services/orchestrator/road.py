@@ -30,7 +30,7 @@ from services.orchestrator.failures import (
     PromptRefused,
     away,
 )
-from services.orchestrator.grounding import Grounding
+from services.orchestrator.grounding import Grounding, ground
 from services.orchestrator.journey import Asked, Journey, conversation
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
@@ -242,6 +242,7 @@ class Road:
 
     async def _look_up(self, journey: Journey) -> None:
         if journey.options.HasField("grounding"):
+            journey.conditions.ground = ground(journey.options.grounding)
             try:
                 journey.conditions.retrieval_epoch = await self.epochs.of(journey.caller.tenant)
             except (grpc.aio.AioRpcError, TimeoutError):

@@ -62,6 +62,7 @@ def test_conditions_count() -> None:
         pb.Conditions(policy_version="2"),
         pb.Conditions(retrieval_epoch=3),
         pb.Conditions(placeholders="EMAIL_1"),
+        pb.Conditions(ground="of the board"),
     ):
         assert key(asked()).scope != key(asked(), conditions).scope
 

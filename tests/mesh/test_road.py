@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow.parquet
@@ -160,29 +161,51 @@ async def test_an_attack_is_stopped(mesh: Mesh) -> None:
     assert len(mesh.provider.requests) == before
 
 
-async def test_a_grounded_answer_rests_on_the_tenants_documents(mesh: Mesh) -> None:
+async def brought(mesh: Mesh, **document: Any) -> None:
     from tollway.retrieval.v1 import retrieval_pb2 as pb
     from tollway.retrieval.v1 import retrieval_pb2_grpc
 
     from services.runtime import channels
 
-    word = uuid4().hex[:8]
-    document = pb.Document(
-        document_id=f"doc-{word}", title="Tariffs", text=f"The toll for the bridge at {word} is nine crowns."
-    )
     async with channels.open(mesh.services["retrieval"]) as channel:
         stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
         call = stub.UpsertDocuments(
-            iter([pb.UpsertDocumentsRequest(document=document)]),
+            iter([pb.UpsertDocumentsRequest(document=pb.Document(**document))]),
             metadata=(("authorization", f"Bearer {mesh.key}"),),
             timeout=10.0,
         )
         assert [one.chunks async for one in call] == [1]
+
+
+async def test_a_grounded_answer_rests_on_the_tenants_documents(mesh: Mesh) -> None:
+    word = uuid4().hex[:8]
+    text = f"The toll for the bridge at {word} is nine crowns."
+    await brought(mesh, document_id=f"doc-{word}", title="Tariffs", text=text)
     answer = await sent(mesh, asking(f"What does the bridge at {word} cost?", tollway={"grounding": {}}))
     assert answer.status == 200, answer.raw
     assert [one["document_id"] for one in answer.json["citations"]] == [f"doc-{word}"]
     system = mesh.provider.requests[-1]["messages"][0]
     assert system["role"] == "system" and "nine crowns" in system["content"]
+
+
+async def test_an_answer_made_from_a_document_is_for_those_who_may_read_it(mesh: Mesh) -> None:
+    word = uuid4().hex[:8]
+    text = f"The board sells the bridge at {word}."
+    await brought(mesh, document_id=f"secret-{word}", title="Minutes", text=text, readers=["board"])
+
+    async def asked(*groups: str) -> tuple[str, list[str]]:
+        grounding = {"groups": list(groups)}
+        answer = await sent(mesh, asking(f"Who sells the bridge at {word}?", tollway={"grounding": grounding}))
+        assert answer.status == 200, answer.raw
+        cited = [one["document_id"] for one in answer.json.get("citations", ())]
+        return answer.headers["x-tollway-cache"], [one for one in cited if word in one]
+
+    assert await asked("board") == ("miss", [f"secret-{word}"])
+    async with asyncio.timeout(5):
+        while await asked("board") != ("exact", [f"secret-{word}"]):
+            await asyncio.sleep(0.05)
+    assert await asked() == ("miss", [])
+    assert (await asked("staff"))[1] == []
 
 
 async def test_a_suspended_account_is_refused_everywhere_within_a_second(mesh: Mesh) -> None:

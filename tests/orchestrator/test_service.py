@@ -193,6 +193,21 @@ async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh
     assert list(without.road.degraded) == ["retrieval"]
 
 
+async def test_only_those_who_may_read_the_same_share_a_grounded_answer(gateway: Called, mesh: Mesh) -> None:
+    async def ground(**asked: Any) -> str:
+        await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding(**asked))))
+        looked = mesh.messages["cache.Lookup"].conditions
+        await until(lambda: "cache.Store" in mesh.asked and mesh.messages["cache.Store"].conditions == looked)
+        return str(looked.ground)
+
+    board = await ground(groups=["board", "staff"])
+    assert board == await ground(groups=["staff", "board", "staff"])
+    others = [await ground(), await ground(groups=["board"]), await ground(collection="tariffs"), await ground(limit=2)]
+    assert len({board, *others}) == 5
+    await gateway.Complete(asking())
+    assert not mesh.messages["cache.Lookup"].conditions.ground
+
+
 async def test_a_long_conversation_is_shortened_where_asked_or_by_policy(gateway: Called, mesh: Mesh) -> None:
     request = asking()
     for n in range(9):
