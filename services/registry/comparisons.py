@@ -82,6 +82,9 @@ class Standing:
     candidate: Side
 
 
+SKIPPED = "UPDATE shadow SET skipped = skipped + 1 WHERE tenant = $1 AND name = $2"
+
+
 class Comparisons:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -154,9 +157,7 @@ class Comparisons:
 
     async def skip(self, tenant: str, name: str) -> None:
         """One that could not be compared."""
-        await self._pool.execute(
-            "UPDATE shadow SET skipped = skipped + 1 WHERE tenant = $1 AND name = $2", tenant, name
-        )
+        await self._pool.execute(SKIPPED, tenant, name)
 
     async def due(self, most: int) -> list[Comparison]:
         """Those to be looked at now; nobody else looks at them for a while."""
@@ -183,7 +184,10 @@ class Comparisons:
                 one.number, state, json.dumps(dict(scores.candidate)), json.dumps(dict(scores.live)),
                 cost if state == "done" else None, took if state == "done" else None,
             )  # fmt: skip
-            if ended == "UPDATE 0" or pair is None:
+            if ended == "UPDATE 0":
+                return
+            if pair is None:
+                await connection.execute(f"{SKIPPED} AND revision = $3", one.tenant, one.name, one.revision)
                 return
             for measure in measures:
                 await _count(connection, one, measure, pair)

@@ -56,6 +56,8 @@ class Watched:
     alarmed: datetime | None = None
     alarm: str = ""
     asked: datetime | None = None
+    mark: UUID | None = None
+    """Another with each change in the store."""
 
 
 class Probes:
@@ -106,7 +108,7 @@ class Probes:
         async with self._pool.acquire() as connection, connection.transaction():
             done = await connection.execute(
                 """UPDATE watched SET rounds = 0, reference = NULL, baseline = '{}', signals = '{}', reported = '', alarmed = NULL, alarm = '', due = $4,
-                   job = NULL WHERE tenant = $1 AND name = $2 AND ($3 = '' OR model = $3)""",
+                   job = NULL, mark = gen_random_uuid() WHERE tenant = $1 AND name = $2 AND ($3 = '' OR model = $3)""",
                 tenant, name, model, at,
             )  # fmt: skip
             if done == "UPDATE 0":
@@ -133,16 +135,17 @@ class Probes:
         )  # fmt: skip
         return [_watched(row) for row in found]
 
-    async def keep(self, one: Watched, after: timedelta, was: UUID | None) -> None:
-        """What is known of it now, and when it is looked at again. Nothing when it was renewed, or asked by somebody else,
-        meanwhile: `was` is the round that it had when it was claimed."""
+    async def keep(self, one: Watched, after: timedelta) -> None:
+        """What is known of it now, and when it is looked at again. Nothing when it was set anew, renewed, or looked at by somebody
+        else since it was claimed."""
         signals = json.dumps({name: asdict(each) for name, each in one.signals.items()})
         await self._pool.execute(
             """UPDATE watched SET due = now() + $4, job = $5, rounds = $6, reference = $7, signals = $8, reported = $9, alarmed = $10,
-               alarm = $11, asked = $12, baseline = $14 WHERE tenant = $1 AND name = $2 AND model = $3 AND job IS NOT DISTINCT FROM $13""",
+               alarm = $11, asked = $12, baseline = $14, mark = gen_random_uuid()
+               WHERE tenant = $1 AND name = $2 AND model = $3 AND mark = $13""",
             one.tenant, one.name, one.model, after, one.job, one.rounds,
             json.dumps(one.reference) if one.reference is not None else None, signals, one.reported, one.alarmed, one.alarm,
-            one.asked, was, json.dumps(one.baseline),
+            one.asked, one.mark, json.dumps(one.baseline),
         )  # fmt: skip
 
 
@@ -164,4 +167,5 @@ def _watched(row: asyncpg.Record) -> Watched:
         alarmed=row["alarmed"],
         alarm=row["alarm"],
         asked=row["asked"],
+        mark=row["mark"],
     )

@@ -96,28 +96,28 @@ class Probing:
         probe = await self.probes.probe(one.tenant, one.name)
         if probe is None:
             return
-        spec, was = pb.Probe.FromString(probe.spec), one.job
+        spec = pb.Probe.FromString(probe.spec)
         every = spec.every.ToTimedelta() or HOURLY
         try:
             if one.job is None:
                 one.job, one.asked = await self._asked(one, spec, probe), datetime.now(UTC)
-                await self.probes.keep(one, LOOKS_AGAIN, was)
+                await self.probes.keep(one, LOOKS_AGAIN)
                 return
             seen = await self._answers(one.job)
             if seen is None:
-                await self.probes.keep(one, LOOKS_AGAIN, was)
+                await self.probes.keep(one, LOOKS_AGAIN)
                 return
             alarm = judged(one, seen, spec.false_alarm_every or drifting.FALSE_ALARM_EVERY, random.Random())
             one.job = None
             if alarm and one.alarmed is None:
                 one.alarmed, one.alarm = datetime.now(UTC), alarm
                 await self._raise(one, probe)
-            await self.probes.keep(one, every, was)
+            await self.probes.keep(one, every)
         except (grpc.aio.AioRpcError, Failure) as error:
             why = error.code().name if isinstance(error, grpc.aio.AioRpcError) else error.reason
             log.warning("probe %s of %s does not reach %s: %s", one.name, one.tenant, one.model, why)
             one.job = None
-            await self.probes.keep(one, min(every, timedelta(minutes=1)), was)
+            await self.probes.keep(one, min(every, timedelta(minutes=1)))
 
     async def _asked(self, one: Watched, spec: pb.Probe, probe: Probe) -> UUID:
         """Begins a round, its questions in an order of chance."""

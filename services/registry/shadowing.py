@@ -160,8 +160,6 @@ class Shadowing:
         cost = line.result.completion.road.cost_nano_usd if pair is not None else 0
         took = line.result.took.ToTimedelta() if pair is not None else timedelta()
         await self.comparisons.end(one, state, pair, measures(spec), cost, took)
-        if pair is None:
-            await self.comparisons.skip(one.tenant, one.name)
         COMPARED.add(1, one.name, state)
         if shadow.revision == one.revision and spec.HasField("promotion") and shadow.promoted is None:
             standing = await self.comparisons.standing(shadow)

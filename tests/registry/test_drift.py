@@ -1,7 +1,8 @@
 """Drift: what is an alarm, what is none, and what it takes to see a change. Simulated answers of a provider that changes at a random time."""
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from tollway.jobs.v1 import jobs_pb2
 from tollway.registry.v1 import registry_pb2 as pb
 
+from services.registry.app import MIGRATIONS
 from services.registry.drifting import FALSE_ALARM_EVERY, Detector, bets
-from services.registry.probes import Watched
+from services.registry.probes import Probe, Probes, Watched
 from services.registry.probing import REFUSAL, Seen, judged
+from services.registry.versions import Actor
+from services.runtime.postgres import opened
 from tests.registry.served import Jobs, Ledger, propose, served
 from tests.registry.test_runs import dataset
 from tests.support.refusals import field_of, refused
@@ -125,6 +129,31 @@ def probe(**more: Any) -> pb.Probe:
     made = pb.Probe(**said)
     made.every.FromMilliseconds(1)
     return made
+
+
+async def test_who_is_overtaken_by_a_renewal_changes_nothing(postgres_url: str) -> None:
+    now, ann = datetime.now(UTC), Actor("key_ann", "acme")
+    async with opened(postgres_url, "registry", MIGRATIONS, 2) as pool:
+        probes = Probes(pool)
+        for again in (partial(probes.renew, "acme", "golden", "", ann, now), partial(_set, probes, ann, now)):
+            await _set(probes, ann, now)
+            (claimed,) = await probes.due(1)
+            claimed.alarmed, claimed.alarm, claimed.rounds = now, "as it was before", 9
+            await again()
+            await probes.keep(claimed, timedelta(0))
+            ((_, (one,)),) = await probes.listed("acme")
+            assert (one.alarmed, one.rounds) == (None, 0)
+        (claimed,) = await probes.due(1)
+        claimed.rounds = 9
+        for _ in range(2):  # the second has an old mark
+            await probes.keep(claimed, timedelta(0))
+            claimed.rounds = 10
+        ((_, (one,)),) = await probes.listed("acme")
+        assert one.rounds == 9
+
+
+async def _set(probes: Probes, ann: Actor, now: datetime) -> None:
+    await probes.set(Probe("acme", "golden", probe().SerializeToString(), ann), ["m"], {}, now)
 
 
 async def test_a_model_that_begins_to_answer_otherwise_raises_an_alert(

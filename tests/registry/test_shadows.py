@@ -194,8 +194,12 @@ async def test_a_better_candidate_begins_to_answer_once_it_is_approved(postgres_
         found = await compared(ann, 12, expected="there")
         assert found.verdict == pb.VERDICT_BETTER and not found.HasField("promoted"), "nobody approved it"
         await ben.ReviewVersion(pb.ReviewVersionRequest(name="answer", number=2, approve=True))
-        found = await compared(ann, 1, expected="there")
-        assert found.HasField("promoted")
+        await compared(ann, 1, expected="there")
+
+        async def promoted() -> bool:
+            return (await report(ann)).HasField("promoted")
+
+        await eventually(promoted)
         (label,) = (await ann.ListLabels(pb.ListLabelsRequest(name="answer"))).labels
         assert (label.number, label.rollout.candidate, label.moved_by) == (1, 2, "rules")
         await compared(ann, 3, expected="there")
