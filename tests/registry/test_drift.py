@@ -165,7 +165,7 @@ async def test_a_model_that_begins_to_answer_otherwise_raises_an_alert(
     jobs = Jobs(scores=lambda case: {"answers": likeness["value"]})
     async with served(postgres_url, jobs, ledger=ledger) as stub:
         await propose(stub, "questions", dataset(30))
-        asked = probe(false_alarm_every=1000)
+        asked = probe(false_alarm_every=1_000_000)
         assert (await stub.SetProbe(pb.SetProbeRequest(probe=asked))).probe.key_id == "key_ann"
 
         async def seen() -> pb.Watched:
