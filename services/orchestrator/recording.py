@@ -14,6 +14,7 @@ from tollway.registry.v1 import registry_pb2
 from services.orchestrator.facts import Registered
 from services.orchestrator.failures import ReviewRejected
 from services.orchestrator.journey import Journey
+from services.orchestrator.mirroring import LABEL
 from services.orchestrator.road import Road
 from services.runtime import telemetry
 from services.runtime.metrics import Counted
@@ -21,7 +22,6 @@ from services.runtime.metrics import Counted
 RECORD_S, AWAIT_S = 5.0, 30.0
 QUIET = (guard_pb2.ACTION_UNSPECIFIED, guard_pb2.ACTION_ALLOW, guard_pb2.ACTION_MASK)
 """What the guard does about findings that nobody need look at."""
-LABEL = "tollway.shadow"
 
 ANSWERS = Counted("tollway.gateway.answers", "{answer}", "Answers, and which of them a person looks at", ("reviewed",))
 

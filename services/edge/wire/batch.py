@@ -13,7 +13,7 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
 from services.edge.wire import answer, prompt, request
-from services.edge.wire.errors import Refusal, of_body, of_error
+from services.edge.wire.errors import Refusal, decoded, of_body, of_error
 from services.edge.wire.options import options
 
 OUR_OWN = "tollway."
@@ -66,10 +66,7 @@ def parsed(raw: bytes) -> BatchBody:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        return _BATCH.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    return decoded(_BATCH, raw)
 
 
 def window_s(body: BatchBody) -> int:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from tollway.gateway.v1 import gateway_pb2
 from tollway.ledger.v1 import ledger_pb2 as pb
 
-from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.errors import Refusal, decoded
 
 NANO = 1_000_000_000
 UNITS = {
@@ -54,10 +54,7 @@ def budget_of(raw: bytes) -> pb.Budget:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _BUDGET.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_BUDGET, raw)
     limit = int(Decimal(repr(said.limit)) * NANO) if said.unit == "usd" else int(said.limit)
     return pb.Budget(
         account=said.account, name=said.name, unit=UNITS[said.unit], limit=limit, window=WINDOWS[said.window],
@@ -70,10 +67,7 @@ def suspension_of(raw: bytes) -> pb.SuspendAccountRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _SUSPENSION.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_SUSPENSION, raw)
     return pb.SuspendAccountRequest(account=said.account, reason=said.reason)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import msgspec
@@ -11,6 +11,8 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from services.runtime.status import status_of
+
+T = TypeVar("T")
 
 WRONG = "invalid_request_error"
 PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*?)`$")
@@ -102,6 +104,18 @@ def of_body(error: msgspec.MsgspecError) -> Refusal:
     if not at:
         return Refusal(400, "invalid_type", f"the body must be an object of the published shape: {rule}")
     return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+    """A body, validated while it is parsed.
+
+    Raises:
+        Refusal: names the field and the rule that it breaks.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
 
 
 def of_failure(error: Exception) -> Refusal:

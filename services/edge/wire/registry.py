@@ -13,7 +13,7 @@ from tollway.registry.v1 import registry_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire import prompt, request
-from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.errors import Refusal, decoded
 
 NANO = 1_000_000_000
 Answer = Annotated[str, Meta(min_length=1, max_length=1 << 20)]
@@ -95,10 +95,7 @@ def comparison_of(name: str, raw: bytes) -> pb.CompareShadowRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _COMPARISON.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_COMPARISON, raw)
     took = Duration()
     took.FromMicroseconds(int(said.took_s * 1e6))
     return pb.CompareShadowRequest(
@@ -117,10 +114,7 @@ def feedback_of(raw: bytes) -> pb.RecordFeedbackRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _FEEDBACK.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_FEEDBACK, raw)
     return pb.RecordFeedbackRequest(feedback=pb.Feedback(**msgspec.structs.asdict(said)))
 
 
@@ -129,10 +123,7 @@ def decision_of(record_id: str, raw: bytes) -> pb.DecideReviewRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _DECISION.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_DECISION, raw)
     return pb.DecideReviewRequest(
         record_id=record_id, decision=REVIEWS[said.decision], reason=said.reason, correction=said.correction
     )
@@ -222,10 +213,7 @@ def proposal_of(name: str, raw: bytes) -> pb.ProposeVersionRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _PROPOSAL.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_PROPOSAL, raw)
     made = pb.ProposeVersionRequest(name=name, owner=said.owner, why=said.why, dry_run=said.dry_run)
     try:
         ParseDict(said.content, made.content)
@@ -239,10 +227,7 @@ def move_of(raw: bytes) -> pb.MoveLabelRequest:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    try:
-        said = _MOVE.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    said = decoded(_MOVE, raw)
     made = pb.MoveLabelRequest(
         name=said.name, label=said.label, number=said.number, revision=said.revision, why=said.why
     )

@@ -9,7 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.errors import Refusal, decoded
 from services.edge.wire.prompt import missing
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
@@ -30,10 +30,7 @@ def parsed(raw: bytes) -> wire.ChatBody:
     Raises:
         Refusal: not JSON, not an object, or a field that breaks a rule.
     """
-    try:
-        body = _CHAT.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    body = decoded(_CHAT, raw)
     if body.prompt is None and not (body.model and body.messages):
         raise missing("messages" if body.model else "model")
     return body
@@ -75,10 +72,7 @@ def embed_request(raw: bytes) -> tuple[pb.EmbedRequest, bool]:
     Raises:
         Refusal: as for `parsed`.
     """
-    try:
-        body = _EMBEDDING.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    body = decoded(_EMBEDDING, raw)
     texts = [body.input] if isinstance(body.input, str) else body.input
     if empty := next((f"input[{n}]" for n, text in enumerate(texts) if not text), None):
         raise Refusal(400, "invalid_value", f"invalid value for {empty}: it is empty", param="input")

@@ -8,7 +8,7 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.errors import Refusal, decoded, of_body
 from services.edge.wire.prompt import Prompt, missing
 from services.edge.wire.request import MODES
 
@@ -156,10 +156,7 @@ def parsed(raw: bytes) -> ResponsesBody:
     Raises:
         Refusal: a field that breaks a rule, or that asks for what is not kept here.
     """
-    try:
-        body = _BODY.decode(raw)
-    except msgspec.MsgspecError as error:
-        raise of_body(error) from None
+    body = decoded(_BODY, raw)
     if body.prompt is None and not (body.model and body.input):
         raise missing("input" if body.model else "model")
     if body.previous_response_id:
