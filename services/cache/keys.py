@@ -22,6 +22,10 @@ PERSONAL = re.compile(
 )
 WARM = 1.0
 """Above this temperature the caller asks for chance: answers are not reused."""
+STEADY, LIVELY = 0.0, 1.0
+"""What stands for the temperatures up to [STEADIEST][], and for those up to [WARM][]."""
+STEADIEST = 0.3
+WHOLE = (chat.FINISH_REASON_STOP, chat.FINISH_REASON_TOOL_CALLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ def _keys(raw: bytes, said: bytes, tenant: str, owner: str) -> Keys:
     text = last_text(bare)
     if text:
         del bare.messages[-1].parts[:]
+    if bare.HasField("temperature") and bare.temperature <= WARM:
+        bare.temperature = STEADY if bare.temperature <= STEADIEST else LIVELY
     rest = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
     return Keys(tenant, rest, whole, text)
 
@@ -66,14 +72,12 @@ def last_text(request: chat.ChatRequest) -> str:
     return last.parts[0].text
 
 
-def unfit(request: chat.ChatRequest, made: chat.ChatCompletion) -> str:
-    """Why an answer is not kept unless asked; '' when it is."""
-    if not made.choices or any(
-        choice.finish_reason not in (chat.FINISH_REASON_STOP, chat.FINISH_REASON_TOOL_CALLS) for choice in made.choices
-    ):
+def unfit(request: chat.ChatRequest, made: chat.ChatCompletion | None = None) -> str:
+    """Why an answer, or any answer, is not kept unless asked; '' when it is."""
+    if made is not None and (not made.choices or any(one.finish_reason not in WHOLE for one in made.choices)):
         return "INCOMPLETE"
     text = last_text(request)
-    if request.tools or any(choice.message.tool_calls for choice in made.choices):
+    if request.tools or (made is not None and any(choice.message.tool_calls for choice in made.choices)):
         return "TOOL_CALLS"
     if request.HasField("temperature") and request.temperature > WARM:
         return "RANDOM"

@@ -1,62 +1,92 @@
 """Cheap facts about two texts that tell near misses from rewordings. Pure."""
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from services.cache.plain import marked, plain, slip, slipped, spoken, stem, synonyms
+
 Vector = npt.NDArray[np.float32]
 Similar = Callable[[list[str], list[str]], npt.NDArray[np.float32]]
-"""For each of the first words its likeness to the nearest of the others, (n,)."""
+"""The likeness of each of the first words to each of the others, (n, m)."""
 
-WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[€$£¥%+#<>=]")
-NUMBERS = {
-    w: str(n) for n, w in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-}
 NEGATIONS = frozenset(
-    "not no never none nobody nothing neither nor without cannot can't won't don't doesn't didn't isn't aren't wasn't weren't"
-    " shouldn't couldn't wouldn't haven't hasn't hadn't mustn't n't unable fail fails failed except nicht kein keine nie".split()
+    "not no never none nobody nothing neither nor without hardly barely scarcely seldom unable fail fails failed except nicht kein keine nie".split()
 )
 PIVOTS = frozenset(
-    "more less most least fewer greater smaller larger higher lower before after first last next previous all some any every each"
+    "more less most least fewer greater smaller larger higher lower before after first last next previous all any every each"
     " only always sometimes often rarely min max minimum maximum above below over under increase decrease increasing decreasing"
     " up down left right in out on off into from to with without and or enable disable add remove buy sell open close start stop"
     " best worst good bad fast slow cheap expensive hot cold new old early late same different true false legal illegal safe unsafe"
     " possible impossible import export push pull send receive borrow lend win lose pass fail accept reject increase lower raise"
     " male female man woman men women boys girls north south east west day week month year hour minute second daily weekly monthly"
-    " was will were had should must may might did"
+    " half whole both either several few dozens"
+    " days weeks months years hours minutes seconds was will were had did should must may might going used"
     " celsius fahrenheit kilometers miles km kg pounds dollars euros usd eur gbp meters feet inches liters gallons".split()
 )  # fmt: skip
-QUESTIONS = ("how many", "how much", "how long", "how old", "how far", "how often", "how", "what", "why", "who", "whom", "whose",
-             "where", "when", "which", "is", "are", "can", "does", "do", "did", "should", "will")  # fmt: skip
+OPPOSED = ("un", "im", "in", "il", "ir", "dis", "non", "mis")
+PAST = frozenset("was were did had been".split())
+TO_COME = frozenset("will shall would going gonna".split())
+ASKED = ("how many", "how much", "how long", "how old", "how far", "how often", "how", "what", "why", "who", "whom", "whose",
+         "where", "when", "which", "is", "are", "can", "does", "do", "did", "should", "will")  # fmt: skip
 STOP = frozenset(
-    "a an the of for at by as it its this that these those i me my you your we our he she they them his her their please could would"
+    "a an the of for at by as it its this that these those i me my you your we our he she they them his her please could would"
     " can do does did is are was were be been am to in on with and or so just really actually kindly hi hello hey thanks thank tell"
-    " explain know want need there here if then about also me us some any what's how's".split()
+    " explain know want need there here if then about also us some any how what".split()
 )
+LEAST_RIVAL = 0.5
+"""Nothing that is less like the question counts as another's answer to it."""
 NAMES = (
-    "cosine", "static", "longer", "jaccard", "only_a", "only_b", "far_a", "far_b", "rarest_a", "rarest_b", "numbers", "negation",
-    "pivots", "names", "question", "order", "bigrams", "characters", "typos", "contained", "short", "code",
+    "cosine", "gap", "static", "longer", "jaccard", "only_a", "only_b", "far_a", "far_b", "rarest_a", "rarest_b", "numbers",
+    "negation", "pivots", "names", "question", "order", "bigrams", "characters", "typos", "contained", "short", "code", "swapped",
+    "synonyms", "unlike", "support", "agreeing", "times", "identifiers",
 )  # fmt: skip
 
 
-def words(text: str) -> list[str]:
-    low = text.lower().replace("’", "'")
-    return [NUMBERS.get(word, word) for word in WORDS.findall(low)]
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a stored text compares with the question, and with the others that do."""
+
+    cosine: float
+    """Of MiniLM's vectors."""
+    static: float
+    """Of the static vectors."""
+    gap: float
+    """How much nearer it is than the nearest text with another answer."""
+    support: float
+    """How near the nearest other text with the same answer is, above [LEAST_RIVAL][]."""
+    agreeing: float
+    """Of the other candidates the share with the same answer."""
 
 
-def facts(a: str, b: str, cosine: float, static: float, similar: Similar) -> Vector:
+def standing(place: int, cosines: Sequence[float], statics: Sequence[float], answers: Sequence[object]) -> Standing:
+    """Of the candidate at `place`."""
+    own = cosines[place]
+    rivals = [one for one, answer in zip(cosines, answers, strict=True) if answer != answers[place]]
+    others = [one for n, one in enumerate(cosines) if answers[n] == answers[place] and n != place]
+    return Standing(
+        own,
+        statics[place],
+        own - max([LEAST_RIVAL, *rivals]),
+        max([LEAST_RIVAL, *others]) - LEAST_RIVAL,
+        len(others) / max(1, len(cosines) - 1),
+    )
+
+
+def facts(a: str, b: str, at: Standing, similar: Similar) -> Vector:
     """(len(NAMES),) facts about the pair; the order of `a` and `b` does not matter."""
-    aw, bw = words(a), words(b)
+    aw, bw = spoken(a), spoken(b)
     aset, bset = set(aw), set(bw)
     ac, bc = [w for w in aw if w not in STOP], [w for w in bw if w not in STOP]
     only_a, only_b = _left(ac, bset), _left(bc, aset)
     only_a, only_b, typos = _typos(only_a, only_b)
-    near_a = similar(only_a, bc) if only_a and bc else np.ones(0, np.float32)
-    near_b = similar(only_b, ac) if only_b and ac else np.ones(0, np.float32)
+    near_a, near_b = _near(only_a, bc, similar), _near(only_b, ac, similar)
+    told_a, told_b = (sum(any(synonyms(x, y) for y in theirs) for x in mine) for mine, theirs in ((only_a, bc), (only_b, ac)))
     shared = len(set(ac) & set(bc))
     union = len(set(ac) | set(bc)) or 1
     digits_a, digits_b = sorted(w for w in aw if _number(w)), sorted(w for w in bw if _number(w))
@@ -67,8 +97,9 @@ def facts(a: str, b: str, cosine: float, static: float, similar: Similar) -> Vec
     left = sorted((len(only_a), len(only_b)))
     return np.array(
         [
-            cosine,
-            static,
+            at.cosine,
+            at.gap,
+            at.static,
             abs(np.log((len(aw) + 1) / (len(bw) + 1))),
             shared / union,
             min(left[0], 6),
@@ -78,49 +109,58 @@ def facts(a: str, b: str, cosine: float, static: float, similar: Similar) -> Vec
             rare[0],
             rare[1],
             min(len(set(digits_a) ^ set(digits_b)) + (digits_a != digits_b), 4),
-            abs(sum(w in NEGATIONS for w in aw) % 2 - sum(w in NEGATIONS for w in bw) % 2),
+            abs(sum(w in NEGATIONS for w in aw) % 2 - sum(w in NEGATIONS for w in bw) % 2) + _opposed(only_a, only_b),
             min(len((aset ^ bset) & PIVOTS), 5),
             min(len(names_a ^ names_b), 4),
-            float(_question(a) != _question(b)),
+            float(_question(aw) != _question(bw)),
             1.0 - SequenceMatcher(None, common_a, common_b, autojunk=False).ratio(),
             _jaccard(set(pairwise(aw)), set(pairwise(bw))),
-            _jaccard(_trigrams(a), _trigrams(b)),
+            _jaccard(_trigrams(aw), _trigrams(bw)),
             min(typos, 3),
             float(not only_a or not only_b),
             float(min(len(ac), len(bc)) <= 3),
             float(_code(a) != _code(b)),
+            float(left == [1, 1] and len(aw) == len(bw)),
+            (told_a + told_b) / (sum(left) or 1),
+            min(sum(left) - told_a - told_b, 6),
+            at.support,
+            at.agreeing,
+            float(_times(aset) != _times(bset)),
+            min(len({w for w in aset ^ bset if marked(w)}), 4),
         ],
         np.float32,
     )
 
 
+def rearranged(a: str, b: str) -> bool:
+    """Whether the two say the same words in another order: from here to there is not from there to here."""
+    aw, bw = ([_stem(w) for w in plain(text)] for text in (a, b))
+    return aw != bw and sorted(aw) == sorted(bw)
+
+
 def unmatched(a: str, b: str) -> set[str]:
-    """Words whose nearest in the other text `facts` will want to know, and the words to compare them with."""
-    aw, bw = words(a), words(b)
+    """Words whose likeness `facts` will want to know."""
+    aw, bw = spoken(a), spoken(b)
     aset, bset = set(aw), set(bw)
     only = [w for w in aw if w not in bset and w not in STOP] or [w for w in bw if w not in aset and w not in STOP]
     return {w for w in aw + bw if w not in STOP} if only or aset != bset else set()
 
 
 def _left(mine: list[str], theirs: set[str]) -> list[str]:
-    return [
-        word for word in dict.fromkeys(mine) if word not in theirs and _stem(word) not in {_stem(w) for w in theirs}
-    ]
+    stems = {_stem(w) for w in theirs}
+    return [word for word in dict.fromkeys(mine) if word not in theirs and _stem(word) not in stems]
 
 
 def _stem(word: str) -> str:
-    for end in ("ing", "ies", "ed", "es", "s", "ly"):
-        if word.endswith(end) and len(word) - len(end) >= 3 and word not in PIVOTS:
-            return word[: -len(end)]
-    return word
+    return word if word in PIVOTS else stem(word)
 
 
 def _typos(a: list[str], b: list[str]) -> tuple[list[str], list[str], int]:
-    """Drops pairs of words that one slip of the finger apart; how many there were."""
+    """Drops pairs of words that are one slip of the finger apart; how many there were."""
     a, b, count = list(a), list(b), 0
     for word in list(a):
         for other in b:
-            if _slip(word, other):
+            if slip(word, other) or _close(word, other):
                 a.remove(word)
                 b.remove(other)
                 count += 1
@@ -128,20 +168,23 @@ def _typos(a: list[str], b: list[str]) -> tuple[list[str], list[str], int]:
     return a, b, count
 
 
-def _slip(a: str, b: str) -> bool:
-    if min(len(a), len(b)) < 4 or abs(len(a) - len(b)) > 1 or _number(a) or _number(b) or a in PIVOTS or b in PIVOTS:
-        return False
-    if len(a) == len(b):
-        differ = [n for n, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
-        swapped = (
-            len(differ) == 2
-            and differ[1] == differ[0] + 1
-            and a[differ[0]] == b[differ[1]]
-            and a[differ[1]] == b[differ[0]]
-        )
-        return swapped or (len(differ) == 1 and len(a) >= 6)
-    short, long = sorted((a, b), key=len)
-    return any(long[:n] + long[n + 1 :] == short for n in range(len(long)))
+def _times(words: set[str]) -> tuple[bool, bool]:
+    """Whether a text speaks of the past, and of what is to come."""
+    return not words.isdisjoint(PAST), not words.isdisjoint(TO_COME)
+
+
+def _near(mine: list[str], theirs: list[str], similar: Similar) -> Vector:
+    """The likeness of each word to the nearest of theirs; (0,) where one side has none."""
+    return similar(mine, theirs).max(axis=1) if mine and theirs else np.ones(0, np.float32)
+
+
+def _opposed(a: list[str], b: list[str]) -> bool:
+    """Whether a word of one stands in the other with `un`, `im` or the like before it."""
+    return any(x == before + y or y == before + x for x in a for y in b for before in OPPOSED)
+
+
+def _close(a: str, b: str) -> bool:
+    return min(len(a), len(b)) >= 6 and a.isalpha() and b.isalpha() and slipped(a, b) and not {a, b} & PIVOTS
 
 
 def _number(word: str) -> bool:
@@ -154,17 +197,19 @@ def _names(text: str) -> set[str]:
     return {one.group().lower().rstrip(".") for one in found} - STOP - {"i", "what", "how", "why"}
 
 
-def _question(text: str) -> str:
-    low = " ".join(words(text)[:6])
-    return next((word for word in QUESTIONS if re.search(rf"\b{word}\b", low)), "")
+def _question(words: list[str]) -> str:
+    low = " ".join(words[:6])
+    return next((word for word in ASKED if re.search(rf"\b{word}\b", low)), "")
 
 
 def _code(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\b\w+(?:[_.:]\w+)+\b|\b[a-z]+[A-Z]\w+\b|\w+\(\)", text))
+    return frozenset(
+        one.lower() for one in re.findall(r"\b\w+(?:[_.:]\w+)+\b|\b[a-z]+[A-Z]\w+\b|\b[A-Z][a-z]+[A-Z]\w+\b|\w+\(\)", text)
+    )
 
 
-def _trigrams(text: str) -> set[str]:
-    low = f" {' '.join(words(text))} "
+def _trigrams(words: list[str]) -> set[str]:
+    low = f" {' '.join(words)} "
     return {low[n : n + 3] for n in range(len(low) - 2)}
 
 

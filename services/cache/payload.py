@@ -36,6 +36,7 @@ def written(entry: Entry, key: bytes = b"") -> dict[str, Any]:
         "attached": _closed(entry.attached, entry, key),
         "right": entry.right,
         "wrong": entry.wrong,
+        "answer": entry.answer,
     }
 
 
@@ -60,6 +61,7 @@ def read(point_id: str, payload: Mapping[str, Any] | None, vector: Any, key: byt
             took_s=float(payload["took_s"]),
             right=int(payload["right"]),
             wrong=int(payload["wrong"]),
+            answer=str(payload.get("answer", "")),
         )
         text = _opened(payload["text"], bare, key).decode("utf-8", "surrogatepass")
         completion, attached = (_opened(payload[name], bare, key) for name in ("completion", "attached"))

@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from services.cache.likeness import STOP, words
+from services.cache.likeness import STOP
+from services.cache.plain import marked, spoken
 
 ARTEFACT = Path(__file__).parent / "artefacts" / "screen.json"
-FOREIGN, LEAST_SHARED = 4, 0.25
-"""Two texts that each have so many words of their own and share so little are not compared: of such pairs that the
-verifier would serve, four in five were wrong."""
 Vector = npt.NDArray[np.float32]
 
 
@@ -31,8 +29,8 @@ class Gist:
 
 @lru_cache(maxsize=20_000)
 def gist(text: str) -> Gist:
-    content = frozenset(words(text)) - STOP
-    return Gist(content, frozenset(word for word in content if not word.isalpha()))
+    content = frozenset(spoken(text)) - STOP
+    return Gist(content, frozenset(word for word in content if marked(word)))
 
 
 def renumbered(a: Gist, b: Gist) -> bool:
@@ -67,7 +65,6 @@ class Screen:
         own = gist(text)
         rows = np.array([facts(own, gist(other), static) for other, static in others], np.float32)
         logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
-        foreign = (rows[:, 2] >= FOREIGN / 12) & (rows[:, 1] < LEAST_SHARED)
         others_differ = np.array([renumbered(own, gist(other)) for other, _ in others])
-        passed: list[bool] = ((logits >= self._least) & ~foreign & ~others_differ).tolist()
+        passed: list[bool] = ((logits >= self._least) & ~others_differ).tolist()
         return passed

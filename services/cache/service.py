@@ -1,16 +1,21 @@
 """Translates messages to the cache and back."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.cache.v1 import cache_pb2 as pb
 from tollway.cache.v1.cache_pb2_grpc import CacheServiceServicer
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 
-from services.cache.cache import Cache
-from services.cache.keys import keys, last_text, unfit
+from services.cache.answers import digest, said, same
+from services.cache.cache import Age, Cache
+from services.cache.insight import FROM, Insight, Insights
+from services.cache.keys import Keys, keys, last_text, unfit
+from services.cache.proof import Judged, threshold_of
 from services.cache.store import Entry, Selection, Vector, entry_id
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -26,58 +31,91 @@ class NothingNamed(Failure):
     field = "all"
 
 
+class TooLong(Failure):
+    kind, reason = Kind.INVALID, "TTL_TOO_LONG"
+    text = "answers are kept for {most_s:g} seconds at most"
+    field = "controls.ttl"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long answers are kept, in seconds."""
+
+    ttl_s: float
+    classes: Mapping[str, float] = field(default_factory=dict)
+    """Of some kinds: `grounded`, `time_sensitive`, `personal`, `tool_calls`, `random`."""
+    most_s: float = 31_622_400.0
+
+    def seconds(self, request: pb.StoreRequest, unfit: str) -> float:
+        """
+        Raises:
+            TooLong: the caller wants it kept longer than is allowed.
+        """
+        if request.controls.HasField("ttl"):
+            wanted = request.controls.ttl.ToTimedelta().total_seconds()
+            if wanted > self.most_s:
+                raise TooLong(most_s=self.most_s)
+            return float(wanted)
+        kind = unfit.lower() or ("grounded" if request.conditions.ground else "")
+        return self.classes.get(kind, self.ttl_s)
+
+
 @dataclass(slots=True)
 class CacheService(CacheServiceServicer):
     cache: Cache
-    ttl_s: float
+    kept: Kept
+    insights: Insights
 
     async def Lookup(self, request: pb.LookupRequest, context: object) -> pb.LookupResponse:
-        caller, controls = identity.caller(), request.controls
-        found = keys(request.chat, request.conditions, controls.scope, caller.account, caller.key_id)
-        if controls.no_cache:
+        caller, template = identity.caller(), request.conditions.template
+        found = _keys(request)
+        if request.controls.no_cache:
             LOOKUPS.add(1, "bypassed")
             return pb.LookupResponse(miss_reason="BYPASSED", exact_key=found.exact)
-        max_age = controls.max_age.ToTimedelta().total_seconds() if controls.HasField("max_age") else None
-        vector = None if request.chat.tools else _vector(request)
-        hit, why = await self.cache.find(found, vector, max_age)
+        hit, why = await self.cache.find(found, _vector(request), _age(request))
         telemetry.note(tollway__cache__hit=hit is not None, tollway__cache__reason=why)
         LOOKUPS.add(1, "miss" if hit is None else "semantic" if hit.semantic else "exact")
         if hit is None:
+            self.insights.missed(caller.tenant, template, why)
             return pb.LookupResponse(miss_reason=why, exact_key=found.exact)
+        entry, chance = hit.entry, hit.confidence if hit.semantic else None
+        self.insights.hit(caller.tenant, template, entry.id, chance, entry.cost, entry.took_s)
         stored = Timestamp()
-        stored.FromMicroseconds(int(hit.entry.stored * 1e6))
+        stored.FromMicroseconds(int(entry.stored * 1e6))
         return pb.LookupResponse(
             match=pb.MATCH_SEMANTIC if hit.semantic else pb.MATCH_EXACT,
-            entry_id=hit.entry.id,
-            completion=chat.ChatCompletion.FromString(hit.entry.completion),
+            entry_id=entry.id,
+            completion=chat.ChatCompletion.FromString(entry.completion),
             stored=stored,
             confidence=hit.confidence,
             exact_key=found.exact,
-            attached=hit.entry.attached,
+            attached=entry.attached,
+            stale=hit.stale,
         )
 
     async def Store(self, request: pb.StoreRequest, context: object) -> pb.StoreResponse:
-        caller, controls = identity.caller(), request.controls
-        reason = "NO_STORE" if controls.no_store else unfit(request.chat, request.completion)
+        controls = request.controls
+        unfitness = unfit(request.chat, request.completion)
+        reason = "NO_STORE" if controls.no_store else unfitness
         if reason in ("NO_STORE", "INCOMPLETE") or (reason and not controls.store_anyway):
             return pb.StoreResponse(reason=reason)
-        found = keys(request.chat, request.conditions, controls.scope, caller.account, caller.key_id)
-        now = self.cache.now()
+        found, now = _keys(request), self.cache.now()
         entry = Entry(
             id=entry_id(found.exact),
             tenant=found.tenant,
             scope=found.scope,
             exact=found.exact,
             text=found.text,
-            vector=_vector(request) if last_text(request.chat) and not request.chat.tools else None,
+            vector=_vector(request) if last_text(request.chat) else None,
             completion=request.completion.SerializeToString(),
             model=request.completion.model,
             tags=tuple(request.tags),
             stored=now,
-            expires=now + self.ttl_s,
+            expires=now + self.kept.seconds(request, unfitness),
             cost=request.cost_nano_usd,
             took_s=request.took.ToTimedelta().total_seconds(),
             attached=request.attached,
+            answer=digest(request.completion),
         )
         await self.cache.keep(entry)
         return pb.StoreResponse(stored=True, entry_id=entry.id)
@@ -90,11 +128,102 @@ class CacheService(CacheServiceServicer):
         return pb.InvalidateResponse(dropped=await self.cache.drop(selection))
 
     async def ReportHit(self, request: pb.ReportHitRequest, context: object) -> pb.ReportHitResponse:
-        known = await self.cache.judge(request.entry_id, identity.caller().tenant, request.right)
-        return pb.ReportHitResponse(known=known)
+        tenant, right = identity.caller().tenant, request.right
+        if request.HasField("fresh"):
+            entry = await self.cache.store.get(request.entry_id)
+            if entry is None or entry.tenant != tenant:
+                return pb.ReportHitResponse()
+            served = said(chat.ChatCompletion.FromString(entry.completion))
+            alike = await same(self.cache.prover.verifier, served, said(request.fresh))
+            if alike is None:
+                return pb.ReportHitResponse(known=True)
+            right = alike
+        if not await self.cache.judge(request.entry_id, tenant, right):
+            return pb.ReportHitResponse()
+        self.insights.reported(tenant, request.entry_id, right)
+        judgement = pb.JUDGEMENT_RIGHT if right else pb.JUDGEMENT_WRONG
+        return pb.ReportHitResponse(known=True, judgement=judgement)
+
+    async def Explain(self, request: pb.ExplainRequest, context: object) -> pb.ExplainResponse:
+        found, bound = _keys(request), self.cache.bounds.of(identity.caller().tenant)
+        threshold = bound.threshold()
+        entry, judged = await self.cache.explain(found, _vector(request), _age(request))
+        best = max(judged, key=lambda one: one.chance, default=None)
+        served = entry or (best.entry if best is not None and best.fits(threshold) else None)
+        live = [one for one in judged if one.outcome != "EXPIRED"]
+        return pb.ExplainResponse(
+            match=pb.MATCH_EXACT if entry else pb.MATCH_SEMANTIC if served else pb.MATCH_UNSPECIFIED,
+            entry_id=served.id if served else "",
+            miss_reason="" if served else "NOT_PROVEN" if live else "NO_CANDIDATE",
+            store_reason="NO_STORE" if request.controls.no_store else unfit(request.chat),
+            threshold=threshold,
+            error_bound=bound.limit,
+            candidates=[_candidate(one, threshold) for one in judged],
+        )
+
+    async def GetInsight(self, request: pb.GetInsightRequest, context: object) -> pb.GetInsightResponse:
+        tenant = identity.caller().tenant
+        bound, since = self.cache.bounds.of(tenant), Timestamp()
+        since.FromMicroseconds(int(self.insights.since * 1e6))
+        listed = self.insights.listed(tenant)
+        return pb.GetInsightResponse(
+            insights=[_insight(*one) for one in listed if not request.template or one[0] == request.template],
+            error_bound=bound.limit,
+            threshold=bound.threshold(),
+            excess=bound.excess,
+            since=since,
+        )
 
 
-def _vector(request: pb.LookupRequest | pb.StoreRequest) -> Vector | None:
-    """The static vector; one of another model never compares and does not count."""
+def _keys(request: pb.LookupRequest | pb.StoreRequest | pb.ExplainRequest) -> Keys:
+    caller = identity.caller()
+    return keys(request.chat, request.conditions, request.controls.scope, caller.account, caller.key_id)
+
+
+def _age(request: pb.LookupRequest | pb.ExplainRequest) -> Age:
+    controls = request.controls
+    most = controls.max_age.ToTimedelta().total_seconds() if controls.HasField("max_age") else None
+    return Age(most, controls.max_stale.ToTimedelta().total_seconds())
+
+
+def _vector(request: pb.LookupRequest | pb.StoreRequest | pb.ExplainRequest) -> Vector | None:
+    """The static vector; one of another model never compares and does not count, nor do requests that may call tools."""
     vector: encoder_pb2.Vector = request.vector
-    return np.frombuffer(vector.values, np.float32) if vector.model == STATIC else None
+    return np.frombuffer(vector.values, np.float32) if vector.model == STATIC and not request.chat.tools else None
+
+
+def _candidate(one: Judged, threshold: float) -> pb.Candidate:
+    return pb.Candidate(
+        entry_id=one.entry.id,
+        static_cosine=one.static,
+        minilm_cosine=one.minilm,
+        gap=one.gap,
+        chance=one.chance,
+        needed=threshold_of(one.entry, threshold),
+        outcome=one.outcome,
+        facts={name: value for name, value in one.facts.items() if value},
+        right=one.entry.right,
+        wrong=one.entry.wrong,
+    )
+
+
+def _insight(template: str, one: Insight) -> pb.Insight:
+    saved = Duration()
+    saved.FromMicroseconds(int(one.saved_s * 1e6))
+    bins = [
+        pb.CalibrationBin(
+            **{"from": least}, foretold=each.foretold / each.hits, hits=each.hits, right=each.right, wrong=each.wrong
+        )
+        for least, each in zip(FROM, one.calibration, strict=True)
+        if each.hits
+    ]
+    return pb.Insight(
+        template=template,
+        lookups=one.lookups,
+        exact=one.exact,
+        semantic=one.semantic,
+        misses=dict(one.misses),
+        saved_nano_usd=one.saved_nano_usd,
+        saved=saved,
+        calibration=bins,
+    )

@@ -39,6 +39,8 @@ class Entry:
     """What the caller keeps beside the answer."""
     right: int = 0
     wrong: int = 0
+    answer: str = ""
+    """Digest of what the answer says: entries that say the same are no rivals."""
 
     def judged(self, right: bool) -> "Entry":
         return replace(self, right=self.right + right, wrong=self.wrong + (not right))

@@ -4,7 +4,7 @@ How it was trained is told in `training/verifier.py`.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import onnxruntime
 from tollway.encoder.v1 import encoder_pb2 as pb
 from tollway.encoder.v1 import encoder_pb2_grpc
 
-from services.cache.likeness import facts, unmatched
+from services.cache.likeness import Standing, facts, rearranged, unmatched
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_WORDS = 400
@@ -31,32 +31,27 @@ def card() -> dict[str, object]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A stored text and how like it is."""
-
-    text: str
-    cosine: float
-    static: float
-
-
 class Verifier:
     def __init__(self, encoder: encoder_pb2_grpc.EncoderServiceStub) -> None:
         self._encoder, self._session = encoder, session()
 
-    async def probabilities(self, text: str, pairs: list[Pair]) -> Vector:
-        """(n,) calibrated chances that each pair's answer fits `text`."""
-        known = await self._words(sorted(set().union(*(unmatched(text, pair.text) for pair in pairs)))[:MOST_WORDS])
+    async def judged(self, text: str, others: Sequence[tuple[str, Standing]]) -> tuple[Vector, Vector, list[bool]]:
+        """Of each stored text its facts, (n, len(NAMES)), the calibrated chance that its answer fits `text`, (n,), and whether
+        it says the same words in another order, which never fits."""
+        known = await self._words(sorted(set().union(*(unmatched(text, other) for other, _ in others)))[:MOST_WORDS])
 
         def similar(a: list[str], b: list[str]) -> Vector:
             zero = np.zeros(256, np.float32)
             left = np.stack([known.get(word, zero) for word in a])
             right = np.stack([known.get(word, zero) for word in b])
-            nearest: Vector = (left @ right.T).max(axis=1)
-            return nearest
+            likeness: Vector = left @ right.T
+            return likeness
 
-        rows = np.stack([facts(text, pair.text, pair.cosine, pair.static, similar) for pair in pairs])
-        return np.asarray(self._session.run(None, {"facts": rows})[0]).ravel()
+        rows = np.stack([facts(text, other, at, similar) for other, at in others])
+        chances: Vector = np.asarray(self._session.run(None, {"facts": rows})[0]).ravel()
+        turned = [rearranged(text, other) for other, _ in others]
+        chances[turned] = 0
+        return rows, chances, turned
 
     async def minilm(self, texts: list[str]) -> list[Vector]:
         answer = await self._encoder.Encode(pb.EncodeRequest(texts=texts, tier=pb.TIER_MINILM))

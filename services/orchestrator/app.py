@@ -9,6 +9,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 
 from services.orchestrator import peers
+from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models, Registered
@@ -48,6 +49,8 @@ class Settings:
     dependencies: Mapping[str, Dependencies] = field(default_factory=dict)
     """Failure policy by account; `*` for all without their own."""
     waits: Waits = field(default_factory=Waits)
+    ask_again: float = 0.0
+    """Share of the cache's semantic hits that a model is asked again beside the request, to tell the cache whether they were right."""
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     """By account, `*` for all others: the tokens of a prompt past which its earlier turns are shortened."""
 
@@ -73,7 +76,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         )
         deferring, registered = Deferring(stubs.jobs, desk), Registered(stubs.registry, settings.key)
         mirroring, recording = Mirroring(road, registered, settings.key), Recording(road, registered)
-        gateway = GatewayService(road, deferring, Prompting(road), mirroring, recording)
+        gateway = GatewayService(road, deferring, Prompting(road), mirroring, recording, Again(road, settings.ask_again))
         try:
             async with running(models.follow(), registered.follow()):
                 yield Service(

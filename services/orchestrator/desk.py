@@ -43,9 +43,10 @@ class Desk:
         task.add_done_callback(self._under_way.discard)
 
     async def cleared(self, within_s: float = TRIES_S) -> None:
-        """Waits for everything under way."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=within_s)
+        """Waits for everything under way, and for what that leaves to be done."""
+        until = asyncio.get_running_loop().time() + within_s
+        while self._under_way and (left := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._under_way, timeout=left)
 
     async def _done(self, work: Work) -> None:
         channels.DEADLINE.set(None)  # the request's own time does not count here

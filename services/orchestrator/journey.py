@@ -1,6 +1,7 @@
 """One request under way: what it has learned at each step of the road."""
 
 import time
+import uuid
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -9,6 +10,7 @@ from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest, PromptVersion
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
+from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator.shapes import Whole
@@ -84,6 +86,27 @@ class Journey:
             or controls.no_store
             or request.tools
             or (request.HasField("temperature") and request.temperature > 1)
+        )
+
+    def again(self) -> "Journey":
+        """The same request, to be asked of a model beside the first, whatever the cache has."""
+        chat, options = ChatRequest(), pb.Options()
+        chat.CopyFrom(self.chat)
+        options.CopyFrom(self.options)
+        options.idempotency_key, options.priority = "", models_pb2.PRIORITY_LOW
+        return Journey(
+            self.caller,
+            chat,
+            options,
+            str(uuid.uuid4()),
+            pb.Road(trace_id=self.road.trace_id),
+            vector=self.vector,
+            conditions=self.conditions,
+            controls=self.controls,
+            exact_key=self.exact_key,
+            verdict=self.verdict,
+            most_asked=self.most_asked,
+            used=self.used,
         )
 
     def without(self, dependency: str) -> None:

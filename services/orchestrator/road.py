@@ -89,6 +89,9 @@ class Road:
         road = pb.Road(trace_id=trace.hex if trace else "", used=asked.used, degraded=asked.degraded)
         journey = Journey(caller, request, options, str(reservation), road, used=asked.used)
         journey.controls.CopyFrom(options.cache)
+        journey.conditions.context_tokens = options.context_tokens
+        if asked.used:
+            journey.conditions.template = f"{asked.used[0].name}@{asked.used[0].number}"
         journey.most_asked = request.max_output_tokens
         if caller.models and request.model == AUTO:
             journey.controls.scope = cache_pb2.SCOPE_KEY  # what another key may use, this one perhaps may not
@@ -98,15 +101,19 @@ class Road:
         await self._inspect(journey)
         await cohorts.join("look_up")
         await self._look_up(journey)
+        await self.prepare(journey)
+        return journey
+
+    async def prepare(self, journey: Journey) -> None:
+        """Steps 6 to 8: who answers, from what, and who pays. A hit needs the last alone."""
         if journey.hit is None:
             await cohorts.join("route")
             await self._route(journey)
-            if options.HasField("grounding"):
+            if journey.options.HasField("grounding"):
                 await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
             await Shortening(self.peers, self.context_tokens, self.waits.compress_s).shorten(journey)
         await cohorts.join("reserve")
         await self.money.reserve(journey)
-        return journey
 
     async def answer(self, journey: Journey) -> chat.ChatCompletion:
         """Step 9, whole: the answer as the model gave it."""
@@ -354,9 +361,10 @@ class Road:
 
 
 def _tags(journey: Journey) -> list[str]:
-    """What a stored answer is found by when it is to be dropped: its own trace, the documents that it rests on."""
+    """What a stored answer is found by when it is to be dropped: its own trace, its template, the documents that it rests on."""
     own = [f"trace:{journey.road.trace_id}"] if journey.road.trace_id else []
-    return [*own, *(f"document:{one.document_id}" for one in journey.road.citations)][:64]
+    used = [f"template:{one.name}" for one in journey.used[:1]]
+    return [*own, *used, *(f"document:{one.document_id}" for one in journey.road.citations)][:64]
 
 
 def _regions(journey: Journey) -> list[str]:

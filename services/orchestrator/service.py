@@ -13,6 +13,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import LOCAL, Embedding
 from services.orchestrator.failures import StreamDeferred
@@ -40,6 +41,7 @@ class GatewayService(GatewayServiceServicer):
     prompting: Prompting
     mirroring: Mirroring
     recording: Recording
+    again: Again
     flights: Flights = field(default_factory=Flights)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
@@ -74,6 +76,7 @@ class GatewayService(GatewayServiceServicer):
                 self.road.money.give_up(journey)
         self.road.finish(journey, made, partial(mirrored.answered, journey, shown) if mirrored else None)
         self.recording.after(journey, made, marks)
+        self.again.after(journey)
         self._noted(journey, made.usage)
         return pb.CompleteResponse(completion=shown, road=journey.road)
 
@@ -144,6 +147,7 @@ class GatewayService(GatewayServiceServicer):
         if mirrored:
             mirrored.answered(journey, shown.finished())
         self.recording.after(journey, made, marks)
+        self.again.after(journey)
         self._noted(journey, made.usage)
         journey.road.model = journey.model
         context.set_trailing_metadata((("x-tollway-cost-nano-usd", str(journey.road.cost_nano_usd)),))
@@ -159,9 +163,18 @@ class GatewayService(GatewayServiceServicer):
             _, shown = await self._spoken(journey, marks)
             yield as_chunk(shown)
             return
-        async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
-            async for piece in pieces:
-                yield piece
+        key = _shared_by(journey)
+        if (joined := await self.flights.joined(key)) is not None:
+            _took(journey, joined)
+            async with aclosing(self.road.shown(journey, _one(as_chunk(joined)))) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        async with self.flights.leading(key) as flight:
+            async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            flight.land(journey.answer.finished())
 
     async def _spoken(self, journey: Journey, marks: Marks) -> tuple[chat.ChatCompletion, chat.ChatCompletion]:
         """The answer as the model, or a person, gave it; and as it is shown."""
@@ -194,10 +207,9 @@ class GatewayService(GatewayServiceServicer):
 
     async def _shared(self, journey: Journey) -> chat.ChatCompletion:
         """The answer; of those that ask the same at the same time only the first asks a model."""
-        key = journey.exact_key if journey.hit is None and journey.shareable else ""
+        key = _shared_by(journey)
         if (joined := await self.flights.joined(key)) is not None:
-            journey.model, journey.shared = joined.model, True
-            telemetry.event("joined another request")
+            _took(journey, joined)
             return joined
         async with self.flights.leading(key) as flight:
             made = await self.road.answer(journey)
@@ -212,3 +224,18 @@ class GatewayService(GatewayServiceServicer):
             tollway__usage__input_tokens=usage.input_tokens,
             tollway__usage__output_tokens=usage.output_tokens,
         )
+
+
+def _shared_by(journey: Journey) -> str:
+    """Equal for those that may have one answer; '' for a request that wants its own."""
+    return journey.exact_key if journey.hit is None and journey.shareable else ""
+
+
+def _took(journey: Journey, joined: chat.ChatCompletion) -> None:
+    """The answer is another request's."""
+    journey.model, journey.shared = joined.model, True
+    telemetry.event("joined another request")
+
+
+async def _one(piece: chat.ChatChunk) -> AsyncGenerator[chat.ChatChunk, None]:
+    yield piece

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tollway.cache.v1 import cache_pb2 as pb
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.cache.cache import threshold_of
 from services.cache.keys import Keys, keys, unfit
+from services.cache.proof import threshold_of
 from services.cache.screen import Screen
 from services.cache.store import Entry
 

@@ -13,10 +13,14 @@ from tollway.cache.v1 import cache_pb2_grpc
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 
+from services.cache.bound import Bounds
 from services.cache.cache import Cache
+from services.cache.insight import Insights
 from services.cache.memory import MemoryStore
+from services.cache.proof import Prover
 from services.cache.screen import Screen
 from services.cache.service import CacheService
+from services.cache.service import Kept as Retention
 from services.cache.store import StoreAway
 from services.cache.verifier import Verifier
 from services.runtime.server import Service
@@ -33,7 +37,12 @@ REWORDED = "Tell me the capital of France"
 class Kept:
     def __init__(self) -> None:
         self.encoder, self.store, self.now = Encoder(), MemoryStore(), 1000.0
-        self.cache = Cache(self.store, Screen(), Verifier(self.encoder), 0.9, now=lambda: self.now)  # type: ignore[arg-type]
+        prover = Prover(Screen(), Verifier(self.encoder))  # type: ignore[arg-type]
+        self.cache = Cache(self.store, prover, Bounds(0.01, 0.9), now=lambda: self.now)
+
+
+def retention() -> Retention:
+    return Retention(100.0, {"time_sensitive": 5.0, "grounded": 20.0}, most_s=1000.0)
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def kept() -> Kept:
 
 @pytest.fixture(params=TRANSPORTS)
 async def cache(request: pytest.FixtureRequest, kept: Kept) -> AsyncIterator[Called]:
-    register = partial(cache_pb2_grpc.add_CacheServiceServicer_to_server, CacheService(kept.cache, 100.0))
+    register = partial(cache_pb2_grpc.add_CacheServiceServicer_to_server, CacheService(kept.cache, retention(), Insights(kept.now)))
     served = Service("tollway.cache.v1.CacheService", "cache.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
         yield Called(cache_pb2_grpc.CacheServiceStub(channel))
@@ -168,3 +177,113 @@ async def test_a_vector_of_another_model_is_not_compared(cache: Called) -> None:
 async def test_strangers_and_empty_requests(cache: Called) -> None:
     assert (await refused(cache.stub.Lookup(look(TEXT))))[0] is grpc.StatusCode.UNAUTHENTICATED
     assert await field_of(cache.Lookup(pb.LookupRequest())) == "chat"
+
+
+async def test_how_long_an_answer_is_kept(cache: Called, kept: Kept) -> None:
+    anyway = pb.Controls(store_anyway=True)
+    await cache.Store(store("What is the weather today?", anyway))
+    await cache.Store(store(TEXT, pb.Controls(ttl=Duration(seconds=300))))
+    refusal = await refused(cache.Store(store(TEXT, pb.Controls(ttl=Duration(seconds=2000)))))
+    assert refusal == (grpc.StatusCode.INVALID_ARGUMENT, "TTL_TOO_LONG")
+    kept.now += 6
+    assert not (await cache.Lookup(look("What is the weather today?"))).match, "its class is kept for 5 s"
+    kept.now += 200
+    assert (await cache.Lookup(look(TEXT))).match == pb.MATCH_EXACT, "the caller asked for 300 s"
+    grounded = {"conditions": pb.Conditions(ground="g")}
+    request, asked = store(TEXT), look(TEXT)
+    for one in (request, asked):
+        one.conditions.CopyFrom(grounded["conditions"])
+    await cache.Store(request)
+    kept.now += 21
+    assert not (await cache.Lookup(asked)).match, "grounded answers are kept for 20 s"
+
+
+async def test_a_stale_answer_is_served_where_that_is_allowed(cache: Called, kept: Kept) -> None:
+    await cache.Store(store(TEXT))
+    kept.now += 110
+    assert not (await cache.Lookup(look(TEXT))).match
+    hit = await cache.Lookup(look(TEXT, pb.Controls(max_stale=Duration(seconds=30))))
+    assert hit.match == pb.MATCH_EXACT and hit.stale
+    kept.now += 30
+    assert not (await cache.Lookup(look(TEXT, pb.Controls(max_stale=Duration(seconds=30))))).match
+
+
+def answered(text: str) -> chat.ChatCompletion:
+    said = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text=text)])
+    return chat.ChatCompletion(choices=[chat.Choice(message=said, finish_reason=chat.FINISH_REASON_STOP)])
+
+
+@pytest.mark.parametrize(
+    ("fresh", "judgement"),
+    [
+        (f"Answer to: {TEXT}", pb.JUDGEMENT_RIGHT),
+        ("Blueberries want sour soil and much water in July.", pb.JUDGEMENT_WRONG),
+        (f"answer to {TEXT} 42", pb.JUDGEMENT_WRONG),
+    ],
+)
+async def test_a_fresh_answer_judges_a_hit(cache: Called, fresh: str, judgement: "pb.Judgement.ValueType") -> None:
+    await cache.Store(store(TEXT))
+    hit = await cache.Lookup(look(REWORDED))
+    told = await cache.ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, fresh=answered(fresh)))
+    assert told.known and told.judgement == judgement
+    insight = (await cache.GetInsight(pb.GetInsightRequest())).insights[0]
+    assert sum(one.right for one in insight.calibration) == (judgement == pb.JUDGEMENT_RIGHT)
+    assert sum(one.wrong for one in insight.calibration) == (judgement == pb.JUDGEMENT_WRONG)
+    other = await cache.by("other/search").ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, fresh=answered(fresh)))
+    assert not other.known
+
+
+async def test_insight_counts_by_template_and_by_tenant(cache: Called) -> None:
+    conditions = pb.Conditions(template="greet@3")
+    request, asked = store(TEXT), look(TEXT)
+    for one in (request, asked):
+        one.conditions.CopyFrom(conditions)
+    await cache.Lookup(asked)
+    await cache.Store(request)
+    await cache.Lookup(asked)
+    await cache.Lookup(look(TEXT))
+    told = await cache.GetInsight(pb.GetInsightRequest(template="greet@3"))
+    assert [one.template for one in told.insights] == ["greet@3"] and told.error_bound == 0.01
+    one = told.insights[0]
+    assert (one.lookups, one.exact, dict(one.misses), one.saved_nano_usd) == (2, 1, {"NO_CANDIDATE": 1}, 5)
+    both = await cache.GetInsight(pb.GetInsightRequest())
+    assert [one.template for one in both.insights] == ["greet@3", ""]
+    assert not (await cache.by("other/search").GetInsight(pb.GetInsightRequest())).insights
+
+
+def explain(text: str, **more: Any) -> pb.ExplainRequest:
+    return pb.ExplainRequest(**fields(text, **more))
+
+
+async def test_explaining_says_why_and_counts_nothing(cache: Called, kept: Kept) -> None:
+    first = await cache.Store(store("How do I convert euros to dollars?"))
+    exact = await cache.Explain(explain("How do I convert euros to dollars?"))
+    assert (exact.match, exact.entry_id) == (pb.MATCH_EXACT, first.entry_id)
+    same = await cache.Explain(explain("how can i convert euros to dollars"))
+    assert same.match == pb.MATCH_SEMANTIC and same.candidates[0].outcome == "SAME_WORDS"
+    turned = await cache.Explain(explain("How do I convert dollars to euros?"))
+    assert (turned.match, turned.miss_reason) == (pb.MATCH_UNSPECIFIED, "NOT_PROVEN")
+    one = turned.candidates[0]
+    assert one.outcome == "REARRANGED" and one.minilm_cosine > 0.9 and one.chance == 0 and one.facts["order"] > 0
+    none = await cache.Explain(explain("Which soil do blueberries like today?"))
+    assert none.miss_reason == "NO_CANDIDATE" and none.store_reason == "TIME_SENSITIVE"
+    kept.now += 200
+    ended = await cache.Explain(explain("how can i convert euros to dollars"))
+    assert [one.outcome for one in ended.candidates] == ["EXPIRED"] and ended.miss_reason == "NO_CANDIDATE"
+    assert not (await cache.GetInsight(pb.GetInsightRequest())).insights
+
+
+async def test_entries_that_say_the_same_are_no_rivals(cache: Called) -> None:
+    for text in ("Which plan has phone support?", "Which plans come with support by phone?"):
+        request = store(text)
+        request.completion.choices[0].message.parts[0].text = "The gold plan."
+        await cache.Store(request)
+    told = await cache.Explain(explain("What plan includes support by phone?"))
+    assert len(told.candidates) == 2 and all(one.facts["agreeing"] == 1 for one in told.candidates if one.facts)
+
+
+async def test_a_rewording_is_found_at_any_steady_temperature(cache: Called) -> None:
+    await cache.Store(store(TEXT, temperature=0.0))
+    assert (await cache.Lookup(look(REWORDED, temperature=0.2))).match == pb.MATCH_SEMANTIC
+    assert not (await cache.Lookup(look(REWORDED, temperature=0.9))).match
+    assert not (await cache.Lookup(look(TEXT, temperature=0.2))).match == pb.MATCH_EXACT

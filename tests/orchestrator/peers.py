@@ -127,6 +127,9 @@ class Mesh:
     def _Lookup(self, request: Any) -> Any:
         return self.hit or cache_pb2.LookupResponse(miss_reason="NO_CANDIDATE", exact_key="k")
 
+    def _ReportHit(self, request: Any) -> Any:
+        return cache_pb2.ReportHitResponse(known=True, judgement=cache_pb2.JUDGEMENT_RIGHT)
+
     def _Store(self, request: Any) -> Any:
         return cache_pb2.StoreResponse(stored=True)
 

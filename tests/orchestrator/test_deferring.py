@@ -11,6 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
+from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models, Registered
@@ -37,7 +38,7 @@ class Gateway:
         self.road = Road(peers, Models(peers.models, {}, True), Epochs(peers.retrieval), self.desk, {})
         registered = Registered(peers.registry)
         mirroring, recording = Mirroring(self.road, registered), Recording(self.road, registered)
-        self.service = GatewayService(self.road, self.deferring, Prompting(self.road), mirroring, recording)
+        self.service = GatewayService(self.road, self.deferring, Prompting(self.road), mirroring, recording, Again(self.road))
 
     async def complete(self, after_s: float, key: str = "") -> pb.CompleteResponse:
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])

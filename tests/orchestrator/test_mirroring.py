@@ -11,6 +11,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
 from tollway.registry.v1 import registry_pb2
 
+from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models, Registered
@@ -50,6 +51,7 @@ async def gateway(mesh: Mesh, registered: Registered) -> AsyncIterator[Called]:
         Prompting(road),
         Mirroring(road, registered, "tw_own"),
         Recording(road, registered),
+        Again(road),
     )
     register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, service)
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())

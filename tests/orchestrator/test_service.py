@@ -14,6 +14,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
+from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Epochs, Models, Registered
@@ -60,6 +61,7 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
             Prompting(road),
             Mirroring(road, Registered(peers.registry)),
             Recording(road, Registered(peers.registry)),
+            Again(road),
         ),
     )
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())

@@ -8,6 +8,8 @@ import random
 import re
 from collections.abc import Callable
 
+from services.cache.plain import SYNONYMS
+
 OPPOSITES = [
     tuple(pair.split("/"))
     for pair in (
@@ -63,6 +65,13 @@ OPENINGS = [
     "what are /which are /tell me ",
 ]
 """Beginnings that ask for the same."""
+TIMES = [("is", ("was", "will be")), ("are", ("were", "will be")), ("was", ("is", "will be")), ("were", ("are", "will be")),
+         ("do", ("did", "will")), ("does", ("did", "will")), ("did", ("do", "will")), ("will", ("did", "would"))]  # fmt: skip
+SENSES = {
+    word: [other for other in line.split() if other != word]
+    for line in SYNONYMS.read_text().splitlines()
+    for word in line.split()
+}
 AUXILIARY = re.compile(
     r"\b(is|are|was|were|can|could|should|will|would|does|do|did|has|have|must|may)\b", re.IGNORECASE
 )
@@ -164,6 +173,24 @@ def negated(text: str, chance: random.Random) -> str | None:
     return text[: one.end()] + " not" + text[one.end() :]
 
 
+def time(text: str, chance: random.Random) -> str | None:
+    """The same asked of another time."""
+    for word, others in TIMES:
+        if found := re.search(rf"\b{word}\b", text, re.IGNORECASE):
+            return text[: found.start()] + chance.choice(others) + text[found.end() :]
+    return None
+
+
+def synonym(text: str, chance: random.Random) -> str | None:
+    """Up to four words exchanged for others that stand for them."""
+    found = [m for m in re.finditer(r"[A-Za-z]{3,}", text) if m.group() in SENSES]
+    if not found:
+        return None
+    for one in sorted(chance.sample(found, min(len(found), chance.randint(1, 4))), key=lambda m: -m.start()):
+        text = text[: one.start()] + chance.choice(SENSES[one.group()]) + text[one.end() :]
+    return text
+
+
 def direction(text: str, chance: random.Random) -> str | None:
     for link in (" to ", " from ", " into ", " over ", " than ", " and ", " or ", " for ", " by "):
         if link not in text:
@@ -198,10 +225,12 @@ SAME: list[tuple[str, Change]] = [
     ("rephrase", reword),
     ("opening", opening),
     ("opening", opening),
+    ("synonym", synonym),
+    ("synonym", synonym),
 ]
 OTHER: list[tuple[str, Change]] = [
     ("number", number), ("number-added", added_number), ("antonym", opposite), ("entity", entity), ("negation", negated),
-    ("direction", direction),
+    ("direction", direction), ("time", time),
 ]  # fmt: skip
 
 

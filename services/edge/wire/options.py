@@ -15,6 +15,7 @@ from services.edge.wire.errors import Refusal, of_body
 
 NANO = 1_000_000_000
 LONGEST_WAIT_S = 600.0
+LONGEST_KEPT_S = 31_622_400.0
 Name = Annotated[str, Meta(max_length=64, pattern="^[a-z0-9_.-]*$")]
 
 
@@ -32,6 +33,8 @@ class Cache(Struct, forbid_unknown_fields=True):
     max_age_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     scope: Literal["project", "tenant", "key"] = "project"
     store_anyway: bool = False
+    ttl_s: Annotated[float, Meta(gt=0, le=LONGEST_KEPT_S)] | None = None
+    max_stale_s: Annotated[float, Meta(ge=0, le=LONGEST_KEPT_S)] | None = None
 
 
 class TollwayBody(Struct, forbid_unknown_fields=True):
@@ -46,6 +49,9 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
 
 _BODY = msgspec.json.Decoder(TollwayBody)
 SCOPES = {"project": cache_pb2.SCOPE_PROJECT, "tenant": cache_pb2.SCOPE_TENANT, "key": cache_pb2.SCOPE_KEY}
+FLAGS = ("no-cache", "no-store", "only-if-cached")
+AGES = {"max-age": "max_age", "max-stale": "max_stale", "stale-while-revalidate": "max_stale", "ttl": "ttl"}
+CONTROLS = "no-cache, no-store, only-if-cached, max-age=SECONDS, max-stale=SECONDS, ttl=SECONDS, scope=project|tenant|key"
 ROUTING = {
     "cheapest_above": router_pb2.POLICY_CHEAPEST_ABOVE,
     "best_under_price": router_pb2.POLICY_BEST_UNDER_PRICE,
@@ -69,7 +75,10 @@ def options(raw: bytes, headers: Mapping[bytes, bytes]) -> pb.Options:
     if key := headers.get(b"idempotency-key"):
         made.idempotency_key = _word(key, "Idempotency-Key", 64)
     for name, value in headers.items():
-        if name.startswith(b"x-tollway-"):
+        if name == b"cache-control":
+            for word in value.decode("latin-1").lower().replace(",", " ").split():
+                _controlled(made.cache, word)  # as RFC 9111 has it, what is unknown is passed over
+        elif name.startswith(b"x-tollway-"):
             _from_header(made, name.decode("latin-1"), value.decode("latin-1").strip())
     return made
 
@@ -94,6 +103,10 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         controls.scope = SCOPES[wanted.scope]
         if wanted.max_age_s is not None:
             controls.max_age.CopyFrom(Duration(seconds=int(wanted.max_age_s)))
+        if wanted.ttl_s is not None:
+            controls.ttl.FromNanoseconds(int(wanted.ttl_s * NANO))
+        if wanted.max_stale_s is not None:
+            controls.max_stale.FromNanoseconds(int(wanted.max_stale_s * NANO))
     if said.routing is not None:
         made.routing = ROUTING[said.routing]
     if said.priority is not None:
@@ -110,9 +123,8 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
     match name:
         case "x-tollway-cache":
             for word in value.replace(",", " ").split():
-                if word not in ("no-cache", "no-store", "only-if-cached"):
-                    raise _bad(name, "no-cache, no-store, only-if-cached")
-                setattr(made.cache, word.replace("-", "_"), True)
+                if not _controlled(made.cache, word):
+                    raise _bad(name, CONTROLS)
         case "x-tollway-routing":
             if value not in ROUTING:
                 raise _bad(name, ", ".join(ROUTING))
@@ -135,6 +147,20 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
             made.grounding.collection = "" if value in ("*", "") else value
         case _:
             return  # others may mean something to a proxy between us
+
+
+def _controlled(controls: cache_pb2.Controls, word: str) -> bool:
+    """Sets what one directive asks for; False for one that says nothing to a cache of answers."""
+    name, _, value = word.partition("=")
+    if name in FLAGS and not value:
+        setattr(controls, name.replace("-", "_"), True)
+    elif name == "scope" and value in SCOPES:
+        controls.scope = SCOPES[value]
+    elif name in AGES and value.isdecimal() and int(value) <= LONGEST_KEPT_S and (int(value) or name != "ttl"):
+        getattr(controls, AGES[name]).FromSeconds(int(value))
+    else:
+        return False
+    return True
 
 
 def _number(name: str, value: str, most: float, allowed: str) -> float:
