@@ -13,7 +13,7 @@ COPY protos protos
 COPY tools/stubs.py tools/stubs.py
 RUN /venv/bin/python tools/stubs.py
 COPY services services
-RUN /venv/bin/python -m compileall -q services gen
+RUN /venv/bin/python -m services.encoder.quantize && /venv/bin/python -m compileall -q services gen
 
 FROM python:3.11.14-slim-bookworm
 RUN groupadd --gid 10001 tollway && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app tollway \

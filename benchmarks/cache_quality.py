@@ -114,8 +114,10 @@ class Stream:
         most = float(right[order][: able[-1] + 1].sum() / total) if len(able) else 0.0
         return {"curve": curve, "right_at_1pct_wrong": most}
 
-    def gptcache(self) -> dict[str, float]:
-        """GPTCache's own store, search and evaluation over the same vectors."""
+    def gptcache(self) -> dict[str, Any]:
+        """GPTCache's own store, search and evaluation over the same vectors; nothing where it is not installed."""
+        if not GPTCACHE.exists():
+            return {}
         lines = [
             json.dumps(
                 {**{name: row[name] for name in ("op", "text", "answer")}, "vector": [float(one) for one in vector]}
@@ -127,7 +129,7 @@ class Stream:
         done = subprocess.run(program, input="\n".join(lines), capture_output=True, text=True, check=True)
         served = [json.loads(line) for line in done.stdout.splitlines()]
         hits = [one == row["answer"] for one, row in zip(served, self._gets, strict=True) if one is not None]
-        return _shares(sum(hits), len(hits) - sum(hits), len(self._gets))
+        return {"gptcache": _shares(sum(hits), len(hits) - sum(hits), len(self._gets))}
 
 
 def _shares(right: int, wrong: int, total: int) -> dict[str, float]:
@@ -149,12 +151,10 @@ async def streamed(found: list[dict[str, Any]], bound: float, threshold: float, 
         "false_hits_when_absent": await stream.absent(),
         "cosine": stream.cosine(),
     }
-    return made | ({"gptcache": stream.gptcache()} if GPTCACHE.exists() else {})
+    return made | stream.gptcache()
 
 
-async def paired(
-    found: list[dict[str, str]], bound: float, threshold: float, all_rows: bool = False
-) -> dict[str, Any]:
+async def paired(found: list[dict[str, str]], bound: float, threshold: float, all_rows: bool = False) -> dict[str, Any]:
     encoder = LocalEncoder()
     known = frozenset[bytes]() if all_rows else rows.fitted(FITTED)
     scored, left_out = rows.unseen(found, known, "a", "b")

@@ -45,6 +45,7 @@ def main() -> None:
                 put(row["text"], row["answer"], cache_obj=cache)
             else:
                 print(json.dumps(get(row["text"], cache_obj=cache)))
+        data.close()
 
 
 main()

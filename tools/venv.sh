@@ -21,3 +21,4 @@ echo "installing into $venv" >&2
 here=$(pwd)
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 printf '%s\n%s\n' "$here" "$here/gen" >"$site/tollway-checkout.pth"
+"$venv/bin/python" -m services.encoder.quantize

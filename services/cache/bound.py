@@ -20,7 +20,7 @@ BELIEVED = 150.0
 """Look-ups that the first threshold stands for, until there are more of the tenant's own."""
 KEPT = 20_000.0
 """Look-ups after which older ones fade."""
-HORIZON, MOST_CAUGHT_UP = 500.0, 1.5
+HORIZON, MOST_CAUGHT_UP = 500.0, 2.0
 """Look-ups within which what went wrong too often is made up for, or what was spared is used; that at so much more at most."""
 REPORTS = 2.0
 """Wrong answers that a new tenant's chances are believed like."""
@@ -63,17 +63,18 @@ class Bound:
     @property
     def excess(self) -> float:
         """How many times more often hits are wrong than their chances say."""
-        return min(MOST_EXCESS, max(LEAST_EXCESS, (self.wrong + REPORTS) / (self.expected + REPORTS)))
+        said = (self.wrong + REPORTS) / (self.expected + REPORTS)
+        return min(MOST_EXCESS, max(LEAST_EXCESS, said))
 
     def threshold(self) -> float:
         """The chance of being right from which a hit is served now."""
         excess = self.excess
         saved = self.limit * self.lookups - self._spent * excess
-        share_of_wrong = self.limit * min(MOST_CAUGHT_UP, max(0.0, 1 + saved / (self.limit * HORIZON)))
-        able = EDGES[np.cumsum(self._errors) * excess <= share_of_wrong * self.lookups]
+        allowed = min(MOST_CAUGHT_UP * self.limit, max(0.0, self.limit + saved / HORIZON))
+        able = EDGES[np.cumsum(self._errors) * excess <= allowed * self.lookups]
         own = float(able[-1]) if len(able) else float(EDGES[0])
         share = self.lookups / (self.lookups + BELIEVED)
-        return 1 - (1 - own) ** share * (1 - self.first) ** (1 - share)
+        return float(1 - (1 - own) ** share * (1 - self.first) ** (1 - share))
 
 
 @dataclass(slots=True)

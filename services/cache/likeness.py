@@ -86,7 +86,9 @@ def facts(a: str, b: str, at: Standing, similar: Similar) -> Vector:
     only_a, only_b = _left(ac, bset), _left(bc, aset)
     only_a, only_b, typos = _typos(only_a, only_b)
     near_a, near_b = _near(only_a, bc, similar), _near(only_b, ac, similar)
-    told_a, told_b = (sum(any(synonyms(x, y) for y in theirs) for x in mine) for mine, theirs in ((only_a, bc), (only_b, ac)))
+    told_a, told_b = (
+        sum(any(synonyms(x, y) for y in theirs) for x in mine) for mine, theirs in ((only_a, bc), (only_b, ac))
+    )
     shared = len(set(ac) & set(bc))
     union = len(set(ac) | set(bc)) or 1
     digits_a, digits_b = sorted(w for w in aw if _number(w)), sorted(w for w in bw if _number(w))
@@ -204,7 +206,8 @@ def _question(words: list[str]) -> str:
 
 def _code(text: str) -> frozenset[str]:
     return frozenset(
-        one.lower() for one in re.findall(r"\b\w+(?:[_.:]\w+)+\b|\b[a-z]+[A-Z]\w+\b|\b[A-Z][a-z]+[A-Z]\w+\b|\w+\(\)", text)
+        one.lower()
+        for one in re.findall(r"\b\w+(?:[_.:]\w+)+\b|\b[a-z]+[A-Z]\w+\b|\b[A-Z][a-z]+[A-Z]\w+\b|\w+\(\)", text)
     )
 
 

@@ -57,7 +57,27 @@ OPENINGS = [
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
 LONGEST = 4096
-ENDINGS = ("s", "es", "ies", "ed", "ied", "d", "ing", "er", "ers", "ier", "est", "iest", "ly", "ally", "ness", "ment", "able", "less", "ful")
+ENDINGS = (
+    "s",
+    "es",
+    "ies",
+    "ed",
+    "ied",
+    "d",
+    "ing",
+    "er",
+    "ers",
+    "ier",
+    "est",
+    "iest",
+    "ly",
+    "ally",
+    "ness",
+    "ment",
+    "able",
+    "less",
+    "ful",
+)
 Plain = tuple[str, ...]
 
 
@@ -213,5 +233,3 @@ def _spelt(word: str) -> list[str]:
                 return [word[: -len(end)], by]
         return [word.removesuffix("'s").replace("'", "")]
     return [word]
-
-

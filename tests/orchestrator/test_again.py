@@ -18,7 +18,6 @@ from services.orchestrator.road import Road
 from services.runtime.identity import Caller, hold
 from tests.orchestrator.peers import Mesh
 
-
 CALLER = Caller("acme", "acme/app", "k1", False, (), 1e12, "token")
 
 
@@ -93,7 +92,9 @@ async def test_what_cannot_be_asked_is_let_be_and_its_money_given_back(away: str
 
     setattr(asked.mesh, {"models": "_Generate", "router": "_Route"}[away], refused)
     message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])
-    journey = Journey(CALLER, chat.ChatRequest(model="m", messages=[message]), pb.Options(), "r1", pb.Road(), exact_key="k")
+    journey = Journey(
+        CALLER, chat.ChatRequest(model="m", messages=[message]), pb.Options(), "r1", pb.Road(), exact_key="k"
+    )
     journey.hit = cache_pb2.LookupResponse(match=cache_pb2.MATCH_SEMANTIC, entry_id="e1")
     hold(journey.caller)
     asked.again.after(journey)

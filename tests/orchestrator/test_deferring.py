@@ -38,7 +38,9 @@ class Gateway:
         self.road = Road(peers, Models(peers.models, {}, True), Epochs(peers.retrieval), self.desk, {})
         registered = Registered(peers.registry)
         mirroring, recording = Mirroring(self.road, registered), Recording(self.road, registered)
-        self.service = GatewayService(self.road, self.deferring, Prompting(self.road), mirroring, recording, Again(self.road))
+        self.service = GatewayService(
+            self.road, self.deferring, Prompting(self.road), mirroring, recording, Again(self.road)
+        )
 
     async def complete(self, after_s: float, key: str = "") -> pb.CompleteResponse:
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="what is new?")])

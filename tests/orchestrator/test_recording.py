@@ -49,7 +49,9 @@ async def gateway(mesh: Mesh, registered: Registered) -> AsyncIterator[Called]:
     known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500)}
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, {})
     recording = Recording(road, registered)
-    service = GatewayService(road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, registered), recording, Again(road))
+    service = GatewayService(
+        road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, registered), recording, Again(road)
+    )
     register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, service)
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, "inproc") as channel:

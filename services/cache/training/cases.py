@@ -134,7 +134,9 @@ def changed(texts: list[str], like: Likeness, chance: random.Random, rounds: int
     like.learn([*texts, *(b for _, b, _, _ in pairs)], "changes")
     shelf, cases = Shelf([(text, text) for text in dict.fromkeys(texts)], like), list[Case]()
     for a, b, label, kind in track(pairs, "asked"):
-        cases += [case for case in shelf.cases(b, a if label else HIDDEN, HIDDEN, kind) if case[1] == a or case[2].gap > 0]
+        cases += [
+            case for case in shelf.cases(b, a if label else HIDDEN, HIDDEN, kind) if case[1] == a or case[2].gap > 0
+        ]
     return cases
 
 

@@ -75,8 +75,8 @@ def _exported(trees: Any, platt: Any) -> bytes:
         name: [] for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
     }
     leaves: dict[str, list[Any]] = {name: [] for name in ("treeids", "nodeids", "ids", "weights")}
-    for tree, (grown,) in enumerate(trees._predictors):
-        for number, node in enumerate(grown.nodes):
+    for tree, (one,) in enumerate(trees._predictors):
+        for number, node in enumerate(one.nodes):
             leaf = bool(node["is_leaf"])
             told = (tree, number, 0 if leaf else int(node["feature_idx"]), 0.0 if leaf else float(node["num_threshold"]),
                     "LEAF" if leaf else "BRANCH_LEQ", 0 if leaf else int(node["left"]), 0 if leaf else int(node["right"]))  # fmt: skip
@@ -87,11 +87,12 @@ def _exported(trees: Any, platt: Any) -> bytes:
                     leaves[name].append(value)
     slope, offset = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     offset += slope * float(np.ravel(trees._baseline_prediction)[0])
+    grown: dict[str, Any] = {f"nodes_{name}": values for name, values in by.items()}
+    grown |= {f"target_{name}": values for name, values in leaves.items()}
     nodes = [
         helper.make_node(
             "TreeEnsembleRegressor", ["facts"], ["raw"], domain="ai.onnx.ml", n_targets=1, aggregate_function="SUM",
-            **{f"nodes_{name}": values for name, values in by.items()},
-            **{f"target_{name}": values for name, values in leaves.items()},
+            **grown,
         ),
         helper.make_node("Mul", ["raw", "slope"], ["scaled"]),
         helper.make_node("Add", ["scaled", "offset"], ["logit"]),
@@ -101,7 +102,8 @@ def _exported(trees: Any, platt: Any) -> bytes:
         nodes, "verifier",
         [helper.make_tensor_value_info("facts", TensorProto.FLOAT, ["n", len(NAMES)])],
         [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 1])],
-        [numpy_helper.from_array(np.float32([slope]), "slope"), numpy_helper.from_array(np.float32([offset]), "offset")],
+        [numpy_helper.from_array(np.array([slope], np.float32), "slope"),
+         numpy_helper.from_array(np.array([offset], np.float32), "offset")],
     )  # fmt: skip
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)

@@ -51,7 +51,9 @@ _BODY = msgspec.json.Decoder(TollwayBody)
 SCOPES = {"project": cache_pb2.SCOPE_PROJECT, "tenant": cache_pb2.SCOPE_TENANT, "key": cache_pb2.SCOPE_KEY}
 FLAGS = ("no-cache", "no-store", "only-if-cached")
 AGES = {"max-age": "max_age", "max-stale": "max_stale", "stale-while-revalidate": "max_stale", "ttl": "ttl"}
-CONTROLS = "no-cache, no-store, only-if-cached, max-age=SECONDS, max-stale=SECONDS, ttl=SECONDS, scope=project|tenant|key"
+CONTROLS = (
+    "no-cache, no-store, only-if-cached, max-age=SECONDS, max-stale=SECONDS, ttl=SECONDS, scope=project|tenant|key"
+)
 ROUTING = {
     "cheapest_above": router_pb2.POLICY_CHEAPEST_ABOVE,
     "best_under_price": router_pb2.POLICY_BEST_UNDER_PRICE,
