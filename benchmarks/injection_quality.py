@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from benchmarks import report, rows
-from services.encoder.app import tokenizer
-from services.encoder.static import StaticEncoder
+from benchmarks.local_encoder import LocalEncoder
 from services.guard.injection import Injection
+from services.guard.opinion import MiniLM, Opinion
 from services.guard.policies import Policies
 
 FITTED = Path("services/guard/artefacts/injection.fitted")
@@ -28,18 +29,27 @@ def auc(scores: Any, labels: Any) -> float:
     return float((ranks[labels == 1].sum() - good * (good + 1) / 2) / (good * bad))
 
 
+async def judged(
+    found: list[dict[str, Any]], encoder: LocalEncoder, opinion: Opinion
+) -> tuple[list[float], list[float]]:
+    """Probabilities, and seconds for each."""
+    scores, times = [], []
+    for row in report.progress(found, "prompts"):
+        vector = encoder.static.encode(row["text"])
+        began = time.perf_counter()
+        scores.append(await opinion.probability(row["text"], vector))
+        times.append(time.perf_counter() - began)
+    return scores, times
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("file", type=Path)
     args = asked.parse_args()
     found, left_out = rows.unseen(rows.jsonl(args.file), rows.fitted(FITTED), "text")
-    encoder, classifier = StaticEncoder(tokenizer()), Injection()
-    scores, times = [], []
-    for row in report.progress(found, "prompts"):
-        vector = encoder.encode(row["text"])
-        began = time.perf_counter()
-        scores.append(classifier.probability(row["text"], vector))
-        times.append(time.perf_counter() - began)
+    encoder = LocalEncoder()
+    opinion = Opinion(Injection(), MiniLM(encoder))  # type: ignore[arg-type]
+    scores, times = uvloop.run(judged(found, encoder, opinion))
     chances, labels = np.array(scores), np.array([int(row["label"]) for row in found])
     limit = Policies().of("*").user_injection
     p50, p99 = report.percentiles(times)
@@ -52,6 +62,7 @@ def main() -> None:
             for name, label in (("attacks", 1), ("harmless", 0))
             if (labels == label).any()
         },
+        "met_minilm": encoder.proved / len(found),
         "p50_us": p50 * 1e6,
         "p99_us": p99 * 1e6,
     }

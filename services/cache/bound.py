@@ -20,6 +20,8 @@ BELIEVED = 150.0
 """Look-ups that the first threshold stands for, until there are more of the tenant's own."""
 KEPT = 20_000.0
 """Look-ups after which older ones fade."""
+AIMED = 0.9
+"""Of the bound, what is aimed at: it is to be kept, not to be met half of the time."""
 HORIZON, MOST_CAUGHT_UP = 500.0, 2.0
 """Look-ups within which what went wrong too often is made up for, or what was spared is used; that at so much more at most."""
 REPORTS = 2.0
@@ -69,8 +71,9 @@ class Bound:
     def threshold(self) -> float:
         """The chance of being right from which a hit is served now."""
         excess = self.excess
-        saved = self.limit * self.lookups - self._spent * excess
-        allowed = min(MOST_CAUGHT_UP * self.limit, max(0.0, self.limit + saved / HORIZON))
+        aimed = AIMED * self.limit
+        saved = aimed * self.lookups - self._spent * excess
+        allowed = min(MOST_CAUGHT_UP * aimed, max(0.0, aimed + saved / HORIZON))
         able = EDGES[np.cumsum(self._errors) * excess <= allowed * self.lookups]
         own = float(able[-1]) if len(able) else float(EDGES[0])
         share = self.lookups / (self.lookups + BELIEVED)

@@ -18,6 +18,7 @@ from services.guard.detector import Detector
 from services.guard.injection import Injection
 from services.guard.inspector import Inspector
 from services.guard.names import Names
+from services.guard.opinion import MiniLM, Opinion
 from services.guard.policies import Policies
 from services.guard.sealing import Seal, key_of
 from services.guard.service import GuardService
@@ -70,8 +71,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
         AsyncExitStack() as stack,
     ):
-        policies = Policies(settings.policies, Encoded(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key))
-        service = GuardService(Inspector(prompts, Injection()), answers, policies, Seal(keys))
+        stub = encoder_pb2_grpc.EncoderServiceStub(encoder)
+        policies = Policies(settings.policies, Encoded(stub, settings.key))
+        service = GuardService(Inspector(prompts, Opinion(Injection(), MiniLM(stub))), answers, policies, Seal(keys))
         await stack.enter_async_context(running(policies.follow()))
         yield Service(
             name="tollway.guard.v1.GuardService",

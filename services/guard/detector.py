@@ -15,7 +15,7 @@ import re2
 from services.guard import patterns, secrets
 from services.guard.finding import Found, resolved
 from services.guard.names import Names
-from services.guard.patterns import Pattern
+from services.guard.pattern import Pattern
 from services.guard.phones import phones
 from services.guard.validators import fails_to_raise
 from services.guard.views import View, views

@@ -1,10 +1,12 @@
 """Whether a text attacks the model: a small ONNX classifier over hashed n-grams and the static vector.
 
-How it was trained is told in `training/injection.py`.
+Where it is not sure, MiniLM's vector is weighed against the n-grams: most texts never meet the transformer. How both were
+trained is told in `training/injection.py`.
 """
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
@@ -18,6 +20,10 @@ WORDS = re.compile(r"\w+|[^\w\s]")
 MOST_WORDS = 400
 """A longer text is judged by its parts; the worst part counts."""
 DIMENSIONS = 256
+UNSURE = (0.1, 0.99)
+"""Between these a second opinion is worth its cost."""
+MOST_SECOND = 4
+"""Parts of a text that get one, the likeliest attacks first."""
 OPAQUE = 12
 """Letters and digits mixed, and so many of them."""
 
@@ -47,31 +53,53 @@ def opaque(word: str) -> bool:
     return len(word) >= OPAQUE and not word.isalpha() and not word.isdigit()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text, judged by the first classifier."""
+
+    text: str
+    probability: float
+    score: float
+    """Of its n-grams alone, before it is weighed."""
+
+    @property
+    def unsure(self) -> bool:
+        return UNSURE[0] < self.probability < UNSURE[1]
+
+
 class Injection:
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(ARTEFACTS / "injection.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._first, self._second = _session("injection.onnx"), _session("second.onnx")
         self.card = json.loads((ARTEFACTS / "injection.json").read_text())
 
-    def probability(self, text: str, vector: Vector | None = None) -> float:
-        """Calibrated chance that `text` attacks. `vector` (256,) is its static vector, where there is one."""
+    def judged(self, text: str, vector: Vector | None = None) -> list[Part]:
+        """The parts of `text`, the likeliest attack first. `vector` (256,) is its static vector, where there is one."""
         if not text.strip():
-            return 0.0
+            return []
         parts = parted(text)
         held = vector if vector is not None and len(parts) == 1 else None
-        return max(self._one(part, held) for part in parts)
+        return sorted((self._one(part, held) for part in parts), key=lambda one: -one.probability)
 
-    def _one(self, text: str, vector: Vector | None) -> float:
+    def weighed(self, part: Part, minilm: Vector) -> float:
+        """Calibrated chance that a part attacks, its (384,) vector of MiniLM's considered."""
+        feeds = {"score": np.array([[part.score]], np.float32), "minilm": minilm[None]}
+        return float(np.asarray(self._second.run(None, feeds)[0]).ravel()[0])
+
+    def _one(self, text: str, vector: Vector | None) -> Part:
         known = vector if vector is not None and len(vector) == DIMENSIONS else None
         feeds = {
             "grams": np.array(grams(text), np.int64),
             "vector": (known if known is not None else np.zeros(DIMENSIONS, np.float32))[None],
             "known": np.array([[0.0 if known is None else 1.0]], np.float32),
         }
-        return float(np.asarray(self._session.run(None, feeds)[0]).ravel()[0])
+        probability, score = (float(np.asarray(one).ravel()[0]) for one in self._first.run(["probability", "g"], feeds))
+        return Part(text, probability, score)
+
+
+def _session(name: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(ARTEFACTS / name), options, providers=["CPUExecutionProvider"])
 
 
 def parted(text: str) -> list[str]:

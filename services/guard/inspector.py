@@ -12,9 +12,9 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.detector import Detector
 from services.guard.finding import Found
-from services.guard.injection import Injection
 from services.guard.languages import language
 from services.guard.masking import Masker
+from services.guard.opinion import Opinion
 from services.guard.policy import Policy, Verdict, data_class
 from services.guard.restoring import masked
 from services.guard.rules import Action, Facts, likeness
@@ -56,7 +56,7 @@ class Inspected:
 @dataclass(frozen=True, slots=True)
 class Inspector:
     detector: Detector
-    injection: Injection
+    injection: Opinion
 
     async def prompt(
         self, messages: list[chat.Message], policy: Policy, masker: Masker, vector: Vector | None, documents: bool
@@ -70,7 +70,7 @@ class Inspector:
         judged, verdict = policy.judged(policy.prompt, "prompt", [one for _, one in flat])
         found = [(place, one, act) for (place, one), (_, act) in zip(flat, judged, strict=True)]
         kind = data_class(one for _, one in flat)
-        probability, crossed = self._attacked(texts, policy, vector, documents)
+        probability, crossed = await self._attacked(texts, policy, vector, documents)
         outcomes = [(crossed or "injection", policy.injection_action, bool(crossed), probability)]
         if policy.rules:
             types = Counter(one.type for _, one in flat)
@@ -95,7 +95,7 @@ class Inspector:
             return self.detector.find(text, check, unwanted)
         return await asyncio.to_thread(self.detector.find, text, check, unwanted)
 
-    def _attacked(
+    async def _attacked(
         self, texts: list[Place], policy: Policy, vector: Vector | None, documents: bool
     ) -> tuple[float, str]:
         """The highest probability, and the rule that it breaks."""
@@ -106,7 +106,7 @@ class Inspector:
             if not foreign and one.role != chat.ROLE_USER:
                 continue
             own = vector if asked and n == asked[-1] and not foreign else None
-            probability = self.injection.probability(one.text, own)
+            probability = await self.injection.probability(one.text, own)
             limit = policy.document_injection if foreign else policy.user_injection
             if probability >= limit and not rule:
                 rule = f"injection.{'document' if foreign else 'user'}"

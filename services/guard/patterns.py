@@ -1,29 +1,11 @@
 """Recognisers by form: what private values look like, what proves them, which words must stand near."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from services.guard import countries
 from services.guard import validators as v
+from services.guard.pattern import Pattern
 
 CARD_WORDS = "card|visa|amex|master|credit|debit|karte|carte|tarjeta|carta|kaart|cart"
 ORDER_WORDS = r"order|invoice|version|sum|total|tracking|serial|isbn|build|ticket|commit|release|sku|part n|case n"
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """`near` must be found in the 60 characters before or the 20 after, `far` must not (in the 24 before)."""
-
-    name: str
-    type: str
-    regex: str
-    score: float
-    reason: str
-    check: Callable[[str], bool] | None = None
-    near: str = ""
-    far: str = ""
-    group: int = 0
-    cut: Callable[[str], int] | None = None
-    """How much of a match is the value itself: a form that ends in words may take in the words behind it."""
 
 
 TLDS = (
@@ -59,43 +41,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("bitcoin", "CRYPTO", r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", 0.95, "a Bitcoin address that checks", v.crypto),
     Pattern("bech32", "CRYPTO", r"\b(?:bc1|BC1)[a-zA-Z0-9]{25,62}\b", 0.9, "the form of a Bitcoin address"),
     Pattern("ethereum", "CRYPTO", r"\b0x[0-9a-fA-F]{40}\b", 0.85, "an Ethereum address", v.crypto),
-    Pattern("uk-nino", "UK_NINO", r"\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b", 0.8,
-            "a UK national insurance number"),
-    Pattern("uk-nhs", "UK_NHS", r"\b\d{3}[ \-]?\d{3}[ \-]?\d{4}\b", 0.9, "a UK NHS number that checks", v.nhs, r"nhs|patient|health"),
-    Pattern("ca-sin", "CA_SIN", r"\b\d{3}[ \-]?\d{3}[ \-]?\d{3}\b", 0.85, "a Canadian SIN that checks", v.sin, r"\bsin\b|social insurance"),
-    Pattern("de-tax", "DE_TAX_ID", r"\b[1-9]\d(?: ?\d{3}){3}\b", 0.9, "a German tax id that checks", v.steuer_id,
-            r"steuer|tax|idnr|tin"),
-    Pattern("de-id", "DE_ID_CARD", r"\b[CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d?\b", 0.6, "the form of a German id card",
-            None, r"ausweis|reisepass|passport|personalausweis"),
-    Pattern("fr-nir", "FR_NIR", r"\b[12] ?\d{2} ?\d{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}\b", 0.95, "a French social security number", v.nir),
-    Pattern("es-nif", "ES_NIF", r"\b(?:\d{8}|[XYZ]\d{7})[ \-]?[A-Z]\b", 0.9, "a Spanish DNI or NIE that checks", v.nif),
-    Pattern("it-cf", "IT_FISCAL_CODE", r"\b[A-Z]{6}\d{2}[ABCDEHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b", 0.95, "an Italian fiscal code that checks",
-            v.codice_fiscale),
-    Pattern("it-vat", "IT_VAT", r"\b(?:IT)?\d{11}\b", 0.7, "an Italian VAT number", v.luhn, r"iva|vat"),
-    Pattern("nl-bsn", "NL_BSN", r"\b\d{8,9}\b", 0.85, "a Dutch BSN that checks", v.bsn, r"bsn|burgerservice|sofi"),
-    Pattern("in-aadhaar", "IN_AADHAAR", r"\b[2-9]\d{3}[ \-]?\d{4}[ \-]?\d{4}\b", 0.85, "an Aadhaar number that checks", v.aadhaar,
-            r"aadha?ar|uid|enrol"),
-    Pattern("in-pan", "IN_PAN", r"\b[A-Z]{3}[ABCFGHLJPT][A-Z]\d{4}[A-Z]\b", 0.75, "the form of an Indian PAN"),
-    Pattern("br-cpf", "BR_CPF", r"\b\d{3}\.?\d{3}\.?\d{3}-\d{2}\b", 0.95, "a Brazilian CPF that checks", v.cpf),
-    Pattern("br-cpf-said", "BR_CPF", r"\b\d{11}\b", 0.85, "a Brazilian CPF that checks", v.cpf, r"cpf"),
-    Pattern("br-cnpj", "BR_CNPJ", r"\b\d{2}\.?\d{3}\.?\d{3}/\d{4}-\d{2}\b", 0.95, "a Brazilian CNPJ that checks", v.cnpj),
-    Pattern("au-tfn", "AU_TFN", r"\b\d{3}[ \-]?\d{3}[ \-]?\d{3}\b", 0.85, "an Australian tax file number that checks", v.tfn,
-            r"tfn|tax file"),
-    Pattern("au-abn", "AU_ABN", r"\b\d{2} ?\d{3} ?\d{3} ?\d{3}\b", 0.9, "an Australian business number that checks", v.abn,
-            r"abn|business number"),
-    Pattern("au-medicare", "AU_MEDICARE", r"\b[2-6]\d{3} ?\d{5} ?\d(?:[ /\-]?\d)?\b", 0.85, "a Medicare card that checks", v.medicare,
-            r"medicare"),
-    Pattern("pl-pesel", "PL_PESEL", r"\b\d{11}\b", 0.85, "a PESEL that checks", v.pesel, r"pesel"),
-    Pattern("us-routing", "US_BANK_ROUTING", r"\b\d{9}\b", 0.8, "a bank routing number that checks", v.routing, r"routing|\baba\b"),
-    Pattern("us-bank", "US_BANK_ACCOUNT", r"\b\d{8,17}\b", 0.6, "digits, and words about a bank account", None,
-            r"bank acc|account n|acct|checking|savings|konto|sort code"),
-    Pattern("uk-sort", "UK_SORT_CODE", r"\b\d{2}-\d{2}-\d{2}\b", 0.7, "a sort code", None, r"sort code|sort-code"),
-    Pattern("passport", "PASSPORT", r"\b(?i:[A-Z]{1,2}\d{6,8}[A-Z]?|\d{9})\b", 0.7, "the form of a passport number, and words about one",
-            None, r"passport|reisepass|passeport|pasaporte|passaporto|paspoort|passaporte"),
-    Pattern("licence", "DRIVER_LICENSE", r"\b(?i:[A-Z]\d{7,14}|[A-Z]{5}\d{6}[A-Z0-9]{5}|\d{7,9})\b", 0.6, "the form of a driving licence",
-            None, r"driver.?s? licen|driving licen|führerschein|permis de conduire|carnet de conducir|patente|rijbewijs"),
-    Pattern("plate", "LICENSE_PLATE", r"\b(?:[A-Z]{1,3}[ \-][A-Z]{0,2} ?\d{1,4}|[A-Z]{2}\d{2} ?[A-Z]{3}|[A-Z]{2}[ \-]?\d{3}[ \-]?[A-Z]{2}|\d{4} ?[A-Z]{3})\b",
-            0.6, "the form of a number plate", None, r"plate|registration|kennzeichen|immatriculation|matr[ií]cula|targa|kenteken|placa"),
     Pattern("dob", "DATE_TIME", r"\b(?:\d{4}-\d{2}-\d{2}|\d{1,2}[/.]\d{1,2}[/.](?:19|20)?\d{2})\b", 0.6, "a date"),
+    *countries.PATTERNS,
     Pattern("age", "AGE", r"\b(\d{1,3})[ \-](?:years?[ \-]old|yo\b|y/o|year-old)", 0.7, "a number of years", group=1),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 
-from services.guard.patterns import Pattern
+from services.guard.pattern import Pattern
 
 ISSUED = {
     "aws-access-key": r"\b(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b",

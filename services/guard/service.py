@@ -100,7 +100,7 @@ class GuardService(GuardServiceServicer):
         judged, _ = policy.judged(policy.prompt, "prompt", found)
         return pb.AnalyzeResponse(
             findings=[_finding(one, action) for one, action in judged],
-            injection_probability=self.inspector.injection.probability(request.text),
+            injection_probability=await self.inspector.injection.probability(request.text),
         )
 
     async def ExplainPolicy(self, request: pb.ExplainPolicyRequest, context: object) -> pb.ExplainPolicyResponse:

@@ -1,13 +1,16 @@
-"""Trains the injection classifier: `python -m services.guard.training.injection FILE.jsonl`.
+"""Trains the injection classifier: `python -m services.guard.training.injection FILE.jsonl [--harmless FILE ...]`.
 
-FILE has the columns text, label (1 = attack), split and group. Two logistic regressions, one over hashed
-n-grams and one over the static vector, are weighed by a third that sees their out-of-fold scores together with
-harmless prompts full of trigger words. The vector alone knows attacks but over-defends; the weighing is what
-keeps it in its place. The result is one ONNX file.
+FILE has the columns text, label (1 = attack), split and group; `--harmless` are JSON lines with a `text` or CSV files with a
+`prompt`. Two logistic regressions, one over hashed n-grams and one over the static vector, are weighed by a third that
+sees their out-of-fold scores together with harmless prompts full of trigger words. A vector alone knows attacks but
+over-defends; the weighing is what keeps it in its place. The second opinion, for prompts of which the first is not sure,
+weighs the n-grams against a small network over MiniLM's vector in the same way. The results are two ONNX files.
 """
 
 import argparse
+import csv
 import json
+import random
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,24 +19,29 @@ import numpy as np
 import onnx
 import scipy.sparse as sp
 from onnx import TensorProto, helper, numpy_helper
+from rich.progress import track
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
+from sklearn.neural_network import MLPClassifier
 
-from services.guard.injection import ARTEFACTS, BUCKETS, grams
+from services.encoder.app import tokenizer
+from services.encoder.minilm import MiniLM
+from services.encoder.static import StaticEncoder
+from services.guard.injection import ARTEFACTS, BUCKETS, UNSURE, grams
 from services.guard.training.benign import TEMPLATES, sentences
 from services.guard.training.everyday import GREETINGS, everyday
 from services.guard.training.everyday import TEMPLATES as EVERYDAY
 
 BENIGN, PLAIN = 2500, 5000
+MOST_HARMLESS, LONGEST_HARMLESS = 3000, 600
+HIDDEN = 32
 
 
 def main() -> None:
-    from services.encoder.app import tokenizer
-    from services.encoder.static import StaticEncoder
-
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", type=Path)
+    asked.add_argument("--harmless", type=Path, nargs="*", default=[])
     args = asked.parse_args()
     rows = [json.loads(line) for line in args.data.read_text().splitlines()]
     train = [row for row in rows if row["split"] == "train"]
@@ -41,28 +49,32 @@ def main() -> None:
     seen, unseen = TEMPLATES[::2] + TEMPLATES[1::4], TEMPLATES[3::4]
     plain_seen, plain_unseen = EVERYDAY[::2] + EVERYDAY[1::4], EVERYDAY[3::4]
     own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen)
-    texts = [row["text"] for row in train] + own
-    labels = np.array([row["label"] for row in train] + [0] * len(own))
-    groups = np.array([row["group"] for row in train] + ["own"] * len(own))
-    weights = np.ones(len(texts))
-    encoder = StaticEncoder(tokenizer())
+    others = harmless(args.harmless)
+    texts = [row["text"] for row in train] + own + others
+    labels = np.array([row["label"] for row in train] + [0] * len(own + others))
+    groups = np.array([row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others))
+    pieces = tokenizer()
+    encoder, transformer = StaticEncoder(pieces), MiniLM(pieces, 2)
     x, v = hashed(texts), np.stack([encoder.encode(text) for text in texts])
+    m = _transformed(transformer, texts)
 
-    scores = np.zeros((len(texts), 2))
+    scores = np.zeros((len(texts), 3))
     for fit, rest in GroupKFold(5).split(x, labels, np.arange(len(texts)) % 50):
-        scores[rest] = _scored(_fitted(x[fit], v[fit], labels[fit], weights[fit]), x[rest], v[rest])
-    blend = LogisticRegression(C=10).fit(scores, labels)
+        models = _fitted(x[fit], v[fit], m[fit], labels[fit])
+        scores[rest] = _scored(models, x[rest], v[rest], m[rest])
+    blend = LogisticRegression(C=10).fit(scores[:, :2], labels)
     alone = LogisticRegression(C=10).fit(scores[:, :1], labels)
-    models = _fitted(x, v, labels, weights)
+    second = LogisticRegression(C=10).fit(scores[:, [0, 2]], labels)
+    models = _fitted(x, v, m, labels)
 
     held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
-    dev_texts, dev_labels = (
-        [row["text"] for row in dev] + held,
-        np.array([row["label"] for row in dev] + [0] * len(held)),
-    )
+    dev_texts = [row["text"] for row in dev] + held
+    dev_labels = np.array([row["label"] for row in dev] + [0] * len(held))
     dv = np.stack([encoder.encode(text) for text in dev_texts])
-    raw = _scored(models, hashed(dev_texts), dv)
-    final = blend.predict_proba(raw)[:, 1]
+    raw = _scored(models, hashed(dev_texts), dv, _transformed(transformer, dev_texts))
+    first = blend.predict_proba(raw[:, :2])[:, 1]
+    unsure = (first > UNSURE[0]) & (first < UNSURE[1])
+    final = np.where(unsure, second.predict_proba(raw[:, [0, 2]])[:, 1], first)
     n = len(dev)
     facts = {
         "auc": round(float(roc_auc_score(dev_labels[:n], final[:n])), 4),
@@ -71,18 +83,27 @@ def main() -> None:
         ),
         "own_benign_of_unseen_templates_below_half": round(float((final[n:] < 0.5).mean()), 4),
         "auc_on_a_source_left_out": {
-            group: _left_out(group, x, v, labels, weights, groups) for group in ("neuralchemy-train", "s-labs-train")
+            group: _left_out(group, x, v, m, labels, groups) for group in ("neuralchemy-train", "s-labs-train")
+        },
+        "asked_twice": {
+            name: round(float(unsure[some].mean()), 4)
+            for name, some in (
+                ("attacks", dev_labels == 1),
+                ("harmless", (dev_labels == 0) & (np.arange(len(first)) < n)),
+            )
         },
     }
-    print(json.dumps(facts, indent=2), "\nweights of the two:", blend.coef_, blend.intercept_)
+    print(json.dumps(facts, indent=2), "\nweights:", blend.coef_, second.coef_)
     (ARTEFACTS / "injection.onnx").write_bytes(_exported(models, blend, alone))
+    (ARTEFACTS / "second.onnx").write_bytes(_exported_second(models[2], second))
     card = {
-        "model": "injection-1",
+        "model": "injection-2",
         "data": [
             *sorted({row["source"] for row in train}),
             "own harmless prompts: with trigger words, and everyday ones",
+            "exam questions (RouteLLM, Apache-2.0) and Banking77 (CC BY), as harmless prompts",
         ],
-        "train": "python -m services.guard.training.injection FILE.jsonl",
+        "train": "python -m services.guard.training.injection FILE.jsonl --harmless FILE ...",
         "figures_on_dev": facts,
     }
     (ARTEFACTS / "injection.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -98,26 +119,83 @@ def hashed(texts: list[str]) -> Any:
     return sp.csr_matrix((values, np.concatenate(found), at), shape=(len(texts), BUCKETS))
 
 
-def _fitted(x: Any, v: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
-    by_grams = LogisticRegression(C=30, max_iter=300).fit(x, labels, weights)
-    by_vector = LogisticRegression(C=30, max_iter=500).fit(v, labels, weights)
-    return by_grams, by_vector
+def harmless(files: list[Path]) -> list[str]:
+    """Prompts of other sets in which nobody attacks."""
+    chance, found = random.Random(7), list[str]()
+    for file in files:
+        if file.suffix == ".csv":
+            with file.open(newline="") as raw:
+                texts = [row["prompt"] for row in csv.DictReader(raw)]
+        else:
+            texts = [json.loads(line)["text"] for line in file.read_text().splitlines()]
+        short = sorted({text for text in texts if len(text) <= LONGEST_HARMLESS})
+        found += chance.sample(short, min(MOST_HARMLESS, len(short)))
+    return found
 
 
-def _scored(models: tuple[Any, Any], x: Any, v: Any) -> Any:
-    return np.stack([models[0].decision_function(x), models[1].decision_function(v)], axis=1)
+def _transformed(transformer: MiniLM, texts: list[str]) -> Any:
+    """(n, 384), short texts beside short ones."""
+    order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
+    made = np.zeros((len(texts), 384), np.float32)
+    for start in track(range(0, len(order), 32), "MiniLM"):
+        group = order[start : start + 32]
+        made[group] = transformer.run([texts[n] or "." for n in group])
+    return made
 
 
-def _left_out(group: str, x: Any, v: Any, labels: Any, weights: Any, groups: Any) -> float:
-    fit, rest = groups != group, groups == group
-    models = _fitted(x[fit], v[fit], labels[fit], weights[fit])
-    raw = _scored(models, x[rest], v[rest])
-    return round(float(roc_auc_score(labels[rest], raw[:, 0] + 0.3 * raw[:, 1])), 4)
+def _fitted(x: Any, v: Any, m: Any, labels: Any) -> tuple[Any, Any, Any]:
+    by_grams = LogisticRegression(C=30, max_iter=300).fit(x, labels)
+    by_vector = LogisticRegression(C=30, max_iter=500).fit(v, labels)
+    network = MLPClassifier((HIDDEN,), alpha=1e-2, max_iter=30, random_state=0, early_stopping=True)
+    return by_grams, by_vector, network.fit(m, labels)
 
 
-def _exported(models: tuple[Any, Any], blend: Any, alone: Any) -> bytes:
-    """Inputs grams (n), vector (1, 256), known (1, 1); output probability (1, 1)."""
-    by_grams, by_vector = models
+def _scored(models: tuple[Any, Any, Any], x: Any, v: Any, m: Any) -> Any:
+    chance = np.clip(models[2].predict_proba(m)[:, 1], 1e-6, 1 - 1e-6)
+    return np.stack(
+        [models[0].decision_function(x), models[1].decision_function(v), np.log(chance / (1 - chance))], axis=1
+    )
+
+
+def _left_out(group: str, x: Any, v: Any, m: Any, labels: Any, groups: Any) -> float:
+    """AUC on a source that was not fitted, the weighing included."""
+    fit, rest = np.flatnonzero(groups != group), np.flatnonzero(groups == group)
+    scores = np.zeros((len(fit), 3))
+    for inner, outer in GroupKFold(5).split(x[fit], labels[fit], np.arange(len(fit)) % 50):
+        some, other = fit[inner], fit[outer]
+        scores[outer] = _scored(_fitted(x[some], v[some], m[some], labels[some]), x[other], v[other], m[other])
+    raw = _scored(_fitted(x[fit], v[fit], m[fit], labels[fit]), x[rest], v[rest], m[rest])
+    first = LogisticRegression(C=10).fit(scores[:, :2], labels[fit]).predict_proba(raw[:, :2])[:, 1]
+    other = LogisticRegression(C=10).fit(scores[:, [0, 2]], labels[fit]).predict_proba(raw[:, [0, 2]])[:, 1]
+    final = np.where((first > UNSURE[0]) & (first < UNSURE[1]), other, first)
+    return round(float(roc_auc_score(labels[rest], final)), 4)
+
+
+def _exported_second(network: Any, blend: Any) -> bytes:
+    """Inputs score (1, 1) of the n-grams and minilm (1, 384), output probability (1, 1)."""
+    weights = {
+        "w1": network.coefs_[0], "b1": network.intercepts_[0], "w2": network.coefs_[1], "b2": network.intercepts_[1],
+        "by_score": blend.coef_[0, :1], "by_network": blend.coef_[0, 1:], "offset": blend.intercept_,
+    }  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["minilm", "w1"], ["h0"]),
+        node("Add", ["h0", "b1"], ["h1"]),
+        node("Relu", ["h1"], ["h2"]),
+        node("MatMul", ["h2", "w2"], ["o0"]),
+        node("Add", ["o0", "b2"], ["o1"]),
+        node("Mul", ["o1", "by_network"], ["o2"]),
+        node("Mul", ["score", "by_score"], ["s1"]),
+        node("Add", ["o2", "s1"], ["sum"]),
+        node("Add", ["sum", "offset"], ["logit"]),
+        node("Sigmoid", ["logit"], ["probability"]),
+    ]
+    return _model("second", nodes, {"score": 1, "minilm": 384}, ["probability"], weights)
+
+
+def _exported(models: tuple[Any, Any, Any], blend: Any, alone: Any) -> bytes:
+    """Inputs grams (n), vector (1, 256), known (1, 1); outputs probability and the n-grams' score g, (1, 1) each."""
+    by_grams, by_vector, _ = models
     weights = {
         "table": by_grams.coef_[0].astype(np.float32),
         "table_bias": by_grams.intercept_.astype(np.float32),
@@ -162,9 +240,24 @@ def _exported(models: tuple[Any, Any], blend: Any, alone: Any) -> bytes:
             helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 256]),
             helper.make_tensor_value_info("known", TensorProto.FLOAT, [1, 1]),
         ],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 1])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("probability", "g")],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
     )
+    return _checked(graph)
+
+
+def _model(name: str, nodes: list[Any], inputs: dict[str, int], outputs: list[str], weights: dict[str, Any]) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(one, TensorProto.FLOAT, [1, size]) for one, size in inputs.items()],
+        [helper.make_tensor_value_info(one, TensorProto.FLOAT, [1, 1]) for one in outputs],
+        [numpy_helper.from_array(np.asarray(value, np.float32), one) for one, value in weights.items()],
+    )
+    return _checked(graph)
+
+
+def _checked(graph: Any) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
