@@ -18,6 +18,8 @@ LEAST_STATIC = 0.62
 LONGEST_ASKED = 16_384
 """Characters up to which a text is compared by its meaning: of longer ones too little meets the encoders."""
 MOST_SERVED = 50_000
+IDLE_BELOW = 10
+"""Look-ups a second below which what is stored meets MiniLM at once, so that the first who asks for it again need not wait."""
 EVICT_EVERY, EVICT_SHARE = 256, 0.05
 
 
@@ -48,11 +50,17 @@ class Cache:
     most: int = 1_000_000
     now: Callable[[], float] = time.time
     _puts: int = 0
+    _second: int = 0
+    _in_second: int = 0
+    """Look-ups of the running second."""
     _served: OrderedDict[str, float] = field(default_factory=OrderedDict)
     """How sure the last semantic hit of an entry was, for the report on it."""
 
     async def find(self, keys: Keys, vector: Vector | None, age: Age) -> tuple[Hit | None, str]:
         """A hit, or None and why."""
+        if (second := int(self.now())) != self._second:
+            self._second, self._in_second = second, 0
+        self._in_second += 1
         try:
             entry = await self._same(keys)
             if entry is not None and self._fresh(entry, age):
@@ -99,6 +107,11 @@ class Cache:
         self._puts += 1
         if self._puts % EVICT_EVERY == 0:
             await self._evict()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is time to look ahead."""
+        return self._in_second < IDLE_BELOW
 
     async def judge(self, one: str, tenant: str, right: bool) -> float | None:
         """Learns whether a hit was right; how sure it had been, 1 where nothing is known of that, None when the entry is gone or

@@ -13,6 +13,8 @@ LEAST_COSINE = 0.7
 """Likeness by MiniLM below which nothing is worth judging."""
 PLAINLY = 0.998
 """Chance that an entry fits whose plain form is that of the question."""
+PROMISING = 0.4
+"""Chance from which it is worth to hear what else is near: others with its answer may raise it, rivals lower it."""
 MOST_RIGHT = 2.0
 
 
@@ -59,7 +61,8 @@ class Prover:
         if not able:
             return found
         best = await self._weighed(text, able, able)
-        if best.fits(threshold) and len(able) < len(found):  # before anything is served its rivals are heard
+        if best.chance >= PROMISING and len(able) < len(found):  # before anything is served its rivals are heard
+            able = [one for one in found if not self.screen.barred(text, one.entry.text)]
             best = await self._weighed(text, able, found)
         for one in able:
             if one.row is not None and one.outcome != "REARRANGED":

@@ -65,6 +65,10 @@ class Screen:
         own = gist(text)
         rows = np.array([facts(own, gist(other), static) for other, static in others], np.float32)
         logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
-        others_differ = np.array([renumbered(own, gist(other)) for other, _ in others])
-        passed: list[bool] = ((logits >= self._least) & ~others_differ).tolist()
+        barred = np.array([renumbered(own, gist(other)) for other, _ in others])
+        passed: list[bool] = ((logits >= self._least) & ~barred).tolist()
         return passed
+
+    def barred(self, text: str, other: str) -> bool:
+        """Whether nothing could prove that the two ask for the same."""
+        return renumbered(gist(text), gist(other))

@@ -1,8 +1,11 @@
 """Translates messages to the cache and back."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import grpc
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,6 +24,7 @@ from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
 
+MOST_AHEAD = 4
 STATIC = "static-minilm-256-1"
 LOOKUPS = Counted("tollway.cache.lookups", "{lookup}", "Looked up, by how it ended.", ("match",))
 
@@ -65,6 +69,7 @@ class CacheService(CacheServiceServicer):
     cache: Cache
     kept: Kept
     insights: Insights
+    _ahead: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def Lookup(self, request: pb.LookupRequest, context: object) -> pb.LookupResponse:
         caller, template = identity.caller(), request.conditions.template
@@ -118,7 +123,16 @@ class CacheService(CacheServiceServicer):
             answer=digest(request.completion),
         )
         await self.cache.keep(entry)
+        if entry.vector is not None and self.cache.idle and len(self._ahead) < MOST_AHEAD:
+            task = asyncio.create_task(self._met(entry.text))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
         return pb.StoreResponse(stored=True, entry_id=entry.id)
+
+    async def _met(self, text: str) -> None:
+        """Has MiniLM look at a stored text before anybody waits for that."""
+        with suppress(TimeoutError, grpc.aio.AioRpcError):  # then the first who asks for it waits
+            await self.cache.prover.verifier.minilm([text])
 
     async def Invalidate(self, request: pb.InvalidateRequest, context: object) -> pb.InvalidateResponse:
         before = request.stored_before.ToMicroseconds() / 1e6 if request.HasField("stored_before") else 0.0

@@ -4,7 +4,9 @@ How it was trained is told in `training/verifier.py`.
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from services.cache.likeness import Standing, facts, rearranged, unmatched
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_WORDS = 400
+MOST_KEPT = 50_000
+"""Vectors of 768 bytes."""
 Vector = npt.NDArray[np.float32]
 
 
@@ -34,6 +38,7 @@ def card() -> dict[str, object]:
 class Verifier:
     def __init__(self, encoder: encoder_pb2_grpc.EncoderServiceStub) -> None:
         self._encoder, self._session = encoder, session()
+        self._kept: OrderedDict[bytes, npt.NDArray[np.float16]] = OrderedDict()
 
     async def judged(self, text: str, others: Sequence[tuple[str, Standing]]) -> tuple[Vector, Vector, list[bool]]:
         """Of each stored text its facts, (n, len(NAMES)), the calibrated chance that its answer fits `text`, (n,), and whether
@@ -54,8 +59,20 @@ class Verifier:
         return rows, chances, turned
 
     async def minilm(self, texts: list[str]) -> list[Vector]:
-        answer = await self._encoder.Encode(pb.EncodeRequest(texts=texts, tier=pb.TIER_MINILM))
-        return [np.frombuffer(vector.values, np.float32) for vector in answer.vectors]
+        """(384,) of unit length for each; those of the [MOST_KEPT][] texts met last are remembered."""
+        digests = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest() for text in texts]
+        if fresh := {one: text for one, text in zip(digests, texts, strict=True) if one not in self._kept}:
+            request = pb.EncodeRequest(texts=list(fresh.values()), tier=pb.TIER_MINILM)
+            answer = await self._encoder.Encode(request)
+            for one, made in zip(fresh, answer.vectors, strict=True):
+                self._kept[one] = np.frombuffer(made.values, np.float32).astype(np.float16)
+        found: list[Vector] = []
+        for one in digests:
+            self._kept.move_to_end(one)
+            found.append(self._kept[one].astype(np.float32))
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
 
     async def _words(self, words: list[str]) -> dict[str, Vector]:
         if not words:

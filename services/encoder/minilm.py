@@ -1,4 +1,4 @@
-"""The MiniLM encoder: int8 on onnxruntime, off the event loop, concurrent calls put together."""
+"""The MiniLM encoder: int8 on onnxruntime, off the event loop, concurrent calls handed over together."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from services.runtime.errors import Failure, Kind
 MODEL = "all-minilm-l6-v2-int8"
 DIMENSIONS = 384
 MOST_TOKENS = 256
-BATCH = 32
+AT_ONCE = 8
 MOST_WAITING = 4096
 MOST_KEPT = 20_000
 
@@ -67,13 +67,13 @@ class MiniLM:
         return vector
 
     async def _work(self) -> None:
-        """What comes while one batch is worked on makes the next, so that nobody waits for company."""
+        """A few at a time are handed over; what comes meanwhile is handed over next."""
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         while self._waiting:
-            # Short beside short: a batch is as wide as its longest text.
+            # Short ones first: nobody waits long for them.
             self._waiting.sort(key=lambda one: len(one[0]))
-            group, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
                 vectors = await loop.run_in_executor(self._worker, self.run, [text for text, _ in group])
             except BaseException as error:
@@ -87,18 +87,14 @@ class MiniLM:
 
     def run(self, texts: list[str]) -> Vector:
         """(n, 384) of unit rows, in the calling thread."""
-        encoded = [self._tokenizer.encode(text[: MOST_TOKENS * 12]).ids[:MOST_TOKENS] for text in texts]
-        width = max(len(ids) for ids in encoded)
-        ids = np.zeros((len(texts), width), np.int64)
-        mask = np.zeros((len(texts), width), np.int64)
-        for row, one in enumerate(encoded):
-            ids[row, : len(one)] = one
-            mask[row, : len(one)] = 1
-        hidden = self._session.run(
-            None, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        )[0]
-        pooled = (hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
-        unit: Vector = (pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        return np.stack([self._alone(text) for text in texts])
+
+    def _alone(self, text: str) -> Vector:
+        """One at a time: activations are quantised by what is computed with them, so company would change a text's vector."""
+        ids = np.array([self._tokenizer.encode(text[: MOST_TOKENS * 12]).ids[:MOST_TOKENS]], np.int64)
+        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        pooled = np.asarray(self._session.run(None, feeds)[0])[0].mean(axis=0)
+        unit: Vector = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
         return unit
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ MOST_WORDS = 400
 DIMENSIONS = 256
 UNSURE = (0.1, 0.99)
 """Between these a second opinion is worth its cost."""
+SEEN = 180
+"""Words of a text that MiniLM sees at once, about."""
 MOST_SECOND = 4
 """Parts of a text that get one, the likeliest attacks first."""
 OPAQUE = 12
@@ -102,13 +104,13 @@ def _session(name: str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(ARTEFACTS / name), options, providers=["CPUExecutionProvider"])
 
 
-def parted(text: str) -> list[str]:
-    """`text`, or its overlapping parts of [MOST_WORDS][] words where it is longer."""
+def parted(text: str, most: int = MOST_WORDS) -> list[str]:
+    """`text`, or its overlapping parts of `most` words where it is longer."""
     found = list(WORDS.finditer(text))
-    if len(found) <= MOST_WORDS:
+    if len(found) <= most:
         return [text]
-    step = MOST_WORDS // 2
+    step = most // 2
     return [
-        text[found[n].start() : found[min(n + MOST_WORDS, len(found)) - 1].end()]
+        text[found[n].start() : found[min(n + most, len(found)) - 1].end()]
         for n in range(0, len(found) - step, step)
     ]

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 
-from services.guard.injection import MOST_SECOND, Injection, Vector
+from services.guard.injection import MOST_SECOND, SEEN, Injection, Vector, parted
 from services.runtime import telemetry
 
 WITHIN_S = 0.5
@@ -47,8 +47,9 @@ class Opinion:
         unsure = [one for one in parts if one.unsure][:MOST_SECOND]
         if not unsure:
             return parts[0].probability if parts else 0.0
-        vectors = await self.transformer([one.text for one in unsure])
+        asked = [(one, seen) for one in unsure for seen in parted(one.text, SEEN)]
+        vectors = await self.transformer([seen for _, seen in asked])
         if vectors is None:
             return parts[0].probability
-        again = [self.injection.weighed(one, vector) for one, vector in zip(unsure, vectors, strict=True)]
+        again = [self.injection.weighed(one, vector) for (one, _), vector in zip(asked, vectors, strict=True)]
         return max(again + [one.probability for one in parts if one not in unsure])

@@ -14,7 +14,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 
 from services.cache.bound import Bounds
-from services.cache.cache import Cache
+from services.cache.cache import IDLE_BELOW, Cache
 from services.cache.insight import Insights
 from services.cache.memory import MemoryStore
 from services.cache.proof import Prover
@@ -29,6 +29,7 @@ from tests.support.encoders import Encoder, static
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
+from tests.support.waiting import until
 
 TEXT = "What is the capital of France?"
 REWORDED = "Tell me the capital of France"
@@ -79,7 +80,19 @@ def store(text: str, controls: pb.Controls | None = None, tags: tuple[str, ...] 
     )
 
 
+def busy(kept: Kept) -> None:
+    """So many ask this second that nothing is looked at ahead."""
+    kept.cache._second, kept.cache._in_second = int(kept.now), IDLE_BELOW
+
+
+async def test_what_is_stored_in_quiet_times_meets_minilm_before_anybody_waits(cache: Called, kept: Kept) -> None:
+    await cache.Store(store(TEXT))
+    await until(lambda: kept.encoder.proved == 1)
+    assert (await cache.Lookup(look(REWORDED))).match == pb.MATCH_SEMANTIC and kept.encoder.proved == 2
+
+
 async def test_the_same_request_hits_exactly(cache: Called, kept: Kept) -> None:
+    busy(kept)
     missed = await cache.Lookup(look(TEXT))
     assert (missed.match, missed.miss_reason) == (pb.MATCH_UNSPECIFIED, "NO_CANDIDATE") and missed.exact_key
     stored = await cache.Store(store(TEXT))
@@ -112,6 +125,7 @@ async def test_a_near_miss_is_not_served(cache: Called, stored: str, asked: str)
 
 
 async def test_a_stranger_never_meets_the_transformer(cache: Called, kept: Kept) -> None:
+    busy(kept)
     await cache.Store(store(TEXT))
     assert (await cache.Lookup(look("Which soil do blueberries like?"))).match == pb.MATCH_UNSPECIFIED
     assert kept.encoder.proved == 0

@@ -15,13 +15,14 @@ from tollway.guard.v1 import guard_pb2_grpc
 from services.guard.app import detector
 from services.guard.injection import Injection
 from services.guard.inspector import Inspector
+from services.guard.opinion import MiniLM, Opinion
 from services.guard.policies import Policies
 from services.guard.policy_file import parse
 from services.guard.sealing import Seal, key_of
 from services.guard.service import GuardService
 from services.runtime.server import Service
 from tests.support.callers import identity
-from tests.support.encoders import static
+from tests.support.encoders import Encoder, static
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
@@ -50,7 +51,12 @@ def service() -> GuardService:
     for policy in policies.all():
         for topic in policy.topics:
             topic.prototypes = np.stack([static().encode(text) for text in topic.examples])
-    return GuardService(Inspector(detector(), Injection()), detector(names=False), policies, Seal((key_of("k"),)))
+    return GuardService(
+        Inspector(detector(), Opinion(Injection(), MiniLM(Encoder()))),
+        detector(names=False),
+        policies,
+        Seal((key_of("k"),)),
+    )
 
 
 @pytest.fixture(params=TRANSPORTS)

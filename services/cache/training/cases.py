@@ -38,7 +38,7 @@ class Likeness:
         from services.encoder.static import StaticEncoder
 
         pieces = tokenizer()
-        self._static, self._minilm = StaticEncoder(pieces), MiniLM(pieces, 2)
+        self._static, self._minilm = StaticEncoder(pieces), MiniLM(pieces, 1)
         self._words: dict[str, Any] = {}
         self._vectors: dict[str, tuple[Any, Any]] = {}
 

@@ -54,7 +54,7 @@ def main() -> None:
     labels = np.array([row["label"] for row in train] + [0] * len(own + others))
     groups = np.array([row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others))
     pieces = tokenizer()
-    encoder, transformer = StaticEncoder(pieces), MiniLM(pieces, 2)
+    encoder, transformer = StaticEncoder(pieces), MiniLM(pieces, 1)
     x, v = hashed(texts), np.stack([encoder.encode(text) for text in texts])
     m = _transformed(transformer, texts)
 
