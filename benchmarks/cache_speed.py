@@ -62,7 +62,7 @@ async def measured(size: int, tenants: int, encoder: LocalEncoder) -> dict[str, 
             await look_up("miss", other, _hash(-1))
             reworded = f"{text[0].lower()}{text[1:]}"
             hits += await look_up("manners", f"Hello, {reworded}", _hash(-1))
-            hits += await look_up("new_hit", text.replace(", and mention ", ", also mention "), _hash(-1))
+            hits += await look_up("new_hit", text.replace(", and mention ", ", and then also mention "), _hash(-1))
             hits += await look_up("hit", text.replace(", and mention ", ", and also mention "), _hash(-1))
         store.close()
     made: dict[str, Any] = {"hits_proven": hits / (3 * ASKED)}

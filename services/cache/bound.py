@@ -20,7 +20,7 @@ BELIEVED = 150.0
 """Look-ups that the first threshold stands for, until there are more of the tenant's own."""
 KEPT = 20_000.0
 """Look-ups after which older ones fade."""
-AIMED = 0.9
+AIMED = 0.8
 """Of the bound, what is aimed at: it is to be kept, not to be met half of the time."""
 HORIZON, MOST_CAUGHT_UP = 500.0, 2.0
 """Look-ups within which what went wrong too often is made up for, or what was spared is used; that at so much more at most."""

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import grpc
 
@@ -17,7 +17,8 @@ LEAST_STATIC = 0.62
 """Cosine of static vectors below which nothing is worth proving."""
 LONGEST_ASKED = 16_384
 """Characters up to which a text is compared by its meaning: of longer ones too little meets the encoders."""
-MOST_SERVED = 50_000
+MOST_SERVED = 10_000
+"""Hits whose reports are waited for."""
 IDLE_BELOW = 10
 """Look-ups a second below which what is stored meets MiniLM at once, so that the first who asks for it again need not wait."""
 EVICT_EVERY, EVICT_SHARE = 256, 0.05
@@ -42,6 +43,15 @@ class Hit:
     stale: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A semantic hit as it was served."""
+
+    chance: float
+    keys: Keys
+    vector: Vector | None
+
+
 @dataclass(slots=True)
 class Cache:
     store: Store
@@ -53,8 +63,8 @@ class Cache:
     _second: int = 0
     _in_second: int = 0
     """Look-ups of the running second."""
-    _served: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    """How sure the last semantic hit of an entry was, for the report on it."""
+    _served: OrderedDict[str, Served] = field(default_factory=OrderedDict)
+    """The last semantic hit of an entry, for the report on it."""
 
     async def find(self, keys: Keys, vector: Vector | None, age: Age) -> tuple[Hit | None, str]:
         """A hit, or None and why."""
@@ -84,7 +94,7 @@ class Cache:
         bound.looked_up(best.chance, served=fits)
         if not fits:
             return None, "NOT_PROVEN"
-        self._served[best.entry.id] = best.chance
+        self._served[best.entry.id] = Served(best.chance, keys, vector)
         if len(self._served) > MOST_SERVED:
             self._served.popitem(last=False)
         return self._hit(best.entry, True, best.chance), ""
@@ -113,17 +123,23 @@ class Cache:
         """Whether there is time to look ahead."""
         return self._in_second < IDLE_BELOW
 
-    async def judge(self, one: str, tenant: str, right: bool) -> float | None:
-        """Learns whether a hit was right; how sure it had been, 1 where nothing is known of that, None when the entry is gone or
-        another tenant's."""
+    async def judge(self, one: str, tenant: str, right: bool) -> bool:
+        """Learns whether a hit was right; False when the entry is gone or another tenant's.
+
+        What was asked when it was right is kept as another way to ask for the same answer, as long as that is.
+        """
         entry = await self.store.get(one)
         if entry is None or entry.tenant != tenant:
-            return None
-        chance = self._served.pop(one, None)
-        if chance is not None:
-            self.bounds.of(tenant).reported(chance, right)
+            return False
+        served = self._served.pop(one, None)
+        if served is not None:
+            self.bounds.of(tenant).reported(served.chance, right)
         await self.store.put(entry.judged(right))
-        return 1.0 if chance is None else chance
+        if right and served is not None:
+            keys = served.keys
+            own = replace(entry, id=entry_id(keys.exact), exact=keys.exact, text=keys.text, vector=served.vector)
+            await self.keep(replace(own, right=0, wrong=0))
+        return True
 
     async def drop(self, selection: Selection) -> int:
         return await self.store.drop(selection)

@@ -60,10 +60,13 @@ class Prover:
         able = [one for one, plausible in zip(found, passed, strict=True) if plausible]
         if not able:
             return found
-        best = await self._weighed(text, able, able)
-        if best.chance >= PROMISING and len(able) < len(found):  # before anything is served its rivals are heard
-            able = [one for one in found if not self.screen.barred(text, one.entry.text)]
-            best = await self._weighed(text, able, found)
+        fair = [one for one in found if not self.screen.barred(text, one.entry.text)]
+        if self.verifier.met([one.entry.text for one in found]):
+            able, best = fair, await self._weighed(text, fair, found)
+        else:
+            best = await self._weighed(text, able, able)
+            if best.chance >= PROMISING and len(able) < len(found):  # before anything is served its rivals are heard
+                able, best = fair, await self._weighed(text, fair, found)
         for one in able:
             if one.row is not None and one.outcome != "REARRANGED":
                 one.outcome = "OUTDONE" if one.fits(threshold) else "UNSURE"

@@ -58,9 +58,13 @@ class Verifier:
         chances[turned] = 0
         return rows, chances, turned
 
+    def met(self, texts: Sequence[str]) -> bool:
+        """Whether MiniLM need not look at any of them again."""
+        return all(_digest(text) in self._kept for text in texts)
+
     async def minilm(self, texts: list[str]) -> list[Vector]:
         """(384,) of unit length for each; those of the [MOST_KEPT][] texts met last are remembered."""
-        digests = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest() for text in texts]
+        digests = [_digest(text) for text in texts]
         if fresh := {one: text for one, text in zip(digests, texts, strict=True) if one not in self._kept}:
             request = pb.EncodeRequest(texts=list(fresh.values()), tier=pb.TIER_MINILM)
             answer = await self._encoder.Encode(request)
@@ -81,3 +85,7 @@ class Verifier:
         return {
             word: np.frombuffer(vector.values, np.float32) for word, vector in zip(words, answer.vectors, strict=True)
         }
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

@@ -24,7 +24,7 @@ UNSURE = (0.1, 0.99)
 """Between these a second opinion is worth its cost."""
 SEEN = 180
 """Words of a text that MiniLM sees at once, about."""
-MOST_SECOND = 4
+MOST_SECOND = 2
 """Parts of a text that get one, the likeliest attacks first."""
 OPAQUE = 12
 """Letters and digits mixed, and so many of them."""
@@ -111,6 +111,5 @@ def parted(text: str, most: int = MOST_WORDS) -> list[str]:
         return [text]
     step = most // 2
     return [
-        text[found[n].start() : found[min(n + most, len(found)) - 1].end()]
-        for n in range(0, len(found) - step, step)
+        text[found[n].start() : found[min(n + most, len(found)) - 1].end()] for n in range(0, len(found) - step, step)
     ]

@@ -303,3 +303,13 @@ async def test_a_rewording_is_found_at_any_steady_temperature(cache: Called) -> 
     assert (await cache.Lookup(look(REWORDED, temperature=0.2))).match == pb.MATCH_SEMANTIC
     assert not (await cache.Lookup(look(REWORDED, temperature=0.9))).match
     assert (await cache.Lookup(look(TEXT, temperature=0.2))).match != pb.MATCH_EXACT
+
+
+async def test_what_was_asked_when_a_hit_was_right_becomes_another_way_to_ask(cache: Called) -> None:
+    first = await cache.Store(store(TEXT, tags=("document:1",)))
+    hit = await cache.Lookup(look(REWORDED))
+    assert hit.entry_id == first.entry_id and hit.match == pb.MATCH_SEMANTIC
+    await cache.ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, right=True))
+    again = await cache.Lookup(look(REWORDED))
+    assert again.match == pb.MATCH_EXACT and again.completion == hit.completion and again.entry_id != first.entry_id
+    assert (await cache.Invalidate(pb.InvalidateRequest(tag="document:1"))).dropped == 2

@@ -75,7 +75,7 @@ async def test_of_a_long_text_few_parts_are_asked_about_and_the_worst_counts() -
     attack = f"{filler} {SURE[1]} {SURE[1]} {filler}"
     parts = INJECTION.judged(attack)
     assert len(parts) > 1 and parts[0].probability > parts[-1].probability
-    assert await Opinion(INJECTION, MiniLM(Encoder())).probability(attack) > 0.9  # type: ignore[arg-type]
+    assert await Opinion(INJECTION, MiniLM(Encoder())).probability(attack) > 0.5  # type: ignore[arg-type]
 
 
 async def test_nothing_is_no_attack() -> None:

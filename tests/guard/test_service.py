@@ -51,12 +51,8 @@ def service() -> GuardService:
     for policy in policies.all():
         for topic in policy.topics:
             topic.prototypes = np.stack([static().encode(text) for text in topic.examples])
-    return GuardService(
-        Inspector(detector(), Opinion(Injection(), MiniLM(Encoder()))),
-        detector(names=False),
-        policies,
-        Seal((key_of("k"),)),
-    )
+    opinion = Opinion(Injection(), MiniLM(Encoder()))  # type: ignore[arg-type]
+    return GuardService(Inspector(detector(), opinion), detector(names=False), policies, Seal((key_of("k"),)))
 
 
 @pytest.fixture(params=TRANSPORTS)
