@@ -8,14 +8,22 @@ from dataclasses import dataclass, field
 from tollway.chat.v1 import chat_pb2 as chat
 
 
+MOST_LEADERS = 2
+"""Of whom one may wait for before asking for oneself: those whose leader leaves do not all ask at once."""
+
+
 @dataclass(slots=True)
 class Flights:
     _under_way: dict[str, "asyncio.Future[chat.ChatCompletion | None]"] = field(default_factory=dict)
 
     async def joined(self, key: str) -> chat.ChatCompletion | None:
         """The answer of whoever is asking the same already; None when nobody is, or it came to nothing."""
-        found = self._under_way.get(key) if key else None
-        return await asyncio.shield(found) if found is not None else None
+        for _ in range(MOST_LEADERS):
+            if not key or (found := self._under_way.get(key)) is None:
+                return None
+            if (made := await asyncio.shield(found)) is not None:
+                return made
+        return None
 
     @asynccontextmanager
     async def leading(self, key: str) -> AsyncIterator["Flight"]:

@@ -1,7 +1,8 @@
-"""What every store of answers must do: memory, Qdrant Edge, a Qdrant server where one is named."""
+"""What every store of answers must do: memory, Qdrant Edge, Qdrant's wire, a Qdrant server where one is named."""
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from services.cache.edge import SMALL, EdgeStore
 from services.cache.memory import MemoryStore
 from services.cache.qdrant import QdrantStore
 from services.cache.store import Entry, Selection, Store
+from tests.peers.qdrant import serving
 from tests.support.scale import sized
 
 KEY = b"k" * 32
@@ -23,6 +25,7 @@ SERVER = os.environ.get("TOLLWAY_TEST_QDRANT", "")
 ENGINES = [
     "memory",
     "edge",
+    "wire",
     pytest.param("server", marks=pytest.mark.skipif(not SERVER, reason="TOLLWAY_TEST_QDRANT names no server")),
 ]
 
@@ -36,14 +39,24 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         edge.open()
         yield edge
         edge.close()
+    elif request.param == "wire":
+        async with serving() as port, served("127.0.0.1", port) as wire:
+            yield wire
     else:
-        host, _, port = SERVER.rpartition(":")
-        client = AsyncQdrantClient(host=host, grpc_port=int(port), prefer_grpc=True)
-        server = QdrantStore(client, f"test-{uuid4().hex}", KEY)
-        await server.open()
-        yield server
-        await client.delete_collection(server.collection)
-        await client.close()
+        host, _, named = SERVER.rpartition(":")
+        async with served(host, int(named)) as server:
+            yield server
+
+
+@asynccontextmanager
+async def served(host: str, port: int) -> AsyncIterator[QdrantStore]:
+    client = AsyncQdrantClient(host=host, grpc_port=port, prefer_grpc=True, check_compatibility=False)
+    store = QdrantStore(client, f"test-{uuid4().hex}", KEY)
+    await store.open()
+    await store.open()  # what is there already is no trouble
+    yield store
+    await client.delete_collection(store.collection)
+    await client.close()
 
 
 def vector(seed: int) -> Any:
