@@ -38,8 +38,8 @@ class Names:
         card = json.loads((ARTEFACTS / "names.json").read_text())
         self._labels: list[str] = card["labels"]
         self.version: str = card["model"]
-        self._pieces, self._piece_scale = packed["pieces"], packed["pieces_scale"].astype(np.float32)[:, None]
-        self._grams, self._gram_scale = packed["grams"], packed["grams_scale"].astype(np.float32)[:, None]
+        self._pieces = _unpacked(packed["pieces"], packed["pieces_scale"])
+        self._grams = _unpacked(packed["grams"], packed["grams_scale"])
         self._shapes, self._bias = packed["shapes"].astype(np.float32), packed["bias"]
         self._tokenizer = tokenizer
         options = onnxruntime.SessionOptions()
@@ -49,6 +49,7 @@ class Names:
         )
         self._known: dict[tuple[str, bool], Vector] = {}
         self._alone: dict[frozenset[str], dict[str, bool]] = {}
+        self._met: set[str] = set()
         self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
 
@@ -71,11 +72,22 @@ class Names:
         for word in SPLIT.findall(text):
             likely = known.get(word)
             if likely is None:
+                if not word.islower() and self._new(word):
+                    return False  # a capitalised word met once is not worth a look of its own: the whole text gets one
                 likely = self._suspicious(word, unwanted)
                 if len(known) < MOST_KEPT:
                     known[word] = likely
             if likely:
                 return False
+        return True
+
+    def _new(self, word: str) -> bool:
+        """Whether a word that may be a name is met for the first time."""
+        if word in self._met or word in self._common or not word[0].isalpha():
+            return False
+        if len(self._met) >= MOST_KEPT:
+            self._met.clear()
+        self._met.add(word)
         return True
 
     def _suspicious(self, text: str, unwanted: frozenset[str]) -> bool:
@@ -119,10 +131,16 @@ class Names:
         ids = self._tokenizer.encode(word.text[:64], add_special_tokens=False).ids
         total = self._bias + self._shapes[shape(word.text, word.spaced)]
         if ids:
-            total = total + (self._pieces[ids] * self._piece_scale[ids]).mean(axis=0)
+            total += self._pieces[ids[0]] if len(ids) == 1 else np.add.reduce(self._pieces[ids]) / len(ids)
         grams = hashes(word.text)[:MOST_GRAMS]
-        total = total + (self._grams[grams] * self._gram_scale[grams]).sum(axis=0) / np.sqrt(len(grams) + 1.0)
-        made: Vector = np.maximum(total, 0).astype(np.float32)
+        total += np.add.reduce(self._grams[grams]) / (len(grams) + 1.0) ** 0.5
+        made: Vector = np.maximum(total, 0)
         if len(self._known) < MOST_KEPT:
             self._known[key] = made
         return made
+
+
+def _unpacked(rows: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> Vector:
+    """A quantised table in full: 27 MB for word pieces, which are read for every new word."""
+    made: Vector = rows.astype(np.float32) * scales.astype(np.float32)[:, None]
+    return made
