@@ -21,7 +21,6 @@ class Completion:
         self._streams: dict[Key, Stream] = {}
         self._ended: set[int] = set()
         self._last: chat.ChatChunk | None = None
-        self._told: dict[Key, int] = {}
 
     def feed(self, chunk: chat.ChatChunk) -> list[tuple[Found, Action]]:
         """Rewrites `chunk` in place; returns what was found in what the model made up.
@@ -68,7 +67,7 @@ class Completion:
     @property
     def _changes(self) -> bool:
         """Whether texts may differ from what the model wrote: its tokens would tell what was masked."""
-        return bool(self._values) or any(stream.found for stream in self._streams.values())
+        return bool(self._values) or any(stream.touched for stream in self._streams.values())
 
     def _choice(self, choice: chat.ChoiceDelta) -> None:
         held = False
@@ -114,10 +113,4 @@ class Completion:
         return judged
 
     def _fresh(self) -> list[tuple[Found, Action]]:
-        fresh: list[tuple[Found, Action]] = []
-        for key, stream in self._streams.items():
-            told = self._told.get(key, 0)
-            if len(stream.found) > told:
-                fresh += stream.found[told:]
-                self._told[key] = len(stream.found)
-        return fresh
+        return [one for stream in self._streams.values() for one in stream.taken()]

@@ -37,11 +37,18 @@ class Stream:
         self._find, self._judge = find, judge
         self._shown, self._held = "", ""
         self._in_key = False
-        self.found: list[tuple[Found, Action]] = []
+        self._found: list[tuple[Found, Action]] = []
+        self.touched = False
+        """Whether anything was found."""
 
     @property
     def held(self) -> int:
         return len(self._held) + self._restorer.held
+
+    def taken(self) -> list[tuple[Found, Action]]:
+        """What was found since it was last asked for: a long answer keeps no list of it."""
+        found, self._found = self._found, []
+        return found
 
     def feed(self, piece: str) -> str:
         text = self._held + piece
@@ -79,7 +86,8 @@ class Stream:
         for one, action in self._judge(found):
             start, end = max(one.start - seen, 0), one.end - seen
             if action >= Action.FLAG:
-                self.found.append((one, action))
+                self._found.append((one, action))
+                self.touched = True
             if action is Action.MASK:
                 out += [text[last:start], SUMMARY.format(one.type)]
                 last = end

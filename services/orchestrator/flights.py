@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from tollway.chat.v1 import chat_pb2 as chat
 
-
 MOST_LEADERS = 2
 """Of whom one may wait for before asking for oneself: those whose leader leaves do not all ask at once."""
 
