@@ -15,12 +15,16 @@ MOST_LEADERS = 2
 class Flights:
     _under_way: dict[str, "asyncio.Future[chat.ChatCompletion | None]"] = field(default_factory=dict)
 
-    async def joined(self, key: str) -> chat.ChatCompletion | None:
-        """The answer of whoever is asking the same already; None when nobody is, or it came to nothing."""
+    async def joined(self, key: str, within_s: float | None = None) -> chat.ChatCompletion | None:
+        """The answer of whoever is asking the same already; None when nobody is, it came to nothing, or takes longer than
+        `within_s`."""
         for _ in range(MOST_LEADERS):
             if not key or (found := self._under_way.get(key)) is None:
                 return None
-            if (made := await asyncio.shield(found)) is not None:
+            done, _ = await asyncio.wait([found], timeout=within_s)
+            if not done:
+                return None
+            if (made := found.result()) is not None:
                 return made
         return None
 

@@ -30,6 +30,8 @@ from services.runtime import identity, telemetry
 from services.runtime.errors import Failure
 
 PAGE = 1000
+STREAM_WAITS_S = 5.0
+"""For another's answer to the same question, before a caller that wants to see words come has a stream of its own."""
 FAILED = (Failure, grpc.aio.AioRpcError)
 """What a call that could not be answered ends with."""
 
@@ -164,7 +166,7 @@ class GatewayService(GatewayServiceServicer):
             yield as_chunk(shown)
             return
         key = _shared_by(journey)
-        if (joined := await self.flights.joined(key)) is not None:
+        if (joined := await self.flights.joined(key, STREAM_WAITS_S)) is not None:
             _took(journey, joined)
             async with aclosing(self.road.shown(journey, _one(as_chunk(joined)))) as pieces:
                 async for piece in pieces:

@@ -4,6 +4,7 @@ import random
 import time
 import tracemalloc
 
+import pytest
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.app import detector
@@ -36,6 +37,7 @@ def fed(completion: Completion, chance: random.Random) -> int:
     return max(stream.held for stream in completion._streams.values())
 
 
+@pytest.mark.timeout(120 + 2 * SECONDS)
 def test_neither_what_is_held_nor_memory_grows() -> None:
     searched = detector(names=False)
     completion, chance = Completion(VALUES, Policies().of("*"), searched.find), random.Random(3)

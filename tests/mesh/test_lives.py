@@ -18,14 +18,16 @@ from tests.support.waiting import until
 async def test_a_drain_loses_no_stream() -> None:
     with provider() as peer, running(peer, TOLLWAY_EDGE__LISTEN__DRAIN_S="5") as mesh:
         streams = [
-            asyncio.create_task(sent(mesh, asking(model="endless", stream=True, max_tokens=5))) for _ in range(3)
+            asyncio.create_task(sent(mesh, asking(f"count {n}", model="endless", stream=True, max_tokens=5)))
+            for n in range(3)
         ]
-        quick = [asyncio.create_task(sent(mesh, asking("word " * 200, stream=True))) for _ in range(100)]
+        texts = [f"{n} " + "word " * 200 for n in range(100)]
+        quick = [asyncio.create_task(sent(mesh, asking(text, stream=True))) for text in texts]
         await until(lambda: len(peer.requests) >= 50)
         os.kill(mesh.pid, signal.SIGTERM)
         answers = await asyncio.gather(*quick)
         assert [answer.events[-1] for answer in answers] == ["[DONE]"] * 100
-        assert all(answer.streamed == f"You said: {'word ' * 200}" for answer in answers)
+        assert [answer.streamed for answer in answers] == [f"You said: {text}" for text in texts]
         for stream in streams:
             stream.cancel()
         mesh.process.wait(60)

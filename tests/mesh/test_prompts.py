@@ -213,12 +213,13 @@ async def test_a_person_looks_at_answers_and_corrects_them(tmp_path: Path) -> No
             await decided("corrected", f"No: [EMAIL_1] {stream}")
             answer = await waiting
             assert (answer.streamed if stream else answer.text) == f"No: {secret} {stream}", answer.raw
-            text += "!"
+            text = f"{text} {uuid4().hex}"
         waiting = asyncio.create_task(sent(mesh, asking(text, metadata={"stakes": "high"}), key=key))
         await decided("rejected")
         assert ((await waiting).status, (await waiting).code) == (403, "rejected_by_review")
-        after = await sent(mesh, asking(f"{text}?", metadata={"stakes": "some"}), key=key)
-        assert after.text == f"You said: {text}?"
+        other = f"{text} {uuid4().hex}"
+        after = await sent(mesh, asking(other, metadata={"stakes": "some"}), key=key)
+        assert after.text == f"You said: {other}"
         await decided("approved")
         assert "2 of 2" in (await asyncio.to_thread(mesh.tollway, "eval", "run", "corrections@2", "--model=echo", "--measure=exact", f"--key={key}")).stderr  # fmt: skip
 

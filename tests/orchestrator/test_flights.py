@@ -12,6 +12,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator import service
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
@@ -65,10 +66,10 @@ async def gateway(mesh: Held) -> AsyncIterator[Called]:
     known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500)}
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, {})
     registered = Registered(peers.registry)
-    service = GatewayService(
+    gateway = GatewayService(
         road, Deferring(peers.jobs, desk), Prompting(road), Mirroring(road, registered), Recording(road, registered), Again(road)
     )  # fmt: skip
-    register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, service)
+    register = partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, gateway)
     served = Service("tollway.gateway.v1.GatewayService", "gateway.tollway", register, identity())
     async with channel_to(served, "inproc") as channel:
         yield Called(gateway_pb2_grpc.GatewayServiceStub(channel))
@@ -118,6 +119,14 @@ async def test_who_asks_by_chance_has_an_answer_of_his_own(gateway: Called, mesh
     mesh.gate.set()
     await asyncio.gather(*(ask(gateway, temperature=1.5) for _ in range(3)))
     assert calls(mesh) == 3
+
+
+async def test_a_stream_waits_for_another_for_a_while_alone(gateway: Called, mesh: Held, monkeypatch: Any) -> None:
+    monkeypatch.setattr(service, "STREAM_WAITS_S", 0.05)
+    both = [asyncio.ensure_future(streamed(gateway)) for _ in range(2)]
+    await until(lambda: calls(mesh) == 2)
+    mesh.gate.set()
+    assert await asyncio.gather(*both) == ["one two"] * 2
 
 
 async def test_a_leader_that_leaves_takes_nobody_along(gateway: Called, mesh: Held) -> None:

@@ -24,7 +24,7 @@ class Collection:
 
 
 @dataclass(slots=True)
-class Collections(q.CollectionsServicer):  # type: ignore[misc]
+class Collections(q.CollectionsServicer):
     kept: dict[str, Collection]
 
     async def CollectionExists(self, request: Any, context: Any) -> Any:
@@ -45,7 +45,7 @@ class Collections(q.CollectionsServicer):  # type: ignore[misc]
 
 
 @dataclass(slots=True)
-class Points(q.PointsServicer):  # type: ignore[misc]
+class Points(q.PointsServicer):
     kept: dict[str, Collection]
 
     async def _of(self, request: Any, context: Any) -> Collection:
@@ -157,8 +157,8 @@ async def serving() -> AsyncIterator[int]:
     """The port of a server without any collection."""
     kept: dict[str, Collection] = {}
     server = grpc.aio.server()
-    q.add_CollectionsServicer_to_server(Collections(kept), server)
-    q.add_PointsServicer_to_server(Points(kept), server)
+    q.add_CollectionsServicer_to_server(Collections(kept), server)  # type: ignore[no-untyped-call]
+    q.add_PointsServicer_to_server(Points(kept), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

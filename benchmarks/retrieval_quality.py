@@ -1,0 +1,145 @@
+"""How well documents are found: `python -m benchmarks.retrieval_quality DIR`.
+
+DIR has a corpus in BEIR's layout: `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id, text) and `qrels.tsv`. Documents are
+brought in and searched as the service does, on Qdrant Edge, with all MiniLM vectors there; a document stands where its best
+passage stands. Beside it, in the same run: BM25 alone, MiniLM alone, and plain reciprocal rank fusion of the two. Intervals are
+of 95 %, by bootstrap over the queries.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from benchmarks import report
+from benchmarks.local_encoder import LocalEncoder
+from services.retrieval.edge import EdgeStore
+from services.retrieval.fusion import fused
+from services.retrieval.library import Document, Library
+from services.retrieval.store import Found, Question, Scope
+
+DEPTH, TOP, WIDE = 100, 10, 300
+"""Documents of the recall, of nDCG, and passages that are asked for."""
+RRF_K = 60.0
+SAMPLES = 2000
+BATCH = 256
+Relevant = dict[str, dict[str, float]]
+Ranked = Callable[[Found], list[str]]
+
+
+def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Relevant]:
+    """The corpus, the queries that somebody judged, and the judgements."""
+    corpus = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    queries = {row["_id"]: row["text"] for row in map(json.loads, (folder / "queries.jsonl").read_text().splitlines())}
+    relevant: Relevant = {}
+    with (folder / "qrels.tsv").open(newline="") as lines:
+        for row in csv.reader(lines, delimiter="\t"):
+            if row[0] in queries and float(row[-1]) > 0:
+                relevant.setdefault(row[0], {})[row[-2]] = float(row[-1])
+    return corpus, {one: text for one, text in queries.items() if one in relevant}, relevant
+
+
+async def brought(
+    corpus: Sequence[Mapping[str, str]], library: Library, store: EdgeStore, encoder: LocalEncoder
+) -> None:
+    for row in report.progress(corpus, "documents"):
+        await library.bring("t", Document(row["_id"], "c", row.get("title", ""), row["text"], False, "", {}, ()))
+    waiting = list(await store.without_dense(1_000_000))
+    for start in report.progress(range(0, len(waiting), BATCH), "MiniLM"):
+        part = waiting[start : start + BATCH]
+        vectors = await asyncio.to_thread(encoder.minilm.run, [one.searched for one in part])
+        await store.add_dense({one.id: vector for one, vector in zip(part, vectors, strict=True)})
+
+
+def documents(passages: Sequence[Any]) -> list[str]:
+    """Each document once, where its first passage stands."""
+    return list(dict.fromkeys(one.document_id for one in passages))
+
+
+def alone(way: str) -> Ranked:
+    return lambda found: documents([passage for passage, _ in found.get(way, ())])
+
+
+def reciprocal(found: Found) -> list[str]:
+    """Reciprocal rank fusion of words and MiniLM (Cormack, Clarke and Büttcher 2009)."""
+    totals: dict[str, float] = {}
+    for way in ("bm25", "dense"):
+        for rank, one in enumerate(alone(way)(found)):
+            totals[one] = totals.get(one, 0.0) + 1 / (RRF_K + rank + 1)
+    return sorted(totals, key=lambda one: -totals[one])
+
+
+RANKED: dict[str, Ranked] = {
+    "tollway": lambda found: documents([one.passage for one in fused(found, WIDE)]),
+    "bm25": alone("bm25"),
+    "dense": alone("dense"),
+    "rrf": reciprocal,
+}
+
+
+def ndcg(ranked: Sequence[str], gains: Mapping[str, float]) -> float:
+    """Normalised discounted cumulative gain of the first [TOP][] (Järvelin and Kekäläinen 2002)."""
+    got = sum(gains.get(one, 0.0) / np.log2(n + 2) for n, one in enumerate(ranked[:TOP]))
+    best = sum(gain / np.log2(n + 2) for n, gain in enumerate(sorted(gains.values(), reverse=True)[:TOP]))
+    return float(got / best)
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    chance, known = np.random.default_rng(1), np.array(values)
+    means = known[chance.integers(0, len(known), (SAMPLES, len(known)))].mean(axis=1)
+    return [float(np.quantile(means, one)) for one in (0.025, 0.975)]
+
+
+async def measured(folder: Path) -> dict[str, Any]:
+    corpus, queries, relevant = read(folder)
+    encoder = LocalEncoder(2)
+    with tempfile.TemporaryDirectory() as place:
+        store = EdgeStore(Path(place) / "shard")
+        store.open()
+        library = Library(store, encoder)  # type: ignore[arg-type]
+        await brought(corpus, library, store, encoder)
+        gains: dict[str, list[float]] = {name: [] for name in RANKED}
+        recalls: dict[str, list[float]] = {name: [] for name in RANKED}
+        for one, text in report.progress(list(queries.items()), "queries"):
+            question = Question(text, encoder.static.encode(text), encoder.minilm.run([text])[0])
+            found = await store.search(question, Scope("t", "c"), WIDE)
+            for name, ranked in RANKED.items():
+                order = ranked(found)
+                gains[name].append(ndcg(order, relevant[one]))
+                recalls[name].append(len(set(order[:DEPTH]) & relevant[one].keys()) / len(relevant[one]))
+        store.close()
+    told = {
+        name: {
+            "ndcg10": float(np.mean(gains[name])),
+            "ndcg10_interval": interval(gains[name]),
+            "recall100": float(np.mean(recalls[name])),
+            "recall100_interval": interval(recalls[name]),
+        }
+        for name in RANKED
+    }
+    own = told.pop("tollway")
+    return {"documents": len(corpus), "queries": len(queries), **own, **told}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("folder", type=Path)
+    args = asked.parse_args()
+    made = uvloop.run(measured(args.folder))
+    lines = [
+        (name, one["ndcg10"], "{:.3f} to {:.3f}".format(*one["ndcg10_interval"]), one["recall100"])
+        for name, one in (("tollway", made), *((name, made[name]) for name in ("bm25", "dense", "rrf")))
+    ]
+    report.table(f"{args.folder.name}: {made['queries']} queries", ("", "nDCG@10", "95 %", "recall@100"), lines)
+    report.finish(made)
+
+
+if __name__ == "__main__":
+    main()
