@@ -15,6 +15,8 @@ PLAINLY = 0.998
 """Chance that an entry fits whose plain form is that of the question."""
 PROMISING = 0.4
 """Chance from which it is worth to hear what else is near: others with its answer may raise it, rivals lower it."""
+MOST_WEIGHED = 3
+"""Of the candidates that may fit, those nearest by MiniLM are told apart word by word; the others count as rivals."""
 MOST_RIGHT = 2.0
 
 
@@ -68,8 +70,8 @@ class Prover:
             if best.chance >= PROMISING and len(able) < len(found):  # before anything is served its rivals are heard
                 able, best = fair, await self._weighed(text, fair, found)
         for one in able:
-            if one.row is not None and one.outcome != "REARRANGED":
-                one.outcome = "OUTDONE" if one.fits(threshold) else "UNSURE"
+            if one.outcome == "UNSURE" and one.fits(threshold):
+                one.outcome = "OUTDONE"
         if best.fits(threshold):
             best.outcome = "SERVED"
         return found
@@ -81,14 +83,16 @@ class Prover:
             one.minilm = float(vectors[0] @ other)
         cosines, statics = [one.minilm for one in among], [one.static for one in among]
         answers = [one.entry.answer or one.entry.completion for one in among]
+        place_of = {one.entry.id: place for place, one in enumerate(among)}
+        nearest = sorted(able, key=lambda one: -one.minilm)
+        for one in nearest:
+            one.outcome, one.chance = "OUTDONE" if one.minilm >= LEAST_COSINE else "UNLIKE", 0.0
         asked = []
-        for place, one in enumerate(among):
-            if one in able and one.minilm >= LEAST_COSINE:
-                at = standing(place, cosines, statics, answers)
+        for one in nearest[:MOST_WEIGHED]:
+            if one.minilm >= LEAST_COSINE:
+                at = standing(place_of[one.entry.id], cosines, statics, answers)
                 one.gap = at.gap
                 asked.append((one, at))
-            elif one in able:
-                one.outcome, one.chance = "UNLIKE", 0.0
         if asked:
             rows, chances, turned = await self.verifier.judged(text, [(one.entry.text, at) for one, at in asked])
             for n, (one, _) in enumerate(asked):

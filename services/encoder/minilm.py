@@ -31,6 +31,10 @@ class QueueFull(Failure):
 
 class MiniLM:
     def __init__(self, tokenizer: Tokenizer, threads: int = 0) -> None:
+        if not quantize.MODEL.exists():
+            raise FileNotFoundError(
+                f"{quantize.MODEL} is made by `make install`, or `python -m services.encoder.quantize`"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
         options.inter_op_num_threads = 1

@@ -22,6 +22,7 @@ MODELS = (
     "tools",
     "busy",
     "broken",
+    "fragile",
     "cut",
     "slow",
     "late",
