@@ -91,6 +91,11 @@ def plain(text: str) -> Plain:
 
 def spoken(text: str) -> list[str]:
     """Every word, in lower case, contractions spelt out, without manners, with one opening for those that ask alike."""
+    return list(_spoken(text))
+
+
+@lru_cache(maxsize=20_000)
+def _spoken(text: str) -> Plain:
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
     found: list[str] = []
     for word in WORDS.findall(_unmannered(low)):
@@ -100,7 +105,7 @@ def spoken(text: str) -> list[str]:
         said, count = pattern.subn(by, said, count=1)
         if count:
             break
-    return said.split()
+    return tuple(said.split())
 
 
 def _filler(word: str) -> bool:
