@@ -50,6 +50,8 @@ class Served:
     chance: float
     keys: Keys
     vector: Vector | None
+    learns: bool
+    """Whether the question may be kept."""
 
 
 @dataclass(slots=True)
@@ -66,8 +68,8 @@ class Cache:
     _served: OrderedDict[str, Served] = field(default_factory=OrderedDict)
     """The last semantic hit of an entry, for the report on it."""
 
-    async def find(self, keys: Keys, vector: Vector | None, age: Age) -> tuple[Hit | None, str]:
-        """A hit, or None and why."""
+    async def find(self, keys: Keys, vector: Vector | None, age: Age, *, learns: bool = True) -> tuple[Hit | None, str]:
+        """A hit, or None and why. `learns` allows that the question is kept, should its hit be reported right."""
         if (second := int(self.now())) != self._second:
             self._second, self._in_second = second, 0
         self._in_second += 1
@@ -94,7 +96,7 @@ class Cache:
         bound.looked_up(best.chance, served=fits)
         if not fits:
             return None, "NOT_PROVEN"
-        self._served[best.entry.id] = Served(best.chance, keys, vector)
+        self._served[best.entry.id] = Served(best.chance, keys, vector, learns)
         if len(self._served) > MOST_SERVED:
             self._served.popitem(last=False)
         return self._hit(best.entry, True, best.chance), ""
@@ -135,7 +137,7 @@ class Cache:
         if served is not None:
             self.bounds.of(tenant).reported(served.chance, right)
         await self.store.put(entry.judged(right))
-        if right and served is not None:
+        if right and served is not None and served.learns:
             keys = served.keys
             own = replace(entry, id=entry_id(keys.exact), exact=keys.exact, text=keys.text, vector=served.vector)
             await self.keep(replace(own, right=0, wrong=0))

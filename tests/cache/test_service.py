@@ -313,3 +313,12 @@ async def test_what_was_asked_when_a_hit_was_right_becomes_another_way_to_ask(ca
     again = await cache.Lookup(look(REWORDED))
     assert again.match == pb.MATCH_EXACT and again.completion == hit.completion and again.entry_id != first.entry_id
     assert (await cache.Invalidate(pb.InvalidateRequest(tag="document:1"))).dropped == 2
+
+
+async def test_what_is_not_to_be_kept_is_not_learnt_either(cache: Called) -> None:
+    await cache.Store(store(TEXT))
+    private = pb.Controls(no_store=True)
+    hit = await cache.Lookup(look(REWORDED, private))
+    assert hit.match == pb.MATCH_SEMANTIC
+    await cache.ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, right=True))
+    assert (await cache.Lookup(look(REWORDED, private))).match == pb.MATCH_SEMANTIC
