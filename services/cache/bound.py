@@ -3,7 +3,7 @@
 The verifier gives each hit its chance of being right. Of all look-ups at most `limit` may be answered wrongly, so the
 threshold is the lowest at which the chances of error of what would be served sum to no more than that. What is reported
 corrects the chances: where hits are wrong more often than they said, all of them count for more (the recalibration of
-vCache, Schroeder et al. 2025, for a tenant; an entry's own is in `cache.py`).
+vCache, Schroeder et al. 2025, for a tenant; an entry's own is in `proof.py`).
 """
 
 from collections import OrderedDict

@@ -3,7 +3,6 @@
 How it was trained is told in `training/verifier.py`.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -28,11 +27,6 @@ def session() -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(ARTEFACTS / "verifier.onnx"), options, providers=["CPUExecutionProvider"])
-
-
-def card() -> dict[str, object]:
-    found: dict[str, object] = json.loads((ARTEFACTS / "verifier.json").read_text())
-    return found
 
 
 class Verifier:

@@ -15,7 +15,6 @@ from services.encoder import quantize
 from services.runtime.errors import Failure, Kind
 
 MODEL = "all-minilm-l6-v2-int8"
-DIMENSIONS = 384
 MOST_TOKENS = 256
 AT_ONCE = 8
 MOST_WAITING = 4096

@@ -14,7 +14,7 @@ from services.cache.plain import alike, plain, slip, synonyms
         "how do i reset the password of my router", "Hi! How can I reset the password of my router?", "How to reset the password of my router",
         "Please tell me: how do I reset the password of my router?", "How do I reset the pasword of my router??",
         "How do I reset the password of my router? Thanks in advance!", "How could we reset the password of my router",
-        "Hello there, quick question: how do I rest the password of my router?"[:0] or "Hey, how do I reset the password of my rotuer?",
+        "Hey, how do I reset the password of my rotuer?",
     ],
 )  # fmt: skip
 def test_manners_case_contractions_and_slips_do_not_count(other: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from services.guard.app import detector
 from services.guard.countries import PATTERNS
 from services.guard.detector import Detector
+from services.guard.pattern import Pattern
 from services.guard.validators import fails_to_raise
 
 COUNTRIES = {"us", "ca", "uk", "de", "fr", "es", "it", "nl", "in", "br", "au"}
@@ -64,9 +65,8 @@ def test_every_country_has_its_numbers() -> None:
     assert {one.name for one in CHECKED} == FORMS.keys()
 
 
-@pytest.mark.parametrize("one", CHECKED, ids=[one.name for one in CHECKED])
-def test_what_checks_is_found_and_what_does_not_is_not(searched: Detector, one: object) -> None:
-    pattern = next(each for each in CHECKED if each is one)
+@pytest.mark.parametrize("pattern", CHECKED, ids=[one.name for one in CHECKED])
+def test_what_checks_is_found_and_what_does_not_is_not(searched: Detector, pattern: Pattern) -> None:
     assert pattern.check is not None
     words = WORDS.get(pattern.name, "the number is")
     good = filled(FORMS[pattern.name], pattern.check, good=True)
