@@ -51,13 +51,8 @@ class Again:
         if len(journey.chat.metadata) < MOST_LABELS:
             journey.chat.metadata[LABEL] = why
         await self.road.prepare(journey)
-        done = False
-        try:
+        with self.road.money.unless_given_up(journey):
             made = await self.road.answer(journey)
-            done = True
-        finally:
-            if not done:
-                self.road.money.give_up(journey)
         self.road.finish(journey, made)
         report = cache_pb2.ReportHitRequest(entry_id=hit.entry_id, fresh=made)
         await self.road.peers.cache.ReportHit(report, timeout=REPORT_S)

@@ -1,6 +1,7 @@
 """Steps 8 and 11 as far as money goes: what is held before a call, and what becomes of the hold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -107,6 +108,17 @@ class Money:
         """Nothing was used."""
         release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
         self.desk.later(lambda: self.peers.ledger.Release(release, timeout=SETTLE_S))
+
+    @contextmanager
+    def unless_given_up(self, journey: Journey) -> Iterator[None]:
+        """Gives the request's hold up where the block does not come to its end."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self.give_up(journey)
 
     def give_up(self, journey: Journey) -> None:
         """The request ended early: what was written is paid for by estimate, what was not begun is released."""

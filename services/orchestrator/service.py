@@ -69,13 +69,9 @@ class GatewayService(GatewayServiceServicer):
 
     async def _answered(self, asked: Asked, mirrored: Mirrored) -> pb.CompleteResponse:
         journey = await self.road.enter(asked)
-        marks, done = self.recording.marks(journey), False
-        try:
+        marks = self.recording.marks(journey)
+        with self.road.money.unless_given_up(journey):
             made, shown = await self._spoken(journey, marks)
-            done = True
-        finally:
-            if not done:
-                self.road.money.give_up(journey)
         self.road.finish(journey, made, partial(mirrored.answered, journey, shown) if mirrored else None)
         self.recording.after(journey, made, marks)
         self.again.after(journey)
