@@ -90,9 +90,9 @@ async def test_a_cache_hit_is_no_call_of_a_model(mesh: Mesh, spans: Collector) -
 
 
 async def test_an_error(mesh: Mesh, spans: Collector) -> None:
-    answer, found = await traced(mesh, spans, asking(model="broken"))
+    answer, found = await traced(mesh, spans, asking(model="broken-traced"))
     assert answer.status == 502
-    every = calls(found, "chat broken")
+    every = calls(found, "chat broken-traced")
     assert every and all(set(of(span)) == CALL | {"error.type"} and span.status.code == ERROR for span in every)
     assert {of(span)["error.type"] for span in every} == {"PROVIDER_BROKE"}
     (whole,) = [span for span in found if span.name.endswith("GatewayService/Complete")]
@@ -101,7 +101,7 @@ async def test_an_error(mesh: Mesh, spans: Collector) -> None:
 
 async def test_what_is_measured(mesh: Mesh, spans: Collector) -> None:
     """Histograms with the conventions' own bounds, and a trace for an example."""
-    for body in (asking(), asking(stream=True), asking(model="broken")):
+    for body in (asking(), asking(stream=True), asking(model="broken-measured")):
         await sent(mesh, body, headers={"x-tollway-trace": "1"})
     base = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "test", "gen_ai.request.model": "echo"}
 
@@ -112,15 +112,18 @@ async def test_what_is_measured(mesh: Mesh, spans: Collector) -> None:
             if one == name and wanted.items() <= dict(attributes).items()
         ]  # fmt: skip
 
+    def failures() -> list[Any]:
+        failed = {"gen_ai__request__model": "broken-measured", "error__type": "PROVIDER_BROKE"}
+        return points("gen_ai.client.operation.duration", **failed)
+
     names = ("operation.duration", "token.usage", "operation.time_to_first_chunk", "operation.time_per_output_chunk")
-    await until(lambda: all(points(f"gen_ai.client.{name}") for name in names), within_s=40)
+    await until(lambda: all(points(f"gen_ai.client.{name}") for name in names) and failures(), within_s=40)
     duration = points("gen_ai.client.operation.duration")[0]
     assert list(duration.explicit_bounds) == SECONDS and duration.count == sum(duration.bucket_counts) > 0
     assert duration.exemplars and len(duration.exemplars[0].trace_id) == 16
     for kind in ("input", "output"):
         (tokens,) = points("gen_ai.client.token.usage", gen_ai__token__type=kind, gen_ai__response__model="echo")
         assert list(tokens.explicit_bounds)[:3] == [1, 4, 16] and tokens.sum > 0
-    assert points("gen_ai.client.operation.duration", gen_ai__request__model="broken", error__type="PROVIDER_BROKE")
     flows = [dict(attributes) for name, attributes in spans.metrics.spreads if name == "gen_ai.workflow.duration"]
     assert {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "tollway.chat"} in flows
 

@@ -135,7 +135,7 @@ async def test_from_another_system_to_a_canary_that_fails_and_a_better_one(mesh:
     assert "done" in did(mesh, key, "shadow", "comparisons", "move")
     did(mesh, key, "shadow", "remove", "move")
     did(mesh, key, "registry", "apply", str(written(tmp_path, "one {{ product }}", labels=["production"])))
-    did(mesh, key, "registry", "apply", str(written(tmp_path, "two {{ product }}", model="fragile")))
+    did(mesh, key, "registry", "apply", str(written(tmp_path, "two {{ product }}", model="broken-canary")))
     failed: list[Answer] = []
     stop = asyncio.Event()
 

@@ -1,8 +1,9 @@
 """A provider on OpenAI's wire that records what it got and does what the model's name says.
 
-`echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `broken` and `fragile` 500;
-`cut` breaks its stream off; `late` takes a second and a half; `slow` never answers, and notes when its caller leaves; `shapeless` answers no OpenAI
-object; `quiet` leaves usage out; `private` says an invented card number.
+`echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `cut` breaks its
+stream off; `late` takes a second and a half; `slow` never answers, and notes when its caller leaves; `shapeless` answers
+no OpenAI object; `quiet` leaves usage out; `private` says an invented card number. `broken` and `broken-...` answer 500:
+each test has one of its own, since a breaker opens after two such requests.
 """
 
 import asyncio
@@ -33,13 +34,13 @@ class Provider:
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
+        if body["model"].startswith("broken"):
+            return web.json_response({"error": {"message": "hunter2 leaked", "type": "server"}}, status=500)
         match body["model"]:
             case "busy":
                 return web.json_response(
                     {"error": {"message": "slow down", "type": "rate_limit"}}, status=429, headers={"retry-after": "7"}
                 )
-            case "broken" | "fragile":
-                return web.json_response({"error": {"message": "hunter2 leaked", "type": "server"}}, status=500)
             case "shapeless":
                 return web.json_response(["no", "object"])
             case "slow":
