@@ -15,20 +15,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvloop
 
 from benchmarks import report
 from benchmarks.local_encoder import LocalEncoder
+from services.retrieval.catalogue import MemoryCatalogue
+from services.retrieval.documents import Document
 from services.retrieval.edge import EdgeStore
-from services.retrieval.fusion import fused
-from services.retrieval.library import Document, Library
+from services.retrieval.encoding import Encoding
+from services.retrieval.epochs import Epochs
+from services.retrieval.ingest import Ingest
+from services.retrieval.quality import mean, ndcg, recall
+from services.retrieval.ranking import fused
+from services.retrieval.search import Search
 from services.retrieval.store import Found, Question, Scope
 
-DEPTH, TOP, WIDE = 100, 10, 300
-"""Documents of the recall, of nDCG, and passages that are asked for."""
+WIDE = 300
+"""Passages that are asked for."""
 RRF_K = 60.0
-SAMPLES = 2000
 BATCH = 256
 Relevant = dict[str, dict[str, float]]
 Ranked = Callable[[Found], list[str]]
@@ -46,11 +50,10 @@ def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Relevant]:
     return corpus, {one: text for one, text in queries.items() if one in relevant}, relevant
 
 
-async def brought(
-    corpus: Sequence[Mapping[str, str]], library: Library, store: EdgeStore, encoder: LocalEncoder
-) -> None:
+async def brought(corpus: Sequence[Mapping[str, str]], ingest: Ingest, store: EdgeStore, encoder: LocalEncoder) -> None:
     for row in report.progress(corpus, "documents"):
-        await library.bring("t", Document(row["_id"], "c", row.get("title", ""), row["text"], False, "", {}, ()))
+        if row["text"].strip():
+            await ingest.bring("t", Document(row["_id"], "c", row.get("title", ""), row["text"]))
     waiting = list(await store.without_dense(1_000_000))
     for start in report.progress(range(0, len(waiting), BATCH), "MiniLM"):
         part = waiting[start : start + BATCH]
@@ -84,17 +87,9 @@ RANKED: dict[str, Ranked] = {
 }
 
 
-def ndcg(ranked: Sequence[str], gains: Mapping[str, float]) -> float:
-    """Normalised discounted cumulative gain of the first [TOP][] (Järvelin and Kekäläinen 2002)."""
-    got = sum(gains.get(one, 0.0) / np.log2(n + 2) for n, one in enumerate(ranked[:TOP]))
-    best = sum(gain / np.log2(n + 2) for n, gain in enumerate(sorted(gains.values(), reverse=True)[:TOP]))
-    return float(got / best)
-
-
-def interval(values: Sequence[float]) -> list[float]:
-    chance, known = np.random.default_rng(1), np.array(values)
-    means = known[chance.integers(0, len(known), (SAMPLES, len(known)))].mean(axis=1)
-    return [float(np.quantile(means, one)) for one in (0.025, 0.975)]
+def said(name: str, values: Sequence[float]) -> dict[str, Any]:
+    made = mean(values)
+    return {name: made.mean, f"{name}_interval": [made.low, made.high]}
 
 
 async def measured(folder: Path) -> dict[str, Any]:
@@ -103,27 +98,21 @@ async def measured(folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         store = EdgeStore(Path(place) / "shard")
         store.open()
-        library = Library(store, encoder)  # type: ignore[arg-type]
-        await brought(corpus, library, store, encoder)
+        catalogue, encoding = MemoryCatalogue(), Encoding(encoder)  # type: ignore[arg-type]
+        ingest, search = Ingest(store, catalogue, encoding, Epochs(catalogue)), Search(store, encoding)
+        await brought(corpus, ingest, store, encoder)
         gains: dict[str, list[float]] = {name: [] for name in RANKED}
         recalls: dict[str, list[float]] = {name: [] for name in RANKED}
         for one, text in report.progress(list(queries.items()), "queries"):
             question = Question(text, encoder.static.encode(text), encoder.minilm.run([text])[0])
-            found = await store.search(question, Scope("t", "c"), WIDE)
+            plain = await store.search(question, Scope("t", "c"), WIDE)
+            whole = await search.looked(question, Scope("t", "c"), WIDE)
             for name, ranked in RANKED.items():
-                order = ranked(found)
+                order = ranked(whole if name == "tollway" else plain)
                 gains[name].append(ndcg(order, relevant[one]))
-                recalls[name].append(len(set(order[:DEPTH]) & relevant[one].keys()) / len(relevant[one]))
+                recalls[name].append(recall(order, relevant[one]))
         store.close()
-    told = {
-        name: {
-            "ndcg10": float(np.mean(gains[name])),
-            "ndcg10_interval": interval(gains[name]),
-            "recall100": float(np.mean(recalls[name])),
-            "recall100_interval": interval(recalls[name]),
-        }
-        for name in RANKED
-    }
+    told = {name: {**said("ndcg10", gains[name]), **said("recall100", recalls[name])} for name in RANKED}
     own = told.pop("tollway")
     return {"documents": len(corpus), "queries": len(queries), **own, **told}
 

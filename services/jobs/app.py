@@ -14,7 +14,6 @@ from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.jobs.alerts import Alerts, Hooks
-from services.jobs.brokers import Broker, BrokerAway, opened
 from services.jobs.calling import Calling
 from services.jobs.files import Files
 from services.jobs.gauges import Gauges
@@ -26,6 +25,7 @@ from services.jobs.webhooks import Egress, Webhooks
 from services.jobs.worker import Worker
 from services.runtime import channels, postgres
 from services.runtime.background import running
+from services.runtime.brokers import Broker, BrokerAway, opened
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 

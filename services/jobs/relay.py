@@ -4,8 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from services.jobs.brokers import Broker, BrokerAway
 from services.jobs.store import TICKETS, Store
+from services.runtime.brokers import Broker, BrokerAway
 from services.runtime.postgres import AWAY
 
 log = logging.getLogger(__name__)

@@ -45,7 +45,7 @@ CALLS = {
     "models": ("ledger", "encoder"),
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
-    "retrieval": ("ledger", "encoder"),
+    "retrieval": ("ledger", "encoder", "guard"),
     "registry": ("ledger", "jobs", "cache", "router"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
@@ -178,7 +178,8 @@ class Plan:
         sections["ledger"] |= {"database_url": database_url, "admin_key": kept["admin_key"]}
         sections["guard"] |= {"seal_keys": [kept["seal_key"]], "key": kept["admin_key"]}
         sections["cache"] |= {"store": f"edge:{self.state / 'cache'}", "encryption_key": kept["cache_key"]}
-        sections["retrieval"] |= {"store": str(self.state / "retrieval"), "key": kept["admin_key"]}
+        sections["retrieval"] |= {"store": f"edge:{self.state / 'retrieval'}", "database_url": database_url}
+        sections["retrieval"] |= {"key": kept["admin_key"]}
         sections["registry"] |= {"database_url": database_url, "key": kept["admin_key"]}
         sections["router"] |= {"journal": str(self.state / "decisions")}
         sections["orchestrator"] |= {"key": kept["admin_key"]}

@@ -1,63 +1,111 @@
 """Builds retrieval from its settings."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from tollway.encoder.v1 import encoder_pb2_grpc
+from tollway.guard.v1 import guard_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
-from services.retrieval.edge import EdgeStore
-from services.retrieval.library import Library
+from services.retrieval import stores
+from services.retrieval.encoding import Encoding
+from services.retrieval.epochs import Epochs
+from services.retrieval.following import Following
+from services.retrieval.ingest import Ingest, Partition
+from services.retrieval.intake import Intake
+from services.retrieval.postgres import PostgresCatalogue
+from services.retrieval.reranker import Reranker
+from services.retrieval.screening import Pii, Screening
+from services.retrieval.search import Search
 from services.retrieval.service import RetrievalService
-from services.runtime import channels
+from services.retrieval.sources import SourceSettings
+from services.retrieval.sources.keeper import keeper
+from services.runtime import channels, metrics, postgres
 from services.runtime.background import running
-from services.runtime.folders import alone
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Section `retrieval` of the file, `TOLLWAY_RETRIEVAL__*` in the environment."""
 
+    database_url: str = field(repr=False)
+    """The catalogue of documents, what is parked, and who reads which source."""
+    database_connections: int = 6
+    """Beside one for each source."""
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50056"))
     ledger: str = "127.0.0.1:50055"
     encoder: str = "127.0.0.1:50052"
-    store: str = ".tollway/retrieval"
-    """Folder of the Qdrant Edge shard."""
+    guard: str = "127.0.0.1:50051"
+    """Looks at documents of tenants whose personal data is masked or kept out."""
+    store: str = "edge:.tollway/retrieval"
+    """`edge:FOLDER` for Qdrant's engine in this process, `http://HOST:6334` for a Qdrant server's gRPC port, `milvus://HOST:19530` or
+    `milvus:FILE`, `pinecone://INDEX_HOST`."""
+    store_key: str = field(default="", repr=False)
+    """API key of the store."""
     key: str = field(default="", repr=False)
-    """API key that the work in the background uses: without one no MiniLM vectors are made."""
+    """API key that the work in the background uses: without one no MiniLM vectors are made, and no source is read."""
+    partition: Partition = field(default_factory=Partition)
+    pii: Mapping[str, Pii] = field(default_factory=dict)
+    """By tenant, `*` for all others: `keep` (the default), `mask` or `refuse` documents with personal data."""
+    reranker: str = ""
+    """Address of a cross-encoder behind text-embeddings-inference's wire; empty for none."""
+    reranker_key: str = field(default="", repr=False)
+    reranker_within_s: float = 0.2
+    """What comes later is not waited for: the order without it stands."""
+    sources: Mapping[str, SourceSettings] = field(default_factory=dict)
+    """What is read by itself, by name."""
 
 
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what retrieval owns, yields the service, closes in reverse order."""
+    connections = settings.database_connections + len(settings.sources)
     async with (
-        AsyncExitStack() as stack,
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
+        channels.open(settings.guard, settings.serve.tls, waits=True) as guard,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
+        postgres.opened(settings.database_url, "retrieval", MIGRATIONS, connections) as pool,
     ):
-        stack.enter_context(alone(Path(settings.store)))
-        store = EdgeStore(Path(settings.store))
-        store.open()
-        try:
-            library = Library(store, encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key)
-            async with running(store.run(), library.follow()):
-                yield Service(
-                    name="tollway.retrieval.v1.RetrievalService",
-                    domain="retrieval.tollway",
-                    register=partial(
-                        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, RetrievalService(library)
-                    ),
-                    identity=identity,
-                    largest_message_bytes=8 << 20,
-                    backend=f"qdrant edge, {settings.store}: a single replica",
-                )
-        finally:
-            store.close()
+        catalogue = PostgresCatalogue(pool)
+        await catalogue.restarted()
+        async with stores.opened(settings.store, settings.store_key, catalogue) as store:
+            encoding, epochs = Encoding(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key), Epochs(catalogue)
+            screening = Screening(guard_pb2_grpc.GuardServiceStub(guard), settings.pii)
+            ingest = Ingest(store, catalogue, encoding, epochs, screening, settings.partition)
+            intake = Intake(ingest, catalogue)
+            reranker = Reranker(settings.reranker, settings.reranker_key) if settings.reranker else None
+            search = Search(store, encoding, reranker, settings.reranker_within_s)
+            following = Following(store, encoding, ingest.wake)
+            metrics.gauge("tollway.retrieval.behind", "s", "How far MiniLM's vectors are behind.", lambda: [(following.lag_s, {})])  # fmt: skip
+            sources = keeper(settings.sources if settings.key else {}, catalogue, intake, encoding.own)
+            service = RetrievalService(intake, search, catalogue, epochs, sources)
+            try:
+                async with running(epochs.follow(catalogue), following.run(), sources.run()):
+                    yield Service(
+                        name="tollway.retrieval.v1.RetrievalService",
+                        domain="retrieval.tollway",
+                        register=partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, service),
+                        identity=identity,
+                        largest_message_bytes=9 << 20,
+                        backend=_backend(settings),
+                    )
+            finally:
+                await intake.aside.close()
+                if reranker is not None:
+                    await reranker.close()
+
+
+def _backend(settings: Settings) -> str:
+    alone = ": a single replica" if stores.single(settings.store) else ""
+    sources = f", {len(settings.sources)} sources" if settings.sources else ""
+    return f"{settings.store}{alone}{sources}"

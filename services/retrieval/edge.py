@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import numpy as np
 import qdrant_edge as q
 
+from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Passage, Question, Scope, Vector
 
 T = TypeVar("T")
 
-STATIC, DENSE = 256, 384
-INDEXED = ("tenant", "collection", "document_id", "readers", "attributes", "dense")
 FLUSH_EVERY_S = 5.0
 MOST_OF_DOCUMENT = 100_000
 
@@ -23,6 +21,7 @@ MOST_OF_DOCUMENT = 100_000
 @dataclass(slots=True)
 class EdgeStore:
     folder: Path
+    ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _shard: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _words: Any = field(default_factory=q.Bm25)
@@ -39,7 +38,7 @@ class EdgeStore:
         }
         sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
         self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
-        for name in INDEXED:
+        for name in FILTERED:
             self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
 
     def close(self) -> None:
@@ -93,9 +92,22 @@ class EdgeStore:
         request = q.ScrollRequest(limit=most, filter=chosen, with_payload=True, with_vector=True)
         return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
 
+    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
+        found = await self._aside(lambda: self._shard.retrieve(list(ids), True, True))
+        return {one.id: one.dense for one in map(_read, found) if one.dense is not None}
+
+    async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
+        chosen = _document(passage.tenant, passage.collection, [passage.document_id])
+        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
+        found = map(_read, (await self._aside(lambda: self._shard.scroll(request)))[0])
+        near = [one for one in found if abs(one.ordinal - passage.ordinal) <= most]
+        return sorted(near, key=lambda one: one.ordinal)
+
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         chosen = _scope(scope)
-        asked: dict[str, Any] = {"bm25": q.Query.Nearest(self._words.embed_query(question.text), using="bm25")}
+        asked: dict[str, Any] = {}
+        if question.text:
+            asked["bm25"] = q.Query.Nearest(self._words.embed_query(question.text), using="bm25")
         if question.static is not None:
             asked["static"] = q.Query.Nearest(question.static.tolist(), using="static")
         if question.dense is not None:
@@ -122,24 +134,7 @@ class EdgeStore:
         vectors: dict[str, Any] = {"static": one.static.tolist(), "bm25": self._words.embed_document(one.searched)}
         if one.dense is not None:
             vectors["dense"] = one.dense.tolist()
-        payload = {
-            "tenant": one.tenant,
-            "collection": one.collection,
-            "document_id": one.document_id,
-            "version": one.version,
-            "title": one.title,
-            "uri": one.uri,
-            "text": one.text,
-            "header": one.header,
-            "start": one.start,
-            "end": one.end,
-            "digest": one.digest,
-            "readers": list(one.readers),
-            "attributes": [f"{name}={value}" for name, value in one.attributes.items()],
-            "indexed": one.indexed,
-            "dense": "yes" if one.dense is not None else "no",
-        }
-        return q.Point(one.id, vectors, payload)
+        return q.Point(one.id, vectors, written(one))
 
     async def _aside(self, work: Callable[[], T]) -> T:
         """The shard is blocking and takes one caller at a time."""
@@ -164,32 +159,10 @@ def _scope(scope: Scope) -> Any:
     ]
     if scope.collection:
         must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
-    must += [
-        q.FieldCondition("attributes", match=q.MatchValue(f"{name}={value}"))
-        for name, value in scope.attributes.items()
-    ]
+    must += [q.FieldCondition("attributes", match=q.MatchValue(pair)) for pair in pairs(scope.attributes)]
     return q.Filter(must=must)  # type: ignore[arg-type]
 
 
 def _read(point: Any) -> Passage:
-    payload, vectors = point.payload, point.vector if isinstance(point.vector, dict) else {}
-    dense = vectors.get("dense")
-    return Passage(
-        id=str(point.id),
-        tenant=payload["tenant"],
-        collection=payload["collection"],
-        document_id=payload["document_id"],
-        version=payload["version"],
-        title=payload["title"],
-        uri=payload["uri"],
-        text=payload["text"],
-        header=payload["header"],
-        start=payload["start"],
-        end=payload["end"],
-        digest=payload["digest"],
-        readers=tuple(payload["readers"]),
-        attributes=dict(pair.split("=", 1) for pair in payload["attributes"]),
-        indexed=payload["indexed"],
-        static=np.asarray(vectors.get("static", ()), np.float32),
-        dense=np.asarray(dense, np.float32) if dense is not None and payload["dense"] == "yes" else None,
-    )
+    vectors = point.vector if isinstance(point.vector, dict) else {}
+    return read(str(point.id), point.payload, vectors.get("static"), vectors.get("dense"))

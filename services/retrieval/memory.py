@@ -13,6 +13,7 @@ WORD = re.compile(r"\w+")
 
 @dataclass(slots=True)
 class MemoryStore:
+    ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _kept: dict[str, Passage] = field(default_factory=dict)
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
@@ -33,14 +34,25 @@ class MemoryStore:
     async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
         for one, vector in vectors.items():
             if one in self._kept:
-                self._kept[one] = replace(self._kept[one], dense=vector)
+                self._kept[one] = replace(self._kept[one], dense=vector, followed=True)
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return [one for one in self._kept.values() if one.dense is None][:most]
 
+    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
+        found = ((one, self._kept[one].dense) for one in ids if one in self._kept)
+        return {one: dense for one, dense in found if dense is not None}
+
+    async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
+        near = [
+            one for one in self._kept.values()
+            if _key(one) == _key(passage) and abs(one.ordinal - passage.ordinal) <= most
+        ]  # fmt: skip
+        return sorted(near, key=lambda one: one.ordinal)
+
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         seen = [one for one in self._kept.values() if scope.holds(one)]
-        ways = {"bm25": _bm25(question.text, seen)}
+        ways = {"bm25": _bm25(question.text, seen)} if question.text else {}
         if question.static is not None:
             ways["static"] = [(one, float(one.static @ question.static)) for one in seen]
         if question.dense is not None:

@@ -1,87 +1,138 @@
-"""Translates messages to the library and back."""
+"""Translates messages to what does the work, and back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 from tollway.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 
-from services.retrieval.fusion import Fused
-from services.retrieval.library import STATIC, Document, Library
+from services.retrieval import messages
+from services.retrieval.catalogue import Catalogue
+from services.retrieval.desk import Case, QualityDesk
+from services.retrieval.encoding import STATIC
+from services.retrieval.epochs import Epochs
+from services.retrieval.intake import Intake
+from services.retrieval.search import Search, Wish
+from services.retrieval.sources import SourceUnknown
+from services.retrieval.sources.keeper import Keeper
 from services.retrieval.store import EVERYBODY, Scope
 from services.runtime import identity, telemetry
+from services.runtime.errors import Failure, Kind
 
-USUAL_LIMIT = 5
+USUAL_LIMIT, USUAL_PAGE = 5, 100
+TOGETHER = 8
+"""Documents of one stream that are under way at a time."""
+
+
+class NoSource(Failure):
+    kind, reason = Kind.NOT_FOUND, "SOURCE_UNKNOWN"
+    text = "the tenant has no source {name}"
+    field = "name"
 
 
 @dataclass(slots=True)
 class RetrievalService(RetrievalServiceServicer):
-    library: Library
+    intake: Intake
+    search: Search
+    catalogue: Catalogue
+    epochs: Epochs
+    keeper: Keeper
 
     async def UpsertDocuments(
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: object
     ) -> AsyncIterator[pb.UpsertDocumentsResponse]:
         tenant = identity.scoped("documents").tenant
-        async for request in request_iterator:
-            document = request.document
-            if not document.text.strip():
-                yield pb.UpsertDocumentsResponse(document_id=document.document_id, fault="the text is empty")
-                continue
-            made = await self.library.bring(tenant, _document(document))
-            yield pb.UpsertDocumentsResponse(
-                document_id=document.document_id, version=made.version, chunks=made.chunks, embedded=made.embedded
-            )
+        under_way: asyncio.Queue[asyncio.Task[pb.UpsertDocumentsResponse] | None] = asyncio.Queue(TOGETHER)
+
+        async def take(document: pb.Document) -> pb.UpsertDocumentsResponse:
+            return messages.brought(document.document_id, await self.intake.take(tenant, document))
+
+        async def begin() -> None:
+            try:
+                async for request in request_iterator:
+                    await under_way.put(asyncio.create_task(take(request.document)))
+            finally:
+                await under_way.put(None)
+
+        reading, task = asyncio.create_task(begin()), None
+        try:
+            while (task := await under_way.get()) is not None:
+                yield await task
+            await reading  # raises what the stream broke off with
+        finally:
+            left = [reading, *filter(None, (task, *(under_way.get_nowait() for _ in range(under_way.qsize()))))]
+            for one in left:
+                one.cancel()
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: object) -> pb.DeleteDocumentsResponse:
         tenant = identity.scoped("documents").tenant
-        gone = await self.library.drop(tenant, request.collection, list(request.document_ids))
+        gone = await self.intake.ingest.drop(tenant, request.collection, list(request.document_ids))
         return pb.DeleteDocumentsResponse(deleted=gone)
 
     async def Search(self, request: pb.SearchRequest, context: object) -> pb.SearchResponse:
         tenant = identity.caller().tenant
         scope = Scope(tenant, request.collection, (EVERYBODY, *request.groups), dict(request.attributes))
         static = np.frombuffer(request.vector.values, np.float32) if request.vector.model == STATIC else None
-        epoch = self.library.epochs.of(tenant)  # before the search: an answer is never thought newer than it is
-        found = await self.library.search(request.query, static, scope, request.limit or USUAL_LIMIT)
+        half_life_s = request.half_life.ToTimedelta().total_seconds()
+        wish = Wish(request.limit or USUAL_LIMIT, request.diversity, half_life_s, request.neighbours)
+        epoch = await self.epochs.of(tenant)  # before the search: an answer is never thought newer than it is
+        found = await self.search.search(request.query, static, scope, wish)
         telemetry.note(tollway__retrieval__passages=len(found), tollway__retrieval__epoch=epoch)
-        return pb.SearchResponse(passages=map(_passage, found), epoch=epoch)
+        return pb.SearchResponse(passages=map(messages.passage, found), epoch=epoch)
+
+    async def ListDocuments(self, request: pb.ListDocumentsRequest, context: object) -> pb.ListDocumentsResponse:
+        tenant, most = identity.scoped("documents").tenant, request.page_size or USUAL_PAGE
+        after = messages.place(request.page_token)
+        rows = await self.catalogue.page(tenant, request.collection, request.source, after, most)
+        return pb.ListDocumentsResponse(
+            documents=map(messages.document, rows), next_page_token=messages.token_of(rows, most)
+        )
+
+    async def ListSources(self, request: pb.ListSourcesRequest, context: object) -> pb.ListSourcesResponse:
+        tenant = identity.scoped("documents").tenant
+        counts, arrivals = await self.catalogue.counts(tenant), await self.catalogue.arrivals(tenant)
+        none = (0, 0)
+        return pb.ListSourcesResponse(
+            sources=[
+                messages.source(one, counts.get(one.name, none), arrivals.get(one.name, none))
+                for one in self.keeper.of(tenant)
+            ]
+        )
+
+    async def ResyncSource(self, request: pb.ResyncSourceRequest, context: object) -> pb.ResyncSourceResponse:
+        try:
+            await self.keeper.resync(identity.scoped("documents").tenant, request.name)
+        except SourceUnknown:
+            raise NoSource(name=request.name) from None
+        return pb.ResyncSourceResponse()
+
+    async def ListParked(self, request: pb.ListParkedRequest, context: object) -> pb.ListParkedResponse:
+        tenant, most = identity.scoped("documents").tenant, request.page_size or USUAL_PAGE
+        found = await self.catalogue.parked(tenant, request.collection, messages.place(request.page_token), most)
+        return pb.ListParkedResponse(parked=map(messages.parked, found), next_page_token=messages.token_of(found, most))
+
+    async def RetryParked(self, request: pb.RetryParkedRequest, context: object) -> pb.RetryParkedResponse:
+        tenant = identity.scoped("documents").tenant
+        made = await self.intake.again(tenant, request.collection, set(request.document_ids))
+        return pb.RetryParkedResponse(results=[messages.brought(*one) for one in made])
+
+    async def DropParked(self, request: pb.DropParkedRequest, context: object) -> pb.DropParkedResponse:
+        tenant = identity.scoped("documents").tenant
+        keys = [(tenant, request.collection, one) for one in request.document_ids]
+        return pb.DropParkedResponse(dropped=await self.catalogue.unpark(keys))
+
+    async def Evaluate(self, request: pb.EvaluateRequest, context: object) -> pb.EvaluateResponse:
+        tenant = identity.scoped("documents").tenant
+        scope = Scope(tenant, request.collection, (EVERYBODY, *request.groups))
+        cases = [Case(one.query, dict(one.relevant), one.answer) for one in request.cases]
+        desk = QualityDesk(self.search, self.catalogue)
+        return messages.report(await desk.run(request.name, scope, cases, request.limit or USUAL_LIMIT))
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         tenant = identity.caller().tenant
-        epoch = self.library.epochs.of(tenant)
+        epoch = await self.epochs.of(tenant)
         while True:
             yield pb.WatchResponse(epoch=epoch)
-            epoch = await self.library.epochs.after(tenant, epoch)
-
-
-def _document(message: pb.Document) -> Document:
-    return Document(
-        id=message.document_id,
-        collection=message.collection,
-        title=message.title,
-        text=message.text,
-        markdown=message.media_type == "text/markdown",
-        uri=message.uri,
-        attributes=dict(message.attributes),
-        readers=tuple(message.readers),
-    )
-
-
-def _passage(one: Fused) -> pb.Passage:
-    passage = one.passage
-    indexed = Timestamp()
-    indexed.FromMicroseconds(int(passage.indexed * 1e6))
-    return pb.Passage(
-        document_id=passage.document_id,
-        version=passage.version,
-        title=passage.title,
-        uri=passage.uri,
-        text=passage.text,
-        start=passage.start,
-        end=passage.end,
-        score=one.score,
-        parts=one.parts,
-        indexed=indexed,
-    )
+            epoch = await self.epochs.after(tenant, epoch)

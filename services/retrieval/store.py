@@ -43,7 +43,11 @@ class Passage:
     static: Vector
     """(256,)"""
     dense: Vector | None = None
-    """(384,) once MiniLM has followed."""
+    """(384,) once MiniLM has followed; searches leave vectors out."""
+    ordinal: int = 0
+    """Its place in the document."""
+    followed: bool = False
+    """Whether MiniLM has."""
 
     @property
     def searched(self) -> str:
@@ -70,7 +74,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query in every form that is searched; an absent vector is not."""
+    """A query in every form that is searched; an absent vector, or no text, is not."""
 
     text: str
     static: Vector | None
@@ -81,17 +85,21 @@ Found = Mapping[str, Sequence[tuple[Passage, float]]]
 """By way of searching, `bm25`, `static` or `dense`: passages with that way's own score, best first."""
 
 
-def passage_id(tenant: str, collection: str, document_id: str, digest: str, ordinal: int) -> str:
-    return str(uuid5(SPACE, "\0".join((tenant, collection, document_id, digest, str(ordinal)))))
+def passage_id(tenant: str, collection: str, document_id: str, version: str, ordinal: int) -> str:
+    """Each version has passages of its own, so that two can stand in an engine while one counts."""
+    return str(uuid5(SPACE, "\0".join((tenant, collection, document_id, version, str(ordinal)))))
 
 
 class Store(Protocol):
     """All of it raises [StoreAway][] when the engine does not answer."""
 
+    ways: frozenset[str]
+    """What it can search by, of `bm25`, `static` and `dense`."""
+
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]: ...
 
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
-        """Makes `passages` the document's only ones; no search sees some of the old and some of the new."""
+        """Makes `passages`, all of one version, the document's only ones; a search sees all the old or all the new."""
         ...
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
@@ -104,6 +112,14 @@ class Store(Protocol):
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         """Passages that MiniLM has not reached."""
+        ...
+
+    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
+        """The MiniLM vectors of passages that have one."""
+        ...
+
+    async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
+        """Passages of the same document at most so many places away, itself too, in order."""
         ...
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found: ...

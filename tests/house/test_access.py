@@ -36,7 +36,13 @@ READS = {
 BY_SCOPE = {
     "chat": {"gateway.Complete", "gateway.StreamComplete", "registry.CompareShadow"},
     "embeddings": {"gateway.Embed"},
-    "documents": {"retrieval.UpsertDocuments", "retrieval.DeleteDocuments"},
+    "documents": {
+        f"retrieval.{rpc}"
+        for rpc in (
+            "UpsertDocuments", "DeleteDocuments", "ListDocuments", "ListSources", "ResyncSource", "ListParked",
+            "RetryParked", "DropParked", "Evaluate",
+        )
+    },
     "usage": {"ledger.QueryUsage", "ledger.ListEntries", "ledger.ForecastUsage", "ledger.ListBudgets", "ledger.ListAlerts"},
     "read": READS,
     "propose": READS | {

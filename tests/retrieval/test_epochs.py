@@ -1,26 +1,52 @@
-"""No change of a tenant's documents goes unseen by those who watch, whenever it comes."""
+"""No change of a tenant's documents goes unseen by those who watch, whenever it comes and whoever makes it."""
 
 import asyncio
 
-from services.retrieval.library import Epochs
+from services.retrieval.app import MIGRATIONS
+from services.retrieval.catalogue import MemoryCatalogue
+from services.retrieval.documents import Row
+from services.retrieval.epochs import Epochs
+from services.retrieval.postgres import PostgresCatalogue
+from services.runtime import postgres
+from services.runtime.background import running
 
 
 async def test_a_change_before_the_wait_is_told_at_once() -> None:
-    epochs = Epochs()
-    first = epochs.of("t")
-    epochs.advance("t")
+    epochs = Epochs(MemoryCatalogue())
+    first = await epochs.of("t")
+    epochs.heard("t", first + 1)
     async with asyncio.timeout(5):
         assert await epochs.after("t", first) > first
 
 
 async def test_a_change_during_the_wait_is_told_to_all_who_wait() -> None:
-    epochs = Epochs()
-    first = epochs.of("t")
+    epochs = Epochs(MemoryCatalogue())
+    first = await epochs.of("t")
     waiting = [asyncio.create_task(epochs.after("t", first)) for _ in range(3)]
-    other = asyncio.create_task(epochs.after("u", epochs.of("u")))
+    other = asyncio.create_task(epochs.after("u", await epochs.of("u")))
     await asyncio.sleep(0)
-    epochs.advance("t")
+    epochs.heard("t", first + 1)
     async with asyncio.timeout(5):
-        assert set(await asyncio.gather(*waiting)) == {epochs.of("t")}
+        assert set(await asyncio.gather(*waiting)) == {first + 1}
     assert not other.done()
     other.cancel()
+
+
+async def test_an_older_telling_that_comes_late_changes_nothing() -> None:
+    epochs = Epochs(MemoryCatalogue())
+    first = await epochs.of("t")
+    epochs.heard("t", first + 5)
+    epochs.heard("t", first + 2)
+    assert await epochs.of("t") == first + 5
+
+
+async def test_replicas_hear_of_each_others_changes(postgres_url: str) -> None:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+        one, other = PostgresCatalogue(pool), PostgresCatalogue(pool)
+        epochs = Epochs(other)
+        first = await epochs.of("acme")
+        async with running(epochs.follow(other)):
+            await asyncio.sleep(0.2)  # until it listens; what came before is asked for
+            made = await one.commit(Row("acme", "", "d", "v", indexed=1.0))
+            async with asyncio.timeout(5):
+                assert await epochs.after("acme", first) == made

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,36 +11,29 @@ import pytest
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
-from services.retrieval.library import Library
-from services.retrieval.memory import MemoryStore
-from services.retrieval.service import RetrievalService
+from services.retrieval.sources import SourceSettings
 from services.runtime.background import running
 from services.runtime.server import Service
+from tests.retrieval.whole import Whole
 from tests.support.callers import identity
-from tests.support.encoders import Encoder
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
 from tests.support.waiting import until
 
 
-class Kept:
-    def __init__(self) -> None:
-        self.encoder, self.store = Encoder(), MemoryStore()
-        self.library = Library(self.store, self.encoder, "tw_key")  # type: ignore[arg-type]
-
-
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> Whole:
+    return Whole()
 
 
 @pytest.fixture(params=TRANSPORTS)
-async def retrieval(request: pytest.FixtureRequest, kept: Kept) -> AsyncIterator[Called]:
-    register = partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, RetrievalService(kept.library))
+async def retrieval(request: pytest.FixtureRequest, kept: Whole) -> AsyncIterator[Called]:
+    register = partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, kept.service)
     served = Service("tollway.retrieval.v1.RetrievalService", "retrieval.tollway", register, identity())
-    async with running(kept.library.follow()), channel_to(served, request.param) as channel:
+    async with running(kept.following.run()), channel_to(served, request.param) as channel:
         yield Called(retrieval_pb2_grpc.RetrievalServiceStub(channel))
+    await kept.intake.aside.close()
 
 
 async def bring(retrieval: Called, *documents: pb.Document) -> list[Any]:
@@ -51,13 +45,16 @@ def document(name: str = "d1", text: str = "The toll for lorries is nine crowns.
     return pb.Document(document_id=name, title="Tolls", text=text, uri="https://e.org", **more)
 
 
-async def test_a_document_is_found_at_once_and_by_meaning_soon(retrieval: Called, kept: Kept) -> None:
+async def test_a_document_is_found_at_once_and_by_meaning_soon(retrieval: Called, kept: Whole) -> None:
     made = await bring(retrieval, document(), document("d2", "  "))
-    assert [(one.document_id, one.chunks, one.fault) for one in made] == [("d1", 1, ""), ("d2", 0, "the text is empty")]
+    assert [(one.document_id, one.chunks, one.fault) for one in made] == [
+        ("d1", 1, ""),
+        ("d2", 0, "there is no text in it"),
+    ]
     found = await retrieval.Search(pb.SearchRequest(query="what do lorries pay?"))
     assert found.passages[0].document_id == "d1" and found.passages[0].version == made[0].version and found.epoch > 0
     assert (found.passages[0].title, found.passages[0].uri) == ("Tolls", "https://e.org")
-    await until(lambda: all(one.dense is not None for one in kept.store._kept.values()))
+    await until(lambda: not kept.ingest.wake.is_set())
     assert "dense" in (await retrieval.Search(pb.SearchRequest(query="a truck's fee"))).passages[0].parts
 
 
@@ -94,8 +91,87 @@ async def test_deleting_and_the_epoch(retrieval: Called) -> None:
 
 async def test_mistakes(retrieval: Called) -> None:
     assert await field_of(retrieval.Search(pb.SearchRequest())) == "query"
+    assert await field_of(retrieval.ListDocuments(pb.ListDocumentsRequest(page_token="x"))) == "page_token"
+    unknown = await refused(retrieval.ResyncSource(pb.ResyncSourceRequest(name="none")))
+    assert unknown[0] is grpc.StatusCode.NOT_FOUND
     assert await field_of(retrieval.DeleteDocuments(pb.DeleteDocumentsRequest())) == "document_ids"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await bring(retrieval, document(media_type="image/png"))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert (await refused(retrieval.stub.Search(pb.SearchRequest(query="x"))))[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_bad_document_is_parked_with_its_reason_and_stops_no_other(retrieval: Called) -> None:
+    bad = pb.Document(document_id="bad", media_type="application/pdf", content=b"%PDF nothing")
+    made = await bring(retrieval, document("a"), bad, document("b"))
+    assert [bool(one.fault) for one in made] == [False, True, False] and "no PDF" in made[1].fault
+    (parked,) = (await retrieval.ListParked(pb.ListParkedRequest())).parked
+    assert (parked.document_id, parked.tries) == ("bad", 1) and parked.reason == made[1].fault
+    again = await retrieval.RetryParked(pb.RetryParkedRequest())
+    assert again.results[0].fault and (await retrieval.ListParked(pb.ListParkedRequest())).parked[0].tries == 2
+    assert not (await retrieval.by("other").ListParked(pb.ListParkedRequest())).parked
+    assert (await retrieval.DropParked(pb.DropParkedRequest(document_ids=["bad"]))).dropped == 1
+    assert not (await retrieval.ListParked(pb.ListParkedRequest())).parked
+
+
+async def test_a_version_that_cannot_be_read_leaves_the_one_before(retrieval: Called) -> None:
+    first = (await bring(retrieval, document()))[0]
+    bad = pb.Document(document_id="d1", media_type="application/json", content=b"{")
+    assert "no JSON" in (await bring(retrieval, bad))[0].fault
+    assert (await retrieval.Search(pb.SearchRequest(query="lorries"))).passages[0].version == first.version
+    assert not (await bring(retrieval, document(text="Now ten crowns.")))[0].fault
+    assert not (await retrieval.ListParked(pb.ListParkedRequest())).parked
+
+
+async def test_sources_are_told_to_their_tenant_alone(retrieval: Called, kept: Whole, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Lorries pay nine crowns.")
+    (tmp_path / "b.json").write_text("{")
+    made = Whole(kept.store, kept.catalogue, {"files": SourceSettings(f"folder:{tmp_path}", "acme", "c")})
+    kept.keeper.kept = made.keeper.kept
+    async with running(made.keeper.run()):
+        async with asyncio.timeout(20):
+            while True:
+                (one,) = (await retrieval.ListSources(pb.ListSourcesRequest())).sources
+                if one.changes and one.parked:
+                    break
+                await asyncio.sleep(0.02)
+        assert (one.kind, one.running, one.documents, one.parked, one.changes) == ("folder", True, 1, 1, 1)
+        assert one.promised.ToTimedelta().total_seconds() == 5 and one.HasField("lag_p99") and not one.fault
+        assert not (await retrieval.by("other").ListSources(pb.ListSourcesRequest())).sources
+        await retrieval.ResyncSource(pb.ResyncSourceRequest(name="files"))
+    await made.intake.aside.close()
+
+
+async def test_documents_are_listed_page_by_page(retrieval: Called) -> None:
+    await bring(retrieval, *(document(f"d{n}", f"Text number {n}.", collection="hr") for n in range(5)))
+    first = await retrieval.ListDocuments(pb.ListDocumentsRequest(collection="hr", page_size=3))
+    rest = await retrieval.ListDocuments(pb.ListDocumentsRequest(page_size=3, page_token=first.next_page_token))
+    assert [one.document_id for one in (*first.documents, *rest.documents)] == [f"d{n}" for n in range(5)]
+    assert not rest.next_page_token and first.documents[0].chunks == 1
+    assert not (await retrieval.by("other").ListDocuments(pb.ListDocumentsRequest())).documents
+
+
+async def test_a_passage_comes_with_its_neighbours_and_says_where_it_stands(retrieval: Called) -> None:
+    text = "# Fees\n\n" + "\n\n".join(
+        f"Paragraph {n} about {word}. {'filler ' * 150}" for n, word in enumerate("ants bees moths".split())
+    )
+    await bring(retrieval, document(text=text, media_type="text/markdown", collection="zoo"))
+    found = await retrieval.Search(pb.SearchRequest(query="paragraph about bees", limit=1, neighbours=1))
+    one = found.passages[0]
+    assert (one.ordinal, one.header, one.collection) == (1, "Tolls > Fees", "zoo")
+    assert "about ants" in one.before and "about moths" in one.after
+
+
+async def test_an_evaluation_measures_and_tells_what_moved(retrieval: Called) -> None:
+    await bring(retrieval, document(), document("d2", "The bridge closes at ten."))
+    cases = [
+        pb.Case(query="what do lorries pay?", relevant={"d1": 1}, answer="nine  CROWNS"),
+        pb.Case(query="when does the bridge close?", relevant={"d2": 1}, answer="at noon"),
+    ]
+    first = await retrieval.Evaluate(pb.EvaluateRequest(name="week", cases=cases))
+    assert (first.ndcg_10.mean, first.recall_100.mean, first.coverage.mean) == (1.0, 1.0, 0.5)
+    assert not first.HasField("before") and not first.HasField("drift")
+    await retrieval.DeleteDocuments(pb.DeleteDocumentsRequest(document_ids=["d2"]))
+    second = await retrieval.Evaluate(pb.EvaluateRequest(name="week", cases=cases))
+    assert second.drift.mean == -0.5 and second.HasField("before")
+    assert [(one.query, one.before, one.now) for one in second.moved] == [(cases[1].query, 1.0, 0.0)]

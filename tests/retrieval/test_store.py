@@ -26,7 +26,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def passage(text: str, document: str = "d1", **more: Any) -> Passage:
     facts: dict[str, Any] = {
-        "id": passage_id("acme", more.get("collection", ""), document, text, 0), "tenant": "acme", "collection": "",
+        "id": passage_id("acme", more.get("collection", ""), document, f"v1-{text}", 0), "tenant": "acme", "collection": "",
         "document_id": document, "version": "v1", "title": "T", "uri": "u", "text": text, "header": "", "start": 0,
         "end": len(text), "digest": text, "readers": ("*",), "attributes": {}, "indexed": 1.0,
         "static": static().encode(text),
@@ -78,6 +78,22 @@ async def test_removing_counts_documents(store: Store) -> None:
     assert await store.remove("acme", "", ["d1", "unheard-of"]) == 1
     assert {one.document_id for one in await store.of_document("acme", "", "d2")} == {"d2"}
     assert len(await texts(store, "toll")) == 1
+
+
+async def test_what_stands_around_a_passage(store: Store) -> None:
+    texts = [f"Place {n} of the text." for n in range(6)]
+    made = [passage(text, id=passage_id("acme", "", "d1", "v1", n), ordinal=n) for n, text in enumerate(texts)]
+    await store.replace("acme", "", "d1", made)
+    assert [one.text for one in await store.around(made[3], 1)] == texts[2:5]
+    assert [one.text for one in await store.around(made[0], 2)] == texts[:3]
+
+
+async def test_vectors_of_passages_by_id(store: Store) -> None:
+    vector = np.asarray(minilm_session().run([TOLL])[0])
+    made = [passage(TOLL, dense=vector, followed=True), passage(BRIDGE)]
+    await store.replace("acme", "", "d1", made)
+    found = await store.dense_of([one.id for one in made])
+    assert list(found) == [made[0].id] and np.allclose(found[made[0].id], vector, atol=1e-5)
 
 
 async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None:

@@ -58,7 +58,7 @@ process:
   broker: {{ $root.Values.broker.url | quote }}
   {{- end }}
   {{- if eq $name "retrieval" }}
-  store: /state/retrieval
+  store: "edge:/state/retrieval"
   {{- end }}
   {{- if eq $name "router" }}
   journal: /state/decisions

@@ -5,7 +5,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
 from faststream.middlewares.acknowledgement.config import AckPolicy
 
-from services.jobs.brokers import BrokerAway, Handler
+from services.runtime.brokers import BrokerAway, Handler, raw
 
 
 class Kafka:
@@ -28,6 +28,7 @@ class Kafka:
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.NACK_ON_ERROR,
             max_poll_records=100,
+            decoder=raw,
         )
 
         @subscriber

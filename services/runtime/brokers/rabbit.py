@@ -7,7 +7,7 @@ from faststream.middlewares.acknowledgement.config import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
-from services.jobs.brokers import CONNECTS_WITHIN_S, BrokerAway, Handler
+from services.runtime.brokers import CONNECTS_WITHIN_S, BrokerAway, Handler, raw
 
 EXCHANGE, DEAD, KEY = "tollway", "tollway.dead", "tollway-key"
 PREFETCH, MOST_TRIES = 100, 20
@@ -42,7 +42,7 @@ class Rabbit:
             arguments={"x-dead-letter-exchange": DEAD, "x-delivery-limit": MOST_TRIES},
         )
 
-        @self._broker.subscriber(queue, self._exchange, ack_policy=AckPolicy.NACK_ON_ERROR)
+        @self._broker.subscriber(queue, self._exchange, ack_policy=AckPolicy.NACK_ON_ERROR, decoder=raw)
         async def handle(body: bytes, message: RabbitMessage) -> None:
             await handler(str(message.headers.get(KEY, "")), message.body)
 

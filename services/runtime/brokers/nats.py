@@ -8,7 +8,7 @@ from faststream.nats.annotations import NatsMessage
 from nats.errors import Error
 from nats.js.api import ConsumerConfig
 
-from services.jobs.brokers import CONNECTS_WITHIN_S, BrokerAway, Handler
+from services.runtime.brokers import CONNECTS_WITHIN_S, BrokerAway, Handler, raw
 
 STREAM, KEY = "TOLLWAY", "tollway-key"
 KEPT_S = 7 * 86_400.0
@@ -40,6 +40,7 @@ class Nats:
             pull_sub=PullSub(batch_size=BATCH, timeout=1.0),
             config=ConsumerConfig(ack_wait=30.0, max_ack_pending=10_000),
             ack_policy=AckPolicy.NACK_ON_ERROR,
+            decoder=raw,
         )
 
         @subscriber

@@ -1,9 +1,12 @@
 """What carries tickets and events, chosen by its URL: NATS JetStream, RabbitMQ or Kafka, each through FastStream."""
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from services.runtime.errors import Failure, Kind
+
+if TYPE_CHECKING:
+    from faststream import StreamMessage
 
 Handler = Callable[[str, bytes], Awaitable[None]]
 """Takes a message's key and body; the message is acknowledged once it returns, and comes again when it fails."""
@@ -46,6 +49,11 @@ class Broker(Protocol):
         ...
 
 
+async def raw(message: "StreamMessage[Any]") -> bytes:
+    """A body as it came: FastStream would make JSON of what looks like it."""
+    return bytes(message.body)
+
+
 def opened(url: str) -> Broker:
     """
     Raises:
@@ -54,15 +62,15 @@ def opened(url: str) -> Broker:
     scheme = url.partition("://")[0]
     match scheme:
         case "nats" | "tls":
-            from services.jobs.brokers.nats import Nats
+            from services.runtime.brokers.nats import Nats
 
             return Nats(url)
         case "amqp" | "amqps":
-            from services.jobs.brokers.rabbit import Rabbit
+            from services.runtime.brokers.rabbit import Rabbit
 
             return Rabbit(url)
         case "kafka":
-            from services.jobs.brokers.kafka import Kafka
+            from services.runtime.brokers.kafka import Kafka
 
             return Kafka(url.partition("://")[2])
     raise BrokerUnknown(f"{scheme}: say nats://, amqp:// or kafka://")

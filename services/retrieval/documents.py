@@ -1,0 +1,84 @@
+"""A document as it is brought, and what is kept of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Self
+
+Key = tuple[str, str, str]
+"""Tenant, collection, document id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Text that is to be searchable. `changed` is in seconds since 1970, 0 where nobody knows."""
+
+    id: str
+    collection: str
+    title: str
+    text: str
+    markdown: bool = False
+    uri: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    readers: tuple[str, ...] = ()
+    source: str = ""
+    mark: str = ""
+    """What the source knows this version by: a time and a size, an ETag."""
+    changed: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """Hash of everything that a search can see of it."""
+        parts = (
+            self.title,
+            self.text,
+            str(self.markdown),
+            self.uri,
+            *self.readers,
+            *map(str, sorted(self.attributes.items())),
+        )
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def saying(self, text: str) -> Self:
+        return replace(self, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A searchable document in the catalogue."""
+
+    tenant: str
+    collection: str
+    document_id: str
+    version: str
+    title: str = ""
+    uri: str = ""
+    chunks: int = 0
+    source: str = ""
+    mark: str = ""
+    changed: float = 0.0
+    indexed: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        return self.tenant, self.collection, self.document_id
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A document that could not be made searchable, kept as it came."""
+
+    tenant: str
+    collection: str
+    document_id: str
+    reason: str
+    raw: bytes
+    """Its contract's message, to try again."""
+    source: str = ""
+    mark: str = ""
+    tries: int = 1
+    parked: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        return self.tenant, self.collection, self.document_id

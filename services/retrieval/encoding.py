@@ -1,0 +1,53 @@
+"""Vectors from the encoder: static ones always, MiniLM's when it has time."""
+
+import logging
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+
+from services.retrieval.store import Vector
+
+log = logging.getLogger(__name__)
+
+STATIC = "static-minilm-256-1"
+AT_ONCE = 512
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Encoding:
+    encoder: encoder_pb2_grpc.EncoderServiceStub
+    key: str = field(default="", repr=False)
+    """API key for work in the background; empty leaves the MiniLM vectors to nobody."""
+
+    @property
+    def own(self) -> Metadata:
+        """For work that no caller stands behind."""
+        return (("authorization", f"Bearer {self.key}"),) if self.key else ()
+
+    async def static(self, texts: list[str], metadata: Metadata = ()) -> list[Vector]:
+        made: list[Vector] = []
+        for start in range(0, len(texts), AT_ONCE):
+            made += await self._encode(texts[start : start + AT_ONCE], encoder_pb2.TIER_STATIC, metadata)
+        return made
+
+    async def question(self, text: str) -> Vector | None:
+        """MiniLM's vector of a question; None when the encoder is busy: words and static vectors answer alone."""
+        try:
+            return (await self._encode([text], encoder_pb2.TIER_MINILM, ()))[0]
+        except grpc.aio.AioRpcError as error:
+            log.info("searching without MiniLM: the encoder says %s", error.code().name)
+            return None
+
+    async def dense(self, texts: list[str]) -> list[Vector]:
+        """
+        Raises:
+            grpc.aio.AioRpcError: the encoder is busy or away.
+        """
+        return await self._encode(texts, encoder_pb2.TIER_MINILM, self.own)
+
+    async def _encode(self, texts: list[str], tier: "encoder_pb2.Tier.ValueType", metadata: Metadata) -> list[Vector]:
+        answer = await self.encoder.Encode(encoder_pb2.EncodeRequest(texts=texts, tier=tier), metadata=metadata)
+        return [np.frombuffer(one.values, np.float32) for one in answer.vectors]

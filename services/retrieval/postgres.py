@@ -1,0 +1,253 @@
+"""The catalogue in PostgreSQL, shared by replicas; epochs are told to all of them as they change."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import asyncpg
+
+from services.retrieval.catalogue import Place
+from services.retrieval.documents import Key, Parked, Row
+from services.retrieval.store import StoreAway
+from services.runtime.postgres import AWAY
+
+CHANNEL = "retrieval_epoch"
+LOOKS_EVERY_S = 1.0
+EPOCH = "SELECT epoch FROM epoch WHERE tenant = $1"
+ROW = tuple(one.name for one in fields(Row))
+PARKED = tuple(one.name for one in fields(Parked))
+ADVANCE = """
+    INSERT INTO epoch VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+    ON CONFLICT (tenant) DO UPDATE SET epoch = greatest(epoch.epoch + 1, excluded.epoch) RETURNING epoch
+"""
+NAMES, PLACES = ", ".join(ROW), ", ".join(f"${n + 1}" for n in range(len(ROW)))
+CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ROW[3:])
+COMMIT = f"""
+    WITH before AS (SELECT version, indexed FROM document WHERE (tenant, collection, document_id) = ($1, $2, $3)),
+        gone AS (DELETE FROM parked WHERE (tenant, collection, document_id) = ($1, $2, $3)),
+        made AS (INSERT INTO document ({NAMES}) VALUES ({PLACES})
+            ON CONFLICT (tenant, collection, document_id) DO UPDATE SET {CHANGES})
+    SELECT EXISTS (SELECT FROM before WHERE version = $4 AND indexed <> 0)
+"""
+PARK = f"""
+    INSERT INTO parked ({", ".join(PARKED)}) VALUES ({", ".join(f"${n + 1}" for n in range(len(PARKED)))})
+    ON CONFLICT (tenant, collection, document_id) DO UPDATE SET tries = parked.tries + 1,
+        {", ".join(f"{name} = excluded.{name}" for name in PARKED[3:] if name != "tries")}
+"""
+KEYS = "SELECT * FROM unnest($1::text[], $2::text[], $3::text[])"
+
+
+@dataclass(slots=True)
+class PostgresCatalogue:
+    pool: asyncpg.Pool
+    together: int = 2
+    """Documents that are changed at a time: each holds a connection of the pool, and asks for another."""
+    _gate: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(self.together)
+
+    async def versions(self, keys: Iterable[Key]) -> Mapping[Key, str]:
+        with _told():
+            rows = await self.pool.fetch(
+                f"SELECT tenant, collection, document_id, version FROM document"
+                f" WHERE (tenant, collection, document_id) IN ({KEYS})",
+                *_columns(set(keys)),
+            )
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+    async def point(self, key: Key, version: str) -> None:
+        with _told():
+            await self.pool.execute(
+                "INSERT INTO document (tenant, collection, document_id, version) VALUES ($1, $2, $3, $4)"
+                " ON CONFLICT (tenant, collection, document_id) DO UPDATE SET version = $4, indexed = 0, mark = ''",
+                *key,
+                version,
+            )
+
+    async def forget(self, keys: Sequence[Key]) -> int:
+        with _told():
+            done = await self.pool.execute(
+                f"DELETE FROM document WHERE (tenant, collection, document_id) IN ({KEYS})",
+                *_columns(keys),
+            )
+        return _count(done)
+
+    @asynccontextmanager
+    async def alone(self, key: Key) -> AsyncIterator[None]:
+        async with self._gate:
+            with _told():
+                connection = await self.pool.acquire()
+            try:
+                with _told():
+                    await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", "\x1f".join(key))
+                yield
+            finally:  # given back to the pool, the connection lets go of every lock
+                await self.pool.release(connection)
+
+    @asynccontextmanager
+    async def leading(self, name: str) -> AsyncIterator[asyncio.Event]:
+        with _told():
+            connection = await self.pool.acquire()
+        try:
+            with _told():
+                while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 1))", name):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(LOOKS_EVERY_S)
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _: lost.set())
+            yield lost
+        finally:  # given back to the pool, the connection lets go of every lock
+            await self.pool.release(connection)
+
+    async def commit(self, row: Row) -> int:
+        with _told():
+            async with self.pool.acquire() as connection, connection.transaction():
+                known = await connection.fetchval(COMMIT, *(getattr(row, name) for name in ROW))
+                if known and (epoch := await connection.fetchval(EPOCH, row.tenant)):
+                    return int(epoch)
+                return await self._advance(connection, row.tenant)
+
+    async def changed(self, key: Key) -> float:
+        with _told():
+            asked = "SELECT changed FROM document WHERE (tenant, collection, document_id) = ($1, $2, $3)"
+            return float(await self.pool.fetchval(asked, *key) or 0.0)
+
+    async def advance(self, tenant: str) -> int:
+        with _told():
+            async with self.pool.acquire() as connection, connection.transaction():
+                return await self._advance(connection, tenant)
+
+    async def _advance(self, connection: Any, tenant: str) -> int:
+        epoch: int = await connection.fetchval(ADVANCE, tenant)
+        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{epoch} {tenant}")
+        return epoch
+
+    async def epoch(self, tenant: str) -> int:
+        with _told():
+            found: int | None = await self.pool.fetchval(EPOCH, tenant)
+        return found if found is not None else await self.advance(tenant)
+
+    async def restarted(self) -> None:
+        """New epochs for everybody: what was changed by one who was killed at it may not have been told."""
+        with _told():
+            tenants = await self.pool.fetch("SELECT tenant FROM epoch")
+        for row in tenants:
+            await self.advance(row[0])
+
+    @asynccontextmanager
+    async def listening(self, heard: Callable[[str, int], None]) -> AsyncIterator[Any]:
+        """Calls `heard` with each tenant's new epoch; yields the connection, whose end means that nothing is heard any more."""
+
+        def told(_: object, __: int, ___: str, payload: object) -> None:
+            epoch, _space, tenant = str(payload).partition(" ")
+            heard(tenant, int(epoch))
+
+        async with self.pool.acquire() as connection:
+            await connection.add_listener(CHANNEL, told)
+            try:
+                yield connection
+            finally:
+                if not connection.is_closed():
+                    await connection.remove_listener(CHANNEL, told)
+
+    async def marks(self, tenant: str, source: str) -> Mapping[Place, str]:
+        asked = "SELECT collection, document_id, mark FROM {} WHERE tenant = $1 AND source = $2"
+        with _told():
+            rows = await self.pool.fetch(
+                f"{asked.format('document')} UNION ALL {asked.format('parked')}", tenant, source
+            )
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def unmark(self, tenant: str, source: str) -> None:
+        with _told():
+            await self.pool.execute("UPDATE document SET mark = '' WHERE tenant = $1 AND source = $2", tenant, source)
+            await self.pool.execute("UPDATE parked SET mark = '' WHERE tenant = $1 AND source = $2", tenant, source)
+
+    async def page(self, tenant: str, collection: str, source: str, after: Place, most: int) -> Sequence[Row]:
+        with _told():
+            rows = await self.pool.fetch(
+                f"SELECT {NAMES} FROM document WHERE tenant = $1 AND $2 IN ('', collection) AND $3 IN ('', source)"
+                " AND (collection, document_id) > ($4, $5) ORDER BY collection, document_id LIMIT $6",
+                tenant, collection, source, *after, most,
+            )  # fmt: skip
+        return [Row(**row) for row in rows]
+
+    async def park(self, parked: Parked) -> None:
+        with _told():
+            await self.pool.execute(PARK, *(getattr(parked, name) for name in PARKED))
+
+    async def parked(self, tenant: str, collection: str, after: Place, most: int) -> Sequence[Parked]:
+        with _told():
+            rows = await self.pool.fetch(
+                f"SELECT {', '.join(PARKED)} FROM parked WHERE tenant = $1 AND $2 IN ('', collection)"
+                " AND (collection, document_id) > ($3, $4) ORDER BY collection, document_id LIMIT $5",
+                tenant, collection, *after, most,
+            )  # fmt: skip
+        return [Parked(**row) for row in rows]
+
+    async def unpark(self, keys: Sequence[Key]) -> int:
+        with _told():
+            done = await self.pool.execute(
+                f"DELETE FROM parked WHERE (tenant, collection, document_id) IN ({KEYS})",
+                *_columns(keys),
+            )
+        return _count(done)
+
+    async def counts(self, tenant: str) -> Mapping[str, tuple[int, int]]:
+        with _told():
+            rows = await self.pool.fetch(
+                "SELECT source, sum(here)::int, sum(away)::int FROM (SELECT source, 1 AS here, 0 AS away FROM document"
+                " WHERE tenant = $1 UNION ALL SELECT source, 0, 1 FROM parked WHERE tenant = $1) AS kept GROUP BY source",
+                tenant,
+            )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def arrived(self, tenant: str, source: str, changes: int, in_time: int) -> None:
+        with _told():
+            await self.pool.execute(
+                "INSERT INTO source VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, name) DO UPDATE"
+                " SET changes = source.changes + $3, in_time = source.in_time + $4",
+                tenant, source, changes, in_time,
+            )  # fmt: skip
+
+    async def arrivals(self, tenant: str) -> Mapping[str, tuple[int, int]]:
+        with _told():
+            rows = await self.pool.fetch("SELECT name, changes, in_time FROM source WHERE tenant = $1", tenant)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    async def evaluated(self, tenant: str, name: str, at: float, scores: Mapping[str, Any]) -> None:
+        with _told():
+            await self.pool.execute(
+                "INSERT INTO evaluation (tenant, name, at, scores) VALUES ($1, $2, $3, $4)",
+                tenant, name, at, json.dumps(scores),
+            )  # fmt: skip
+
+    async def last_evaluation(self, tenant: str, name: str) -> tuple[float, Mapping[str, Any]] | None:
+        with _told():
+            row = await self.pool.fetchrow(
+                "SELECT at, scores FROM evaluation WHERE tenant = $1 AND name = $2 ORDER BY number DESC LIMIT 1",
+                tenant,
+                name,
+            )
+        return (row[0], json.loads(row[1])) if row else None
+
+
+def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
+    listed = list(keys)
+    return [one[0] for one in listed], [one[1] for one in listed], [one[2] for one in listed]
+
+
+def _count(done: str) -> int:
+    """Of a command's tag, such as `DELETE 3`."""
+    return int(done.rsplit(" ", 1)[1])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except AWAY:
+        raise StoreAway from None

@@ -1,0 +1,113 @@
+"""From passages that each way of searching found to the few that are given. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from services.retrieval.store import Found, Passage, Vector
+
+WEIGHTS = {"bm25": 1.0, "static": 0.4, "dense": 1.0}
+"""Static vectors count for passages that MiniLM has not reached, and where it was not asked: beside it they only disturb."""
+FEEDBACK, TRUST = 5, 0.7
+"""How many of the first passages are taken for relevant, and how much their mean counts beside the question."""
+SHINGLE, TWIN = 3, 0.8
+"""Words in a row, and the share of them that two passages have in common from which they say the same."""
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    passage: Passage
+    score: float
+    parts: Mapping[str, float]
+    also_in: tuple[str, ...] = ()
+    before: str = field(default="", compare=False)
+    after: str = field(default="", compare=False)
+
+
+def fused(found: Found, most: int) -> list[Ranked]:
+    """The `most` best by the sum of their scores, each stretched to 0..1 over its list and weighted by way (Fox and Shaw 1994)."""
+    totals: dict[str, float] = {}
+    parts: dict[str, dict[str, float]] = {}
+    known: dict[str, Passage] = {}
+    for way, listed in found.items():
+        low, high = _range([score for _, score in listed])
+        for passage, score in listed:
+            known[passage.id] = passage
+            parts.setdefault(passage.id, {})[way] = score
+            if way == "static" and passage.followed and "dense" in found:
+                totals.setdefault(passage.id, 0.0)
+                continue
+            stretched = (score - low) / (high - low) if high > low else 1.0
+            totals[passage.id] = totals.get(passage.id, 0.0) + WEIGHTS[way] * stretched
+    order = sorted(totals, key=lambda one: -totals[one])
+    return [Ranked(known[one], totals[one], parts[one]) for one in order[:most]]
+
+
+def nearer(question: Vector, relevant: Sequence[Vector]) -> Vector:
+    """The question's vector moved towards the passages that were found first (Rocchio 1971), of unit length."""
+    moved = question + TRUST * np.mean(relevant, axis=0, dtype=np.float32)
+    made: Vector = (moved / max(float(np.linalg.norm(moved)), 1e-12)).astype(np.float32)
+    return made
+
+
+def decayed(ranked: Sequence[Ranked], now: float, half_life_s: float) -> list[Ranked]:
+    """Scores halved with each `half_life_s` since the document was made searchable."""
+    older = [
+        replace(one, score=one.score * 0.5 ** (max(now - one.passage.indexed, 0.0) / half_life_s)) for one in ranked
+    ]
+    return sorted(older, key=lambda one: -one.score)
+
+
+def distinct(ranked: Sequence[Ranked], most: int) -> list[Ranked]:
+    """The `most` first; of passages that say the same in nearly the same words the best stands for all, and names the others'
+    documents. That is one piece of evidence, whatever number of documents it was copied to.
+    """
+    made: list[Ranked] = []
+    shingles: list[frozenset[tuple[str, ...]]] = []
+    for one in ranked:
+        own = _shingles(one.passage.text)
+        twin = next((n for n, other in enumerate(shingles) if _alike(own, other) >= TWIN), None)
+        if twin is None:
+            if len(made) == most:
+                continue
+            made.append(one)
+            shingles.append(own)
+            continue
+        if one.passage.document_id not in (made[twin].passage.document_id, *made[twin].also_in):
+            made[twin] = replace(made[twin], also_in=(*made[twin].also_in, one.passage.document_id))
+    return made
+
+
+def diverse(ranked: Sequence[Ranked], vectors: Mapping[str, Vector], weight: float, most: int) -> list[Ranked]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998): each is picked for its score, less `weight` of its cosine to
+    the nearest that was picked before. `vectors` are of unit length; a passage without one is like none.
+    """
+    high = max((one.score for one in ranked), default=0.0) or 1.0
+    left, picked = list(ranked), list[Ranked]()
+    nearest = dict.fromkeys((one.passage.id for one in left), 0.0)
+    while left and len(picked) < most:
+        best = max(left, key=lambda one: (1 - weight) * one.score / high - weight * nearest[one.passage.id])
+        left.remove(best)
+        picked.append(best)
+        if (vector := vectors.get(best.passage.id)) is not None:
+            for one in left:
+                if (other := vectors.get(one.passage.id)) is not None:
+                    nearest[one.passage.id] = max(nearest[one.passage.id], float(vector @ other))
+    return picked
+
+
+def _range(scores: Sequence[float]) -> tuple[float, float]:
+    return (min(scores), max(scores)) if scores else (0.0, 0.0)
+
+
+def _shingles(text: str) -> frozenset[tuple[str, ...]]:
+    words = WORD.findall(text.casefold())
+    return frozenset(tuple(words[n : n + SHINGLE]) for n in range(max(1, len(words) - SHINGLE + 1)))
+
+
+def _alike(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:
+    """Jaccard's index."""
+    return len(a & b) / max(len(a | b), 1)

@@ -1,0 +1,91 @@
+"""Finds passages: by words, static vectors and MiniLM at once, looks again near what was found first, and puts them in order."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from services.retrieval.encoding import Encoding
+from services.retrieval.ranking import FEEDBACK, Ranked, decayed, distinct, diverse, fused, nearer
+from services.retrieval.reranker import Reranker, RerankerAway
+from services.retrieval.store import Found, Question, Scope, Store, Vector
+
+log = logging.getLogger(__name__)
+
+CANDIDATES = 100
+TWINS = 4
+"""How many times as many as are wanted are looked through for passages that say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many passages, and how they are chosen; all off by default."""
+
+    most: int = 5
+    diversity: float = 0.0
+    half_life_s: float = 0.0
+    neighbours: int = 0
+
+
+@dataclass(slots=True)
+class Search:
+    store: Store
+    encoding: Encoding
+    reranker: Reranker | None = None
+    budget_s: float = 0.2
+    """That the second stage may take after the first: what comes later is not waited for."""
+    now: Callable[[], float] = time.time
+
+    async def search(self, text: str, static: Vector | None, scope: Scope, wish: Wish) -> list[Ranked]:
+        """The best passages that `scope` allows.
+
+        Raises:
+            StoreAway
+        """
+        if static is None:
+            static = (await self.encoding.static([text]))[0]
+        dense = await self.encoding.question(text) if "dense" in self.store.ways else None
+        wanted = max(CANDIDATES, wish.most)
+        found = await self.looked(Question(text, static, dense), scope, wanted)
+        ranked = await self._judged(text, fused(found, wanted))
+        if wish.half_life_s:
+            ranked = decayed(ranked, self.now(), wish.half_life_s)
+        if wish.diversity:
+            ranked = distinct(ranked, len(ranked))
+            vectors = await self.store.dense_of([one.passage.id for one in ranked])
+            ranked = diverse(ranked, vectors, wish.diversity, wish.most)
+        else:
+            ranked = distinct(ranked[: wish.most * TWINS], wish.most)
+        return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
+
+    async def looked(self, question: Question, scope: Scope, most: int) -> Found:
+        """What each way finds, MiniLM with the question moved towards what all of them found first."""
+        found = await self.store.search(question, scope, most)
+        if question.dense is None:
+            return found
+        first = [one.passage.id for one in fused(found, FEEDBACK)]
+        relevant = list((await self.store.dense_of(first)).values()) if first else []
+        if not relevant:
+            return found
+        again = Question("", None, nearer(question.dense, relevant))
+        return {**found, **await self.store.search(again, scope, most)}
+
+    async def _judged(self, text: str, ranked: list[Ranked]) -> list[Ranked]:
+        if self.reranker is None or not ranked:
+            return ranked
+        try:
+            scores = await self.reranker.scores(text, [one.passage.searched for one in ranked], self.budget_s)
+        except RerankerAway as error:
+            log.info("the first order stands: the re-ranker %s", error)
+            return ranked
+        told = [
+            replace(one, score=score, parts={**one.parts, "reranker": score})
+            for one, score in zip(ranked, scores, strict=True)
+        ]
+        return sorted(told, key=lambda one: -one.score)
+
+    async def _among(self, one: Ranked, most: int) -> Ranked:
+        near = await self.store.around(one.passage, most)
+        before = "\n\n".join(each.text for each in near if each.ordinal < one.passage.ordinal)
+        after = "\n\n".join(each.text for each in near if each.ordinal > one.passage.ordinal)
+        return replace(one, before=before, after=after)

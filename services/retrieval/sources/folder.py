@@ -1,0 +1,109 @@
+"""A folder: told of changes by the system, and compared as a whole now and then, since tellings can be lost."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchfiles import awatch
+
+from services.retrieval.sources import LARGEST_BYTES, Change, Desk, Kind, SourceAway, SourceSettings, of_file, readable
+from services.retrieval.sources.comparing import Listed, compared
+
+WHOLE_EVERY_S = 60.0
+SETTLES_MS, STEP_MS = 100, 20
+"""Changes that come within so long of each other are looked at together."""
+
+
+@dataclass(slots=True)
+class Folder:
+    settings: SourceSettings
+    path: str
+    kind: Kind = Kind.FOLDER
+
+    async def run(self, desk: Desk) -> None:
+        root = Path(self.path).absolute()  # noqa: ASYNC240 - a look at one folder, once
+        if not root.is_dir():
+            raise SourceAway(f"{root} is no folder")
+        changes = self._told(root)
+        waiting = asyncio.ensure_future(anext(changes))  # before the first look: nothing falls in between
+        try:
+            while True:
+                await self._whole(root, desk)
+                until = time.monotonic() + WHOLE_EVERY_S
+                while (left := until - time.monotonic()) > 0:
+                    done, _ = await asyncio.wait([waiting], timeout=left)
+                    if done:
+                        await self._some(root, waiting.result(), desk)
+                        waiting = asyncio.ensure_future(anext(changes))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SourceAway(f"{root} cannot be read") from error
+        finally:
+            waiting.cancel()
+
+    async def _told(self, root: Path) -> AsyncIterator[set[str]]:
+        async for found in awatch(root, debounce=SETTLES_MS, step=STEP_MS, recursive=True):
+            yield {path for _, path in found}
+
+    async def _whole(self, root: Path, desk: Desk) -> None:
+        seen = time.time()
+        listing = await asyncio.to_thread(_listing, root, _all(root))
+        await compared(desk, self.settings.collection, listing, lambda path, one: self._load(root, path, one), seen)
+
+    async def _some(self, root: Path, paths: Iterable[str], desk: Desk) -> None:
+        """Files that something was told of; a folder among them stands for all that is and was in it."""
+        seen = time.time()
+        named = {str(Path(path).relative_to(root)) for path in paths}
+        known = {
+            path: mark for (where, path), mark in (await desk.marks()).items() if where == self.settings.collection
+        }
+        within = {path for path in known if any(path == one or path.startswith(f"{one}/") for one in named)}
+        here = await asyncio.to_thread(_listing, root, [*within, *_under(root, named)])
+        for path in within - here.keys():
+            await desk.take(Change(path, self.settings.collection, seen))
+        for path, listed in here.items():
+            if known.get(path) != listed.mark and (change := await self._load(root, path, listed)) is not None:
+                await desk.take(change)
+
+    async def _load(self, root: Path, path: str, listed: Listed) -> Change | None:
+        try:
+            content = await asyncio.to_thread(_content, root / path)
+        except OSError:
+            return None  # gone meanwhile, or not for us: the next look tells
+        return of_file(self.settings, path, content, listed.changed, listed.mark)
+
+
+def _all(root: Path) -> Iterable[str]:
+    return _under(root, {"."})
+
+
+def _under(root: Path, named: Iterable[str]) -> Iterable[str]:
+    for one in named:
+        if (root / one).is_dir():
+            for folder, _, names in os.walk(root / one):
+                yield from (os.path.relpath(os.path.join(folder, name), root) for name in names)
+        else:
+            yield one
+
+
+def _listing(root: Path, paths: Iterable[str]) -> dict[str, Listed]:
+    """Files that can be read, and that are in the folder: a link that leads out of it is not followed."""
+    made: dict[str, Listed] = {}
+    inside = root.resolve()
+    for path in filter(readable, paths):
+        try:
+            whole = (root / path).resolve(strict=True)
+            facts = whole.stat()
+        except OSError:
+            continue
+        if whole.is_relative_to(inside) and whole.is_file():
+            made[path] = Listed(f"{facts.st_mtime_ns}-{facts.st_size}", facts.st_mtime)
+    return made
+
+
+def _content(path: Path) -> bytes:
+    """One byte more than may be, so that too much is seen as such."""
+    with path.open("rb") as opened:
+        return opened.read(LARGEST_BYTES + 1)
