@@ -9,6 +9,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
+from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.edge import traces
 from services.edge.application import Application
@@ -16,6 +17,7 @@ from services.edge.batches import Batches
 from services.edge.books import Books
 from services.edge.chat import Chat
 from services.edge.console import assets
+from services.edge.documents import Documents
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
 from services.edge.files import Files
@@ -24,7 +26,7 @@ from services.edge.models import Models
 from services.edge.registry import Registry
 from services.edge.responses import Responses
 from services.edge.server import Listening
-from services.edge.waiting import Behind, JobsAway, RegistryAway
+from services.edge.waiting import Behind, JobsAway, RegistryAway, RetrievalAway
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -51,6 +53,7 @@ class Settings:
     ledger: str = "127.0.0.1:50055"
     jobs: str = "127.0.0.1:50059"
     registry: str = "127.0.0.1:50060"
+    retrieval: str = "127.0.0.1:50056"
     tls: Tls = PLAIN
     """The edge's own side of its calls to the mesh."""
     largest_body_bytes: int = 24 << 20
@@ -70,6 +73,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         channels.open(settings.orchestrator, settings.tls, waits=True) as channel,
         channels.open(settings.jobs, settings.tls, waits=True, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
         channels.open(settings.registry, settings.tls, waits=True) as kept,
+        channels.open(settings.retrieval, settings.tls, waits=True) as shelves,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -80,6 +84,10 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
+        documents, found_by = (
+            Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves)),
+            Behind(shelves, RetrievalAway),
+        )
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
@@ -95,6 +103,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
                 **books.routes(),
                 **registry.routes(kept_by),
+                **documents.routes(found_by),
             },
             prefixes={
                 "/v1/models/": {"GET": models.get},
@@ -108,6 +117,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
                 **registry.prefixes(kept_by),
+                **documents.prefixes(found_by),
             },
             uploads=frozenset({"/v1/files"}),
             assets=assets(),

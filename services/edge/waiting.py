@@ -23,6 +23,11 @@ class RegistryAway(Failure):
     text = "the registry does not answer; try again soon"
 
 
+class RetrievalAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "RETRIEVAL_AWAY"
+    text = "retrieval does not answer; try again soon"
+
+
 @dataclass(frozen=True, slots=True)
 class Behind:
     """What stands behind a channel."""

@@ -22,6 +22,7 @@ from services.mesh.commands import policy as policing
 from services.mesh.commands import probes as watching
 from services.mesh.commands import registry as registering
 from services.mesh.commands import restart as restarting
+from services.mesh.commands import retrieval as finding
 from services.mesh.commands import reviews as reviewing
 from services.mesh.commands import roles as binding
 from services.mesh.commands import route as routing
@@ -44,6 +45,7 @@ app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(accounts.budgets, name="budgets")
 app.add_typer(routing.route, name="route")
 app.add_typer(caching.cache, name="cache")
+app.add_typer(finding.retrieval, name="retrieval")
 app.add_typer(policing.policy, name="policy")
 app.add_typer(working.jobs, name="jobs")
 app.add_typer(registering.registry, name="registry")

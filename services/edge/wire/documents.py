@@ -1,0 +1,76 @@
+"""Documents, passages and sources as JSON."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import msgspec
+import orjson
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from msgspec import Meta, Struct
+from tollway.retrieval.v1 import retrieval_pb2 as pb
+
+from services.edge.wire.errors import decoded
+
+ATTRIBUTE = "attribute."
+LONGEST_HALF_LIFE_S = 1e10
+
+
+class SearchBody(Struct, forbid_unknown_fields=True):
+    """What is looked for."""
+
+    query: Annotated[str, Meta(min_length=1, max_length=16384)]
+    collection: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 5
+    attributes: dict[str, str] = {}
+    groups: Annotated[list[str], Meta(max_length=256)] = []
+    diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    half_life_s: Annotated[float, Meta(ge=0, le=LONGEST_HALF_LIFE_S)] = 0.0
+    neighbours: Annotated[int, Meta(ge=0, le=5)] = 0
+
+
+_SEARCH = msgspec.json.Decoder(SearchBody)
+
+
+def search_of(raw: bytes) -> pb.SearchRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    said = decoded(_SEARCH, raw)
+    half_life = Duration()
+    half_life.FromMicroseconds(int(said.half_life_s * 1e6))
+    return pb.SearchRequest(
+        query=said.query, collection=said.collection, limit=said.limit, attributes=said.attributes,
+        groups=said.groups, diversity=said.diversity, neighbours=said.neighbours,
+        half_life=half_life if said.half_life_s else None,
+    )  # fmt: skip
+
+
+def document_of(name: str, kind: str, content: bytes, asked: Mapping[str, str]) -> pb.Document:
+    """`kind` is a content type with or without parameters; `asked` the query: `collection`, `title`, `uri`, `readers` with commas
+    between them, and `attribute.NAME`.
+    """
+    return pb.Document(
+        document_id=name,
+        collection=asked.get("collection", ""),
+        title=asked.get("title", ""),
+        uri=asked.get("uri", ""),
+        media_type=kind.partition(";")[0].strip().lower(),
+        readers=[one for one in asked.get("readers", "").split(",") if one],
+        attributes={key.removeprefix(ATTRIBUTE): value for key, value in asked.items() if key.startswith(ATTRIBUTE)},
+        content=content,
+    )
+
+
+def listed(rows: Iterable[Message], token: str = "") -> bytes:
+    return orjson.dumps({"object": "list", "data": list(map(plain, rows)), "next_page_token": token})
+
+
+def plain(row: Message) -> dict[str, object]:
+    """Every field of a message by its contract's name, also where it is empty."""
+    made: dict[str, object] = MessageToDict(
+        row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return made

@@ -1,0 +1,129 @@
+"""Documents over HTTP and by the command, in a mesh that follows a folder: asked with citations, changed, asked again."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from tests.mesh.client import asking, sent
+from tests.mesh.running import Mesh, running
+from tests.peers.provider import provider
+from tests.support.waiting import eventually
+
+PUT = {"content-type": "text/markdown; charset=utf-8"}
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture(scope="module")
+def library(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A mesh of its own, whose settings name a source."""
+    config = tmp_path_factory.mktemp("config") / "own.yaml"
+    source = {"url": f"folder:{shelf}", "tenant": "dev", "collection": "shelf"}
+    config.write_text(yaml.safe_dump({"retrieval": {"sources": {"shelf": source}, "pii": {"strict": "refuse"}}}))
+    with provider() as peer, running(peer, TOLLWAY_CONFIG=str(config)) as made:
+        yield made
+
+
+async def test_a_file_is_answered_from_and_a_change_is_seen(library: Mesh, shelf: Path) -> None:
+    name = uuid4().hex
+    (shelf / f"{name}.md").write_text(f"# {name}\n\nThe toll of {name} is nine crowns.")
+
+    async def cited(words: str) -> bool:
+        body = asking(f"what is the toll of {name}?", tollway={"grounding": {"collection": "shelf"}})
+        answer = await sent(library, body)
+        assert answer.status == 200, answer.raw
+        system = json.dumps(library.provider.requests[-1]["messages"][0])
+        ids = [one["document_id"] for one in answer.json.get("citations", ())]
+        return words in system and ids == [f"{name}.md"]
+
+    await eventually(lambda: cited("nine crowns"), 20)
+    (shelf / f"{name}.md").write_text(f"# {name}\n\nThe toll of {name} is ten crowns now.")
+    await eventually(lambda: cited("ten crowns"), 20)
+    (one,) = (await sent(library, path="/tollway/v1/sources", method="GET")).json["data"]
+    assert (one["name"], one["kind"], one["running"], one["fault"]) == ("shelf", "folder", True, "")
+    assert library.tollway("retrieval", "sources").stdout.split("\n")[1].startswith("shelf")
+
+
+async def test_documents_over_http(library: Mesh) -> None:
+    name = f"deep/{uuid4().hex}.md"
+    path = f"/tollway/v1/documents/{name}?collection=http&title=Fees&attribute.lang=en"
+    text = f"# Fees\n\nLorries of {name} pay nine crowns.".encode()
+    made = await sent(library, raw=text, path=path, method="PUT", headers=PUT)
+    assert made.status == 200 and made.json["chunks"] == 1, made.raw
+    query = {"query": f"what do lorries of {name} pay?", "collection": "http", "attributes": {"lang": "en"}, "limit": 1}
+    (found,) = (await sent(library, query, path="/tollway/v1/search")).json["data"]
+    assert (found["document_id"], found["version"], found["title"]) == (name, made.json["version"], "Fees")
+    listed = await sent(library, path="/tollway/v1/documents?collection=http", method="GET")
+    assert name in [one["document_id"] for one in listed.json["data"]]
+    gone = await sent(library, path=f"/tollway/v1/documents/{name}?collection=http", method="DELETE")
+    assert gone.json == {"document_id": name, "deleted": True}
+    assert not (await sent(library, query, path="/tollway/v1/search")).json["data"]
+
+
+async def test_mistakes_over_http(library: Mesh) -> None:
+    bad = await sent(
+        library,
+        raw=b"%PDF nothing",
+        path="/tollway/v1/documents/x.pdf",
+        method="PUT",
+        headers={"content-type": "application/pdf"},
+    )
+    assert (bad.status, bad.code) == (422, "unreadable_document") and "no PDF" in bad.json["error"]["message"]
+    parked = (await sent(library, path="/tollway/v1/parked", method="GET")).json["data"]
+    assert [one["document_id"] for one in parked] == ["x.pdf"]
+    wrong = await sent(
+        library, raw=b"x", path="/tollway/v1/documents/x", method="PUT", headers={"content-type": "image/png"}
+    )
+    assert (wrong.status, wrong.json["error"]["param"]) == (400, "document.media_type")
+    assert (await sent(library, {"query": ""}, path="/tollway/v1/search")).json["error"]["param"] == "query"
+    assert (await sent(library, {"query": "x", "limit": 0}, path="/tollway/v1/search")).json["error"][
+        "param"
+    ] == "limit"
+    assert (await sent(library, path="/tollway/v1/documents/x", method="POST", raw=b"x")).status == 405
+
+
+async def test_personal_data_is_kept_out_where_policy_says_so(library: Mesh) -> None:
+    key = library.new_key("strict/app")
+    text = b"Write to ann.smith@example.com for a pass."
+    kept_out = await sent(
+        library, raw=text, path="/tollway/v1/documents/a", method="PUT", headers={"content-type": "text/plain"}, key=key
+    )
+    assert kept_out.status == 422 and "EMAIL" in kept_out.json["error"]["message"]
+    assert b"ann.smith" not in kept_out.raw
+    fine = await sent(
+        library,
+        raw=b"Passes are free.",
+        path="/tollway/v1/documents/a",
+        method="PUT",
+        headers={"content-type": "text/plain"},
+        key=key,
+    )
+    assert fine.status == 200
+
+
+def test_the_command(library: Mesh, tmp_path: Path) -> None:
+    name = uuid4().hex
+    (tmp_path / "good.md").write_text(f"Lorries of {name} pay nine crowns.")
+    (tmp_path / "bad.json").write_text("{")
+    added = library.tollway("retrieval", "add", str(tmp_path), "--collection=cli")
+    assert added.returncode == 1 and "1 documents are searchable" in added.stdout and "parked: bad.json" in added.stdout
+    found = library.tollway("retrieval", "search", f"lorries of {name}", "--collection=cli")
+    assert "good.md" in found.stdout and "bm25" in found.stdout, found
+    cases = tmp_path / "week.jsonl"
+    cases.write_text(
+        json.dumps({"query": f"what do lorries of {name} pay?", "relevant": ["good.md"], "answer": "nine crowns"})
+    )
+    first = library.tollway("retrieval", "eval", str(cases), "--collection=cli")
+    assert "1.0000" in first.stdout and "coverage" in first.stdout and "drift" not in first.stdout, first
+    assert "bad.json" in library.tollway("retrieval", "parked", "--collection=cli").stdout
+    assert "good.md" in library.tollway("retrieval", "list", "--collection=cli").stdout
+    assert "1 documents removed" in library.tollway("retrieval", "remove", "good.md", "--collection=cli").stdout
+    second = library.tollway("retrieval", "eval", str(cases), "--collection=cli", "--most-drift=0.1")
+    assert second.returncode == 1 and "drift" in second.stdout and "moved" in second.stdout, second
