@@ -144,12 +144,11 @@ async def main(seconds: float, rate: float) -> None:
         epochs = Epochs(catalogue)
         ingest = Ingest(store, catalogue, encoding, epochs)
         intake, search = Intake(ingest, catalogue), Search(store, encoding)
+        places = {"file": f"folder:{shelf}", "row": url, "message": broker_url}
         sources = {
-            name: SourceSettings(url=where, tenant="acme", collection=name, **more)
-            for name, where, more in (
-                ("file", f"folder:{shelf}", {}), ("row", url, {}), ("message", broker_url, {"topic": TOPIC}),
-            )
-        }  # fmt: skip
+            name: SourceSettings(url=where, tenant="acme", collection=name, topic=TOPIC)
+            for name, where in places.items()
+        }
         publisher = brokers.opened(broker_url)
         publisher.consume("tollway.bench.none", "none", _nothing)
         await publisher.start()
@@ -173,14 +172,15 @@ async def main(seconds: float, rate: float) -> None:
         await asyncio.sleep(1.5)
         until = time.monotonic() + seconds
         with report.err.status(f"{rate:.0f} documents/s for {seconds:.0f} s"):
-            count, *_ = await asyncio.gather(
-                load(intake, rate, until),
+            loading = asyncio.create_task(load(intake, rate, until))
+            await asyncio.gather(
                 *(
                     changing(name, change, search, seen, until)
                     for name, change in (("file", file), ("row", row), ("message", message))
                 ),
                 deleting(intake, search, seen, until),
             )
+            count = await loading
     every = [lag for lags in seen.lags.values() for lag in lags]
     facts: dict[str, Any] = {}
     lines = []

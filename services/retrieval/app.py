@@ -47,8 +47,8 @@ class Settings:
     guard: str = "127.0.0.1:50051"
     """Looks at documents of tenants whose personal data is masked or kept out."""
     store: str = "edge:.tollway/retrieval"
-    """`edge:FOLDER` for Qdrant's engine in this process, `http://HOST:6334` for a Qdrant server's gRPC port, `milvus://HOST:19530` or
-    `milvus:FILE`, `pinecone://INDEX_HOST`."""
+    """`edge:FOLDER` for Qdrant's engine in this process, `http://HOST:6334` for a Qdrant server's gRPC port,
+    `milvus:http://HOST:19530`, or `pinecone:HOST,HOST` for two indexes of 256 and 384 dimensions."""
     store_key: str = field(default="", repr=False)
     """API key of the store."""
     key: str = field(default="", repr=False)

@@ -93,8 +93,10 @@ def passage_id(tenant: str, collection: str, document_id: str, version: str, ord
 class Store(Protocol):
     """All of it raises [StoreAway][] when the engine does not answer."""
 
-    ways: frozenset[str]
-    """What it can search by, of `bm25`, `static` and `dense`."""
+    @property
+    def ways(self) -> frozenset[str]:
+        """What it can search by, of `bm25`, `static` and `dense`."""
+        ...
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]: ...
 

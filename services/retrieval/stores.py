@@ -1,32 +1,76 @@
 """Opens the store that a URL names."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.retrieval.catalogue import Heads
 from services.retrieval.edge import EdgeStore
+from services.retrieval.engines import Snapshot
 from services.retrieval.store import Store
 from services.runtime.background import running
 from services.runtime.folders import alone
 
-EDGE = "edge:"
+EDGE, MILVUS, PINECONE = "edge:", "milvus:", "pinecone:"
 
 
 def single(url: str) -> bool:
     """Whether it serves one replica alone."""
-    return url.startswith(EDGE) or "://" not in url
+    return url.startswith(EDGE)
 
 
 @asynccontextmanager
 async def opened(url: str, key: str, heads: Heads) -> AsyncIterator[Store]:
-    """`edge:FOLDER`, or a folder's name alone, for Qdrant's engine in this process."""
-    folder = Path(url.removeprefix(EDGE))
-    with alone(folder):
-        store = EdgeStore(folder)
-        store.open()
+    """`edge:FOLDER`, `http://HOST:6334`, `milvus:http://HOST:19530` or `milvus:FILE.db`, `pinecone:STATIC_HOST,DENSE_HOST`.
+
+    Raises:
+        StoreAway
+    """
+    if url.startswith(EDGE):
+        folder = Path(url.removeprefix(EDGE))
+        with alone(folder):
+            store = EdgeStore(folder)
+            store.open()
+            try:
+                async with running(store.run()):
+                    yield store
+            finally:
+                store.close()
+    elif url.startswith(MILVUS):
+        from pymilvus import MilvusClient
+
+        from services.retrieval.engines.milvus import MilvusEngine
+
+        client = await asyncio.to_thread(MilvusClient, url.removeprefix(MILVUS), token=key)
+        milvus = MilvusEngine(client)
         try:
-            async with running(store.run()):
-                yield store
+            await milvus.open()
+            yield Snapshot(milvus, heads)
         finally:
-            store.close()
+            client.close()
+    elif url.startswith(PINECONE):
+        from pinecone import AsyncIndex
+
+        from services.retrieval.engines.pinecone import PineconeEngine
+
+        static, _, dense = url.removeprefix(PINECONE).partition(",")
+        async with AsyncIndex(host=static, api_key=key) as one, AsyncIndex(host=dense, api_key=key) as other:
+            yield Snapshot(PineconeEngine(one, other), heads)
+    else:
+        from qdrant_client import AsyncQdrantClient
+
+        from services.retrieval.engines.qdrant import QdrantEngine
+
+        parts = urlsplit(url)
+        qdrant = AsyncQdrantClient(
+            host=parts.hostname, grpc_port=parts.port or 6334, prefer_grpc=True, https=parts.scheme == "https",
+            api_key=key or None,
+        )  # fmt: skip
+        engine = QdrantEngine(qdrant)
+        try:
+            await engine.open()
+            yield Snapshot(engine, heads)
+        finally:
+            await qdrant.close()

@@ -12,7 +12,8 @@ from services.retrieval.store import Found, Passage, Question, Scope, Vector
 class Engine(Protocol):
     """All of it raises [StoreAway][services.retrieval.store.StoreAway] when the database does not answer."""
 
-    ways: frozenset[str]
+    @property
+    def ways(self) -> frozenset[str]: ...
 
     async def of_document(self, key: Key, *, between: tuple[int, int] | None = None) -> Sequence[Passage]:
         """Every passage of every version, with vectors; or those with ordinals from one number to another."""
