@@ -4,7 +4,7 @@ It stands where no Pinecone can be had. What the store asks for is answered as P
 any other path is a 404.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from aiohttp import web
 from aiohttp.test_utils import unused_port
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$eq": lambda value, wanted: value == wanted, "$ne": lambda value, wanted: value != wanted,
     "$gte": lambda value, wanted: value >= wanted, "$lte": lambda value, wanted: value <= wanted,
     "$in": lambda value, wanted: bool(set(value if isinstance(value, list) else [value]) & set(wanted)),

@@ -61,13 +61,15 @@ class QdrantEngine:
             await _told(self.client.upsert(self.collection, points, wait=True))
 
     async def prune(self, key: Key, version: str) -> None:
-        other = [models.FieldCondition(key="version", match=models.MatchValue(value=version))] if version else []
+        other: list[models.Condition] = []
+        if version:
+            other.append(models.FieldCondition(key="version", match=models.MatchValue(value=version)))
         gone = models.Filter(must=_document(key), must_not=other)
         await _told(self.client.delete(self.collection, models.FilterSelector(filter=gone), wait=True))
 
     async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
         found = await _told(self.client.retrieve(self.collection, list(vectors), with_payload=False))
-        known: list[int | str] = [str(one.id) for one in found]
+        known: list[Any] = [str(one.id) for one in found]
         if not known:
             return
         made = [models.PointVectors(id=one, vector={"dense": vectors[str(one)].tolist()}) for one in known]
