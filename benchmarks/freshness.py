@@ -33,6 +33,7 @@ from services.retrieval.edge import EdgeStore
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.following import Following
+from services.retrieval.generations import Generation, Generations
 from services.retrieval.ingest import Ingest
 from services.retrieval.intake import Intake
 from services.retrieval.postgres import PostgresCatalogue
@@ -143,7 +144,7 @@ async def main(seconds: float, rate: float) -> None:
         encoding = Encoding(LocalEncoder(1), "bench")  # type: ignore[arg-type]
         epochs = Epochs(catalogue)
         ingest = Ingest(store, catalogue, encoding, epochs)
-        intake, search = Intake(ingest, catalogue), Search(store, encoding)
+        intake, search = Intake(ingest, catalogue), Search(Generations(Generation("first", store, encoding)))
         places = {"file": f"folder:{shelf}", "row": url, "message": broker_url}
         sources = {
             name: SourceSettings(url=where, tenant="acme", collection=name, topic=TOPIC)
@@ -166,7 +167,7 @@ async def main(seconds: float, rate: float) -> None:
             said = {"document_id": name, "text": text, "deleted": not text}
             await publisher.publish(TOPIC, name, json.dumps(said).encode())
 
-        following = Following(store, encoding, ingest.wake)
+        following = Following(search.store, ingest.wake)
         kept = keeper(sources, catalogue, intake, ())
         await stack.enter_async_context(running(kept.run(), following.run(), epochs.follow(catalogue), store.run()))
         await asyncio.sleep(1.5)

@@ -24,6 +24,7 @@ from services.retrieval.documents import Document
 from services.retrieval.edge import EdgeStore
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
+from services.retrieval.generations import Generation, Generations
 from services.retrieval.ingest import Ingest
 from services.retrieval.quality import mean, ndcg, recall
 from services.retrieval.ranking import fused
@@ -99,7 +100,10 @@ async def measured(folder: Path) -> dict[str, Any]:
         store = EdgeStore(Path(place) / "shard")
         store.open()
         catalogue, encoding = MemoryCatalogue(), Encoding(encoder)  # type: ignore[arg-type]
-        ingest, search = Ingest(store, catalogue, encoding, Epochs(catalogue)), Search(store, encoding)
+        ingest, search = (
+            Ingest(store, catalogue, encoding, Epochs(catalogue)),
+            Search(Generations(Generation("first", store, encoding))),
+        )
         await brought(corpus, ingest, store, encoder)
         gains: dict[str, list[float]] = {name: [] for name in RANKED}
         recalls: dict[str, list[float]] = {name: [] for name in RANKED}

@@ -45,7 +45,7 @@ CALLS = {
     "models": ("ledger", "encoder"),
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
-    "retrieval": ("ledger", "encoder", "guard"),
+    "retrieval": ("ledger", "encoder", "guard", "orchestrator"),
     "registry": ("ledger", "jobs", "cache", "router"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tollway.encoder.v1 import encoder_pb2_grpc
+from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
@@ -16,13 +17,17 @@ from services.retrieval import stores
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.following import Following
+from services.retrieval.generations import Generation, Generations
 from services.retrieval.ingest import Ingest, Partition
 from services.retrieval.intake import Intake
+from services.retrieval.migrating import Migrating
+from services.retrieval.moves import PostgresMoves
 from services.retrieval.postgres import PostgresCatalogue
 from services.retrieval.reranker import Reranker
 from services.retrieval.screening import Pii, Screening
 from services.retrieval.search import Search
 from services.retrieval.service import RetrievalService
+from services.retrieval.shelf import GenerationUnknown, Shelf
 from services.retrieval.sources import SourceSettings
 from services.retrieval.sources.keeper import keeper
 from services.runtime import channels, metrics, postgres
@@ -33,13 +38,27 @@ from services.runtime.server import Service, Serving
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """Where passages are kept, and what their dense vectors are made by."""
+
+    store: str
+    """As `store` of the section."""
+    store_key: str = field(default="", repr=False)
+    dense: str = "minilm"
+    dimensions: int = 384
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Section `retrieval` of the file, `TOLLWAY_RETRIEVAL__*` in the environment."""
 
     database_url: str = field(repr=False)
     """The catalogue of documents, what is parked, and who reads which source."""
-    database_connections: int = 6
+    database_connections: int = 8
     """Beside one for each source."""
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50056"))
     ledger: str = "127.0.0.1:50055"
@@ -51,6 +70,14 @@ class Settings:
     `milvus:http://HOST:19530`, or `pinecone:HOST,HOST` for two indexes of 256 and 384 dimensions."""
     store_key: str = field(default="", repr=False)
     """API key of the store."""
+    dense: str = "minilm"
+    """The model of dense vectors: `minilm`, or a model of the mesh that embeds."""
+    dimensions: int = 384
+    """Of its vectors."""
+    generations: Mapping[str, GenerationSettings] = field(default_factory=dict)
+    """Stores and models that `tollway retrieval migrate` can move to, by name; what stands above is `first`."""
+    orchestrator: str = "127.0.0.1:50057"
+    """Embeds, where the dense model is a provider's."""
     key: str = field(default="", repr=False)
     """API key that the work in the background uses: without one no MiniLM vectors are made, and no source is read."""
     partition: Partition = field(default_factory=Partition)
@@ -73,24 +100,38 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         channels.open(settings.guard, settings.serve.tls, waits=True) as guard,
+        channels.open(settings.orchestrator, settings.serve.tls, waits=True) as gateway,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
         postgres.opened(settings.database_url, "retrieval", MIGRATIONS, connections) as pool,
     ):
-        catalogue = PostgresCatalogue(pool)
+        catalogue, moves = PostgresCatalogue(pool), PostgresMoves(pool)
         await catalogue.restarted()
-        async with stores.opened(settings.store, settings.store_key, catalogue) as store:
-            encoding, epochs = Encoding(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key), Epochs(catalogue)
+        stub = encoder_pb2_grpc.EncoderServiceStub(encoder)
+        shelf = Shelf(partial(_opened, settings, catalogue, stub, gateway_pb2_grpc.GatewayServiceStub(gateway)))
+        try:
+            generations = Generations(await shelf.open((await moves.get(FIRST)).active))
+            encoding, epochs = generations.active.encoding, Epochs(catalogue)
             screening = Screening(guard_pb2_grpc.GuardServiceStub(guard), settings.pii)
-            ingest = Ingest(store, catalogue, encoding, epochs, screening, settings.partition)
+            ingest = Ingest(generations, catalogue, encoding, epochs, screening, settings.partition)
             intake = Intake(ingest, catalogue)
             reranker = Reranker(settings.reranker, settings.reranker_key) if settings.reranker else None
-            search = Search(store, encoding, reranker, settings.reranker_within_s)
-            following = Following(store, encoding, ingest.wake)
+            search = Search(generations, reranker, settings.reranker_within_s)
+            following = Following(generations, ingest.wake)
             metrics.gauge("tollway.retrieval.behind", "s", "How far MiniLM's vectors are behind.", lambda: [(following.lag_s, {})])  # fmt: skip
             sources = keeper(settings.sources if settings.key else {}, catalogue, intake, encoding.own)
-            service = RetrievalService(intake, search, catalogue, epochs, sources)
+            names = frozenset({FIRST, *settings.generations})
+            migrating = Migrating(generations, shelf, moves, catalogue, ingest.turns, names, following)
+            service = RetrievalService(intake, search, catalogue, epochs, sources, migrating)
+            works = (
+                epochs.follow(catalogue),
+                following.run(),
+                sources.run(),
+                migrating.follow(),
+                migrating.lead(),
+                shelf.watch(),
+            )
             try:
-                async with running(epochs.follow(catalogue), following.run(), sources.run()):
+                async with running(*works):
                     yield Service(
                         name="tollway.retrieval.v1.RetrievalService",
                         domain="retrieval.tollway",
@@ -103,6 +144,30 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 await intake.aside.close()
                 if reranker is not None:
                     await reranker.close()
+        finally:
+            await shelf.close_all()
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings,
+    catalogue: PostgresCatalogue,
+    encoder: encoder_pb2_grpc.EncoderServiceStub,
+    gateway: gateway_pb2_grpc.GatewayServiceStub,
+    name: str,
+) -> AsyncIterator[Generation]:
+    """
+    Raises:
+        GenerationUnknown, StoreAway
+    """
+    first = GenerationSettings(settings.store, settings.store_key, settings.dense, settings.dimensions)
+    chosen = first if name == FIRST else settings.generations.get(name)
+    if chosen is None:
+        raise GenerationUnknown(name)
+    encoding = Encoding(encoder, settings.key, gateway, chosen.dense, chosen.dimensions)
+    label = "" if name == FIRST else name
+    async with stores.opened(chosen.store, chosen.store_key, catalogue, chosen.dimensions, label) as store:
+        yield Generation(name, store, encoding)
 
 
 def _backend(settings: Settings) -> str:

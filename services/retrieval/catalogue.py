@@ -5,6 +5,7 @@ for tests and benchmarks; the other is in [postgres][services.retrieval.postgres
 """
 
 import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -65,6 +66,18 @@ class Catalogue(Heads, Protocol):
 
     async def page(self, tenant: str, collection: str, source: str, after: Place, most: int) -> Sequence[Row]: ...
 
+    async def keys(self, after: Key, most: int) -> Sequence[Key]:
+        """Documents of all tenants, in order."""
+        ...
+
+    async def sample(self, most: int) -> Sequence[Key]:
+        """Some documents of all tenants, by chance."""
+        ...
+
+    async def total(self) -> int:
+        """How many documents there are of all tenants."""
+        ...
+
     async def park(self, parked: Parked) -> None:
         """Keeps a document that could not be read; of one that is parked already, it counts the try."""
         ...
@@ -109,7 +122,9 @@ class MemoryCatalogue:
         return {key: self.rows[key].version for key in keys if key in self.rows}
 
     async def point(self, key: Key, version: str) -> None:
-        self.rows[key] = replace(self.rows.get(key) or Row(*key, version), version=version, mark="")
+        known = self.rows.get(key)
+        if known is None or known.version != version:
+            self.rows[key] = replace(known or Row(*key, version), version=version, mark="", indexed=0.0)
 
     async def forget(self, keys: Sequence[Key]) -> int:
         return sum(self.rows.pop(key, None) is not None for key in set(keys))
@@ -160,6 +175,15 @@ class MemoryCatalogue:
             if row.tenant == tenant and collection in ("", row.collection) and source in ("", row.source)
         ]  # fmt: skip
         return [row for row in found if row.key[1:] > after][:most]
+
+    async def keys(self, after: Key, most: int) -> Sequence[Key]:
+        return sorted(key for key in self.rows if key > after)[:most]
+
+    async def sample(self, most: int) -> Sequence[Key]:
+        return random.sample(sorted(self.rows), min(most, len(self.rows)))
+
+    async def total(self) -> int:
+        return len(self.rows)
 
     async def park(self, parked: Parked) -> None:
         before = self.waiting.get(parked.key)

@@ -1,6 +1,7 @@
 """Passages in Qdrant's own engine in this process. One process a shard: a second is refused by its lock."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ MOST_OF_DOCUMENT = 100_000
 @dataclass(slots=True)
 class EdgeStore:
     folder: Path
+    dimensions: int = DENSE
+    """Of dense vectors, where the shard is made."""
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _shard: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -34,7 +37,7 @@ class EdgeStore:
             return
         vectors = {
             "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
-            "dense": q.EdgeVectorParams(size=DENSE, distance=q.Distance.Cosine),
+            "dense": q.EdgeVectorParams(size=self.dimensions, distance=q.Distance.Cosine),
         }
         sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
         self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
@@ -42,8 +45,9 @@ class EdgeStore:
             self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
 
     def close(self) -> None:
-        self._shard.flush()
-        self._shard.close()
+        if self._shard is not None:
+            self._shard.flush()
+            self._shard.close()
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
         chosen = _document(tenant, collection, [document_id])
@@ -124,11 +128,18 @@ class EdgeStore:
         found = await self._aside(work)
         return {way: [(_read(one), float(one.score)) for one in points] for way, points in found.items()}
 
+    async def drop(self) -> None:
+        """The folder goes with it: nothing can be asked of the store any more."""
+        await self._aside(self._shard.close)
+        self._shard = None
+        await asyncio.to_thread(shutil.rmtree, self.folder)
+
     async def run(self) -> None:
         """Writes to disk now and then, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            await self._aside(self._shard.flush)
+            if self._shard is not None:
+                await self._aside(self._shard.flush)
 
     def _point(self, one: Passage) -> Any:
         vectors: dict[str, Any] = {"static": one.static.tolist(), "bm25": self._words.embed_document(one.searched)}
@@ -137,9 +148,14 @@ class EdgeStore:
         return q.Point(one.id, vectors, written(one))
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        """The shard is blocking and takes one caller at a time."""
+        """The shard is blocking and takes one caller at a time, also when that one has left meanwhile."""
         async with self._lock:
-            return await asyncio.to_thread(work)
+            thread = asyncio.ensure_future(asyncio.to_thread(work))
+            try:
+                return await asyncio.shield(thread)
+            except asyncio.CancelledError:
+                await asyncio.wait([thread])
+                raise
 
 
 def _document(tenant: str, collection: str, document_ids: Sequence[str]) -> Any:

@@ -2,15 +2,19 @@
 
 import logging
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import grpc
 import numpy as np
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from tollway.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
+from services.retrieval.payload import DENSE
 from services.retrieval.store import Vector
 
 log = logging.getLogger(__name__)
 
+MINILM = "minilm"
 STATIC = "static-minilm-256-1"
 AT_ONCE = 512
 Metadata = tuple[tuple[str, str], ...]
@@ -21,6 +25,10 @@ class Encoding:
     encoder: encoder_pb2_grpc.EncoderServiceStub
     key: str = field(default="", repr=False)
     """API key for work in the background; empty leaves the MiniLM vectors to nobody."""
+    gateway: gateway_pb2_grpc.GatewayServiceStub | None = None
+    """Embeds where the dense model is a provider's, so that its cost is known."""
+    model: str = MINILM
+    dimensions: int = DENSE
 
     @property
     def own(self) -> Metadata:
@@ -34,11 +42,11 @@ class Encoding:
         return made
 
     async def question(self, text: str) -> Vector | None:
-        """MiniLM's vector of a question; None when the encoder is busy: words and static vectors answer alone."""
+        """The dense model's vector of a question; None when it is busy: words and static vectors answer alone."""
         try:
-            return (await self._encode([text], encoder_pb2.TIER_MINILM, ()))[0]
+            return (await self._densely([text], ()))[0]
         except grpc.aio.AioRpcError as error:
-            log.info("searching without MiniLM: the encoder says %s", error.code().name)
+            log.info("searching without %s: the answer is %s", self.model, error.code().name)
             return None
 
     async def dense(self, texts: list[str]) -> list[Vector]:
@@ -46,7 +54,18 @@ class Encoding:
         Raises:
             grpc.aio.AioRpcError: the encoder is busy or away.
         """
-        return await self._encode(texts, encoder_pb2.TIER_MINILM, self.own)
+        return await self._densely(texts, self.own)
+
+    async def _densely(self, texts: list[str], metadata: Metadata) -> list[Vector]:
+        if self.model == MINILM:
+            return await self._encode(texts, encoder_pb2.TIER_MINILM, metadata)
+        assert self.gateway is not None
+        request = gateway_pb2.EmbedRequest(model=self.model, texts=texts, idempotency_key=str(uuid4()))
+        made = [
+            np.array(one.values, np.float32)
+            for one in (await self.gateway.Embed(request, metadata=metadata)).embeddings
+        ]
+        return [one / max(float(np.linalg.norm(one)), 1e-12) for one in made]
 
     async def _encode(self, texts: list[str], tier: "encoder_pb2.Tier.ValueType", metadata: Metadata) -> list[Vector]:
         answer = await self.encoder.Encode(encoder_pb2.EncodeRequest(texts=texts, tier=tier), metadata=metadata)

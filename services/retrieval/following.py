@@ -1,15 +1,16 @@
-"""Gives passages their MiniLM vectors as they come."""
+"""Gives passages their dense vectors as they come."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
-from services.retrieval.encoding import Encoding
-from services.retrieval.store import Store, StoreAway
+from services.retrieval.generations import Generation, Generations
+from services.retrieval.store import StoreAway
 
 log = logging.getLogger(__name__)
 BATCH, AGAIN_S, LOOKS_EVERY_S = 32, 1.0, 5.0
@@ -17,41 +18,47 @@ BATCH, AGAIN_S, LOOKS_EVERY_S = 32, 1.0, 5.0
 
 @dataclass(slots=True)
 class Following:
-    store: Store
-    encoding: Encoding
+    generations: Generations
     wake: asyncio.Event
     now: Callable[[], float] = time.time
     lag_s: float = 0.0
-    """How far MiniLM vectors are behind, at the last look."""
+    """How far dense vectors are behind, at the last look."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """Why a generation's passages get none, by its name."""
 
     async def run(self) -> None:
         """Until cancelled. Without a key nothing can be done."""
-        if not self.encoding.key:
+        if not self.generations.active.encoding.key:
             return
         while True:
-            try:
-                if await self.step():
-                    continue
-            except grpc.aio.AioRpcError as error:
-                log.warning("MiniLM vectors are behind: the encoder says %s", error.code().name)
-                await asyncio.sleep(AGAIN_S)
-                continue
-            except StoreAway as error:
-                log.warning("MiniLM vectors are behind: %s", error)
-                await asyncio.sleep(AGAIN_S)
+            if await self.step():
                 continue
             self.wake.clear()
-            try:
-                async with asyncio.timeout(LOOKS_EVERY_S):  # another replica may have brought some
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S if self.faults else LOOKS_EVERY_S):  # another replica may bring some
                     await self.wake.wait()
-            except TimeoutError:
-                continue
 
     async def step(self) -> int:
-        """How many passages got their vectors."""
-        waiting = await self.store.without_dense(BATCH)
-        self.lag_s = self.now() - min((one.indexed for one in waiting), default=self.now())
+        """How many passages got their vectors; a generation that cannot be served holds up no other."""
+        count = 0
+        for one in reversed(self.generations.every):  # what is searched first
+            try:
+                count += await self._step(one)
+                self.faults.pop(one.name, None)
+            except (grpc.aio.AioRpcError, StoreAway) as error:
+                why = (
+                    f"{error.code().name}, {error.details()}" if isinstance(error, grpc.aio.AioRpcError) else str(error)
+                )
+                if self.faults.get(one.name) != why:
+                    log.warning("dense vectors of generation %s are behind: %s", one.name, why)
+                self.faults[one.name] = why
+        return count
+
+    async def _step(self, generation: Generation) -> int:
+        waiting = await generation.store.without_dense(BATCH)
+        if generation is self.generations.active:
+            self.lag_s = self.now() - min((one.indexed for one in waiting), default=self.now())
         if waiting:
-            vectors = await self.encoding.dense([one.searched for one in waiting])
-            await self.store.add_dense({one.id: vector for one, vector in zip(waiting, vectors, strict=True)})
+            vectors = await generation.encoding.dense([one.searched for one in waiting])
+            await generation.store.add_dense({one.id: vector for one, vector in zip(waiting, vectors, strict=True)})
         return len(waiting)

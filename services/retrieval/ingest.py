@@ -45,7 +45,7 @@ class Ingest:
     now: Callable[[], float] = time.time
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when there are passages that MiniLM has not reached."""
-    _turns: Turns = field(default_factory=Turns)
+    turns: Turns = field(default_factory=Turns)
 
     async def bring(
         self, tenant: str, document: Document, shape: Shape = Shape.PLAIN, metadata: Metadata = ()
@@ -56,7 +56,7 @@ class Ingest:
             Unreadable: nothing in it can be searched, or policy keeps it out.
             StoreAway
         """
-        async with self._turns.of((tenant, document.collection, document.id)):
+        async with self.turns.of((tenant, document.collection, document.id)):
             return await self._brought(tenant, document, shape, metadata)
 
     async def _brought(self, tenant: str, document: Document, shape: Shape, metadata: Metadata) -> Brought:
@@ -88,7 +88,7 @@ class Ingest:
 
     async def drop(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
         """Takes documents away: no search that begins after this finds them."""
-        async with self._turns.all_of([(tenant, collection, one) for one in document_ids]):
+        async with self.turns.all_of([(tenant, collection, one) for one in document_ids]):
             return await self._dropped(tenant, collection, document_ids)
 
     async def _dropped(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:

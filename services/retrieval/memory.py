@@ -50,6 +50,9 @@ class MemoryStore:
         ]  # fmt: skip
         return sorted(near, key=lambda one: one.ordinal)
 
+    async def drop(self) -> None:
+        self._kept.clear()
+
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         seen = [one for one in self._kept.values() if scope.holds(one)]
         ways = {"bm25": _bm25(question.text, seen)} if question.text else {}

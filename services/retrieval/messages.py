@@ -13,6 +13,7 @@ from services.retrieval.desk import Report
 from services.retrieval.documents import Parked, Row
 from services.retrieval.formats import Unreadable
 from services.retrieval.ingest import Brought
+from services.retrieval.moves import Move
 from services.retrieval.quality import Mean
 from services.retrieval.ranking import Ranked
 from services.retrieval.sources.keeper import Kept
@@ -74,6 +75,14 @@ def report(made: Report) -> pb.EvaluateResponse:
         recall_100=_mean(made.recall), ndcg_10=_mean(made.ndcg), coverage=_mean(made.coverage),
         before=when(made.before), drift=_mean(made.drift),
         moved=[pb.Moved(query=query, before=before, now=now) for query, before, now in made.moved],
+    )  # fmt: skip
+
+
+def move(made: Move, documents: int) -> pb.WatchMigrationResponse:
+    return pb.WatchMigrationResponse(
+        to=made.moving_to or made.active, state=pb.MigrationState.ValueType(made.state), documents=documents,
+        looked_at=made.looked_at, copied=made.copied, recall_before=made.recall_before, recall_now=made.recall_now,
+        fault=made.fault,
     )  # fmt: skip
 
 

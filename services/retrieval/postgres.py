@@ -51,7 +51,7 @@ class PostgresCatalogue:
         self._gate = asyncio.Semaphore(self.together)
 
     async def versions(self, keys: Iterable[Key]) -> Mapping[Key, str]:
-        with _told():
+        with told():
             rows = await self.pool.fetch(
                 f"SELECT tenant, collection, document_id, version FROM document"
                 f" WHERE (tenant, collection, document_id) IN ({KEYS})",
@@ -60,16 +60,17 @@ class PostgresCatalogue:
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
     async def point(self, key: Key, version: str) -> None:
-        with _told():
+        with told():
             await self.pool.execute(
                 "INSERT INTO document (tenant, collection, document_id, version) VALUES ($1, $2, $3, $4)"
-                " ON CONFLICT (tenant, collection, document_id) DO UPDATE SET version = $4, indexed = 0, mark = ''",
+                " ON CONFLICT (tenant, collection, document_id) DO UPDATE SET version = $4, indexed = 0, mark = ''"
+                " WHERE document.version <> $4",
                 *key,
                 version,
             )
 
     async def forget(self, keys: Sequence[Key]) -> int:
-        with _told():
+        with told():
             done = await self.pool.execute(
                 f"DELETE FROM document WHERE (tenant, collection, document_id) IN ({KEYS})",
                 *_columns(keys),
@@ -79,10 +80,10 @@ class PostgresCatalogue:
     @asynccontextmanager
     async def alone(self, key: Key) -> AsyncIterator[None]:
         async with self._gate:
-            with _told():
+            with told():
                 connection = await self.pool.acquire()
             try:
-                with _told():
+                with told():
                     await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", "\x1f".join(key))
                 yield
             finally:  # given back to the pool, the connection lets go of every lock
@@ -90,10 +91,10 @@ class PostgresCatalogue:
 
     @asynccontextmanager
     async def leading(self, name: str) -> AsyncIterator[asyncio.Event]:
-        with _told():
+        with told():
             connection = await self.pool.acquire()
         try:
-            with _told():
+            with told():
                 while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 1))", name):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(LOOKS_EVERY_S)
             lost = asyncio.Event()
@@ -103,7 +104,7 @@ class PostgresCatalogue:
             await self.pool.release(connection)
 
     async def commit(self, row: Row) -> int:
-        with _told():
+        with told():
             async with self.pool.acquire() as connection, connection.transaction():
                 known = await connection.fetchval(COMMIT, *(getattr(row, name) for name in ROW))
                 if known and (epoch := await connection.fetchval(EPOCH, row.tenant)):
@@ -111,12 +112,12 @@ class PostgresCatalogue:
                 return await self._advance(connection, row.tenant)
 
     async def changed(self, key: Key) -> float:
-        with _told():
+        with told():
             asked = "SELECT changed FROM document WHERE (tenant, collection, document_id) = ($1, $2, $3)"
             return float(await self.pool.fetchval(asked, *key) or 0.0)
 
     async def advance(self, tenant: str) -> int:
-        with _told():
+        with told():
             async with self.pool.acquire() as connection, connection.transaction():
                 return await self._advance(connection, tenant)
 
@@ -126,13 +127,13 @@ class PostgresCatalogue:
         return epoch
 
     async def epoch(self, tenant: str) -> int:
-        with _told():
+        with told():
             found: int | None = await self.pool.fetchval(EPOCH, tenant)
         return found if found is not None else await self.advance(tenant)
 
     async def restarted(self) -> None:
         """New epochs for everybody: what was changed by one who was killed at it may not have been told."""
-        with _told():
+        with told():
             tenants = await self.pool.fetch("SELECT tenant FROM epoch")
         for row in tenants:
             await self.advance(row[0])
@@ -155,19 +156,19 @@ class PostgresCatalogue:
 
     async def marks(self, tenant: str, source: str) -> Mapping[Place, str]:
         asked = "SELECT collection, document_id, mark FROM {} WHERE tenant = $1 AND source = $2"
-        with _told():
+        with told():
             rows = await self.pool.fetch(
                 f"{asked.format('document')} UNION ALL {asked.format('parked')}", tenant, source
             )
         return {(row[0], row[1]): row[2] for row in rows}
 
     async def unmark(self, tenant: str, source: str) -> None:
-        with _told():
+        with told():
             await self.pool.execute("UPDATE document SET mark = '' WHERE tenant = $1 AND source = $2", tenant, source)
             await self.pool.execute("UPDATE parked SET mark = '' WHERE tenant = $1 AND source = $2", tenant, source)
 
     async def page(self, tenant: str, collection: str, source: str, after: Place, most: int) -> Sequence[Row]:
-        with _told():
+        with told():
             rows = await self.pool.fetch(
                 f"SELECT {NAMES} FROM document WHERE tenant = $1 AND $2 IN ('', collection) AND $3 IN ('', source)"
                 " AND (collection, document_id) > ($4, $5) ORDER BY collection, document_id LIMIT $6",
@@ -175,12 +176,32 @@ class PostgresCatalogue:
             )  # fmt: skip
         return [Row(**row) for row in rows]
 
+    async def keys(self, after: Key, most: int) -> Sequence[Key]:
+        with told():
+            rows = await self.pool.fetch(
+                "SELECT tenant, collection, document_id FROM document WHERE (tenant, collection, document_id) > ($1, $2, $3)"
+                " ORDER BY tenant, collection, document_id LIMIT $4",
+                *after, most,
+            )  # fmt: skip
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def sample(self, most: int) -> Sequence[Key]:
+        with told():
+            rows = await self.pool.fetch(
+                "SELECT tenant, collection, document_id FROM document ORDER BY random() LIMIT $1", most
+            )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def total(self) -> int:
+        with told():
+            return int(await self.pool.fetchval("SELECT count(*) FROM document"))
+
     async def park(self, parked: Parked) -> None:
-        with _told():
+        with told():
             await self.pool.execute(PARK, *(getattr(parked, name) for name in PARKED))
 
     async def parked(self, tenant: str, collection: str, after: Place, most: int) -> Sequence[Parked]:
-        with _told():
+        with told():
             rows = await self.pool.fetch(
                 f"SELECT {', '.join(PARKED)} FROM parked WHERE tenant = $1 AND $2 IN ('', collection)"
                 " AND (collection, document_id) > ($3, $4) ORDER BY collection, document_id LIMIT $5",
@@ -189,7 +210,7 @@ class PostgresCatalogue:
         return [Parked(**row) for row in rows]
 
     async def unpark(self, keys: Sequence[Key]) -> int:
-        with _told():
+        with told():
             done = await self.pool.execute(
                 f"DELETE FROM parked WHERE (tenant, collection, document_id) IN ({KEYS})",
                 *_columns(keys),
@@ -197,7 +218,7 @@ class PostgresCatalogue:
         return _count(done)
 
     async def counts(self, tenant: str) -> Mapping[str, tuple[int, int]]:
-        with _told():
+        with told():
             rows = await self.pool.fetch(
                 "SELECT source, sum(here)::int, sum(away)::int FROM (SELECT source, 1 AS here, 0 AS away FROM document"
                 " WHERE tenant = $1 UNION ALL SELECT source, 0, 1 FROM parked WHERE tenant = $1) AS kept GROUP BY source",
@@ -206,7 +227,7 @@ class PostgresCatalogue:
         return {row[0]: (row[1], row[2]) for row in rows}
 
     async def arrived(self, tenant: str, source: str, changes: int, in_time: int) -> None:
-        with _told():
+        with told():
             await self.pool.execute(
                 "INSERT INTO source VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, name) DO UPDATE"
                 " SET changes = source.changes + $3, in_time = source.in_time + $4",
@@ -214,19 +235,19 @@ class PostgresCatalogue:
             )  # fmt: skip
 
     async def arrivals(self, tenant: str) -> Mapping[str, tuple[int, int]]:
-        with _told():
+        with told():
             rows = await self.pool.fetch("SELECT name, changes, in_time FROM source WHERE tenant = $1", tenant)
         return {row[0]: (row[1], row[2]) for row in rows}
 
     async def evaluated(self, tenant: str, name: str, at: float, scores: Mapping[str, Any]) -> None:
-        with _told():
+        with told():
             await self.pool.execute(
                 "INSERT INTO evaluation (tenant, name, at, scores) VALUES ($1, $2, $3, $4)",
                 tenant, name, at, json.dumps(scores),
             )  # fmt: skip
 
     async def last_evaluation(self, tenant: str, name: str) -> tuple[float, Mapping[str, Any]] | None:
-        with _told():
+        with told():
             row = await self.pool.fetchrow(
                 "SELECT at, scores FROM evaluation WHERE tenant = $1 AND name = $2 ORDER BY number DESC LIMIT 1",
                 tenant,
@@ -246,7 +267,7 @@ def _count(done: str) -> int:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     try:
         yield
     except AWAY:

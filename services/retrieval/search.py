@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.retrieval.encoding import Encoding
+from services.retrieval.generations import Generations
 from services.retrieval.ranking import FEEDBACK, Ranked, decayed, distinct, diverse, fused, nearer
 from services.retrieval.reranker import Reranker, RerankerAway
-from services.retrieval.store import Found, Question, Scope, Store, Vector
+from services.retrieval.store import Found, Passage, Question, Scope, StoreAway, Vector
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,7 @@ class Wish:
 
 @dataclass(slots=True)
 class Search:
-    store: Store
-    encoding: Encoding
+    store: Generations
     reranker: Reranker | None = None
     budget_s: float = 0.2
     """That the second stage may take after the first: what comes later is not waited for."""
@@ -43,8 +42,8 @@ class Search:
             StoreAway
         """
         if static is None:
-            static = (await self.encoding.static([text]))[0]
-        dense = await self.encoding.question(text) if "dense" in self.store.ways else None
+            static = (await self.store.active.encoding.static([text]))[0]
+        dense = await self.store.active.encoding.question(text) if "dense" in self.store.ways else None
         wanted = max(CANDIDATES, wish.most)
         found = await self.looked(Question(text, static, dense), scope, wanted)
         ranked = await self._judged(text, fused(found, wanted))
@@ -57,6 +56,13 @@ class Search:
         else:
             ranked = distinct(ranked[: wish.most * TWINS], wish.most)
         return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
+
+    async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
+        """Passages that the dense model alone finds: what a comparison of models looks at."""
+        dense = await self.store.active.encoding.question(text)
+        if dense is None:
+            raise StoreAway
+        return [one for one, _ in (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())]
 
     async def looked(self, question: Question, scope: Scope, most: int) -> Found:
         """What each way finds, MiniLM with the question moved towards what all of them found first."""

@@ -14,7 +14,9 @@ from services.retrieval.desk import Case, QualityDesk
 from services.retrieval.encoding import STATIC
 from services.retrieval.epochs import Epochs
 from services.retrieval.intake import Intake
+from services.retrieval.migrating import Migrating, MoveUnderWay, NoMove
 from services.retrieval.search import Search, Wish
+from services.retrieval.shelf import GenerationUnknown
 from services.retrieval.sources import SourceUnknown
 from services.retrieval.sources.keeper import Keeper
 from services.retrieval.store import EVERYBODY, Scope
@@ -22,6 +24,7 @@ from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
 USUAL_LIMIT, USUAL_PAGE = 5, 100
+TOLERANCE, MOVES_EVERY_S = 0.05, 0.5
 TOGETHER = 8
 """Documents of one stream that are under way at a time."""
 
@@ -32,6 +35,22 @@ class NoSource(Failure):
     field = "name"
 
 
+class NoGeneration(Failure):
+    kind, reason = Kind.NOT_FOUND, "GENERATION_UNKNOWN"
+    text = "the settings have no generation {name}"
+    field = "to"
+
+
+class AnotherMove(Failure):
+    kind, reason = Kind.PRECONDITION, "MIGRATION_UNDER_WAY"
+    text = "another move has not ended, or that generation is searched already: watch it, or give it up"
+
+
+class NothingMoves(Failure):
+    kind, reason = Kind.PRECONDITION, "MIGRATION_NONE"
+    text = "there is no move that could be given up"
+
+
 @dataclass(slots=True)
 class RetrievalService(RetrievalServiceServicer):
     intake: Intake
@@ -39,6 +58,7 @@ class RetrievalService(RetrievalServiceServicer):
     catalogue: Catalogue
     epochs: Epochs
     keeper: Keeper
+    migrating: Migrating
 
     async def UpsertDocuments(
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: object
@@ -129,6 +149,35 @@ class RetrievalService(RetrievalServiceServicer):
         cases = [Case(one.query, dict(one.relevant), one.answer) for one in request.cases]
         desk = QualityDesk(self.search, self.catalogue)
         return messages.report(await desk.run(request.name, scope, cases, request.limit or USUAL_LIMIT))
+
+    async def StartMigration(self, request: pb.StartMigrationRequest, context: object) -> pb.StartMigrationResponse:
+        identity.administrator()
+        try:
+            await self.migrating.start(request.to, request.tolerance or TOLERANCE)
+        except GenerationUnknown:
+            raise NoGeneration(name=request.to) from None
+        except MoveUnderWay:
+            raise AnotherMove from None
+        return pb.StartMigrationResponse()
+
+    async def WatchMigration(
+        self, request: pb.WatchMigrationRequest, context: object
+    ) -> AsyncIterator[pb.WatchMigrationResponse]:
+        identity.administrator()
+        while True:
+            move = await self.migrating.state()
+            yield messages.move(move, await self.catalogue.total())
+            if not (move.under_way or move.leaving):
+                return
+            await asyncio.sleep(MOVES_EVERY_S)
+
+    async def CancelMigration(self, request: pb.CancelMigrationRequest, context: object) -> pb.CancelMigrationResponse:
+        identity.administrator()
+        try:
+            await self.migrating.cancel()
+        except NoMove:
+            raise NothingMoves from None
+        return pb.CancelMigrationResponse()
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         tenant = identity.caller().tenant

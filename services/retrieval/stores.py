@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from services.retrieval.catalogue import Heads
 from services.retrieval.edge import EdgeStore
 from services.retrieval.engines import Snapshot
+from services.retrieval.payload import DENSE
 from services.retrieval.store import Store
 from services.runtime.background import running
 from services.runtime.folders import alone
@@ -22,8 +23,10 @@ def single(url: str) -> bool:
 
 
 @asynccontextmanager
-async def opened(url: str, key: str, heads: Heads) -> AsyncIterator[Store]:
+async def opened(url: str, key: str, heads: Heads, dimensions: int = DENSE, label: str = "") -> AsyncIterator[Store]:
     """`edge:FOLDER`, `http://HOST:6334`, `milvus:http://HOST:19530` or `milvus:FILE.db`, `pinecone:STATIC_HOST,DENSE_HOST`.
+
+    `dimensions` are those of dense vectors; a `label` tells the collections of one server apart.
 
     Raises:
         StoreAway
@@ -31,7 +34,7 @@ async def opened(url: str, key: str, heads: Heads) -> AsyncIterator[Store]:
     if url.startswith(EDGE):
         folder = Path(url.removeprefix(EDGE))
         with alone(folder):
-            store = EdgeStore(folder)
+            store = EdgeStore(folder, dimensions)
             store.open()
             try:
                 async with running(store.run()):
@@ -44,7 +47,7 @@ async def opened(url: str, key: str, heads: Heads) -> AsyncIterator[Store]:
         from services.retrieval.engines.milvus import MilvusEngine
 
         client = await asyncio.to_thread(MilvusClient, url.removeprefix(MILVUS), token=key)
-        milvus = MilvusEngine(client)
+        milvus = MilvusEngine(client, "_".join(filter(None, ("tollway_retrieval", label))), dimensions)
         try:
             await milvus.open()
             yield Snapshot(milvus, heads)
@@ -68,7 +71,7 @@ async def opened(url: str, key: str, heads: Heads) -> AsyncIterator[Store]:
             host=parts.hostname, grpc_port=parts.port or 6334, prefer_grpc=True, https=parts.scheme == "https",
             api_key=key or None,
         )  # fmt: skip
-        engine = QdrantEngine(qdrant)
+        engine = QdrantEngine(qdrant, "-".join(filter(None, ("tollway-retrieval", label))), dimensions)
         try:
             await engine.open()
             yield Snapshot(engine, heads)

@@ -27,6 +27,7 @@ ADMINISTERED = {
     "ledger.SuspendAccount", "ledger.ResumeAccount", "ledger.ListSuspensions", "ledger.SetSafeguard",
     "ledger.DeleteSafeguard", "ledger.ListSafeguards", "ledger.RaiseAlert", "ledger.SetRoleBinding", "ledger.DeleteRoleBinding", "ledger.ListRoleBindings", "ledger.SetBudget", "ledger.DeleteBudget",
     "registry.Mirror", "registry.Watch", "registry.AppendAudit",
+    "retrieval.StartMigration", "retrieval.WatchMigration", "retrieval.CancelMigration",
 }  # fmt: skip
 READS = {
     "registry.GetVersion", "registry.ListVersions", "registry.ListArtifacts", "registry.DiffVersions", "registry.ListLabels",

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from services.mesh.running import admin_key
 from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh, running
 from tests.peers.provider import provider
@@ -26,9 +27,14 @@ def library(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     """A mesh of its own, whose settings name a source."""
     config = tmp_path_factory.mktemp("config") / "own.yaml"
     source = {"url": f"folder:{shelf}", "tenant": "dev", "collection": "shelf"}
-    config.write_text(yaml.safe_dump({"retrieval": {"sources": {"shelf": source}, "pii": {"strict": "refuse"}}}))
-    with provider() as peer, running(peer, TOLLWAY_CONFIG=str(config)) as made:
-        yield made
+    next_one = {"store": f"edge:{config.parent / 'next'}", "dense": "texts", "dimensions": 2}
+    retrieval = {"sources": {"shelf": source}, "pii": {"strict": "refuse"}, "generations": {"next": next_one}}
+    with provider() as peer:
+        prices = {"input": "1", "output": "1"}
+        texts = {"provider": "test", "model": "texts", "base_url": peer.url, "embeddings": True, "prices": prices}
+        config.write_text(yaml.safe_dump({"retrieval": retrieval, "models": {"catalogue": {"texts": texts}}}))
+        with running(peer, TOLLWAY_CONFIG=str(config)) as made:
+            yield made
 
 
 async def test_a_file_is_answered_from_and_a_change_is_seen(library: Mesh, shelf: Path) -> None:
@@ -127,3 +133,23 @@ def test_the_command(library: Mesh, tmp_path: Path) -> None:
     assert "1 documents removed" in library.tollway("retrieval", "remove", "good.md", "--collection=cli").stdout
     second = library.tollway("retrieval", "eval", str(cases), "--collection=cli", "--most-drift=0.1")
     assert second.returncode == 1 and "drift" in second.stdout and "moved" in second.stdout, second
+
+
+async def test_everything_moves_to_a_providers_model(library: Mesh) -> None:
+    """The provider's vectors see no difference between texts: the move is refused until it may find less, and then made."""
+    body = "Ferries of the moving collection leave at noon."
+    put = {"content-type": "text/plain"}
+    assert (
+        await sent(
+            library, raw=body.encode(), path="/tollway/v1/documents/f?collection=moving", method="PUT", headers=put
+        )
+    ).status == 200
+    admin = admin_key(library.state)
+    moved = library.tollway("retrieval", "migrate", "next", "--tolerance=1", f"--key={admin}")
+    assert moved.returncode == 0 and "next: done" in moved.stdout, moved
+    found = await sent(library, {"query": "when do ferries leave?", "collection": "moving"}, path="/tollway/v1/search")
+    assert found.json["data"][0]["text"] == body
+    usage = (await sent(library, path="/tollway/v1/usage?group_by=model", method="GET", key=admin)).json["data"]
+    assert "echo" in json.dumps(usage), "what a provider embeds is paid for"
+    again = library.tollway("retrieval", "migrate", "next", f"--key={admin}")
+    assert again.returncode == 1 and "searched already" in again.stderr

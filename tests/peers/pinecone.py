@@ -66,7 +66,11 @@ class Pinecone:
 
     async def delete(self, request: web.Request) -> web.Response:
         body = await request.json()
-        self.kept = {name: one for name, one in self.kept.items() if not holds(body["filter"], one["metadata"])}
+        self.kept = {
+            name: one
+            for name, one in self.kept.items()
+            if not (body.get("deleteAll") or holds(body["filter"], one["metadata"]))
+        }
         return web.json_response({})
 
     async def update(self, request: web.Request) -> web.Response:

@@ -175,3 +175,19 @@ async def test_an_evaluation_measures_and_tells_what_moved(retrieval: Called) ->
     second = await retrieval.Evaluate(pb.EvaluateRequest(name="week", cases=cases))
     assert second.drift.mean == -0.5 and second.HasField("before")
     assert [(one.query, one.before, one.now) for one in second.moved] == [(cases[1].query, 1.0, 0.0)]
+
+
+async def test_a_move_is_begun_watched_and_given_up_by_administrators(retrieval: Called, kept: Whole) -> None:
+    boss = retrieval.by("acme", admin=True)
+    assert (await refused(boss.StartMigration(pb.StartMigrationRequest(to="none"))))[0] is grpc.StatusCode.NOT_FOUND
+    assert (await refused(retrieval.StartMigration(pb.StartMigrationRequest(to="next"))))[
+        0
+    ] is grpc.StatusCode.PERMISSION_DENIED
+    kept.migrating.names = frozenset({"first", "next"})
+    await boss.StartMigration(pb.StartMigrationRequest(to="next"))
+    watched = boss.WatchMigration(pb.WatchMigrationRequest())
+    first = await anext(aiter(watched))
+    assert (first.to, first.state, first.copied) == ("next", pb.MIGRATION_STATE_COPYING, 0)
+    await boss.CancelMigration(pb.CancelMigrationRequest())
+    states = [one.state async for one in boss.WatchMigration(pb.WatchMigrationRequest())]
+    assert states == [pb.MIGRATION_STATE_CANCELLED]

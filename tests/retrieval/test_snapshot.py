@@ -59,6 +59,9 @@ class Engine:
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return await self.inner.dense_of(ids)
 
+    async def drop(self) -> None:
+        await self.inner.drop()
+
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         return await self.inner.search(question, scope, most)
 

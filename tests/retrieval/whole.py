@@ -1,5 +1,7 @@
 """All of retrieval but its transport, over a store and a catalogue."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,12 +11,16 @@ from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.following import Following
 from services.retrieval.formats.aside import Aside
+from services.retrieval.generations import Generation, Generations
 from services.retrieval.ingest import Ingest, Partition
 from services.retrieval.intake import Intake
 from services.retrieval.memory import MemoryStore
+from services.retrieval.migrating import Migrating
+from services.retrieval.moves import MemoryMoves, Moves
 from services.retrieval.screening import Screening
 from services.retrieval.search import Search, Wish
 from services.retrieval.service import RetrievalService
+from services.retrieval.shelf import Shelf
 from services.retrieval.sources import SourceSettings
 from services.retrieval.sources.keeper import Keeper, keeper
 from services.retrieval.store import EVERYBODY, Scope, Store
@@ -28,6 +34,9 @@ class Whole:
     sources: dict[str, SourceSettings] = field(default_factory=dict)
     screening: Screening | None = None
     partition: Partition = field(default_factory=Partition)
+    others: dict[str, tuple[Store, Encoding]] = field(default_factory=dict)
+    """Generations beside the first."""
+    moves: Moves = field(default_factory=MemoryMoves)
     encoder: Any = field(default_factory=Encoder)
     encoding: Encoding = field(init=False)
     epochs: Epochs = field(init=False)
@@ -36,18 +45,33 @@ class Whole:
     search: Search = field(init=False)
     following: Following = field(init=False)
     keeper: Keeper = field(init=False)
+    generations: Generations = field(init=False)
+    migrating: Migrating = field(init=False)
 
     def __post_init__(self) -> None:
         self.encoding, self.epochs = Encoding(self.encoder, "tw_key"), Epochs(self.catalogue)
-        self.ingest = Ingest(self.store, self.catalogue, self.encoding, self.epochs, self.screening, self.partition)
+        self.generations = Generations(Generation("first", self.store, self.encoding))
+        self.ingest = Ingest(
+            self.generations, self.catalogue, self.encoding, self.epochs, self.screening, self.partition
+        )
         self.intake = Intake(self.ingest, self.catalogue, Aside(20.0))
-        self.search = Search(self.store, self.encoding)
-        self.following = Following(self.store, self.encoding, self.ingest.wake)
+        self.search = Search(self.generations)
+        self.following = Following(self.generations, self.ingest.wake)
         self.keeper = keeper(self.sources, self.catalogue, self.intake, self.encoding.own)
+
+        self.migrating = Migrating(
+            self.generations, Shelf(self.opens), self.moves, self.catalogue, self.ingest.turns,
+            frozenset({"first", *self.others}), self.following, followed_s=0.0,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def opens(self, name: str) -> AsyncIterator[Generation]:
+        store, encoding = self.others[name]
+        yield Generation(name, store, encoding)
 
     @property
     def service(self) -> RetrievalService:
-        return RetrievalService(self.intake, self.search, self.catalogue, self.epochs, self.keeper)
+        return RetrievalService(self.intake, self.search, self.catalogue, self.epochs, self.keeper, self.migrating)
 
     async def bring(self, name: str, text: str, **more: Any) -> str:
         facts = {"collection": "", "title": "", **more}

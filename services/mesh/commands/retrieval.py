@@ -7,12 +7,13 @@ from typing import Annotated, TypeVar
 
 import typer
 from google.protobuf.duration_pb2 import Duration
+from rich.progress import Progress
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
-from services.mesh.screen import fail, progress, say, table
+from services.mesh.screen import err, fail, progress, say, table
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
@@ -22,6 +23,7 @@ KINDS = {
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
 }  # fmt: skip
 SHOWN, PAGE = 160, 1000
+COUNTED = (pb.MIGRATION_STATE_COPYING, pb.MIGRATION_STATE_SWITCHED)
 
 retrieval = typer.Typer(
     no_args_is_help=True, help="Documents that answers rest on: what is there, how fresh, how well found."
@@ -226,6 +228,47 @@ def evaluate(
         )
     if made.drift.mean < -most_drift:
         raise typer.Exit(1)
+
+
+@retrieval.command("migrate")
+def migrate(
+    to: Annotated[str, typer.Argument(help="The generation to move to, by its name in the settings.")] = "",
+    tolerance: Annotated[float, typer.Option(help="How much less it may find of sampled passages.")] = 0.05,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Give up the move that is under way, or that failed.")
+    ] = False,
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Moves everything to another store or embedding model while searches go on. Without a name: watches the move that there is."""
+
+    async def work(stub: retrieval_pb2_grpc.RetrievalServiceStub, metadata: Metadata) -> pb.WatchMigrationResponse:
+        if cancel:
+            await stub.CancelMigration(pb.CancelMigrationRequest(), metadata=metadata, timeout=30)
+        elif to:
+            request = pb.StartMigrationRequest(to=to, tolerance=tolerance)
+            await stub.StartMigration(request, metadata=metadata, timeout=30)
+        last = pb.WatchMigrationResponse()
+        with Progress(*Progress.get_default_columns(), console=err, transient=True) as bars:
+            task = bars.add_task("", total=None)
+            async for last in stub.WatchMigration(pb.WatchMigrationRequest(), metadata=metadata):
+                total = last.documents if last.state in COUNTED else None
+                words = f"{_word(last)}: {last.fault}" if last.fault else _word(last)
+                bars.update(task, description=words, completed=last.looked_at, total=total)
+        return last
+
+    last = called(state, key, work)
+    if last.state == pb.MIGRATION_STATE_UNSPECIFIED:
+        fail("there was no move: name the generation to move to")
+    say(f"{last.to}: {_word(last)}, {last.copied:,} documents copied")
+    if last.recall_before or last.recall_now:
+        say(f"recall of sampled passages {last.recall_now:.3f}, before {last.recall_before:.3f}")
+    if last.fault:
+        fail(last.fault)
+
+
+def _word(move: pb.WatchMigrationResponse) -> str:
+    return pb.MigrationState.Name(move.state).removeprefix("MIGRATION_STATE_").lower()
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:

@@ -35,6 +35,10 @@ class Engine(Protocol):
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found: ...
 
+    async def drop(self) -> None:
+        """Takes everything away, for good."""
+        ...
+
 
 @dataclass(slots=True)
 class Snapshot:
@@ -93,6 +97,9 @@ class Snapshot:
             way: [(one, score) for one, score in listed if heads.get(_key(one)) == one.version]
             for way, listed in found.items()
         }
+
+    async def drop(self) -> None:
+        await self.engine.drop()
 
     async def _counting(self, passages: Sequence[Passage]) -> Sequence[Passage]:
         heads = await self.heads.versions({_key(one) for one in passages})

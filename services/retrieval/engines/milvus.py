@@ -19,8 +19,6 @@ LONGEST_TEXT = 65_535
 MOST_OF_DOCUMENT, AT_ONCE = 16_384, 256
 SHOWN = ["payload"]
 WHOLE = ["id", *NAMES, "readers", "attributes", "ordinal", "followed", "searched", "payload", "static", "dense"]
-NONE = [0.0] * DENSE
-"""Stands in the place of a MiniLM vector that is not there yet: Milvus has every vector of a row or none. `followed` tells."""
 
 
 @dataclass(slots=True)
@@ -29,6 +27,8 @@ class MilvusEngine:
 
     client: MilvusClient
     collection: str = "tollway_retrieval"
+    dimensions: int = DENSE
+    """Of dense vectors."""
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
 
     async def open(self) -> None:
@@ -48,7 +48,7 @@ class MilvusEngine:
             schema.add_field("payload", DataType.JSON)
             schema.add_field("searched", DataType.VARCHAR, max_length=LONGEST_TEXT, enable_analyzer=True)
             schema.add_field("static", DataType.FLOAT_VECTOR, dim=STATIC)
-            schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DENSE)
+            schema.add_field("dense", DataType.FLOAT_VECTOR, dim=self.dimensions)
             schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
             schema.add_function(Function("bm25", FunctionType.BM25, ["searched"], ["words"]))
             indexes = MilvusClient.prepare_index_params()
@@ -68,7 +68,7 @@ class MilvusEngine:
 
     async def put(self, passages: Sequence[Passage]) -> None:
         for start in range(0, len(passages), AT_ONCE):
-            rows = [_row(one) for one in passages[start : start + AT_ONCE]]
+            rows = [_row(one, self.dimensions) for one in passages[start : start + AT_ONCE]]
             await self._told(lambda rows=rows: self.client.upsert(self.collection, rows))  # type: ignore[misc]
 
     async def prune(self, key: Key, version: str) -> None:
@@ -110,6 +110,9 @@ class MilvusEngine:
         answers = await asyncio.gather(*(self._told(lambda say=say: one(*say)) for say in asked.values()))  # type: ignore[misc]
         return dict(zip(asked, answers, strict=True))
 
+    async def drop(self) -> None:
+        await self._told(lambda: self.client.drop_collection(self.collection))
+
     async def _rows(self, chosen: str, most: int) -> list[dict[str, Any]]:
         found = await self._told(
             lambda: self.client.query(self.collection, filter=chosen, output_fields=WHOLE, limit=most)
@@ -123,7 +126,8 @@ class MilvusEngine:
             raise StoreAway from None
 
 
-def _row(one: Passage) -> dict[str, Any]:
+def _row(one: Passage, dimensions: int) -> dict[str, Any]:
+    """Milvus has every vector of a row or none: zeros stand where a dense one is not there yet, and `followed` tells."""
     return {
         "id": one.id,
         **{name: getattr(one, name) for name in NAMES},
@@ -134,7 +138,7 @@ def _row(one: Passage) -> dict[str, Any]:
         "payload": written(one),
         "searched": one.searched.encode()[:LONGEST_TEXT].decode(errors="ignore"),
         "static": one.static.tolist(),
-        "dense": NONE if one.dense is None else one.dense.tolist(),
+        "dense": [0.0] * dimensions if one.dense is None else one.dense.tolist(),
     }
 
 

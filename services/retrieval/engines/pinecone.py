@@ -88,6 +88,10 @@ class PineconeEngine:
             made[way] = [(read(one.id, one.metadata or {}), float(one.score)) for one in answer.matches]
         return made
 
+    async def drop(self) -> None:
+        await _told(self.static.delete(delete_all=True))
+        await _told(self.dense.delete(delete_all=True))
+
     async def _all(self, index: AsyncIndex, chosen: Filter) -> Any:
         """Every record that a filter admits, page by page."""
         token: str | None = None

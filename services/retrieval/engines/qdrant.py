@@ -22,6 +22,8 @@ MOST_OF_DOCUMENT, AT_ONCE = 100_000, 256
 class QdrantEngine:
     client: AsyncQdrantClient
     collection: str = "tollway-retrieval"
+    dimensions: int = DENSE
+    """Of dense vectors."""
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _words: Any = field(default_factory=q.Bm25)
 
@@ -31,7 +33,7 @@ class QdrantEngine:
             cosine = models.Distance.COSINE
             vectors = {
                 "static": models.VectorParams(size=STATIC, distance=cosine, on_disk=True),
-                "dense": models.VectorParams(size=DENSE, distance=cosine, on_disk=True),
+                "dense": models.VectorParams(size=self.dimensions, distance=cosine, on_disk=True),
             }
             sparse = {"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)}
             quantised = models.ScalarQuantization(
@@ -103,6 +105,9 @@ class QdrantEngine:
             way: [(_read(one), float(one.score)) for one in answer.points]
             for way, answer in zip(asked, answers, strict=True)
         }
+
+    async def drop(self) -> None:
+        await _told(self.client.delete_collection(self.collection))
 
     async def _scrolled(self, chosen: models.Filter, most: int, *, vectors: bool) -> list[Passage]:
         made: list[Passage] = []
