@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
+import grpc
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.catalogue import Catalogue
@@ -117,8 +118,10 @@ class Migrating:
                         move = await self.state()
                         if not await self._step(move):
                             await asyncio.sleep(EVERY_S)
-            except StoreAway as error:
-                log.warning("the move waits: %s", error)
+            except (StoreAway, grpc.aio.AioRpcError) as error:
+                log.warning(
+                    "the move waits: %s", error.code().name if isinstance(error, grpc.aio.AioRpcError) else error
+                )
                 await asyncio.sleep(EVERY_S)
 
     async def _step(self, move: Move) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from services.retrieval.generations import Generations
 from services.retrieval.ranking import FEEDBACK, Ranked, decayed, distinct, diverse, fused, nearer
 from services.retrieval.reranker import Reranker, RerankerAway
-from services.retrieval.store import Found, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.store import Found, Passage, Question, Scope, Vector
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +58,13 @@ class Search:
         return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
 
     async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
-        """Passages that the dense model alone finds: what a comparison of models looks at."""
-        dense = await self.store.active.encoding.question(text)
-        if dense is None:
-            raise StoreAway
+        """Passages that the dense model alone finds: what a comparison of models looks at.
+
+        Raises:
+            StoreAway
+            grpc.aio.AioRpcError: the model is busy or away.
+        """
+        (dense,) = await self.store.active.encoding.dense([text])
         return [one for one, _ in (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())]
 
     async def looked(self, question: Question, scope: Scope, most: int) -> Found:
