@@ -11,7 +11,7 @@ import asyncio
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ WIDE = 300
 RRF_K = 60.0
 BATCH = 256
 Relevant = dict[str, dict[str, float]]
-Ranked = Callable[[Found], list[str]]
+Known = Mapping[str, str]
+"""The document of each passage."""
+Ranked = Callable[[Found, Known], list[str]]
 
 
 def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Relevant]:
@@ -51,7 +53,10 @@ def read(folder: Path) -> tuple[list[dict[str, str]], dict[str, str], Relevant]:
     return corpus, {one: text for one, text in queries.items() if one in relevant}, relevant
 
 
-async def brought(corpus: Sequence[Mapping[str, str]], ingest: Ingest, store: EdgeStore, encoder: LocalEncoder) -> None:
+async def brought(
+    corpus: Sequence[Mapping[str, str]], ingest: Ingest, store: EdgeStore, encoder: LocalEncoder
+) -> dict[str, str]:
+    """The document of each passage."""
     for row in report.progress(corpus, "documents"):
         if row["text"].strip():
             await ingest.bring("t", Document(row["_id"], "c", row.get("title", ""), row["text"]))
@@ -60,28 +65,29 @@ async def brought(corpus: Sequence[Mapping[str, str]], ingest: Ingest, store: Ed
         part = waiting[start : start + BATCH]
         vectors = await asyncio.to_thread(encoder.minilm.run, [one.searched for one in part])
         await store.add_dense({one.id: vector for one, vector in zip(part, vectors, strict=True)})
+    return {one.id: one.document_id for one in waiting}
 
 
-def documents(passages: Sequence[Any]) -> list[str]:
+def documents(ids: Iterable[str], known: Known) -> list[str]:
     """Each document once, where its first passage stands."""
-    return list(dict.fromkeys(one.document_id for one in passages))
+    return list(dict.fromkeys(known[one] for one in ids))
 
 
 def alone(way: str) -> Ranked:
-    return lambda found: documents([passage for passage, _ in found.get(way, ())])
+    return lambda found, known: documents((hit.id for hit in found.get(way, ())), known)
 
 
-def reciprocal(found: Found) -> list[str]:
+def reciprocal(found: Found, known: Known) -> list[str]:
     """Reciprocal rank fusion of words and MiniLM (Cormack, Clarke and Büttcher 2009)."""
     totals: dict[str, float] = {}
     for way in ("bm25", "dense"):
-        for rank, one in enumerate(alone(way)(found)):
+        for rank, one in enumerate(alone(way)(found, known)):
             totals[one] = totals.get(one, 0.0) + 1 / (RRF_K + rank + 1)
     return sorted(totals, key=lambda one: -totals[one])
 
 
 RANKED: dict[str, Ranked] = {
-    "tollway": lambda found: documents([one.passage for one in fused(found, WIDE)]),
+    "tollway": lambda found, known: documents((one.id for one in fused(found, WIDE)), known),
     "bm25": alone("bm25"),
     "dense": alone("dense"),
     "rrf": reciprocal,
@@ -104,7 +110,7 @@ async def measured(folder: Path) -> dict[str, Any]:
             Ingest(store, catalogue, encoding, Epochs(catalogue)),
             Search(Generations(Generation("first", store, encoding))),
         )
-        await brought(corpus, ingest, store, encoder)
+        known = await brought(corpus, ingest, store, encoder)
         gains: dict[str, list[float]] = {name: [] for name in RANKED}
         recalls: dict[str, list[float]] = {name: [] for name in RANKED}
         for one, text in report.progress(list(queries.items()), "queries"):
@@ -112,7 +118,7 @@ async def measured(folder: Path) -> dict[str, Any]:
             plain = await store.search(question, Scope("t", "c"), WIDE)
             whole = await search.looked(question, Scope("t", "c"), WIDE)
             for name, ranked in RANKED.items():
-                order = ranked(whole if name == "tollway" else plain)
+                order = ranked(whole if name == "tollway" else plain, known)
                 gains[name].append(ndcg(order, relevant[one]))
                 recalls[name].append(recall(order, relevant[one]))
         store.close()

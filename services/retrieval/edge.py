@@ -11,7 +11,7 @@ from uuid import UUID
 import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
-from services.retrieval.store import Found, Passage, Question, Scope, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 
 T = TypeVar("T")
 
@@ -96,6 +96,10 @@ class EdgeStore:
         request = q.ScrollRequest(limit=most, filter=chosen, with_payload=True, with_vector=True)
         return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        found = await self._aside(lambda: self._shard.retrieve(list(ids), True, False))
+        return {one.id: one for one in map(_read, found)}
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         found = await self._aside(lambda: self._shard.retrieve(list(ids), True, True))
         return {one.id: one.dense for one in map(_read, found) if one.dense is not None}
@@ -109,6 +113,7 @@ class EdgeStore:
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         chosen = _scope(scope)
+        left = _scope(scope, waiting=True) if question.dense is not None else chosen
         asked: dict[str, Any] = {}
         if question.text:
             asked["bm25"] = q.Query.Nearest(self._words.embed_query(question.text), using="bm25")
@@ -120,13 +125,19 @@ class EdgeStore:
         def work() -> dict[str, Any]:
             return {
                 way: self._shard.query(
-                    q.QueryRequest(limit=most, query=query, filter=chosen, with_payload=True, with_vector=False)
+                    q.QueryRequest(
+                        limit=most,
+                        query=query,
+                        filter=left if way == "static" else chosen,
+                        with_payload=False,
+                        with_vector=False,
+                    )
                 )
                 for way, query in asked.items()
             }
 
         found = await self._aside(work)
-        return {way: [(_read(one), float(one.score)) for one in points] for way, points in found.items()}
+        return {way: [Hit(str(one.id), float(one.score)) for one in points] for way, points in found.items()}
 
     async def drop(self) -> None:
         """The folder goes with it: nothing can be asked of the store any more."""
@@ -168,7 +179,7 @@ def _document(tenant: str, collection: str, document_ids: Sequence[str]) -> Any:
     )
 
 
-def _scope(scope: Scope) -> Any:
+def _scope(scope: Scope, *, waiting: bool = False) -> Any:
     must = [
         q.FieldCondition("tenant", match=q.MatchValue(scope.tenant)),
         q.FieldCondition("readers", match=q.MatchAny(list(scope.readers))),
@@ -176,6 +187,8 @@ def _scope(scope: Scope) -> Any:
     if scope.collection:
         must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
     must += [q.FieldCondition("attributes", match=q.MatchValue(pair)) for pair in pairs(scope.attributes)]
+    if waiting:
+        must.append(q.FieldCondition("dense", match=q.MatchValue("no")))
     return q.Filter(must=must)  # type: ignore[arg-type]
 
 

@@ -52,6 +52,9 @@ class Generations:
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return await self.active.store.without_dense(most)
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        return await self.active.store.passages(ids)
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return await self.active.store.dense_of(ids)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.retrieval.store import Found, Passage, Question, Scope, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 
 WORD = re.compile(r"\w+")
 
@@ -39,6 +39,9 @@ class MemoryStore:
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return [one for one in self._kept.values() if one.dense is None][:most]
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        return {one: self._kept[one] for one in ids if one in self._kept}
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         found = ((one, self._kept[one].dense) for one in ids if one in self._kept)
         return {one: dense for one, dense in found if dense is not None}
@@ -57,10 +60,14 @@ class MemoryStore:
         seen = [one for one in self._kept.values() if scope.holds(one)]
         ways = {"bm25": _bm25(question.text, seen)} if question.text else {}
         if question.static is not None:
-            ways["static"] = [(one, float(one.static @ question.static)) for one in seen]
+            left = [one for one in seen if one.dense is None or question.dense is None]
+            ways["static"] = [(one, float(one.static @ question.static)) for one in left]
         if question.dense is not None:
             ways["dense"] = [(one, float(one.dense @ question.dense)) for one in seen if one.dense is not None]
-        return {way: sorted(found, key=lambda pair: -pair[1])[:most] for way, found in ways.items()}
+        return {
+            way: [Hit(one.id, score, one) for one, score in sorted(found, key=lambda pair: -pair[1])[:most]]
+            for way, found in ways.items()
+        }
 
 
 def _key(one: Passage) -> tuple[str, str, str]:

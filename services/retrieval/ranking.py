@@ -9,12 +9,21 @@ import numpy as np
 from services.retrieval.store import Found, Passage, Vector
 
 WEIGHTS = {"bm25": 1.0, "static": 0.4, "dense": 1.0}
-"""Static vectors count for passages that MiniLM has not reached, and where it was not asked: beside it they only disturb."""
 FEEDBACK, TRUST = 5, 0.7
 """How many of the first passages are taken for relevant, and how much their mean counts beside the question."""
 SHINGLE, TWIN = 3, 0.8
 """Words in a row, and the share of them that two passages have in common from which they say the same."""
 WORD = re.compile(r"\w+")
+
+
+@dataclass(slots=True)
+class Scored:
+    """A passage before it is read."""
+
+    id: str
+    passage: Passage | None
+    score: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +36,17 @@ class Ranked:
     after: str = field(default="", compare=False)
 
 
-def fused(found: Found, most: int) -> list[Ranked]:
+def fused(found: Found, most: int) -> list[Scored]:
     """The `most` best by the sum of their scores, each stretched to 0..1 over its list and weighted by way (Fox and Shaw 1994)."""
-    totals: dict[str, float] = {}
-    parts: dict[str, dict[str, float]] = {}
-    known: dict[str, Passage] = {}
+    made: dict[str, Scored] = {}
     for way, listed in found.items():
-        low, high = _range([score for _, score in listed])
-        for passage, score in listed:
-            known[passage.id] = passage
-            parts.setdefault(passage.id, {})[way] = score
-            if way == "static" and passage.followed and "dense" in found:
-                totals.setdefault(passage.id, 0.0)
-                continue
-            stretched = (score - low) / (high - low) if high > low else 1.0
-            totals[passage.id] = totals.get(passage.id, 0.0) + WEIGHTS[way] * stretched
-    order = sorted(totals, key=lambda one: -totals[one])
-    return [Ranked(known[one], totals[one], parts[one]) for one in order[:most]]
+        scores = [hit.score for hit in listed]
+        low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
+        for hit in listed:
+            one = made.setdefault(hit.id, Scored(hit.id, hit.passage))
+            one.parts[way] = hit.score
+            one.score += WEIGHTS[way] * ((hit.score - low) / (high - low) if high > low else 1.0)
+    return sorted(made.values(), key=lambda one: -one.score)[:most]
 
 
 def nearer(question: Vector, relevant: Sequence[Vector]) -> Vector:
@@ -99,13 +102,9 @@ def diverse(ranked: Sequence[Ranked], vectors: Mapping[str, Vector], weight: flo
     return picked
 
 
-def _range(scores: Sequence[float]) -> tuple[float, float]:
-    return (min(scores), max(scores)) if scores else (0.0, 0.0)
-
-
 def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     words = WORD.findall(text.casefold())
-    return frozenset(tuple(words[n : n + SHINGLE]) for n in range(max(1, len(words) - SHINGLE + 1)))
+    return frozenset(zip(*(words[n:] for n in range(SHINGLE)), strict=False)) or frozenset({tuple(words)})
 
 
 def _alike(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.retrieval.generations import Generations
-from services.retrieval.ranking import FEEDBACK, Ranked, decayed, distinct, diverse, fused, nearer
+from services.retrieval.ranking import FEEDBACK, Ranked, Scored, decayed, distinct, diverse, fused, nearer
 from services.retrieval.reranker import Reranker, RerankerAway
 from services.retrieval.store import Found, Passage, Question, Scope, Vector
 
@@ -45,8 +45,9 @@ class Search:
             static = (await self.store.active.encoding.static([text]))[0]
         dense = await self.store.active.encoding.question(text) if "dense" in self.store.ways else None
         wanted = max(CANDIDATES, wish.most)
-        found = await self.looked(Question(text, static, dense), scope, wanted)
-        ranked = await self._judged(text, fused(found, wanted))
+        scored = fused(await self.looked(Question(text, static, dense), scope, wanted), wanted)
+        every = self.reranker is not None or wish.half_life_s
+        ranked = await self._judged(text, await self._read(scored if every else scored[: wish.most * TWINS]))
         if wish.half_life_s:
             ranked = decayed(ranked, self.now(), wish.half_life_s)
         if wish.diversity:
@@ -57,6 +58,13 @@ class Search:
             ranked = distinct(ranked[: wish.most * TWINS], wish.most)
         return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
 
+    async def _read(self, scored: Sequence[Scored]) -> list[Ranked]:
+        """With their passages; what went meanwhile is left out."""
+        missing = [one.id for one in scored if one.passage is None]
+        found = await self.store.passages(missing) if missing else {}
+        read = ((one, one.passage or found.get(one.id)) for one in scored)
+        return [Ranked(passage, one.score, one.parts) for one, passage in read if passage is not None]
+
     async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
         """Passages that the dense model alone finds: what a comparison of models looks at.
 
@@ -65,14 +73,16 @@ class Search:
             grpc.aio.AioRpcError: the model is busy or away.
         """
         (dense,) = await self.store.active.encoding.dense([text])
-        return [one for one, _ in (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())]
+        hits = (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())
+        found = await self.store.passages([hit.id for hit in hits])
+        return [found[hit.id] for hit in hits if hit.id in found]
 
     async def looked(self, question: Question, scope: Scope, most: int) -> Found:
         """What each way finds, MiniLM with the question moved towards what all of them found first."""
         found = await self.store.search(question, scope, most)
         if question.dense is None:
             return found
-        first = [one.passage.id for one in fused(found, FEEDBACK)]
+        first = [one.id for one in fused(found, FEEDBACK)]
         relevant = list((await self.store.dense_of(first)).values()) if first else []
         if not relevant:
             return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -74,15 +74,27 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A query in every form that is searched; an absent vector, or no text, is not."""
+    """A query in every form that is searched; an absent vector, or no text, is not.
+
+    Beside a dense vector the static one finds only what the dense model has not reached: for all else it would but disturb.
+    """
 
     text: str
     static: Vector | None
     dense: Vector | None
 
 
-Found = Mapping[str, Sequence[tuple[Passage, float]]]
-"""By way of searching, `bm25`, `static` or `dense`: passages with that way's own score, best first."""
+class Hit(NamedTuple):
+    """A passage that one way of searching found, with that way's own score."""
+
+    id: str
+    score: float
+    passage: Passage | None = None
+    """Where the engine gives it along; [Store.passages][] has the others."""
+
+
+Found = Mapping[str, Sequence[Hit]]
+"""By way of searching, `bm25`, `static` or `dense`, best first."""
 
 
 def passage_id(tenant: str, collection: str, document_id: str, version: str, ordinal: int) -> str:
@@ -114,6 +126,10 @@ class Store(Protocol):
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         """Passages that MiniLM has not reached."""
+        ...
+
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        """Passages that are still there, without vectors."""
         ...
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.retrieval.chunks import LARGEST, Shape, chunks
-from services.retrieval.ranking import distinct, fused
+from services.retrieval.ranking import Ranked, distinct, fused
+from services.retrieval.store import Hit, Passage
 from services.retrieval.tokens import count
 from tests.retrieval.test_store import passage
 from tests.support.scale import sized
@@ -83,7 +84,13 @@ def test_scripts_without_spaces_are_counted_by_character() -> None:
 
 def test_fusion_prefers_what_several_ways_find_and_shows_twins_once() -> None:
     one, two, twin = passage("one", "d1"), passage("two", "d2"), passage("one", "d3")
-    found = {"bm25": [(two, 9.0), (one, 8.0)], "static": [(one, 0.9), (twin, 0.9)], "dense": [(one, 0.8)]}
-    made = distinct(fused(found, 5), 5)
+
+    def hits(*found: tuple[Passage, float]) -> list[Hit]:
+        return [Hit(each.id, score, each) for each, score in found]
+
+    scored = fused(
+        {"bm25": hits((two, 9.0), (one, 8.0)), "static": hits((one, 0.9), (twin, 0.9)), "dense": hits((one, 0.8))}, 5
+    )
+    made = distinct([Ranked(each.passage, each.score, each.parts) for each in scored if each.passage], 5)
     assert [each.passage.text for each in made] == ["one", "two"]
     assert set(made[0].parts) == {"bm25", "static", "dense"} and made[0].also_in == ("d3",)

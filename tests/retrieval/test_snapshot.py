@@ -56,6 +56,9 @@ class Engine:
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return await self.inner.without_dense(most)
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        return await self.inner.passages(ids)
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return await self.inner.dense_of(ids)
 
@@ -77,7 +80,9 @@ async def seen(store: Snapshot) -> dict[str, int]:
     """How many passages of each version a search finds."""
     found = await store.search(Question("toll", None, None), SCOPE, 100)
     made: dict[str, int] = {}
-    for one, _ in found["bm25"]:
+    for hit in found["bm25"]:
+        assert hit.passage is not None
+        one = hit.passage
         made[one.version] = made.get(one.version, 0) + 1
     return made
 

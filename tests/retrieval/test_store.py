@@ -96,7 +96,9 @@ def question(text: str) -> Question:
 
 async def texts(store: Store, text: str, way: str = "static", **scope: Any) -> list[str]:
     found = await store.search(question(text), Scope(**{"tenant": "acme", **scope}), 10)
-    return [one.text for one, _ in found.get(way, ())]
+    hits = found.get(way, ())
+    read = await store.passages([hit.id for hit in hits])
+    return [read[hit.id].text for hit in hits]
 
 
 TOLL, BRIDGE = "The toll for lorries is nine crowns.", "The bridge closes at night."

@@ -31,9 +31,13 @@ class Engine(Protocol):
 
     async def without_dense(self, most: int) -> Sequence[Passage]: ...
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]: ...
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]: ...
 
-    async def search(self, question: Question, scope: Scope, most: int) -> Found: ...
+    async def search(self, question: Question, scope: Scope, most: int) -> Found:
+        """Every hit with its passage."""
+        ...
 
     async def drop(self) -> None:
         """Takes everything away, for good."""
@@ -84,6 +88,10 @@ class Snapshot:
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         return await self.engine.dense_of(ids)
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        found = await self.engine.passages(ids)
+        return {one.id: one for one in await self._counting(list(found.values()))}
+
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         key = (passage.tenant, passage.collection, passage.document_id)
         between = (passage.ordinal - most, passage.ordinal + most)
@@ -92,11 +100,9 @@ class Snapshot:
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         found = await self.engine.search(question, scope, most)
-        heads = await self.heads.versions(_key(one) for listed in found.values() for one, _ in listed)
-        return {
-            way: [(one, score) for one, score in listed if heads.get(_key(one)) == one.version]
-            for way, listed in found.items()
-        }
+        every = {hit.id: hit.passage for listed in found.values() for hit in listed if hit.passage is not None}
+        counting = {one.id for one in await self._counting(list(every.values()))}
+        return {way: [hit for hit in listed if hit.id in counting] for way, listed in found.items()}
 
     async def drop(self) -> None:
         await self.engine.drop()

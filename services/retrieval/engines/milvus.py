@@ -10,7 +10,7 @@ from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusExcep
 
 from services.retrieval.documents import Key
 from services.retrieval.payload import DENSE, STATIC, pairs, read, written
-from services.retrieval.store import Found, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 
 T = TypeVar("T")
 NAMES = ("tenant", "collection", "document_id", "version")
@@ -86,6 +86,10 @@ class MilvusEngine:
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return list(map(_read, await self._rows("followed == false", most)))
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        found = await self._rows(f"id in {json.dumps(list(ids))}", max(len(ids), 1))
+        return {row["id"]: read(row["id"], row["payload"]) for row in found}
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         found = await self._rows(f"id in {json.dumps(list(ids))}", max(len(ids), 1))
         return {one.id: one.dense for one in map(_read, found) if one.dense is not None}
@@ -95,17 +99,18 @@ class MilvusEngine:
         if question.text:
             asked["bm25"] = (question.text, "words", "")
         if question.static is not None:
-            asked["static"] = (question.static.tolist(), "static", "")
+            left = "" if question.dense is None else " and followed == false"
+            asked["static"] = (question.static.tolist(), "static", left)
         if question.dense is not None:
             asked["dense"] = (question.dense.tolist(), "dense", " and followed == true")
         chosen = _scope(scope)
 
-        def one(query: Any, field: str, more: str) -> list[tuple[Passage, float]]:
+        def one(query: Any, field: str, more: str) -> list[Hit]:
             (found,) = self.client.search(
                 self.collection, data=[query], anns_field=field, filter=chosen + more, limit=most, output_fields=SHOWN,
                 search_params={"metric_type": "BM25" if field == "words" else "COSINE"},
             )  # fmt: skip
-            return [(read(hit["id"], hit["entity"]["payload"]), float(hit["distance"])) for hit in found]
+            return [Hit(hit["id"], float(hit["distance"]), read(hit["id"], hit["entity"]["payload"])) for hit in found]
 
         answers = await asyncio.gather(*(self._told(lambda say=say: one(*say)) for say in asked.values()))  # type: ignore[misc]
         return dict(zip(asked, answers, strict=True))

@@ -13,7 +13,7 @@ from pinecone.errors import PineconeError
 
 from services.retrieval.documents import Key
 from services.retrieval.payload import pairs, read, written
-from services.retrieval.store import Found, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 
 T = TypeVar("T")
 AT_ONCE, PAGE = 100, 100
@@ -66,6 +66,10 @@ class PineconeEngine:
                 break
         return made
 
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        found = (await _told(self.static.fetch(ids=list(ids)))).vectors if ids else {}
+        return {one: read(one, kept.metadata or {}) for one, kept in found.items()}
+
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         made: dict[str, Vector] = {}
         for start in range(0, len(ids), AT_ONCE):
@@ -80,12 +84,18 @@ class PineconeEngine:
             asked["static"] = (self.static, question.static)
         if question.dense is not None:
             asked["dense"] = (self.dense, question.dense)
-        made: dict[str, list[tuple[Passage, float]]] = {}
+        left: list[Filter] = [] if question.dense is None else [{"dense": {"$eq": "no"}}]
+        made: dict[str, list[Hit]] = {}
         for way, (index, vector) in asked.items():
             answer = await _told(
-                index.query(vector=vector.tolist(), top_k=most, filter=_scope(scope), include_metadata=True)
+                index.query(
+                    vector=vector.tolist(),
+                    top_k=most,
+                    filter=_scope(scope, left if way == "static" else []),
+                    include_metadata=True,
+                )
             )
-            made[way] = [(read(one.id, one.metadata or {}), float(one.score)) for one in answer.matches]
+            made[way] = [Hit(one.id, float(one.score), read(one.id, one.metadata or {})) for one in answer.matches]
         return made
 
     async def drop(self) -> None:
@@ -108,8 +118,8 @@ def _document(key: Key) -> Filter:
     return {name: {"$eq": value} for name, value in zip(("tenant", "collection", "document_id"), key, strict=True)}
 
 
-def _scope(scope: Scope) -> Filter:
-    parts: list[Filter] = [{"tenant": {"$eq": scope.tenant}}, {"readers": {"$in": list(scope.readers)}}]
+def _scope(scope: Scope, more: list[Filter]) -> Filter:
+    parts: list[Filter] = [*more, {"tenant": {"$eq": scope.tenant}}, {"readers": {"$in": list(scope.readers)}}]
     if scope.collection:
         parts.append({"collection": {"$eq": scope.collection}})
     parts += [{"attributes": {"$in": [pair]}} for pair in pairs(scope.attributes)]

@@ -11,11 +11,13 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from services.retrieval.documents import Key
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
-from services.retrieval.store import Found, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 
 T = TypeVar("T")
 TROUBLE = (ApiException, ResponseHandlingException, UnexpectedResponse, grpc.RpcError, OSError)
 MOST_OF_DOCUMENT, AT_ONCE = 100_000, 256
+WAITING = models.FieldCondition(key="dense", match=models.MatchValue(value="no"))
+"""For its dense vector."""
 
 
 @dataclass(slots=True)
@@ -79,8 +81,11 @@ class QdrantEngine:
         await _told(self.client.set_payload(self.collection, {"dense": "yes"}, known, wait=True))
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
-        waiting = models.FieldCondition(key="dense", match=models.MatchValue(value="no"))
-        return await self._scrolled(models.Filter(must=[waiting]), most, vectors=True)
+        return await self._scrolled(models.Filter(must=[WAITING]), most, vectors=True)
+
+    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+        found = await _told(self.client.retrieve(self.collection, list(ids), with_payload=True))
+        return {one.id: one for one in map(_read, found)}
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         found = await _told(self.client.retrieve(self.collection, list(ids), with_payload=True, with_vectors=["dense"]))
@@ -95,14 +100,18 @@ class QdrantEngine:
             asked["static"] = question.static.tolist()
         if question.dense is not None:
             asked["dense"] = question.dense.tolist()
-        chosen = _scope(scope)
+        chosen, left = _scope(scope), _scope(scope)
+        if question.dense is not None and isinstance(left.must, list):
+            left.must.append(WAITING)
         requests = [
-            models.QueryRequest(query=query, using=way, filter=chosen, limit=most, with_payload=True)
+            models.QueryRequest(
+                query=query, using=way, filter=left if way == "static" else chosen, limit=most, with_payload=True
+            )
             for way, query in asked.items()
         ]
         answers = await _told(self.client.query_batch_points(self.collection, requests))
         return {
-            way: [(_read(one), float(one.score)) for one in answer.points]
+            way: [Hit(str(one.id), float(one.score), _read(one)) for one in answer.points]
             for way, answer in zip(asked, answers, strict=True)
         }
 

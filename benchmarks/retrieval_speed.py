@@ -1,0 +1,134 @@
+"""How fast passages are found and brought in: `python -m benchmarks.retrieval_speed`.
+
+Search as the service does it (the question encoded by both tiers, words and both vectors searched under tenant and access filters,
+a second look near what was found first, the order), on Qdrant Edge, at several sizes. Passages are made up: words by Zipf's law,
+static vectors by the mesh's encoder, MiniLM's by chance, since what they are does not change what a search costs. Ingest is
+measured with real documents at the end of each size: read, cut, encoded, committed to PostgreSQL, searchable.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvloop
+from tollway.retrieval.v1 import retrieval_pb2 as pb
+
+from benchmarks import report
+from benchmarks.local_encoder import LocalEncoder
+from services.mesh import embedded
+from services.retrieval.app import MIGRATIONS
+from services.retrieval.edge import EdgeStore
+from services.retrieval.encoding import Encoding
+from services.retrieval.epochs import Epochs
+from services.retrieval.generations import Generation, Generations
+from services.retrieval.ingest import Ingest
+from services.retrieval.intake import Intake
+from services.retrieval.postgres import PostgresCatalogue
+from services.retrieval.search import Search, Wish
+from services.retrieval.store import EVERYBODY, Passage, Scope, passage_id
+from services.runtime import postgres
+
+VOCABULARY, WORDS, OF_DOCUMENT, GROUPS = 30_000, 60, 10, 8
+QUESTIONS, INGESTED, TOGETHER = 200, 300, 8
+
+
+class Words:
+    """Sentences whose words are as rare as in a language."""
+
+    def __init__(self) -> None:
+        self.chance = np.random.default_rng(5)
+        letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+        self.words = ["".join(self.chance.choice(letters, n)) for n in self.chance.integers(3, 10, VOCABULARY)]
+        weights = 1 / np.arange(1, VOCABULARY + 1)
+        self.bounds = np.cumsum(weights / weights.sum())
+
+    def text(self, count: int = WORDS) -> str:
+        chosen = np.searchsorted(self.bounds, self.chance.random(count))
+        return " ".join(self.words[min(int(n), VOCABULARY - 1)] for n in chosen).capitalize() + "."
+
+
+def document(words: Words, encoder: LocalEncoder, number: int, tenants: int) -> list[Passage]:
+    tenant, name = f"t{number % tenants}", f"d{number}"
+    dense = words.chance.normal(size=(OF_DOCUMENT, 384)).astype(np.float32)
+    made = []
+    for n in range(OF_DOCUMENT):
+        text = words.text()
+        made.append(
+            Passage(
+                id=passage_id(tenant, "c", name, "v", n), tenant=tenant, collection="c", document_id=name, version="v",
+                title=name, uri="", text=text, header="", start=0, end=len(text), digest=f"{name}-{n}",
+                readers=(f"g{number // tenants % GROUPS}",) if number // tenants % 2 else (EVERYBODY,), attributes={"kind": str(number % 4)},
+                indexed=1.0, static=encoder.static.encode(text), dense=dense[n] / np.linalg.norm(dense[n]), ordinal=n,
+                followed=True,
+            )
+        )  # fmt: skip
+    return made
+
+
+async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
+    words, encoder, facts = Words(), LocalEncoder(1), dict[str, Any]()
+    chance = random.Random(2)
+    with tempfile.TemporaryDirectory(prefix="tw-") as folder:
+        os.chmod(folder, 0o755)
+        async with (
+            embedded.postgres(Path(folder) / "postgres") as url,
+            postgres.opened(url, "retrieval", MIGRATIONS, 8) as pool,
+        ):
+            store, catalogue = EdgeStore(Path(folder) / "shard"), PostgresCatalogue(pool)
+            store.open()
+            encoding = Encoding(encoder)  # type: ignore[arg-type]
+            search = Search(Generations(Generation("first", store, encoding)))
+            intake = Intake(Ingest(store, catalogue, encoding, Epochs(catalogue)), catalogue)
+            there = 0
+            for size in sizes:
+                for number in report.progress(range(there // OF_DOCUMENT, size // OF_DOCUMENT), f"{size:,} passages"):
+                    made = document(words, encoder, number, tenants)
+                    await store.replace(made[0].tenant, "c", made[0].document_id, made)
+                there = size
+                times = []
+                for n in range(QUESTIONS + 10):
+                    scope = Scope(f"t{chance.randrange(tenants)}", "c", (EVERYBODY, f"g{chance.randrange(GROUPS)}"))
+                    question = words.text(8)
+                    began = time.perf_counter()
+                    found = await search.search(question, None, scope, Wish(5))
+                    if n >= 10:
+                        times.append(time.perf_counter() - began)
+                    assert found
+                texts = [f"{words.text(80)}\n\n{words.text(80)}" for _ in range(INGESTED)]
+                gate, began = asyncio.Semaphore(TOGETHER), time.perf_counter()
+
+                async def one(n: int, text: str, gate: asyncio.Semaphore = gate, size: int = size) -> None:
+                    async with gate:
+                        await intake.take("ingest", pb.Document(document_id=f"{size}-{n}", collection="c", text=text))
+
+                await asyncio.gather(*(one(n, text) for n, text in enumerate(texts)))
+                took = time.perf_counter() - began
+                p50, p99 = report.percentiles(times)
+                facts[str(size)] = {"p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3, "documents_per_second": INGESTED / took}
+            store.close()
+    return facts
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument(
+        "--sizes", default="10000,100000", help="passages, with commas between; 1000000 takes about an hour and 12 GB"
+    )
+    asked.add_argument("--tenants", type=int, default=10)
+    args = asked.parse_args()
+    facts = uvloop.run(measured([int(one) for one in args.sizes.split(",")], args.tenants))
+    rows = [
+        (f"{int(size):,}", one["p50_ms"], one["p99_ms"], one["documents_per_second"]) for size, one in facts.items()
+    ]
+    report.table(f"{args.tenants} tenants", ("passages", "p50 ms", "p99 ms", "documents/s in"), rows)
+    report.finish({"tenants": args.tenants, **facts})
+
+
+if __name__ == "__main__":
+    main()
