@@ -1,0 +1,90 @@
+"""`kill -9` at random points of ingest and of a move to another generation: nothing lost, nothing doubled, all goes on."""
+
+import asyncio
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from tollway.retrieval.v1 import retrieval_pb2 as pb
+
+from services.retrieval import stores
+from services.retrieval.app import MIGRATIONS
+from services.retrieval.moves import Move, PostgresMoves
+from services.retrieval.postgres import PostgresCatalogue
+from services.runtime import postgres
+from tests.support.scale import sized
+
+KILLS = sized(6, 50)
+FILES = 40
+
+
+def text_of(number: int, version: int) -> str:
+    return "\n\n".join(f"Paragraph {n} of file {number}, version {version}. {'filler ' * 180}" for n in range(3))
+
+
+async def started(state: Path, url: str) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.retrieval.victim", str(state), url,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        assert await process.stdout.readline() == b"up\n"
+    return process
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_killed_again_and_again_everything_is_there_once(tmp_path: Path, postgres_url: str) -> None:
+    chance, versions = random.Random(11), dict.fromkeys(range(FILES), 0)
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for number in versions:
+        (shelf / f"{number}.txt").write_text(text_of(number, 0))
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 3) as pool:
+        catalogue, moves = PostgresCatalogue(pool), PostgresMoves(pool)
+        for life in range(KILLS):
+            process = await started(tmp_path, postgres_url)
+            move = await moves.get("first")
+            if not (move.under_way or move.leaving):  # to and fro, so that each life may fall into a move
+                to = "next" if move.active == "first" else "first"
+                assert await moves.put(Move(move.active, to, state=pb.MIGRATION_STATE_COPYING), move)
+            until = asyncio.get_running_loop().time() + chance.uniform(0.05, 1.5)
+            while asyncio.get_running_loop().time() < until:
+                number = chance.choice(sorted(versions))
+                versions[number] += 1
+                (shelf / f"{number}.txt").write_text(text_of(number, versions[number]))
+                await asyncio.sleep(chance.uniform(0.0, 0.1))
+            if life % 5 == 4 and len(versions) > FILES // 2:
+                gone = chance.choice(sorted(versions))
+                (shelf / f"{gone}.txt").unlink()
+                (shelf / f"{gone + 1000}.txt").write_text(text_of(gone + 1000, 0))
+                versions[gone + 1000] = 0
+                del versions[gone]
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        process = await started(tmp_path, postgres_url)
+        await settled(catalogue, moves, {f"{n}.txt" for n in versions})
+        await asyncio.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+        active = (await moves.get("first")).active
+        async with stores.opened(f"edge:{tmp_path / active}", "", catalogue) as store:
+            for number, version in versions.items():
+                found = await store.of_document("acme", "c", f"{number}.txt")
+                assert sorted(one.ordinal for one in found) == [0, 1, 2], (number, len(found))
+                assert all(f"version {version}." in one.text and one.dense is not None for one in found), number
+            assert not await store.without_dense(1)
+
+
+async def settled(catalogue: PostgresCatalogue, moves: PostgresMoves, names: set[str]) -> None:
+    """Until nothing is left to do: the folder is read, the move has ended, the vectors are there."""
+    async with asyncio.timeout(120):
+        while True:
+            move = await moves.get("first")
+            rows = await catalogue.page("acme", "c", "files", ("", ""), 1000)
+            if {row.document_id for row in rows} == names and not (move.under_way or move.leaving):
+                return
+            await asyncio.sleep(0.1)
