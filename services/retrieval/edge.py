@@ -30,19 +30,34 @@ class EdgeStore:
     _words: Any = field(default_factory=q.Bm25)
 
     def open(self) -> None:
-        """Opens the shard, or makes it. Called once, before anything else."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.iterdir()):
-            self._shard = q.EdgeShard.load(str(self.folder))
-            return
+        """Opens the shard, or makes it. Called once, before anything else.
+
+        It is made and dropped under another name, so that a folder of its own name is always whole.
+        """
+        for half in (self._aside_folder("new"), self._aside_folder("gone")):
+            shutil.rmtree(half, ignore_errors=True)
+        if not self.folder.is_dir() or not any(self.folder.iterdir()):
+            self._make(self._aside_folder("new"))
+            if self.folder.is_dir():
+                self.folder.rmdir()
+            self._aside_folder("new").rename(self.folder)
+        self._shard = q.EdgeShard.load(str(self.folder))
+
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
         vectors = {
             "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
             "dense": q.EdgeVectorParams(size=self.dimensions, distance=q.Distance.Cosine),
         }
         sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
-        self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
+        made = q.EdgeShard.create(str(folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
         for name in FILTERED:
-            self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
+            made.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
+        made.flush()
+        made.close()
+
+    def _aside_folder(self, what: str) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{what}")
 
     def close(self) -> None:
         if self._shard is not None:
@@ -143,7 +158,9 @@ class EdgeStore:
         """The folder goes with it: nothing can be asked of the store any more."""
         await self._aside(self._shard.close)
         self._shard = None
-        await asyncio.to_thread(shutil.rmtree, self.folder)
+        gone = self._aside_folder("gone")
+        self.folder.rename(gone)
+        await asyncio.to_thread(shutil.rmtree, gone)
 
     async def run(self) -> None:
         """Writes to disk now and then, until cancelled."""

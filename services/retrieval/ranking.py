@@ -9,6 +9,8 @@ import numpy as np
 from services.retrieval.store import Found, Passage, Vector
 
 WEIGHTS = {"bm25": 1.0, "static": 0.4, "dense": 1.0}
+FLOOR = 0.2
+"""What the last of a list counts, where its first counts 1: more than what was not found at all."""
 FEEDBACK, TRUST = 5, 0.7
 """How many of the first passages are taken for relevant, and how much their mean counts beside the question."""
 SHINGLE, TWIN = 3, 0.8
@@ -37,7 +39,7 @@ class Ranked:
 
 
 def fused(found: Found, most: int) -> list[Scored]:
-    """The `most` best by the sum of their scores, each stretched to 0..1 over its list and weighted by way (Fox and Shaw 1994)."""
+    """The `most` best by the sum of their scores, each stretched over its list and weighted by way (Fox and Shaw 1994)."""
     made: dict[str, Scored] = {}
     for way, listed in found.items():
         scores = [hit.score for hit in listed]
@@ -45,7 +47,8 @@ def fused(found: Found, most: int) -> list[Scored]:
         for hit in listed:
             one = made.setdefault(hit.id, Scored(hit.id, hit.passage))
             one.parts[way] = hit.score
-            one.score += WEIGHTS[way] * ((hit.score - low) / (high - low) if high > low else 1.0)
+            place = (hit.score - low) / (high - low) if high > low else 1.0
+            one.score += WEIGHTS[way] * (FLOOR + (1 - FLOOR) * place)
     return sorted(made.values(), key=lambda one: -one.score)[:most]
 
 

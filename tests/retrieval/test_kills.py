@@ -25,10 +25,10 @@ def text_of(number: int, version: int) -> str:
 
 
 async def started(state: Path, url: str) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.retrieval.victim", str(state), url,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    with (state / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.retrieval.victim", str(state), url, stdout=asyncio.subprocess.PIPE, stderr=log
+        )
     assert process.stdout is not None
     async with asyncio.timeout(60):
         assert await process.stdout.readline() == b"up\n"
@@ -63,6 +63,7 @@ async def test_killed_again_and_again_everything_is_there_once(tmp_path: Path, p
                 (shelf / f"{gone + 1000}.txt").write_text(text_of(gone + 1000, 0))
                 versions[gone + 1000] = 0
                 del versions[gone]
+            assert process.returncode is None, (tmp_path / "log").read_text()[-3000:]
             process.send_signal(signal.SIGKILL)
             await process.wait()
         process = await started(tmp_path, postgres_url)
