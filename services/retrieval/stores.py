@@ -19,19 +19,19 @@ EDGE, MILVUS, PINECONE = "edge:", "milvus:", "pinecone:"
 
 def single(url: str) -> bool:
     """Whether it serves one replica alone."""
-    return url.startswith(EDGE)
+    return url.startswith(EDGE) or not (url.startswith((MILVUS, PINECONE)) or "://" in url)
 
 
 @asynccontextmanager
 async def opened(url: str, key: str, heads: Heads, dimensions: int = DENSE, label: str = "") -> AsyncIterator[Store]:
-    """`edge:FOLDER`, `http://HOST:6334`, `milvus:http://HOST:19530` or `milvus:FILE.db`, `pinecone:STATIC_HOST,DENSE_HOST`.
+    """`edge:FOLDER` or a folder alone, `http://HOST:6334`, `milvus:http://HOST:19530` or `milvus:FILE.db`, `pinecone:STATIC_HOST,DENSE_HOST`.
 
     `dimensions` are those of dense vectors; a `label` tells the collections of one server apart.
 
     Raises:
         StoreAway
     """
-    if url.startswith(EDGE):
+    if single(url):
         folder = Path(url.removeprefix(EDGE))
         with alone(folder):
             store = EdgeStore(folder, dimensions)

@@ -73,9 +73,13 @@ def test_panels_lie_beside_each_other() -> None:
     assert all(one["datasource"]["uid"] == "tollway" and one["title"] for one in panels)
 
 
-async def test_a_mesh_sends_what_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mesh_sends_what_they_ask_for(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_row(1)}"
-    how = {"TOLLWAY_PROCESS__METRICS_ADDRESS": address}
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "a.txt").write_text("Lorries pay nine crowns.")
+    config = {"retrieval": {"sources": {"shelf": {"url": f"folder:{tmp_path / 'shelf'}", "tenant": "metered"}}}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    how = {"TOLLWAY_PROCESS__METRICS_ADDRESS": address, "TOLLWAY_CONFIG": str(tmp_path / "own.yaml")}
     with collector() as seen, provider() as peer:
         with running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=seen.url, **how) as mesh:
             await used(mesh)
