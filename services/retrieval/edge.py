@@ -1,7 +1,9 @@
 """Passages in Qdrant's own engine in this process. One process a shard: a second is refused by its lock."""
 
 import asyncio
+import logging
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +15,14 @@ import qdrant_edge as q
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FLUSH_EVERY_S = 5.0
+WORTH_IT, SHARE = 20_000, 0.25
+"""Passages without graphs, at least and as a share of all, from which it is worth to build them."""
+HALVES = ("new", "gone", "copy", "old")
+"""Folders that a kill may leave beside the shard's own."""
 MOST_OF_DOCUMENT = 100_000
 
 
@@ -28,13 +35,19 @@ class EdgeStore:
     _shard: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _words: Any = field(default_factory=q.Bm25)
+    _journal: list[Any] | None = None
+    """Changes since a copy was taken; None while there is none."""
+    _since: int | None = None
+    """Passages that came since graphs were built; None until the first look."""
 
     def open(self) -> None:
         """Opens the shard, or makes it. Called once, before anything else.
 
         It is made and dropped under another name, so that a folder of its own name is always whole.
         """
-        for half in (self._aside_folder("new"), self._aside_folder("gone")):
+        if self._aside_folder("old").is_dir() and not self.folder.is_dir():
+            self._aside_folder("old").rename(self.folder)  # killed between the two renames of a swap
+        for half in map(self._aside_folder, HALVES):
             shutil.rmtree(half, ignore_errors=True)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
             self._make(self._aside_folder("new"))
@@ -55,6 +68,11 @@ class EdgeStore:
             made.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
         made.flush()
         made.close()
+
+    def _update(self, operation: Any) -> None:
+        self._shard.update(operation)
+        if self._journal is not None:
+            self._journal.append(operation)
 
     def _aside_folder(self, what: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{what}")
@@ -78,9 +96,10 @@ class EdgeStore:
         def work() -> None:  # under the lock: no search comes between
             gone = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
             if points:
-                self._shard.update(q.UpdateOperation.upsert_points(points))
+                self._update(q.UpdateOperation.upsert_points(points))
+                self._since = None if self._since is None else self._since + len(points)
             if gone:
-                self._shard.update(q.UpdateOperation.delete_points(gone))
+                self._update(q.UpdateOperation.delete_points(gone))
 
         await self._aside(work)
 
@@ -90,7 +109,7 @@ class EdgeStore:
 
         def work() -> int:
             known = {one.payload["document_id"] for one in self._shard.scroll(request)[0]}
-            self._shard.update(q.UpdateOperation.delete_points_by_filter(chosen))
+            self._update(q.UpdateOperation.delete_points_by_filter(chosen))
             return len(known)
 
         return await self._aside(work)
@@ -101,8 +120,8 @@ class EdgeStore:
             if not known:
                 return
             made = [q.PointVectors(one, {"dense": vectors[str(one)].tolist()}) for one in known]
-            self._shard.update(q.UpdateOperation.update_vectors(made))
-            self._shard.update(q.UpdateOperation.set_payload(known, {"dense": "yes"}))
+            self._update(q.UpdateOperation.update_vectors(made))
+            self._update(q.UpdateOperation.set_payload(known, {"dense": "yes"}))
 
         await self._aside(work)
 
@@ -163,11 +182,63 @@ class EdgeStore:
         await asyncio.to_thread(shutil.rmtree, gone)
 
     async def run(self) -> None:
-        """Writes to disk now and then, until cancelled."""
+        """Writes to disk now and then, and has graphs built once there is enough that has none, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            if self._shard is not None:
-                await self._aside(self._shard.flush)
+            if self._shard is None:
+                continue
+            await self._aside(self._shard.flush)
+            if await self._aside(self._untidy):
+                await self.tidy()
+
+    def _untidy(self) -> bool:
+        """Whether so many passages have come since the graphs were built that searches feel it."""
+        count = int(self._shard.info().points_count)
+        if self._since is None:  # just opened: a tidy shard has a graph for each vector of each passage
+            self._since = 0 if self._shard.info().indexed_vectors_count >= 2 * count else count
+        return self._since >= max(WORTH_IT, int(count * SHARE))
+
+    async def tidy(self) -> None:
+        """Graphs for all vectors: in a copy, by another process; what changes meanwhile is done in the copy, too, and then it takes
+        the shard's place. Searches wait for the copying and the swap alone.
+        """
+        copy, old = self._aside_folder("copy"), self._aside_folder("old")
+
+        def begin() -> None:
+            self._shard.flush()
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(self.folder, copy)
+            self._journal = []
+            self._since = 0
+
+        def swap() -> None:
+            made = q.EdgeShard.load(str(copy))
+            for operation in self._journal or ():
+                made.update(operation)
+            made.flush()
+            made.close()
+            self._shard.close()
+            self.folder.rename(old)
+            copy.rename(self.folder)
+            self._shard = q.EdgeShard.load(str(self.folder))
+
+        await self._aside(begin)
+        try:
+            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.retrieval.tidying", str(copy))
+            try:
+                code = await child.wait()
+            except BaseException:
+                child.kill()
+                await child.wait()
+                raise
+            if code:
+                log.warning("the graphs of %s were not built: the process ended with %d", self.folder, code)
+                return
+            await self._aside(swap)
+        finally:
+            self._journal = None
+            for left in (copy, old):
+                await asyncio.to_thread(shutil.rmtree, left, True)
 
     def _point(self, one: Passage) -> Any:
         vectors: dict[str, Any] = {"static": one.static.tolist(), "bm25": self._words.embed_document(one.searched)}

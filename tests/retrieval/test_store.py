@@ -1,5 +1,6 @@
 """What every store of passages must do."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -164,3 +165,54 @@ async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None
     assert await texts(store, "bridge", collection="hr") == [BRIDGE]
     assert await texts(store, "bridge", collection="hr", attributes={"lang": "de"}) == []
     assert await texts(store, "bridge", collection="hr", attributes={"lang": "en"}) == [BRIDGE]
+
+
+async def test_graphs_are_built_aside_while_the_shard_changes(tmp_path: Path) -> None:
+    """What comes, changes and goes while the copy is worked on is in the shard that takes its place."""
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    chance = np.random.default_rng(1)
+
+    def some(name: str, version: str, count: int = 20) -> list[Passage]:
+        made = []
+        for n in range(count):
+            dense = chance.normal(size=384).astype(np.float32)
+            facts: dict[str, Any] = {"version": version, "ordinal": n, "id": passage_id("acme", "", name, version, n)}
+            made.append(
+                passage(f"{name} {version} {n}", name, dense=dense / np.linalg.norm(dense), followed=True, **facts)
+            )
+        return made
+
+    for n in range(150):
+        await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v1"))
+    tidying = asyncio.create_task(edge.tidy())
+    for n in range(20):
+        await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v2", 10))
+        await edge.remove("acme", "", [f"d{n + 100}"])
+        await edge.replace("acme", "", f"new{n}", some(f"new{n}", "v1", 5))
+        assert await texts(edge, f"d{n} v2", "bm25")
+        await asyncio.sleep(0.02)
+    await tidying
+    for store in (edge, EdgeStore(tmp_path / "shard")):
+        if store is not edge:
+            edge.close()
+            store.open()
+        counts = {name: len(await store.of_document("acme", "", name)) for name in ("d0", "d50", "d100", "new0", "d19")}
+        assert counts == {"d0": 10, "d50": 20, "d100": 0, "new0": 5, "d19": 10}
+        kept = await store.of_document("acme", "", "d60")
+        question = Question("", None, kept[3].dense)
+        assert (await store.search(question, Scope("acme"), 3))["dense"][0].id == kept[3].id
+    assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["shard"]
+    store.close()
+
+
+def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> None:
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    asyncio.run(edge.replace("acme", "", "d1", [passage(TOLL)]))
+    edge.close()
+    (tmp_path / "shard").rename(tmp_path / "shard.old")
+    again = EdgeStore(tmp_path / "shard")
+    again.open()
+    assert len(asyncio.run(again.of_document("acme", "", "d1"))) == 1
+    again.close()
