@@ -113,7 +113,12 @@ async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
                 await asyncio.gather(*(one(n, text) for n, text in enumerate(texts)))
                 took = time.perf_counter() - began
                 p50, p99 = report.percentiles(times)
-                facts[str(size)] = {"p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3, "documents_per_second": INGESTED / took, "tidied_s": tidied}
+                facts[str(size)] = {
+                    "p50_ms": p50 * 1e3,
+                    "p99_ms": p99 * 1e3,
+                    "documents_per_second": INGESTED / took,
+                    "tidied_s": tidied,
+                }
             store.close()
     return facts
 
