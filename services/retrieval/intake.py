@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import grpc
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.catalogue import Catalogue, Place
@@ -15,6 +16,8 @@ from services.retrieval.formats.aside import Aside
 from services.retrieval.ingest import Brought, Ingest
 
 PAGE = 100
+NUL = "\0"
+"""Which PostgreSQL keeps in no text."""
 
 
 @dataclass(slots=True)
@@ -32,30 +35,40 @@ class Intake:
         Raises:
             StoreAway
         """
+        if NUL in message.document_id or NUL in message.collection:
+            return Unreadable("document_id and collection may hold no NUL character")
         try:
-            text = await self._read(message)
-            document = Document(
-                id=message.document_id,
-                collection=message.collection,
-                title=message.title or text.title,
-                text=text.text,
-                markdown=text.shape is Shape.MARKDOWN,
-                uri=message.uri,
-                attributes=dict(message.attributes),
-                readers=tuple(message.readers),
-                source=source,
-                mark=mark,
-                changed=message.changed.ToMicroseconds() / 1e6 if message.HasField("changed") else 0.0,
+            return await self._taken(tenant, message, source, mark, metadata)
+        except Unreadable as error:
+            reason = error
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            reason = Unreadable(f"a service cannot take it: {error.details()}")
+        await self.catalogue.park(
+            Parked(
+                tenant, message.collection, message.document_id, str(reason), message.SerializeToString(),
+                source, mark, parked=self.now(),
             )
-            return await self.ingest.bring(tenant, document, text.shape, metadata)
-        except Unreadable as reason:
-            await self.catalogue.park(
-                Parked(
-                    tenant, message.collection, message.document_id, str(reason), message.SerializeToString(),
-                    source, mark, parked=self.now(),
-                )
-            )  # fmt: skip
-            return reason
+        )  # fmt: skip
+        return reason
+
+    async def _taken(self, tenant: str, message: pb.Document, source: str, mark: str, metadata: Metadata) -> Brought:
+        text = await self._read(message)
+        document = Document(
+            id=message.document_id,
+            collection=message.collection,
+            title=(message.title or text.title).replace(NUL, ""),
+            text=text.text,
+            markdown=text.shape is Shape.MARKDOWN,
+            uri=message.uri.replace(NUL, ""),
+            attributes=dict(message.attributes),
+            readers=tuple(message.readers),
+            source=source,
+            mark=mark,
+            changed=message.changed.ToMicroseconds() / 1e6 if message.HasField("changed") else 0.0,
+        )
+        return await self.ingest.bring(tenant, document, text.shape, metadata)
 
     async def again(self, tenant: str, collection: str, ids: Collection[str]) -> list[tuple[str, Brought | Unreadable]]:
         """Tries parked documents once more, all of the collection where no ids are given."""

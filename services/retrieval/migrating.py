@@ -93,6 +93,10 @@ class Migrating:
                 await self.align()
             except StoreAway as error:
                 log.warning("the state of generations is not known: %s", error)
+            except GenerationUnknown as error:
+                log.error(
+                    "the settings have no generation %s, which a move is to or from: put it back, or give it up", error
+                )
             await asyncio.sleep(EVERY_S)
 
     async def align(self) -> None:
@@ -118,11 +122,11 @@ class Migrating:
                         move = await self.state()
                         if not await self._step(move):
                             await asyncio.sleep(EVERY_S)
-            except (StoreAway, grpc.aio.AioRpcError) as error:
-                log.warning(
-                    "the move waits: %s", error.code().name if isinstance(error, grpc.aio.AioRpcError) else error
-                )
-                await asyncio.sleep(EVERY_S)
+            except grpc.aio.AioRpcError as error:
+                log.warning("the move waits: a service answers %s", error.code().name)
+            except (StoreAway, GenerationUnknown) as error:
+                log.warning("the move waits: %s", error)
+            await asyncio.sleep(EVERY_S)
 
     async def _step(self, move: Move) -> bool:
         """One step of the move; False when there is nothing to do."""

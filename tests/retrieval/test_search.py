@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp.test_utils import unused_port
 from hypothesis import given
 from hypothesis import strategies as st
 from tollway.guard.v1 import guard_pb2
+from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.formats import Unreadable
 from services.retrieval.ingest import Partition
@@ -22,7 +24,7 @@ from services.retrieval.store import EVERYBODY, Scope
 from services.retrieval.topics import turns
 from tests.retrieval.test_store import passage
 from tests.retrieval.whole import Whole
-from tests.support.encoders import static
+from tests.support.encoders import Encoder, static
 
 
 async def searched(made: Whole, query: str, **wish: Any) -> list[Ranked]:
@@ -161,3 +163,18 @@ async def test_topics_are_boundaries_where_asked() -> None:
     made = Whole(partition=Partition(topics=True))
     await made.bring("a", text)
     assert [one.text.count("\n\n") for one in await made.store.of_document("acme", "", "a")] == [3, 3]
+
+
+async def test_what_a_service_cannot_take_is_parked_and_stops_nothing() -> None:
+    class Picky(Encoder):
+        async def Encode(self, request: Any, **more: object) -> Any:
+            if any("poison" in text for text in request.texts):
+                raise grpc.aio.AioRpcError(
+                    grpc.StatusCode.INVALID_ARGUMENT, grpc.aio.Metadata(), grpc.aio.Metadata(), "texts: no"
+                )
+            return await super().Encode(request, **more)
+
+    made = Whole(encoder=Picky())
+    assert "texts: no" in str(await made.intake.take("acme", pb.Document(document_id="a", text="A poison text.")))
+    assert not isinstance(await made.intake.take("acme", pb.Document(document_id="b", text="A fine text.")), Exception)
+    assert [one.document_id for one in await made.catalogue.parked("acme", "", ("", ""), 9)] == ["a"]

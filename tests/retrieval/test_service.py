@@ -191,3 +191,17 @@ async def test_a_move_is_begun_watched_and_given_up_by_administrators(retrieval:
     await boss.CancelMigration(pb.CancelMigrationRequest())
     states = [one.state async for one in boss.WatchMigration(pb.WatchMigrationRequest())]
     assert states == [pb.MIGRATION_STATE_CANCELLED]
+
+
+async def test_names_and_texts_that_no_database_keeps(retrieval: Called) -> None:
+    made = await bring(
+        retrieval,
+        document("a\0b"),
+        document(
+            "c",
+            text="Lorries\0 pay.",
+        ),
+        document("d"),
+    )
+    assert [bool(one.fault) for one in made] == [True, False, False] and "NUL" in made[0].fault
+    assert not (await retrieval.ListParked(pb.ListParkedRequest())).parked

@@ -109,8 +109,10 @@ def of_file(settings: SourceSettings, path: str, content: bytes, changed: float,
 
 
 def readable(path: str) -> bool:
-    """Whether a file of that name is one that can be read; hidden ones are nobody's business."""
+    """Whether a file of that name is one that can be read; hidden ones are nobody's business, and a name must be Unicode."""
     parts = PurePath(path).parts
+    if any(0xD800 <= ord(sign) <= 0xDFFF for sign in path):  # bytes that were none, as Python has them
+        return False
     return (
         len(path) <= LONGEST_PATH
         and PurePath(path).suffix.lower() in ENDINGS

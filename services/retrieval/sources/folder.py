@@ -38,8 +38,8 @@ class Folder:
                     if done:
                         await self._some(root, waiting.result(), desk)
                         waiting = asyncio.ensure_future(anext(changes))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise SourceAway(f"{root} cannot be read") from error
+        except (OSError, RuntimeError) as error:  # the latter from the watcher, when the system lets it watch no more
+            raise SourceAway(f"{root} cannot be read: {type(error).__name__}") from error
         finally:
             waiting.cancel()
 

@@ -43,10 +43,13 @@ class Kept:
     own: Metadata
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=LAGS))
     running: bool = False
+    began: float = 0.0
+    """When it began to read: what was changed before is in the catalogue, or comes in from then on."""
     fault: str = ""
     turns: Turns = field(default_factory=Turns)
     again: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to begin anew."""
+    _marks: dict[tuple[str, str], str] | None = None
 
     async def take(self, change: Change) -> None:
         """Searchable, gone or parked when it returns; a guard or encoder that is away is waited for.
@@ -57,6 +60,7 @@ class Kept:
         while True:
             try:
                 parked = await self._taken(change)
+                self._note(change)
                 break
             except grpc.aio.AioRpcError as error:
                 log.warning("source %s waits: a service answers %s", self.name, error.code().name)
@@ -64,7 +68,7 @@ class Kept:
         if parked:
             CHANGES.add(1, self.name, "parked")
             return
-        lag = max(time.time() - change.changed, 0.0)
+        lag = max(time.time() - max(change.changed, self.began), 0.0)
         in_time = lag <= self.settings.promised_s
         self.lags.append(lag)
         LAG.add(lag, self.name)
@@ -72,7 +76,18 @@ class Kept:
         await self.catalogue.arrived(self.settings.tenant, self.name, 1, int(in_time))
 
     async def marks(self) -> Mapping[tuple[str, str], str]:
-        return await self.catalogue.marks(self.settings.tenant, self.name)
+        if self._marks is None:
+            self._marks = dict(await self.catalogue.marks(self.settings.tenant, self.name))
+        return dict(self._marks)
+
+    def _note(self, change: Change) -> None:
+        """Marks are asked for with every change that a source is told of: the catalogue is asked once."""
+        if self._marks is None:
+            return
+        if change.document is None:
+            self._marks.pop((change.collection, change.document_id), None)
+        else:
+            self._marks[change.collection, change.document_id] = change.mark
 
     async def _taken(self, change: Change) -> bool:
         """Whether it was parked."""
@@ -116,6 +131,7 @@ class Kept:
     async def _until(self, lost: asyncio.Event) -> None:
         """Reads until another replica may, or somebody asks to begin anew."""
         self.again.clear()
+        self._marks, self.began = None, time.time()
         reading = asyncio.ensure_future(self.source.run(self))
         ends = [asyncio.ensure_future(lost.wait()), asyncio.ensure_future(self.again.wait())]
         try:

@@ -44,6 +44,8 @@ class Outbox:
                     continue
         except (*AWAY, asyncpg.PostgresError) as error:
             raise SourceAway(f"its table cannot be read: {type(error).__name__}") from None
+        except KeyError as error:
+            raise SourceAway(f"its table has no column {error}") from None
         finally:
             connection.terminate()
 
