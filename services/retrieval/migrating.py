@@ -95,7 +95,7 @@ class Migrating:
                 log.warning("the state of generations is not known: %s", error)
             except GenerationUnknown as error:
                 log.error(
-                    "the settings have no generation %s, which a move is to or from: put it back, or give it up", error
+                    "the settings have no generation %s, which a move is to or from: put it back", error
                 )
             await asyncio.sleep(EVERY_S)
 
