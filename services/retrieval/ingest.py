@@ -64,7 +64,7 @@ class Ingest:
             document = await self.screening.screened(tenant, document, metadata)
         known = await self.store.of_document(tenant, document.collection, document.id)
         version = document.version
-        if known and known[0].version == version:
+        if known and all(one.version == version for one in known):  # a kill may have left some of the version before
             await self._commit(tenant, document, len(known), known[0].indexed)
             return Brought(version, len(known), 0)
         cut = chunks(

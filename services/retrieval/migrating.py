@@ -94,9 +94,7 @@ class Migrating:
             except StoreAway as error:
                 log.warning("the state of generations is not known: %s", error)
             except GenerationUnknown as error:
-                log.error(
-                    "the settings have no generation %s, which a move is to or from: put it back", error
-                )
+                log.error("the settings have no generation %s, which a move is to or from: put it back", error)
             await asyncio.sleep(EVERY_S)
 
     async def align(self) -> None:

@@ -205,3 +205,15 @@ async def test_names_and_texts_that_no_database_keeps(retrieval: Called) -> None
     )
     assert [bool(one.fault) for one in made] == [True, False, False] and "NUL" in made[0].fault
     assert not (await retrieval.ListParked(pb.ListParkedRequest())).parked
+
+
+async def test_what_a_kill_left_of_the_version_before_goes_when_it_is_brought_again(
+    retrieval: Called, kept: Whole
+) -> None:
+    await bring(retrieval, document(text="The old toll is nine."))
+    left = list(await kept.store.of_document("acme", "", "d1"))
+    await bring(retrieval, document(text="The new toll is ten."))
+    kept.store._kept[left[0].id] = left[0]  # type: ignore[attr-defined]
+    await bring(retrieval, document(text="The new toll is ten."))
+    found = await retrieval.Search(pb.SearchRequest(query="toll"))
+    assert [one.text for one in found.passages] == ["The new toll is ten."]
