@@ -83,7 +83,7 @@ def settings(
     sections["registry"] |= {"database_url": database, "key": ADMIN}
     sections["orchestrator"] |= {"key": ADMIN}
     sections["cache"] |= {"store": f"edge:{state / 'cache'}"}
-    sections["retrieval"] |= {"store": str(state / "retrieval"), "key": ADMIN}
+    sections["retrieval"] |= {"store": f"edge:{state / 'retrieval'}", "database_url": database, "key": ADMIN}
     sections["models"] |= {
         "local": False,
         "catalogue": {name: {"model": name, "base_url": peer.url, "wire": "openai"} for name in MODELS},
