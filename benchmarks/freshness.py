@@ -143,8 +143,9 @@ async def main(seconds: float, rate: float) -> None:
         stack.callback(store.close)
         encoding = Encoding(LocalEncoder(1), "bench")  # type: ignore[arg-type]
         epochs = Epochs(catalogue)
-        ingest = Ingest(store, catalogue, encoding, epochs)
-        intake, search = Intake(ingest, catalogue), Search(Generations(Generation("first", store, encoding)))
+        generations = Generations(Generation("first", store, encoding))
+        ingest = Ingest(generations, catalogue, encoding, epochs)
+        intake, search = Intake(ingest, catalogue), Search(generations)
         places = {"file": f"folder:{shelf}", "row": url, "message": broker_url}
         sources = {
             name: SourceSettings(url=where, tenant="acme", collection=name, topic=TOPIC)
@@ -167,7 +168,7 @@ async def main(seconds: float, rate: float) -> None:
             said = {"document_id": name, "text": text, "deleted": not text}
             await publisher.publish(TOPIC, name, json.dumps(said).encode())
 
-        following = Following(search.store, ingest.wake)
+        following = Following(generations, ingest.wake)
         kept = keeper(sources, catalogue, intake, ())
         await stack.enter_async_context(running(kept.run(), following.run(), epochs.follow(catalogue), store.run()))
         await asyncio.sleep(1.5)

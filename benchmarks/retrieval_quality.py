@@ -106,9 +106,10 @@ async def measured(folder: Path) -> dict[str, Any]:
         store = EdgeStore(Path(place) / "shard")
         store.open()
         catalogue, encoding = MemoryCatalogue(), Encoding(encoder)  # type: ignore[arg-type]
+        generations = Generations(Generation("first", store, encoding))
         ingest, search = (
-            Ingest(store, catalogue, encoding, Epochs(catalogue)),
-            Search(Generations(Generation("first", store, encoding))),
+            Ingest(generations, catalogue, encoding, Epochs(catalogue)),
+            Search(generations),
         )
         known = await brought(corpus, ingest, store, encoder)
         gains: dict[str, list[float]] = {name: [] for name in RANKED}

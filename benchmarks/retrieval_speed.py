@@ -83,8 +83,9 @@ async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
             store, catalogue = EdgeStore(Path(folder) / "shard"), PostgresCatalogue(pool)
             store.open()
             encoding = Encoding(encoder)  # type: ignore[arg-type]
-            search = Search(Generations(Generation("first", store, encoding)))
-            intake = Intake(Ingest(store, catalogue, encoding, Epochs(catalogue)), catalogue)
+            generations = Generations(Generation("first", store, encoding))
+            search = Search(generations)
+            intake = Intake(Ingest(generations, catalogue, encoding, Epochs(catalogue)), catalogue)
             there = 0
             for size in sizes:
                 for number in report.progress(range(there // OF_DOCUMENT, size // OF_DOCUMENT), f"{size:,} passages"):

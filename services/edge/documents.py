@@ -14,6 +14,7 @@ from services.edge.waiting import Behind
 from services.edge.wire import documents as wire
 from services.edge.wire import query
 from services.edge.wire.errors import Refusal
+from services.edge.wire.page import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,15 @@ class Documents:
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
-        await exchange.answer(wire.listed(page.documents, page.next_page_token))
+        await exchange.answer(listed(map(wire.plain, page.documents), page.next_page_token))
 
     async def search(self, exchange: Exchange, door: Door) -> None:
         found = await self.retrieval.Search(wire.search_of(exchange.body))
-        await exchange.answer(wire.listed(found.passages))
+        await exchange.answer(listed(map(wire.plain, found.passages)))
 
     async def sources(self, exchange: Exchange, door: Door) -> None:
-        await exchange.answer(wire.listed((await self.retrieval.ListSources(pb.ListSourcesRequest())).sources))
+        found = await self.retrieval.ListSources(pb.ListSourcesRequest())
+        await exchange.answer(listed(map(wire.plain, found.sources)))
 
     async def parked(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
@@ -65,7 +67,7 @@ class Documents:
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
-        await exchange.answer(wire.listed(page.parked, page.next_page_token))
+        await exchange.answer(listed(map(wire.plain, page.parked), page.next_page_token))
 
     def routes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
         return {

@@ -13,6 +13,7 @@ from services.edge.exchange import Exchange
 from services.edge.waiting import Behind
 from services.edge.wire import query
 from services.edge.wire import registry as wire
+from services.edge.wire.page import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Registry:
         page = await self.registry.ListArtifacts(
             pb.ListArtifactsRequest(page_size=query.limit(asked), page_token=asked.get("page_token", ""))
         )
-        await exchange.answer(wire.listed(map(wire.artifact, page.artifacts), page.next_page_token))
+        await exchange.answer(listed(map(wire.artifact, page.artifacts), page.next_page_token))
 
     async def version(self, exchange: Exchange, door: Door) -> None:
         """What a version says: `/artifacts/NAME`, `NAME@LABEL`, `NAME@NUMBER`."""
@@ -54,7 +55,7 @@ class Registry:
                 dataset=asked.get("dataset", ""), page_size=query.limit(asked), page_token=asked.get("page_token", "")
             )
         )
-        await exchange.answer(wire.listed(map(wire.run, page.runs), page.next_page_token))
+        await exchange.answer(listed(map(wire.run, page.runs), page.next_page_token))
 
     async def run(self, exchange: Exchange, door: Door) -> None:
         name = exchange.path.removeprefix(exchange.route)
@@ -63,11 +64,11 @@ class Registry:
 
     async def probes(self, exchange: Exchange, door: Door) -> None:
         found = await self.registry.ListProbes(pb.ListProbesRequest())
-        await exchange.answer(wire.listed(map(wire.probe, found.probes), ""))
+        await exchange.answer(listed(map(wire.probe, found.probes), ""))
 
     async def shadows(self, exchange: Exchange, door: Door) -> None:
         found = await self.registry.ListShadows(pb.ListShadowsRequest())
-        await exchange.answer(wire.listed(map(wire.shadow, found.shadows), ""))
+        await exchange.answer(listed(map(wire.shadow, found.shadows), ""))
 
     async def shadow(self, exchange: Exchange, door: Door) -> None:
         """How a shadow stands."""
@@ -95,7 +96,7 @@ class Registry:
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
-        await exchange.answer(wire.listed(map(wire.record, page.records), page.next_page_token))
+        await exchange.answer(listed(map(wire.record, page.records), page.next_page_token))
 
     async def record(self, exchange: Exchange, door: Door) -> None:
         name = exchange.path.removeprefix(exchange.route)
@@ -115,7 +116,7 @@ class Registry:
         page = await self.registry.ListAudit(
             pb.ListAuditRequest(page_size=query.limit(asked), page_token=asked.get("page_token", ""))
         )
-        await exchange.answer(wire.listed(map(wire.entry, page.entries), page.next_page_token))
+        await exchange.answer(listed(map(wire.entry, page.entries), page.next_page_token))
 
     def routes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
         return {

@@ -164,7 +164,7 @@ async def _opened(
     chosen = first if name == FIRST else settings.generations.get(name)
     if chosen is None:
         raise GenerationUnknown(name)
-    encoding = Encoding(encoder, settings.key, gateway, chosen.dense, chosen.dimensions)
+    encoding = Encoding(encoder, settings.key, gateway, chosen.dense)
     label = "" if name == FIRST else name
     async with stores.opened(chosen.store, chosen.store_key, catalogue, chosen.dimensions, label) as store:
         yield Generation(name, store, encoding)

@@ -9,7 +9,6 @@ import numpy as np
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tollway.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-from services.retrieval.payload import DENSE
 from services.retrieval.store import Vector
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ class Encoding:
     gateway: gateway_pb2_grpc.GatewayServiceStub | None = None
     """Embeds where the dense model is a provider's, so that its cost is known."""
     model: str = MINILM
-    dimensions: int = DENSE
 
     @property
     def own(self) -> Metadata:

@@ -16,7 +16,7 @@ class Generation:
 
 @dataclass(slots=True)
 class Generations:
-    """A [Store][services.retrieval.store.Store]: reads are the active generation's, changes go to all that are kept up.
+    """What ingest and search ask of a store: reads are the active generation's, changes go to all that are kept up.
 
     The one that is built is changed first: what fails there leaves the active one as it was, and is tried again as a whole.
     """
@@ -46,12 +46,6 @@ class Generations:
             await self.other.store.remove(tenant, collection, document_ids)
         return await self.active.store.remove(tenant, collection, document_ids)
 
-    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
-        await self.active.store.add_dense(vectors)
-
-    async def without_dense(self, most: int) -> Sequence[Passage]:
-        return await self.active.store.without_dense(most)
-
     async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
         return await self.active.store.passages(ids)
 
@@ -63,9 +57,6 @@ class Generations:
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
         return await self.active.store.search(question, scope, most)
-
-    async def drop(self) -> None:
-        await self.active.store.drop()
 
 
 async def copied(source: Store, target: Store, tenant: str, collection: str, document_id: str) -> bool:

@@ -13,8 +13,9 @@ from services.retrieval.documents import Document, Row
 from services.retrieval.encoding import Encoding, Metadata
 from services.retrieval.epochs import Epochs
 from services.retrieval.formats import Unreadable
+from services.retrieval.generations import Generations
 from services.retrieval.screening import Screening
-from services.retrieval.store import EVERYBODY, Passage, Store, Vector, passage_id
+from services.retrieval.store import EVERYBODY, Passage, Vector, passage_id
 from services.retrieval.topics import turns
 from services.retrieval.turns import Turns
 
@@ -36,7 +37,7 @@ class Brought:
 
 @dataclass(slots=True)
 class Ingest:
-    store: Store
+    store: Generations
     catalogue: Catalogue
     encoding: Encoding
     epochs: Epochs

@@ -45,13 +45,17 @@ class Intake:
             if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
                 raise
             reason = Unreadable(f"a service cannot take it: {error.details()}")
+        await self.park(tenant, message, str(reason), source, mark)
+        return reason
+
+    async def park(self, tenant: str, message: pb.Document, reason: str, source: str, mark: str) -> None:
+        """Keeps a document that cannot be made searchable, as it came."""
         await self.catalogue.park(
             Parked(
-                tenant, message.collection, message.document_id, str(reason), message.SerializeToString(),
-                source, mark, parked=self.now(),
+                tenant, message.collection, message.document_id, reason, message.SerializeToString(), source, mark,
+                parked=self.now(),
             )
         )  # fmt: skip
-        return reason
 
     async def _taken(self, tenant: str, message: pb.Document, source: str, mark: str, metadata: Metadata) -> Brought:
         text = await self._read(message)

@@ -132,13 +132,15 @@ class Migrating:
             await self.align()
         match move.state:
             case pb.MIGRATION_STATE_COPYING:
-                await self._copy(move, self.generations.active, replace(move, state=pb.MIGRATION_STATE_ENCODING))
+                after = replace(move, state=pb.MIGRATION_STATE_ENCODING)
+                await self._copy(move, self.generations.active, self.generations.other, after)
             case pb.MIGRATION_STATE_ENCODING:
                 await self._encoded(move)
             case pb.MIGRATION_STATE_VERIFYING:
                 await self._verify(move)
             case pb.MIGRATION_STATE_SWITCHED:
-                await self._copy(move, self.generations.other, replace(move, state=pb.MIGRATION_STATE_DONE))
+                after = replace(move, state=pb.MIGRATION_STATE_DONE)
+                await self._copy(move, self.generations.other, self.generations.active, after)
             case pb.MIGRATION_STATE_DONE if move.leaving:
                 await self._dropped(move.leaving, move, replace(move, leaving=""))
             case pb.MIGRATION_STATE_CANCELLED if move.moving_to:
@@ -147,11 +149,10 @@ class Migrating:
                 return False
         return True
 
-    async def _copy(self, move: Move, source: Generation | None, after: Move) -> None:
+    async def _copy(self, move: Move, source: Generation | None, target: Generation | None, after: Move) -> None:
         """A pass over all documents; `after` stands once a pass has copied nothing."""
         if not any(move.after):
             await asyncio.sleep(self.followed_s)  # changes by other replicas go to both from here on
-        target = self.generations.active if source is self.generations.other else self.generations.other
         assert source is not None and target is not None
         start, now = move.copied, move
         while page := await self.catalogue.keys(now.after, PAGE):

@@ -19,9 +19,14 @@ LOOKS_EVERY_S = 1.0
 EPOCH = "SELECT epoch FROM epoch WHERE tenant = $1"
 ROW = tuple(one.name for one in fields(Row))
 PARKED = tuple(one.name for one in fields(Parked))
-ADVANCE = """
-    INSERT INTO epoch VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+ADVANCE = f"""
+    INSERT INTO epoch VALUES ($1, {NOW})
     ON CONFLICT (tenant) DO UPDATE SET epoch = greatest(epoch.epoch + 1, excluded.epoch) RETURNING epoch
+"""
+RESTART = f"""
+    WITH moved AS (UPDATE epoch SET epoch = greatest(epoch + 1, {NOW}) RETURNING tenant, epoch)
+    SELECT pg_notify($1, epoch || ' ' || tenant) FROM moved
 """
 NAMES, PLACES = ", ".join(ROW), ", ".join(f"${n + 1}" for n in range(len(ROW)))
 CHANGES = ", ".join(f"{name} = excluded.{name}" for name in ROW[3:])
@@ -134,9 +139,7 @@ class PostgresCatalogue:
     async def restarted(self) -> None:
         """New epochs for everybody: what was changed by one who was killed at it may not have been told."""
         with told():
-            tenants = await self.pool.fetch("SELECT tenant FROM epoch")
-        for row in tenants:
-            await self.advance(row[0])
+            await self.pool.execute(RESTART, CHANNEL)
 
     @asynccontextmanager
     async def listening(self, heard: Callable[[str, int], None]) -> AsyncIterator[Any]:

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.retrieval.generations import Generations
 from services.retrieval.ranking import FEEDBACK, Ranked, Scored, decayed, distinct, diverse, fused, nearer
 from services.retrieval.reranker import Reranker, RerankerAway
-from services.retrieval.store import Found, Passage, Question, Scope, Vector
+from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,14 @@ class Search:
 
     async def _read(self, scored: Sequence[Scored]) -> list[Ranked]:
         """With their passages; what went meanwhile is left out."""
-        missing = [one.id for one in scored if one.passage is None]
-        found = await self.store.passages(missing) if missing else {}
-        read = ((one, one.passage or found.get(one.id)) for one in scored)
-        return [Ranked(passage, one.score, one.parts) for one, passage in read if passage is not None]
+        known = await self._passages(scored)
+        return [Ranked(known[one.id], one.score, one.parts) for one in scored if one.id in known]
+
+    async def _passages(self, found: Sequence[Hit | Scored]) -> Mapping[str, Passage]:
+        """By id; only those that the engine did not give along are asked for."""
+        missing = [one.id for one in found if one.passage is None]
+        read = await self.store.passages(missing) if missing else {}
+        return {**read, **{one.id: one.passage for one in found if one.passage is not None}}
 
     async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
         """Passages that the dense model alone finds: what a comparison of models looks at.
@@ -74,7 +78,7 @@ class Search:
         """
         (dense,) = await self.store.active.encoding.dense([text])
         hits = (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())
-        found = await self.store.passages([hit.id for hit in hits])
+        found = await self._passages(hits)
         return [found[hit.id] for hit in hits if hit.id in found]
 
     async def looked(self, question: Question, scope: Scope, most: int) -> Found:

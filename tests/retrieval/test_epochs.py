@@ -50,3 +50,16 @@ async def test_replicas_hear_of_each_others_changes(postgres_url: str) -> None:
             made = await one.commit(Row("acme", "", "d", "v", indexed=1.0))
             async with asyncio.timeout(5):
                 assert await epochs.after("acme", first) == made
+
+
+async def test_after_a_restart_every_tenant_has_a_new_epoch_and_all_replicas_know(postgres_url: str) -> None:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+        catalogue = PostgresCatalogue(pool)
+        epochs = Epochs(catalogue)
+        first = {tenant: await epochs.of(tenant) for tenant in ("acme", "a tenant with spaces")}
+        async with running(epochs.follow(catalogue)):
+            await asyncio.sleep(0.2)
+            await PostgresCatalogue(pool).restarted()
+            async with asyncio.timeout(5):
+                for tenant, epoch in first.items():
+                    assert await epochs.after(tenant, epoch) == await catalogue.epoch(tenant) > epoch

@@ -1,10 +1,9 @@
 """Documents, passages and sources as JSON."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
-import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -64,13 +63,9 @@ def document_of(name: str, kind: str, content: bytes, asked: Mapping[str, str]) 
     )
 
 
-def listed(rows: Iterable[Message], token: str = "") -> bytes:
-    return orjson.dumps({"object": "list", "data": list(map(plain, rows)), "next_page_token": token})
-
-
-def plain(row: Message) -> dict[str, object]:
+def plain(row: Message) -> dict[str, Any]:
     """Every field of a message by its contract's name, also where it is empty."""
-    made: dict[str, object] = MessageToDict(
+    made: dict[str, Any] = MessageToDict(
         row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     return made

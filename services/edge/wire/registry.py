@@ -1,6 +1,5 @@
 """Artifacts, shadows, records and the audit log as JSON; what people and other systems say, from it."""
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -316,10 +315,6 @@ def report(made: pb.GetShadowReportResponse) -> dict[str, Any]:
 
 def entry(one: pb.AuditEntry) -> dict[str, Any]:
     return {"sequence": one.sequence, "json": one.json, "hash": one.hash}
-
-
-def listed(rows: Iterable[dict[str, Any]], token: str) -> bytes:
-    return orjson.dumps({"object": "list", "data": list(rows), "next_page_token": token})
 
 
 def _side(one: pb.Side) -> dict[str, Any]:

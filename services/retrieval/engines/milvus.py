@@ -87,7 +87,11 @@ class MilvusEngine:
         return list(map(_read, await self._rows("followed == false", most)))
 
     async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        found = await self._rows(f"id in {json.dumps(list(ids))}", max(len(ids), 1))
+        found = await self._told(
+            lambda: self.client.query(
+                self.collection, filter=f"id in {json.dumps(list(ids))}", output_fields=SHOWN, limit=max(len(ids), 1)
+            )
+        )
         return {row["id"]: read(row["id"], row["payload"]) for row in found}
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:

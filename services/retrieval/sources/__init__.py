@@ -12,7 +12,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.formats import ENDINGS
 
-LARGEST_BYTES, LONGEST_PATH = 8_000_000, 256
+LARGEST_BYTES, LONGEST_ID = 8_000_000, 256
 
 
 class Kind(StrEnum):
@@ -114,7 +114,7 @@ def readable(path: str) -> bool:
     if any(0xD800 <= ord(sign) <= 0xDFFF for sign in path):  # bytes that were none, as Python has them
         return False
     return (
-        len(path) <= LONGEST_PATH
+        len(path) <= LONGEST_ID
         and PurePath(path).suffix.lower() in ENDINGS
         and not any(one.startswith(".") for one in parts)
     )

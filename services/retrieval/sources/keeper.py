@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import grpc
 
 from services.retrieval.catalogue import Catalogue
-from services.retrieval.documents import Parked
 from services.retrieval.encoding import Metadata
 from services.retrieval.intake import Intake
 from services.retrieval.sources import Change, Kind, Source, SourceAway, SourceSettings, SourceUnknown, opened
@@ -103,10 +102,7 @@ class Kept:
             await self.intake.ingest.drop(tenant, change.collection, [change.document_id])
             return False
         if change.fault:
-            raw = change.document.SerializeToString()
-            await self.catalogue.park(
-                Parked(tenant, change.collection, change.document_id, change.fault, raw, self.name, change.mark, parked=time.time())
-            )  # fmt: skip
+            await self.intake.park(tenant, change.document, change.fault, self.name, change.mark)
             return True
         made = await self.intake.take(tenant, change.document, self.name, change.mark, self.own)
         return isinstance(made, Exception)

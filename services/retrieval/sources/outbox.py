@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.retrieval.sources import Change, Desk, Kind, SourceAway, SourceSettings
+from services.retrieval.sources import LONGEST_ID, Change, Desk, Kind, SourceAway, SourceSettings
 from services.retrieval.sources.message import Malformed, change_of
 from services.runtime.postgres import AWAY
 
@@ -71,5 +71,6 @@ def _change(settings: SourceSettings, row: asyncpg.Record) -> Change:
     try:
         return change_of(settings, said, row["changed_at"].timestamp())
     except Malformed as error:
-        changed = row["changed_at"].timestamp()
-        return Change(str(row["document_id"])[:256], settings.collection, changed, error.document, fault=str(error))
+        bad = error.document
+        bad.document_id = str(row["document_id"])[:LONGEST_ID]
+        return Change(bad.document_id, settings.collection, row["changed_at"].timestamp(), bad, fault=str(error))

@@ -9,7 +9,7 @@ from hashlib import sha256
 import orjson
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
-from services.retrieval.sources import Change, Desk, Kind, SourceAway, SourceSettings
+from services.retrieval.sources import LONGEST_ID, Change, Desk, Kind, SourceAway, SourceSettings
 from services.retrieval.sources.message import Malformed, change_of
 from services.runtime import brokers
 from services.runtime.brokers import BrokerAway
@@ -54,5 +54,5 @@ def _change(settings: SourceSettings, body: bytes) -> Change:
         reason, found = str(error), error.document.document_id or name
     except (ValueError, TypeError, AttributeError) as error:
         reason, found = f"it is no JSON object of a change: {type(error).__name__}", name
-    bad = pb.Document(document_id=found[:256], collection=settings.collection, content=body[:1_000_000])
+    bad = pb.Document(document_id=found[:LONGEST_ID], collection=settings.collection, content=body[:1_000_000])
     return Change(bad.document_id, settings.collection, seen, bad, fault=reason)
