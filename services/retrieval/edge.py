@@ -81,6 +81,7 @@ class EdgeStore:
         if self._shard is not None:
             self._shard.flush()
             self._shard.close()
+            self._shard = None
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
         chosen = _document(tenant, collection, [document_id])
@@ -175,24 +176,31 @@ class EdgeStore:
 
     async def drop(self) -> None:
         """The folder goes with it: nothing can be asked of the store any more."""
-        await self._aside(self._shard.close)
-        self._shard = None
         gone = self._aside_folder("gone")
-        self.folder.rename(gone)
+
+        def work() -> None:
+            self._shard.close()
+            self._shard = None
+            self.folder.rename(gone)
+
+        await self._aside(work)
         await asyncio.to_thread(shutil.rmtree, gone)
 
     async def run(self) -> None:
         """Writes to disk now and then, and has graphs built once there is enough that has none, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            if self._shard is None:
-                continue
-            await self._aside(self._shard.flush)
-            if await self._aside(self._untidy):
-                await self.tidy()
+            if await self._aside(self._flushed):
+                try:
+                    await self.tidy()
+                except OSError as error:
+                    log.warning("the graphs of %s were not built: %s", self.folder, error.strerror)
 
-    def _untidy(self) -> bool:
-        """Whether so many passages have come since the graphs were built that searches feel it."""
+    def _flushed(self) -> bool:
+        """Whether so many passages have come since the graphs were built that searches feel it. A dropped shard has none."""
+        if self._shard is None:
+            return False
+        self._shard.flush()
         count = int(self._shard.info().points_count)
         if self._since is None:  # just opened: a tidy shard has a graph for each vector of each passage
             self._since = 0 if self._shard.info().indexed_vectors_count >= 2 * count else count
@@ -204,14 +212,19 @@ class EdgeStore:
         """
         copy, old = self._aside_folder("copy"), self._aside_folder("old")
 
-        def begin() -> None:
+        def begin() -> bool:
+            if self._shard is None:  # dropped since somebody looked
+                return False
+            self._since = 0
             self._shard.flush()
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(self.folder, copy)
             self._journal = []
-            self._since = 0
+            return True
 
         def swap() -> None:
+            if self._shard is None:  # dropped meanwhile
+                return
             made = q.EdgeShard.load(str(copy))
             for operation in self._journal or ():
                 made.update(operation)
@@ -222,8 +235,9 @@ class EdgeStore:
             copy.rename(self.folder)
             self._shard = q.EdgeShard.load(str(self.folder))
 
-        await self._aside(begin)
         try:
+            if not await self._aside(begin):
+                return
             child = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.retrieval.tidying", str(copy))
             try:
                 code = await child.wait()

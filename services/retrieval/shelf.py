@@ -45,7 +45,11 @@ class Shelf:
                 raise
 
         task = asyncio.create_task(hold())
-        found: Generation = await up
+        try:
+            found: Generation = await asyncio.shield(up)
+        except asyncio.CancelledError:  # nobody else knows of it
+            task.cancel()
+            raise
         self._held[name] = _Held(stop, task)
         return found
 

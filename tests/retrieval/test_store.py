@@ -216,3 +216,15 @@ def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> N
     again.open()
     assert len(asyncio.run(again.of_document("acme", "", "d1"))) == 1
     again.close()
+
+
+async def test_a_shard_that_is_dropped_while_its_graphs_are_built_stays_dropped(tmp_path: Path) -> None:
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    await edge.replace("acme", "", "d1", [passage(TOLL)])
+    tidying = asyncio.create_task(edge.tidy())
+    await asyncio.sleep(0.05)
+    await edge.drop()
+    await tidying
+    edge.close()
+    assert list(tmp_path.iterdir()) == []

@@ -14,14 +14,10 @@ from tollway.retrieval.v1 import retrieval_pb2_grpc
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import err, fail, progress, say, table
+from services.retrieval.formats import ENDINGS
 
 T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
-KINDS = {
-    ".md": "text/markdown", ".markdown": "text/markdown", ".html": "text/html", ".htm": "text/html", ".csv": "text/csv",
-    ".json": "application/json", ".pdf": "application/pdf", ".eml": "message/rfc822",
-    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-}  # fmt: skip
 SHOWN, PAGE = 160, 1000
 COUNTED = (pb.MIGRATION_STATE_COPYING, pb.MIGRATION_STATE_SWITCHED)
 
@@ -62,7 +58,7 @@ def add(
                 yield pb.UpsertDocumentsRequest(
                     document=pb.Document(
                         document_id=name, collection=collection, title=file.stem, content=file.read_bytes(),
-                        media_type=KINDS.get(file.suffix.lower(), ""), readers=[one for one in readers.split(",") if one],
+                        media_type=ENDINGS.get(file.suffix.lower(), ""), readers=[one for one in readers.split(",") if one],
                     )
                 )  # fmt: skip
 
