@@ -3,11 +3,15 @@
 Both on the same PostgreSQL in the same run, rounds taking turns. The plain way is what a gateway without a ledger of its
 own would do: one conditional update before the call and one after it, each a transaction of its own. Ours is the whole
 service: three budgets above the key, prices, postings, sealed holds.
+
+As many clients as asked for come back at once, which measures throughput; their p50 is then the queue's. `paced` is the
+same number of requests under way with a model's time between reserve and settle, as a mesh has them.
 """
 
 import argparse
 import asyncio
 import os
+import random
 import tempfile
 import time
 from dataclasses import replace
@@ -35,18 +39,24 @@ from services.runtime.identity import Caller
 
 CALLER = Caller("acme", "acme/search/prod", "k", True, (), time.time() + 3600, "")
 LIMIT = 10**15
+ANSWERING_S = 0.2
 
 
-async def ours(service: LedgerService, until: float, times: list[float]) -> None:
+async def ours(service: LedgerService, until: float, times: list[float], answering_s: float = 0.0) -> None:
+    """Pairs, one after the other; `times` are the ledger's part of each."""
     identity.hold(CALLER)
     attempt = pb.Attempt(model="m", input_tokens=1000, output_tokens=500)
     while (began := time.perf_counter()) < until:
         name = str(uuid4())
         held = await service.Reserve(pb.ReserveRequest(reservation_id=name, attempts=[attempt]), None)
+        took = time.perf_counter() - began
+        if answering_s:
+            await asyncio.sleep(random.uniform(0.5, 1.5) * answering_s)
+            began = time.perf_counter()
         await service.Settle(
             pb.SettleRequest(reservation_id=name, hold=held.hold, model="m", input_tokens=800, output_tokens=200), None
         )
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - began + (took if answering_s else 0.0))
 
 
 async def plain(pool: Any, until: float, times: list[float]) -> None:
@@ -107,15 +117,28 @@ async def main(seconds: float, concurrency: int, rounds: int) -> None:
                         await asyncio.gather(*(work(subject, until, seen) for _ in range(concurrency)))
                         if n:
                             times[name] += seen
+                paced: list[float] = []
+                until = time.perf_counter() + seconds
+                await asyncio.gather(*(ours(service, until, paced, ANSWERING_S) for _ in range(concurrency)))
                 over = max([await burst(service, n, 100, 200) for n in range(5)], key=abs)
     facts: dict[str, Any] = {}
     for name, seen in times.items():
         p50, p99 = report.percentiles(seen)
         facts[name] = {"pairs_per_second": len(seen) / (rounds * seconds), "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3}
+    p50, p99 = report.percentiles(paced)
+    facts["paced"] = {"pairs_per_second": len(paced) / seconds, "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3}
     heads = ("", "pairs/s", "p50 ms", "p99 ms")
     report.table(f"{concurrency} at once", heads, [(name, *one.values()) for name, one in facts.items()])
     speedup = facts["ledger"]["pairs_per_second"] / facts["update"]["pairs_per_second"]
-    report.finish({**facts["ledger"], "speedup_vs_update": speedup, "overspend": over, "update": facts["update"]})
+    report.finish(
+        {
+            **facts["ledger"],
+            "speedup_vs_update": speedup,
+            "overspend": over,
+            "update": facts["update"],
+            "paced": facts["paced"],
+        }
+    )
 
 
 if __name__ == "__main__":

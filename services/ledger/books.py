@@ -6,7 +6,7 @@ or requests.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -109,11 +109,11 @@ class Meter:
         return self.granted - self.held
 
     def lease(self, amount: int) -> "Meter":
-        return replace(self, granted=self.granted + amount)
+        return Meter(self.granted + amount, self.held)
 
     def hold(self, amount: int) -> "Meter":
         assert amount <= self.free, "ask for a lease first"
-        return replace(self, held=self.held + amount)
+        return Meter(self.granted, self.held + amount)
 
     def settle(self, hold: int, cost: int) -> tuple["Meter", int]:
         """Ends a hold; also returns how much of the lease is spent with it.
@@ -135,10 +135,11 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
 
 
-def ancestors(account: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def ancestors(account: str) -> tuple[str, ...]:
     """The account and all above it, nearest first: `a/b` gives `a/b`, `a`."""
     parts = account.split("/")
-    return ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return tuple("/".join(parts[:n]) for n in range(len(parts), 0, -1))
 
 
 def worst(budget: Budget, needs: list[Need]) -> int:

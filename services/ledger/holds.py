@@ -1,15 +1,27 @@
 """A hold as its holder carries it: sealed, so that any replica can settle it and nobody can alter it."""
 
 import hmac
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
+
+import msgspec
 
 from services.ledger.books import ReservationUnknown
 from services.ledger.store import MeterKey
 
 SEAL_BYTES = 16
+_BODY = msgspec.json.Decoder(
+    tuple[
+        str,
+        str,
+        str,
+        int,
+        float,
+        list[tuple[str, str, float, str, str, int]],
+        list[tuple[str, str, str]],
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +57,16 @@ class Hold:
     attempts: tuple[Attempt, ...]
 
     def sealed(self, secret: bytes) -> bytes:
-        body = json.dumps(
-            [
+        body = msgspec.json.encode(
+            (
                 self.replica.hex, self.key_id, self.account, self.nano_usd, self.expires,
                 [
                     [p.meter.account, p.meter.name, p.meter.started.timestamp(), p.unit, p.model, p.amount]
                     for p in self.parts
                 ],
                 [[a.model, a.provider, a.provider_model] for a in self.attempts],
-            ],
-            separators=(",", ":"),
-        ).encode()  # fmt: skip
+            )
+        )  # fmt: skip
         return _seal(secret, self.reservation_id, body) + body
 
 
@@ -68,7 +79,7 @@ def opened(secret: bytes, reservation_id: UUID, sealed: bytes) -> Hold:
     seal, body = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
     if not hmac.compare_digest(seal, _seal(secret, reservation_id, body)):
         raise ReservationUnknown(reservation_id=reservation_id)
-    replica, key_id, account, nano_usd, expires, parts, attempts = json.loads(body)
+    replica, key_id, account, nano_usd, expires, parts, attempts = _BODY.decode(body)
     return Hold(
         reservation_id,
         UUID(replica),

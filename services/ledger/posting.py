@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 20_000
 """Endings in memory and not yet posted; past that `Settle` is refused until the database is back."""
 LONGEST_GROUP = 2_000
-GATHER_S = 0.001
+GATHER_S = 0.0003
 """How long an ending may wait for others to share its transaction."""
 
 

@@ -11,8 +11,10 @@ import genai_prices
 
 from services.runtime.errors import Failure, Kind
 
-NANO = Decimal(1_000_000_000)
 MILLION = Decimal(1_000_000)
+HOUR_MS = Decimal(3_600_000)
+FINE = 10**12
+"""Rates are whole numbers of so many parts of a nano-dollar."""
 DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
 FREE = frozenset({"local"})
 """Providers whose calls cost nothing unless a price is set."""
@@ -25,21 +27,43 @@ class PriceUnknown(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars for a million tokens, as text so that it stays exact."""
+    """US dollars, as text so that they stay exact: for a million tokens, and for an hour that calls run, which is how a machine of
+    one's own is paid for. Divide its hour by the calls that it takes at once."""
 
-    input: str
-    output: str
+    input: str = "0"
+    output: str = "0"
     cached_input: str = ""
+    hour: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one call; `cached` are among `input`, `reasoning` among `output`."""
+    """Tokens of one call; `cached` are among `input`, `reasoning` among `output`. It ran for `compute_ms`."""
 
     input: int
     output: int
     cached: int = 0
     reasoning: int = 0
+    compute_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """For one token, and for one millisecond, in parts of a nano-dollar."""
+
+    input: int
+    cached_input: int
+    output: int
+    compute_ms: int = 0
+
+    def cost(self, tokens: Tokens) -> int:
+        """In nano-dollars, rounded up once."""
+        cached = min(tokens.cached, tokens.input)
+        parts = (tokens.input - cached) * self.input + cached * self.cached_input + tokens.output * self.output
+        return -(-(parts + tokens.compute_ms * self.compute_ms) // FINE)
+
+
+NOTHING = Rates(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +95,41 @@ class PriceBook:
         Raises:
             PriceUnknown: neither book knows the model.
         """
-        if (own := self._own(model, at)) is not None:
-            cached = Decimal(own.cached_input or own.input)
-            plain = tokens.input - min(tokens.cached, tokens.input)
-            dollars = (
-                plain * Decimal(own.input) + (tokens.input - plain) * cached + tokens.output * Decimal(own.output)
-            ) / MILLION
-            return _nano(dollars)
-        if provider in FREE:
-            return 0
-        rates = _rates(provider, provider_model, at.strftime("%Y-%m-%d"))
-        if rates is None:
+        if (rates := self.rates(model, provider, provider_model, at)) is None:
             raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
-        plain = tokens.input - min(tokens.cached, tokens.input)
-        return _nano(plain * rates[0] + (tokens.input - plain) * rates[1] + tokens.output * rates[2])
+        return rates.cost(tokens)
 
-    def _own(self, model: str, at: datetime) -> Price | None:
-        if (prices := self._dated.get(model)) is None:
-            return None
-        day = at.date()
-        return next((price for since, price in prices if since <= day), None)
+    def rates(self, model: str, provider: str, provider_model: str, at: datetime) -> Rates | None:
+        """The prices of `at`; None when neither book knows the model."""
+        if (prices := self._dated.get(model)) is not None:
+            day = at.date()
+            own = next((price for since, price in prices if since <= day), None)
+            if own is not None:
+                return _own(own)
+        if provider in FREE:
+            return NOTHING
+        return _listed(provider, provider_model, at.strftime("%Y-%m-%d"))
 
     def known(self, model: str, provider: str, provider_model: str, at: datetime) -> bool:
-        return (
-            self._own(model, at) is not None
-            or provider in FREE
-            or _rates(provider, provider_model, at.strftime("%Y-%m-%d")) is not None
-        )
-
-
-def _nano(dollars: Decimal) -> int:
-    return int((dollars * NANO).to_integral_value(rounding=ROUND_CEILING))
+        return self.rates(model, provider, provider_model, at) is not None
 
 
 @lru_cache(maxsize=4096)
-def _rates(provider: str, provider_model: str, day: str) -> tuple[Decimal, Decimal, Decimal] | None:
-    """Dollars a token on `day`: input, cached input, output. None when the model is unknown.
+def _own(price: Price) -> Rates:
+    plain, cached, written = (
+        _fine(Decimal(one) / MILLION) for one in (price.input, price.cached_input or price.input, price.output)
+    )
+    return Rates(plain, cached, written, _fine(Decimal(price.hour or 0) / HOUR_MS))
+
+
+def _fine(dollars: Decimal) -> int:
+    """Rounded up, where a price has more digits than that."""
+    return int((dollars * 1_000_000_000 * FINE).to_integral_value(rounding=ROUND_CEILING))
+
+
+@lru_cache(maxsize=4096)
+def _listed(provider: str, provider_model: str, day: str) -> Rates | None:
+    """What genai-prices has for `day`. None when the model is unknown.
 
     Tiers are priced at their dearest, so that a hold is never too small.
     """
@@ -118,4 +141,4 @@ def _rates(provider: str, provider_model: str, day: str) -> tuple[Decimal, Decim
         kept = genai_prices.calc_price(cached, provider_model, provider_id=provider or None, genai_request_timestamp=at)
     except (LookupError, ValueError):
         return None
-    return plain.input_price / MILLION, kept.input_price / MILLION, plain.output_price / MILLION
+    return Rates(*(_fine(one / MILLION) for one in (plain.input_price, kept.input_price, plain.output_price)))

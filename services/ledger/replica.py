@@ -6,12 +6,14 @@ expires, which is later than any hold made from it.
 """
 
 import asyncio
+import hmac
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
@@ -35,7 +37,7 @@ from services.ledger.posting import Posting
 from services.ledger.safeguards import Safeguard
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
-from services.ledger.windows import began
+from services.ledger.windows import BEGINNING, FOREVER, began, ends
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,25 @@ class _Live:
     hold: Hold
     asked: tuple[object, ...]
     warnings: tuple[str, ...]
+    sealed: bytes = b""
+    """As it was given away."""
+
+
+@dataclass(slots=True)
+class _Bound:
+    """A budget, and its meter of the window that is now."""
+
+    budget: Budget
+    key: MeterKey | None = None
+    until: datetime = BEGINNING
+
+    def meter(self, at: datetime) -> MeterKey:
+        """Windows change seldom, and telling them takes a calendar."""
+        if self.key is None or not self.key.started <= at < self.until:
+            budget = self.budget
+            self.key = MeterKey(budget.account, budget.name, began(budget.window, at, budget.time_zone))
+            self.until = ends(budget.window, at, budget.time_zone) or FOREVER
+        return self.key
 
 
 @dataclass(slots=True)
@@ -69,7 +90,7 @@ class Replica:
     suspended: dict[str, Suspension] = field(default_factory=dict)
     """Accounts that are stopped, as of the last look."""
     safeguards: dict[str, Safeguard] = field(default_factory=dict)
-    _budgets: dict[str, list[Budget]] = field(default_factory=dict)
+    _budgets: dict[str, list[_Bound]] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, _Live] = field(default_factory=dict)
     _ended: dict[UUID, Entry] = field(default_factory=dict)
@@ -83,20 +104,30 @@ class Replica:
 
     async def load(self) -> None:
         """Reads budgets, suspensions and safeguards; called at the start, and again as they may change."""
-        fresh: dict[str, list[Budget]] = {}
+        fresh: dict[str, list[_Bound]] = {}
         for budget in await self.store.budgets():
-            fresh.setdefault(budget.account, []).append(budget)
+            fresh.setdefault(budget.account, []).append(_Bound(budget))
         self._budgets = fresh
         self.suspended = {one.account: one for one in await self.store.suspensions()}
         self.safeguards = {one.account: one for one in await self.store.safeguards()}
 
     def counts_money(self, account: str) -> bool:
         """Whether a budget at or above `account` is in money."""
-        return any(one.unit is Unit.NANO_USD for name in ancestors(account) for one in self._budgets.get(name, ()))
+        return any(one.budget.unit is Unit.NANO_USD for one in self._above(account))
 
     def reserved(self, reservation_id: UUID) -> Hold | None:
         live = self._live.get(reservation_id)
         return live.hold if live else None
+
+    def told(self, reservation_id: UUID, sealed: bytes) -> None:
+        """Keeps a hold as it was given away."""
+        if (live := self._live.get(reservation_id)) is not None:
+            live.sealed = sealed
+
+    def shown(self, reservation_id: UUID, sealed: bytes) -> Hold | None:
+        """The hold that was given away as `sealed`, where it lives here."""
+        live = self._live.get(reservation_id)
+        return live.hold if live is not None and hmac.compare_digest(live.sealed, sealed) else None
 
     async def reserve(
         self,
@@ -244,29 +275,29 @@ class Replica:
     async def standing(self, account: str) -> list[tuple[Budget, Standing, int]]:
         """Budgets of `account` and above ('' for all): where each stands, and how much requests under way hold here."""
         at = self.now()
-        bound = self._above(account) if account else [one for budgets in self._budgets.values() for one in budgets]
-        keys = {self._meter(budget, at): budget for budget in bound}
+        keys = {one.meter(at): one.budget for one in (self._above(account) if account else self._all())}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
 
     def _shared(self) -> list[MeterKey]:
         """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
-        counted = (one for budgets in self._budgets.values() for one in budgets if one.unit is Unit.CONCURRENT)
-        return [key for one in counted if (key := self._meter(one, self.now())) in self._meters]
+        counted = (one for one in self._all() if one.budget.unit is Unit.CONCURRENT)
+        return [key for one in counted if (key := one.meter(self.now())) in self._meters]
 
-    def _above(self, account: str) -> list[Budget]:
+    def _above(self, account: str) -> list[_Bound]:
         if not self._budgets:
             return []
-        return [budget for path in ancestors(account) for budget in self._budgets.get(path, ())]
+        return [one for path in ancestors(account) for one in self._budgets.get(path, ())]
 
-    def _meter(self, budget: Budget, at: datetime) -> MeterKey:
-        return MeterKey(budget.account, budget.name, began(budget.window, at, budget.time_zone))
+    def _all(self) -> Iterator[_Bound]:
+        return chain.from_iterable(self._budgets.values())
 
     def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Budget]]:
         parts, budgets = [], {}
-        for budget in self._above(account):
+        for one in self._above(account):
+            budget = one.budget
             if (amount := worst(budget, needs)) > 0:
-                key = self._meter(budget, at)
+                key = one.meter(at)
                 budgets[key] = budget
                 parts.append(Part(key, budget.unit.value, budget.model, amount))
         return parts, budgets
@@ -315,15 +346,13 @@ class Replica:
 
     def past_marks(self) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets that have spent more than their warning mark, as they stood at the last refresh."""
-        at = self.now()
-        stands = ((one, found, self._meter(one, at)) for one, found in self.marked())
-        return [(one, found, key) for one, found, key in stands if found.spent >= one.limit * one.warn_at]
+        return [(one, found, key) for one, found, key in self.marked() if found.spent >= one.limit * one.warn_at]
 
-    def marked(self) -> list[tuple[Budget, Standing]]:
+    def marked(self) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets with a warning mark that this replica grants from, as they stood at the last refresh."""
         at = self.now()
-        marked = (one for budgets in self._budgets.values() for one in budgets if one.warn_at)
-        return [(one, found) for one in marked if (found := self._stands.get(self._meter(one, at))) is not None]
+        marked = ((one.budget, one.meter(at)) for one in self._all() if one.budget.warn_at)
+        return [(one, found, key) for one, key in marked if (found := self._stands.get(key)) is not None]
 
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry
@@ -376,7 +405,7 @@ class Replica:
 
     async def _tidy(self, at: datetime) -> None:
         """Returns what is idle of windows that are over, and forgets them once they are empty."""
-        current = {self._meter(budget, at) for budgets in self._budgets.values() for budget in budgets}
+        current = {one.meter(at) for one in self._all()}
         over = [one for one in self._meters if one not in current]
         await self._return(over)
         for meter in [one for one in over if self._meters[one] == Meter()]:

@@ -19,7 +19,7 @@ from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.oidc import Issuers
 from services.ledger.people import People
-from services.ledger.prices import PriceBook, Tokens
+from services.ledger.prices import PriceBook, PriceUnknown, Tokens
 from services.ledger.replica import Replica
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
 from services.ledger.store import Alert, ApiKey, Asked, BudgetUnknown, Entry, Store
@@ -257,9 +257,11 @@ class LedgerService(LedgerServiceServicer):
             request.ceiling_nano_usd,
             trusted=request.again and caller.acts,
         )
+        sealed = hold.sealed(self.secret)
+        self.replica.told(reservation, sealed)
         return pb.ReserveResponse(
             held_nano_usd=hold.nano_usd,
-            hold=hold.sealed(self.secret),
+            hold=sealed,
             warnings=[*warnings, *seen],
             expires=Timestamp(seconds=int(hold.expires)),
             reservation_id="" if str(reservation) == request.reservation_id else str(reservation),
@@ -347,7 +349,8 @@ class LedgerService(LedgerServiceServicer):
 
     def _own(self, reservation_id: str, sealed: bytes) -> Hold:
         """The hold, which must be the caller's own tenant's."""
-        hold = opened(self.secret, UUID(reservation_id), sealed)
+        reservation = UUID(reservation_id)
+        hold = self.replica.shown(reservation, sealed) or opened(self.secret, reservation, sealed)
         caller = identity.caller()
         if hold.account.partition("/")[0] != caller.tenant and not caller.admin:
             raise OtherTenant(account=hold.account)
@@ -374,10 +377,12 @@ class LedgerService(LedgerServiceServicer):
         self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool
     ) -> int:
         """The cost; of a model without a price 0, unless money is counted."""
-        if not needed and not self.prices.known(model, provider, provider_model, at):
-            telemetry.event("price unknown", model=model)
-            return 0
-        return self.prices.cost(model, provider, provider_model, tokens, at)
+        if (rates := self.prices.rates(model, provider, provider_model, at)) is not None:
+            return rates.cost(tokens)
+        if needed:
+            raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
+        telemetry.event("price unknown", model=model)
+        return 0
 
 
 Owned = TypeVar("Owned", Suspension, Safeguard)

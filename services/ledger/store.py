@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.ledger.books import Budget
@@ -39,9 +39,8 @@ class ApiKey:
     """Who may answer it; empty for all."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class MeterKey:
-    """One budget in one window."""
+class MeterKey(NamedTuple):
+    """One budget in one window. A tuple: it is looked up many times a request."""
 
     account: str
     name: str

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from services.runtime.errors import Failure, Kind
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class ZoneUnknown(Failure):

@@ -1,6 +1,8 @@
 """The rules of budgets, without a store."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ AMOUNT = st.integers(0, 10**12)
 
 
 def test_ancestors_nearest_first() -> None:
-    assert ancestors("acme/search/prod") == ["acme/search/prod", "acme/search", "acme"]
+    assert ancestors("acme/search/prod") == ("acme/search/prod", "acme/search", "acme")
 
 
 def test_the_worst_attempt_counts_for_a_budget_that_covers_it() -> None:
@@ -67,6 +69,21 @@ def test_prices_are_exact_and_rounded_up_once() -> None:
     assert book.cost("m", "", "", Tokens(1, 0), NOW) == 150
     assert book.cost("m", "", "", Tokens(3, 1, cached=1), NOW) == 2 * 150 + 75 + 600
     assert PriceBook({"m": Price("0.0001", "0")}).cost("m", "", "", Tokens(1, 0), NOW) == 1
+    assert PriceBook({"m": Price("0.0000000000000001", "0")}).cost("m", "", "", Tokens(1, 0), NOW) == 1
+
+
+def test_a_machine_of_ones_own_is_paid_by_the_time_that_calls_run() -> None:
+    book = PriceBook({"m": Price(hour="3.60"), "both": Price("1", "2", hour="0.36")})
+    assert book.cost("m", "local", "", Tokens(10_000, 10_000, compute_ms=1), NOW) == 1_000
+    assert book.cost("m", "local", "", Tokens(10_000, 10_000), NOW) == 0
+    assert book.cost("both", "", "", Tokens(1, 1, compute_ms=10), NOW) == 1_000 + 2_000 + 1_000
+
+
+@given(st.decimals(0, 1000, places=9), AMOUNT, st.integers(0, 10**7))
+def test_a_price_is_never_rounded_down(price: Decimal, tokens: int, ms: int) -> None:
+    rates = PriceBook({"m": Price(str(price), str(price), hour=str(price))}).rates("m", "", "", NOW)
+    exact = Fraction(price) * 1000 * tokens + Fraction(price) * 10**9 * ms / 3_600_000
+    assert rates is not None and exact <= rates.cost(Tokens(tokens, 0, compute_ms=ms)) < exact + 2
 
 
 def test_well_known_prices_and_unknown_ones() -> None:
