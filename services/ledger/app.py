@@ -17,6 +17,7 @@ from services.ledger import counts, keys
 from services.ledger.holds import Attempt
 from services.ledger.oidc import Issuer, Issuers
 from services.ledger.people import PostgresPeople
+from services.ledger.periods import Periods
 from services.ledger.postgres import PostgresStore
 from services.ledger.prices import Price, PriceBook
 from services.ledger.replica import Replica, Times
@@ -27,8 +28,10 @@ from services.runtime import channels, postgres
 from services.runtime.background import running
 from services.runtime.identity import Identity, named
 from services.runtime.server import Service, Serving
+from services.runtime.settings import BadSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+FEWEST_MONTHS = 3
 SIGNING_KEY_LIFE = timedelta(days=30)
 
 
@@ -49,6 +52,8 @@ class Settings:
     database_connections: int = 8
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50055"))
     hold_s: float = 180.0
+    entries_kept_months: int = 0
+    """Whole months that entries are kept beside the one that is, at least 3; 0 keeps them for good. Their sums stay."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """Own prices by the model's name in the mesh, in dollars for a million tokens."""
     strongest: Strongest = field(default_factory=lambda: Strongest())
@@ -64,7 +69,15 @@ class Settings:
 
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
-    """Opens what the ledger owns, yields the service, closes in reverse order."""
+    """Opens what the ledger owns, yields the service, closes in reverse order.
+
+    Raises:
+        BadSettings
+    """
+    if settings.entries_kept_months and settings.entries_kept_months < FEWEST_MONTHS:
+        raise BadSettings(
+            f"ledger.entries_kept_months: 0, or at least {FEWEST_MONTHS}: budgets of a month look back that far"
+        )
     async with (
         _registry(settings) as registry,
         postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool,
@@ -89,7 +102,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         )
         counts.publish(replica)
         try:
-            async with running(replica.run(), service.guardian.run()):
+            async with running(
+                replica.run(), service.guardian.run(), Periods(pool, settings.entries_kept_months).run()
+            ):
                 yield Service(
                     name="tollway.ledger.v1.LedgerService",
                     domain="ledger.tollway",

@@ -233,6 +233,8 @@ def _within(account: str, root: str) -> bool:
 
 
 def _group(entry: Entry, group_by: str, asked: Asked) -> str:
+    if group_by == "template":
+        group_by = "tag:template"
     if group_by.startswith("tag:"):
         return entry.tags.get(group_by.removeprefix("tag:"), "")
     at = entry.at.astimezone(zone(asked.time_zone))

@@ -48,12 +48,12 @@ WITH asked AS (
 ), made AS (
     INSERT INTO entry (reservation_id, outcome, at, key_id, account, model, input_tokens, output_tokens,
                        cached_tokens, reasoning_tokens, cost, held, cached, tags)
-    SELECT * FROM asked ON CONFLICT DO NOTHING RETURNING reservation_id, account, model, cost
+    SELECT * FROM asked ON CONFLICT DO NOTHING RETURNING reservation_id, account, model, cost, at
 ), lines AS (
-    INSERT INTO posting (reservation_id, book, amount)
-    SELECT reservation_id, 'account:' || account, -cost FROM made WHERE cost > 0
+    INSERT INTO posting (reservation_id, book, amount, at)
+    SELECT reservation_id, 'account:' || account, -cost, at FROM made WHERE cost > 0
     UNION ALL
-    SELECT reservation_id, 'model:' || model, cost FROM made WHERE cost > 0
+    SELECT reservation_id, 'model:' || model, cost, at FROM made WHERE cost > 0
 ), baselines AS (
     INSERT INTO spared (reservation_id, baseline)
     SELECT reservation_id, b.baseline FROM unnest($22::uuid[], $23::bigint[]) AS b(reservation_id, baseline)
@@ -86,17 +86,23 @@ WITH asked AS (
 SELECT reservation_id FROM made
 """
 
-# A budget's first meter also counts what its window has seen before the budget was set. A later one does not: what ended in
-# its window was charged to a meter, its own or that of the window in which it was held.
+# A budget's first meter also counts what its window has seen before the budget was set; without an end, as sums have it, which
+# stay when entries leave. A later one does not: what ended in its window was charged to a meter, its own or that of the window in
+# which it was held.
 OPEN_METER = """
 INSERT INTO meter (account, name, started, spent, leased)
 SELECT b.account, b.name, $3, CASE WHEN EXISTS (
     SELECT FROM meter m WHERE m.account = b.account AND m.name = b.name AND m.started < $3 AND m.started >= $3 - reach(b."window")
 ) THEN 0 ELSE coalesce((
     SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens
-                           WHEN 'requests' THEN 1 ELSE 0 END)
-    FROM entry e
-    WHERE e.outcome = 'settled' AND (e.account = b.account OR starts_with(e.account, b.account || '/'))
+                           WHEN 'requests' THEN e.requests ELSE 0 END)
+    FROM (
+        SELECT account, model, began AS at, requests, input_tokens, output_tokens, cost FROM tally WHERE b."window" = 'total'
+        UNION ALL
+        SELECT account, model, at, 1, input_tokens, output_tokens, cost FROM entry
+        WHERE b."window" <> 'total' AND outcome = 'settled'
+    ) e
+    WHERE (e.account = b.account OR starts_with(e.account, b.account || '/'))
       AND e.at >= $3 - CASE WHEN starts_with(b."window", 'rolling') THEN reach(b."window") ELSE interval '0' END
       AND (b.model = '' OR e.model = b.model OR
            (b.model LIKE '%*%' AND e.model LIKE replace(replace(replace(replace(b.model, '\\', '\\\\'), '%', '\\%'), '_', '\\_'), '*', '%')))

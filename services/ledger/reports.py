@@ -1,38 +1,55 @@
-"""What reports ask of the entries in PostgreSQL."""
+"""What reports ask of the books in PostgreSQL: of sums by the half hour as far as those tell, of entries where they do not."""
 
 import json
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.ledger.store import Asked, Entry, UsageRow
+from services.ledger.windows import BEGINNING, zone
 
 GROUPS = {
     "": "''",
     "account": "account",
     "model": "model",
     "key": "key_id",
+    "template": "template",
     "hour": "to_char(at AT TIME ZONE $7, 'YYYY-MM-DD HH24:00')",
     "day": "to_char(at AT TIME ZONE $7, 'YYYY-MM-DD')",
     "month": "to_char(at AT TIME ZONE $7, 'YYYY-MM')",
 }
-TAG = "tag:"
-WITHIN = "outcome = 'settled' AND ($1 = '' OR account = $1 OR starts_with(account, $1 || '/'))"
+TAG, TEMPLATE = "tag:", "template"
+HALF_HOUR = timedelta(minutes=30)
+MOST_DAYS = 10_000
+WITHIN = "($1 = '' OR account = $1 OR starts_with(account, $1 || '/'))"
+# Up to $10 and from $11 on entries, between them sums.
+FACTS = f"""
+    SELECT began AS at, account, model, key_id, template, NULL::jsonb AS tags, requests, cached, input_tokens, output_tokens, cost,
+           baseline, cached_baseline
+    FROM tally WHERE began >= $10 AND began < $11 AND {WITHIN} AND ($4 = '' OR model = $4)
+      AND ($5::jsonb->>'template' IS NULL OR template = $5::jsonb->>'template')
+    UNION ALL
+    SELECT at, account, model, key_id, coalesce(tags->>'template', ''), tags, 1, cached::integer, input_tokens, output_tokens, cost,
+           coalesce(baseline, 0), CASE WHEN cached THEN coalesce(baseline, 0) ELSE 0 END
+    FROM entry LEFT JOIN spared USING (reservation_id)
+    WHERE outcome = 'settled' AND {WITHIN} AND ($4 = '' OR model = $4) AND tags @> $5::jsonb
+      AND (at >= $2 AND at < $10 OR at >= $11 AND at < $3)
+"""
 
 
 async def usage(connection: Any, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]:
     tag = group_by.removeprefix(TAG) if group_by.startswith(TAG) else ""
+    if tag == TEMPLATE:
+        tag, group_by = "", TEMPLATE
     group = "coalesce(tags->>$8::text, '')" if tag else GROUPS[group_by]
     rows = await connection.fetch(
-        f"""SELECT {group} AS name, count(*) AS requests, count(*) FILTER (WHERE cached) AS cached,
-                   sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost,
-                   coalesce(sum(baseline), 0)::bigint AS baseline,
-                   coalesce(sum(baseline) FILTER (WHERE cached), 0)::bigint AS cached_baseline
-            FROM entry LEFT JOIN spared USING (reservation_id) WHERE {WITHIN} AND at >= $2 AND at < $3 AND ($4 = '' OR model = $4) AND tags @> $5::jsonb
-              AND $7::text IS NOT NULL AND $8::text IS NOT NULL AND ($6 = '' OR {group} > $6)
+        f"""SELECT {group} AS name, sum(requests)::bigint AS requests, sum(cached)::bigint AS cached, sum(input_tokens)::bigint AS input,
+                   sum(output_tokens)::bigint AS output, sum(cost)::bigint AS cost, sum(baseline)::bigint AS baseline,
+                   sum(cached_baseline)::bigint AS cached_baseline
+            FROM ({FACTS}) AS fact WHERE $7::text IS NOT NULL AND $8::text IS NOT NULL AND ($6 = '' OR {group} > $6)
             GROUP BY 1 ORDER BY 1 LIMIT $9""",
         asked.account, asked.since, asked.until, asked.model, json.dumps(dict(asked.tags)), after,
-        asked.time_zone or "UTC", tag, most,
+        asked.time_zone or "UTC", tag, most, *_summed(asked, tag),
     )  # fmt: skip
     return [
         UsageRow(
@@ -49,10 +66,21 @@ async def usage(connection: Any, asked: Asked, group_by: str, after: str, most: 
     ]
 
 
+def _summed(asked: Asked, tag: str) -> tuple[datetime, datetime]:
+    """From when to when sums by the half hour tell what was asked. Of tags they know the template alone, and of zones those whose
+    days begin with a half hour of UTC, which are nearly all."""
+    since, until = BEGINNING + -(-(asked.since - BEGINNING) // HALF_HOUR) * HALF_HOUR, asked.until
+    until -= (until - BEGINNING) % HALF_HOUR
+    offset = min(until, datetime.now(UTC)).astimezone(zone(asked.time_zone)).utcoffset() or timedelta()
+    if tag or set(asked.tags) - {TEMPLATE} or offset % HALF_HOUR or since >= until:
+        return asked.until, asked.until
+    return since, until
+
+
 async def entries(connection: Any, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
     at, last = after or (None, None)
     rows = await connection.fetch(
-        f"""SELECT * FROM entry WHERE {WITHIN} AND at >= $2 AND at < $3
+        f"""SELECT * FROM entry WHERE outcome = 'settled' AND {WITHIN} AND at >= $2 AND at < $3
               AND ($4::timestamptz IS NULL OR (at, reservation_id) > ($4, $5::uuid))
             ORDER BY at, reservation_id LIMIT $6""",
         asked.account, asked.since, asked.until, at, last, most,
@@ -62,12 +90,7 @@ async def entries(connection: Any, asked: Asked, after: tuple[datetime, UUID] | 
 
 async def daily(connection: Any, asked: Asked) -> dict[date, int]:
     """What was spent, by day."""
-    rows = await connection.fetch(
-        f"""SELECT (at AT TIME ZONE $4)::date AS day, sum(cost)::bigint AS cost FROM entry
-            WHERE {WITHIN} AND at >= $2 AND at < $3 GROUP BY 1""",
-        asked.account, asked.since, asked.until, asked.time_zone or "UTC",
-    )  # fmt: skip
-    return {row["day"]: row["cost"] for row in rows}
+    return {date.fromisoformat(row.group): row.cost for row in await usage(connection, asked, "day", "", MOST_DAYS)}
 
 
 def entry(row: Any) -> Entry:
