@@ -147,6 +147,11 @@ def worst(budget: Budget, needs: list[Need]) -> int:
     return max((need.of(budget.unit) for need in needs if budget.covers(need.model)), default=0)
 
 
+def carved(most: int, has: int, remaining: int) -> int:
+    """How much an allowance that has `has` already may have, at most `most`, when the store has `remaining` beside it."""
+    return max(has, min(most, (remaining + has) // LEASE_SHARE))
+
+
 def wanted(shortfall: int, remaining: int) -> int:
     """How much to lease when `shortfall` is needed and the store has `remaining`; 0 when that is too little."""
     return max(shortfall, remaining // LEASE_SHARE) if remaining >= shortfall else 0

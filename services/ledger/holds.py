@@ -11,6 +11,8 @@ from services.ledger.books import ReservationUnknown
 from services.ledger.store import MeterKey
 
 SEAL_BYTES = 16
+ALLOWANCE = b"allowance"
+"""Stands in the seal of an allowance where a hold's has its reservation."""
 _BODY = msgspec.json.Decoder(
     tuple[
         str,
@@ -55,6 +57,8 @@ class Hold:
     """Seconds since the epoch."""
     parts: tuple[Part, ...]
     attempts: tuple[Attempt, ...]
+    allowance: bool = False
+    """Part of an allowance, whose id is the replica's: any reservation may be settled from it."""
 
     def sealed(self, secret: bytes) -> bytes:
         body = msgspec.json.encode(
@@ -67,17 +71,18 @@ class Hold:
                 [[a.model, a.provider, a.provider_model] for a in self.attempts],
             )
         )  # fmt: skip
-        return _seal(secret, self.reservation_id, body) + body
+        return _seal(secret, ALLOWANCE if self.allowance else self.reservation_id.bytes, body) + body
 
 
 def opened(secret: bytes, reservation_id: UUID, sealed: bytes) -> Hold:
-    """Reads a sealed hold.
+    """Reads a sealed hold, or an allowance as a hold for this reservation.
 
     Raises:
         ReservationUnknown: it was altered, or belongs to another reservation.
     """
     seal, body = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
-    if not hmac.compare_digest(seal, _seal(secret, reservation_id, body)):
+    allowance = hmac.compare_digest(seal, _seal(secret, ALLOWANCE, body))
+    if not allowance and not hmac.compare_digest(seal, _seal(secret, reservation_id.bytes, body)):
         raise ReservationUnknown(reservation_id=reservation_id)
     replica, key_id, account, nano_usd, expires, parts, attempts = _BODY.decode(body)
     return Hold(
@@ -89,8 +94,9 @@ def opened(secret: bytes, reservation_id: UUID, sealed: bytes) -> Hold:
         expires,
         tuple(Part(MeterKey(a, n, datetime.fromtimestamp(s, UTC)), u, m, held) for a, n, s, u, m, held in parts),
         tuple(Attempt(*attempt) for attempt in attempts),
+        allowance,
     )
 
 
-def _seal(secret: bytes, reservation_id: UUID, body: bytes) -> bytes:
-    return hmac.digest(secret, reservation_id.bytes + body, "sha256")[:SEAL_BYTES]
+def _seal(secret: bytes, of: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, of + body, "sha256")[:SEAL_BYTES]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from services.ledger.books import Budget, Need, wanted
+from services.ledger.books import Budget, Need, carved, wanted
 from services.ledger.safeguards import Safeguard
 from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
@@ -101,6 +101,15 @@ class MemoryStore:
         for meter, amount in given.items():
             before, _ = self._leases.get((replica, meter), (0, expires))
             self._leases[replica, meter] = (before + amount, expires)
+        return given
+
+    async def carve(self, allowance: UUID, most: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
+        known = [meter for meter in most if (meter.account, meter.name) in self._budgets]
+        has = {meter: self._leases.get((allowance, meter), (0, expires))[0] for meter in known}
+        given = {meter: carved(most[meter], has[meter], self._standing(meter).remaining) for meter in known}
+        if not all(given.values()):
+            return {}
+        self._leases.update({(allowance, meter): (amount, expires) for meter, amount in given.items()})
         return given
 
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:

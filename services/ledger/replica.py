@@ -10,10 +10,9 @@ import hmac
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import chain
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
@@ -27,17 +26,17 @@ from services.ledger.books import (
     Need,
     ReservationIdReused,
     Unit,
-    ancestors,
     covers,
     worst,
 )
+from services.ledger.bounds import Bounds
 from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.posting import Posting
 from services.ledger.safeguards import Safeguard
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
-from services.ledger.windows import BEGINNING, FOREVER, began, ends
+from services.ledger.windows import BEGINNING
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,8 @@ class Times:
     hold_s: float = 180.0
     """A hold returns by itself after so long: longer than any request lives."""
     heartbeat_s: float = 5.0
+    patience_s: float = 15.0
+    """Once the ledger is back, those who waited for it settle first: what has expired meanwhile is taken back after so long."""
     refresh_s: float = 0.5
     """How old this replica's view of budgets and suspensions may be."""
 
@@ -65,23 +66,6 @@ class _Live:
 
 
 @dataclass(slots=True)
-class _Bound:
-    """A budget, and its meter of the window that is now."""
-
-    budget: Budget
-    key: MeterKey | None = None
-    until: datetime = BEGINNING
-
-    def meter(self, at: datetime) -> MeterKey:
-        """Windows change seldom, and telling them takes a calendar."""
-        if self.key is None or not self.key.started <= at < self.until:
-            budget = self.budget
-            self.key = MeterKey(budget.account, budget.name, began(budget.window, at, budget.time_zone))
-            self.until = ends(budget.window, at, budget.time_zone) or FOREVER
-        return self.key
-
-
-@dataclass(slots=True)
 class Replica:
     store: Store
     times: Times = field(default_factory=Times)
@@ -89,8 +73,8 @@ class Replica:
     id: UUID = field(default_factory=uuid4)
     suspended: dict[str, Suspension] = field(default_factory=dict)
     """Accounts that are stopped, as of the last look."""
+    bounds: Bounds = field(default_factory=Bounds)
     safeguards: dict[str, Safeguard] = field(default_factory=dict)
-    _budgets: dict[str, list[_Bound]] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, _Live] = field(default_factory=dict)
     _ended: dict[UUID, Entry] = field(default_factory=dict)
@@ -104,16 +88,9 @@ class Replica:
 
     async def load(self) -> None:
         """Reads budgets, suspensions and safeguards; called at the start, and again as they may change."""
-        fresh: dict[str, list[_Bound]] = {}
-        for budget in await self.store.budgets():
-            fresh.setdefault(budget.account, []).append(_Bound(budget))
-        self._budgets = fresh
+        self.bounds.load(await self.store.budgets())
         self.suspended = {one.account: one for one in await self.store.suspensions()}
         self.safeguards = {one.account: one for one in await self.store.safeguards()}
-
-    def counts_money(self, account: str) -> bool:
-        """Whether a budget at or above `account` is in money."""
-        return any(one.budget.unit is Unit.NANO_USD for one in self._above(account))
 
     def reserved(self, reservation_id: UUID) -> Hold | None:
         live = self._live.get(reservation_id)
@@ -206,7 +183,7 @@ class Replica:
         if (ended := self._ended.get(hold.reservation_id)) is not None:
             return await self._again(ended, hold, entry, need, again)
         self._posting.room()
-        earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need)))
+        earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need), hold.allowance))
         if earlier is not None:
             self._ended[hold.reservation_id] = earlier
             return await self._again(earlier, hold, entry, need, again)
@@ -237,7 +214,7 @@ class Replica:
         charges = []
         for part in hold.parts:
             used = need.used(Unit(part.unit)) if covers(part.model, need.model) else 0
-            unleased = part.amount
+            unleased = used if hold.allowance else part.amount
             if hold.replica == self.id:
                 meter = self._meters[part.meter]
                 self._meters[part.meter], unleased = meter.settle(part.amount if live else 0, used)
@@ -275,26 +252,18 @@ class Replica:
     async def standing(self, account: str) -> list[tuple[Budget, Standing, int]]:
         """Budgets of `account` and above ('' for all): where each stands, and how much requests under way hold here."""
         at = self.now()
-        keys = {one.meter(at): one.budget for one in (self._above(account) if account else self._all())}
+        keys = {one.meter(at): one.budget for one in (self.bounds.above(account) if account else self.bounds)}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
 
     def _shared(self) -> list[MeterKey]:
         """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
-        counted = (one for one in self._all() if one.budget.unit is Unit.CONCURRENT)
+        counted = (one for one in self.bounds if one.budget.unit is Unit.CONCURRENT)
         return [key for one in counted if (key := one.meter(self.now())) in self._meters]
-
-    def _above(self, account: str) -> list[_Bound]:
-        if not self._budgets:
-            return []
-        return [one for path in ancestors(account) for one in self._budgets.get(path, ())]
-
-    def _all(self) -> Iterator[_Bound]:
-        return chain.from_iterable(self._budgets.values())
 
     def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Budget]]:
         parts, budgets = [], {}
-        for one in self._above(account):
+        for one in self.bounds.above(account):
             budget = one.budget
             if (amount := worst(budget, needs)) > 0:
                 key = one.meter(at)
@@ -317,7 +286,7 @@ class Replica:
                 for meter, amount in given.items():
                     self._meters[meter] = self._meters[meter].lease(amount)
                 if not given:
-                    raise await self._exceeded(parts, budgets, at)
+                    raise await self.refusal(parts, budgets, at)
         finally:
             for lock in locks:
                 lock.release()
@@ -326,7 +295,7 @@ class Replica:
         short = {part.meter: part.amount - self._meters[part.meter].free for part in parts}
         return {meter: amount for meter, amount in short.items() if amount > 0}
 
-    async def _exceeded(
+    async def refusal(
         self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime
     ) -> BudgetExceeded | LedgerAway:
         stands = await self.store.standing([part.meter for part in parts])
@@ -351,7 +320,7 @@ class Replica:
     def marked(self) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets with a warning mark that this replica grants from, as they stood at the last refresh."""
         at = self.now()
-        marked = ((one.budget, one.meter(at)) for one in self._all() if one.budget.warn_at)
+        marked = ((one.budget, one.meter(at)) for one in self.bounds if one.budget.warn_at)
         return [(one, found, key) for one, key in marked if (found := self._stands.get(key)) is not None]
 
     def _remember(self, entry: Entry) -> None:
@@ -372,7 +341,7 @@ class Replica:
                 self._meters[part.meter] = self._meters[part.meter].lease(-part.amount)
 
     async def _beat_forever(self) -> None:
-        beat = time.monotonic()
+        beat = reached = time.monotonic()
         while True:
             await asyncio.sleep(self.times.refresh_s)
             try:
@@ -382,14 +351,16 @@ class Replica:
                 self._stands = await self.store.standing(list(self._meters)) if self._meters else {}
                 if time.monotonic() - beat >= self.times.heartbeat_s:
                     beat = time.monotonic()
-                    await self.beat()
+                    await self.beat(takes_back=beat - reached >= self.times.patience_s)
             except (LedgerAway, asyncpg.PostgresError) as error:
+                reached = time.monotonic()
                 log.warning("the ledger's database is away: %s", type(error).__name__)
 
-    async def beat(self) -> None:
-        """Keeps this replica's leases alive, and takes back those of replicas that have died."""
+    async def beat(self, *, takes_back: bool = True) -> None:
+        """Keeps this replica's leases alive, and takes back those that have expired: of replicas that have died, and allowances."""
         at = self.now()
-        await self.store.extend(self.id, datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC), at)
+        expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
+        await self.store.extend(self.id, expires, at if takes_back else BEGINNING)
         await self._tidy(at)
 
     def expire(self) -> int:
@@ -405,7 +376,7 @@ class Replica:
 
     async def _tidy(self, at: datetime) -> None:
         """Returns what is idle of windows that are over, and forgets them once they are empty."""
-        current = {one.meter(at) for one in self._all()}
+        current = {one.meter(at) for one in self.bounds}
         over = [one for one in self._meters if one not in current]
         await self._return(over)
         for meter in [one for one in over if self._meters[one] == Meter()]:

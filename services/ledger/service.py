@@ -12,20 +12,22 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 
 from services.ledger import counts, forecast, keys, messages
-from services.ledger.books import Need
+from services.ledger.allowances import carve
+from services.ledger.books import Need, Unit
 from services.ledger.credentials import Credentials
 from services.ledger.guardian import Guardian
 from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.oidc import Issuers
 from services.ledger.people import People
-from services.ledger.prices import PriceBook, PriceUnknown, Tokens
+from services.ledger.prices import PriceBook, Tokens
+from services.ledger.pricing import Pricing
 from services.ledger.replica import Replica
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
 from services.ledger.store import Alert, ApiKey, Asked, BudgetUnknown, Entry, Store
 from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
 from services.ledger.windows import BEGINNING, Window, began, ends, zone
-from services.runtime import identity, telemetry
+from services.runtime import identity
 from services.runtime.identity import AccountSuspended
 
 REVOCATIONS_EVERY_S = 0.3
@@ -46,10 +48,12 @@ class LedgerService(LedgerServiceServicer):
     """What every answer's cost is compared with."""
     guardian: Guardian = field(init=False)
     credentials: Credentials = field(init=False)
+    pricing: Pricing = field(init=False)
 
     def __post_init__(self) -> None:
         self.credentials = Credentials(self.store, self.people, self.issuers)
         self.guardian = Guardian(self.store, self.replica)
+        self.pricing = Pricing(self.prices, self.strongest)
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: object) -> pb.AuthenticateResponse:
         now = datetime.now(UTC)
@@ -240,10 +244,10 @@ class LedgerService(LedgerServiceServicer):
                 return pb.ReserveResponse(paid=True)
             reservation = found
         needs, attempts = [], []
-        money = bool(request.ceiling_nano_usd) or self.replica.counts_money(caller.account)
+        money = bool(request.ceiling_nano_usd) or self.replica.bounds.counts_money(caller.account)
         for one in request.attempts:
-            tokens = Tokens(one.input_tokens, one.output_tokens)
-            cost = self._priced(one.model, one.provider, one.provider_model, tokens, at, needed=money)
+            tokens = Tokens(one.input_tokens, one.output_tokens, compute_ms=one.compute.ToMilliseconds())
+            cost = self.pricing.priced(one.model, one.provider, one.provider_model, tokens, at, needed=money)
             needs.append(Need(one.model, cost, tokens.input + tokens.output))
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
         dearest = max((need.nano_usd for need in needs), default=0)
@@ -270,13 +274,14 @@ class LedgerService(LedgerServiceServicer):
     async def Settle(self, request: pb.SettleRequest, context: object) -> pb.SettleResponse:
         hold, at = self._own(request.reservation_id, request.hold), datetime.now(UTC)
         tokens = Tokens(
-            request.input_tokens, request.output_tokens, request.cached_input_tokens, request.reasoning_tokens
-        )
-        cost = self._cost(hold, request.model, tokens, at)
+            request.input_tokens, request.output_tokens, request.cached_input_tokens, request.reasoning_tokens,
+            request.compute.ToMilliseconds(),
+        )  # fmt: skip
+        cost = self.pricing.settled(hold, request.model, tokens, at)
         entry = Entry(
-            hold.reservation_id, "settled", at, hold.key_id, hold.account, request.model, tokens.input,
+            hold.reservation_id, "settled", at, hold.key_id or request.key_id, hold.account, request.model, tokens.input,
             tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, dict(request.tags),
-            self._baseline(request, at),
+            self.pricing.baseline(request, at),
         )  # fmt: skip
         used = Need(request.model, cost, tokens.input + tokens.output)
         stands = await self.replica.end(hold, entry, used, again=request.again)
@@ -289,9 +294,30 @@ class LedgerService(LedgerServiceServicer):
         await self.replica.end(hold, entry, Need("", 0, 0, 0))
         return pb.ReleaseResponse()
 
+    async def CarveAllowance(self, request: pb.CarveAllowanceRequest, context: object) -> pb.CarveAllowanceResponse:
+        at, lasting = datetime.now(UTC), request.lasting.ToTimedelta()
+        most = {
+            Unit.NANO_USD: request.nano_usd,
+            Unit.TOKENS: request.tokens,
+            Unit.REQUESTS: request.requests,
+            Unit.CONCURRENT: request.concurrent,
+        }
+        attempts = tuple(Attempt(one.model, one.provider, one.provider_model) for one in request.models)
+        hold, given = await carve(self.replica, UUID(request.allowance_id), request.account, most, lasting, attempts)
+        return pb.CarveAllowanceResponse(
+            allowance=hold.sealed(self.secret),
+            nano_usd=given[Unit.NANO_USD],
+            tokens=given[Unit.TOKENS],
+            requests=given[Unit.REQUESTS],
+            concurrent=given[Unit.CONCURRENT],
+            expires=Timestamp(seconds=int(hold.expires)),
+            prices=[self.pricing.listed(one, at) for one in request.models],
+            counts_money=self.replica.bounds.counts_money(request.account),
+        )
+
     async def ListPrices(self, request: pb.ListPricesRequest, context: object) -> pb.ListPricesResponse:
         at = datetime.now(UTC)
-        return pb.ListPricesResponse(prices=[self._price(one, at) for one in request.models])
+        return pb.ListPricesResponse(prices=[self.pricing.listed(one, at) for one in request.models])
 
     async def QueryUsage(self, request: pb.QueryUsageRequest, context: object) -> pb.QueryUsageResponse:
         account = readable(request.account)
@@ -336,17 +362,6 @@ class LedgerService(LedgerServiceServicer):
             raise AccountSuspended(account=account)
         return key
 
-    def _price(self, one: pb.PricedModel, at: datetime) -> pb.ModelPrice:
-        names = (one.model, one.provider, one.provider_model)
-        if not self.prices.known(*names, at):
-            return pb.ModelPrice(model=one.model)
-        return pb.ModelPrice(
-            model=one.model,
-            input_nano_usd_per_million=self.prices.cost(*names, Tokens(1_000_000, 0), at),
-            output_nano_usd_per_million=self.prices.cost(*names, Tokens(0, 1_000_000), at),
-            known=True,
-        )
-
     def _own(self, reservation_id: str, sealed: bytes) -> Hold:
         """The hold, which must be the caller's own tenant's."""
         reservation = UUID(reservation_id)
@@ -355,34 +370,6 @@ class LedgerService(LedgerServiceServicer):
         if hold.account.partition("/")[0] != caller.tenant and not caller.admin:
             raise OtherTenant(account=hold.account)
         return hold
-
-    def _cost(self, hold: Hold, model: str, tokens: Tokens, at: datetime) -> int:
-        if not model or (tokens.input == 0 and tokens.output == 0):
-            return 0
-        attempt = next((one for one in hold.attempts if one.model == model), None)
-        if attempt is None:  # priced by name alone: a model outside the reservation is a fact, too
-            attempt = Attempt(model, "", model)
-        return self._priced(model, attempt.provider, attempt.provider_model, tokens, at, needed=False)
-
-    def _baseline(self, request: pb.SettleRequest, at: datetime) -> int:
-        """What the strongest model would have cost, where there is one with a price."""
-        one = self.strongest
-        if one is None or not self.prices.known(one.model, one.provider, one.provider_model, at):
-            return 0
-        read = request.input_tokens + request.spared_input_tokens
-        written = request.output_tokens + request.spared_output_tokens
-        return self.prices.cost(one.model, one.provider, one.provider_model, Tokens(read, written), at)
-
-    def _priced(
-        self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool
-    ) -> int:
-        """The cost; of a model without a price 0, unless money is counted."""
-        if (rates := self.prices.rates(model, provider, provider_model, at)) is not None:
-            return rates.cost(tokens)
-        if needed:
-            raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
-        telemetry.event("price unknown", model=model)
-        return 0
 
 
 Owned = TypeVar("Owned", Suspension, Safeguard)

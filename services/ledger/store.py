@@ -105,6 +105,8 @@ class Ending:
     entry: Entry
     replica: UUID
     charges: tuple[Charge, ...]
+    bounded: bool = False
+    """It was granted from an allowance: no more is taken out of its lease than is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,13 @@ class Store(Protocol):
         """Leases at least what is wanted of every meter, or of none: then the result is empty.
 
         Durable when it returns; never more than a budget has left.
+        """
+        ...
+
+    async def carve(self, allowance: UUID, most: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
+        """Leases an allowance its part of every meter, or none of any: then the result is empty. Again fills it up.
+
+        Durable when it returns; see [carved][services.ledger.books.carved].
         """
         ...
 

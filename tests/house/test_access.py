@@ -23,7 +23,7 @@ PUBLIC = {
     "models.Watch",
 }
 ADMINISTERED = {
-    "ledger.ExchangeToken", "ledger.CreateKey", "ledger.ListKeys", "ledger.RevokeKey", "ledger.RotateKey",
+    "ledger.ExchangeToken", "ledger.CarveAllowance", "ledger.CreateKey", "ledger.ListKeys", "ledger.RevokeKey", "ledger.RotateKey",
     "ledger.SuspendAccount", "ledger.ResumeAccount", "ledger.ListSuspensions", "ledger.SetSafeguard",
     "ledger.DeleteSafeguard", "ledger.ListSafeguards", "ledger.RaiseAlert", "ledger.SetRoleBinding", "ledger.DeleteRoleBinding", "ledger.ListRoleBindings", "ledger.SetBudget", "ledger.DeleteBudget",
     "registry.Mirror", "registry.Watch", "registry.AppendAudit",

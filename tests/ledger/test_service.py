@@ -53,7 +53,9 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
     await store.publish_signing_key(signer.key_id, signer.public, now + keys.LIFETIME * 100)
     await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
     replica = Replica(store)
-    prices = PriceBook({"m": Price(input="1", output="2"), "strong": Price(input="10", output="20")})
+    prices = PriceBook(
+        {"m": Price(input="1", output="2"), "strong": Price(input="10", output="20"), "own": Price(hour="3.60")}
+    )
     service = LedgerService(
         store, replica, signer, prices, b"secret", MemoryPeople(), Issuers({}), Attempt("strong", "p", "q")
     )
@@ -124,6 +126,79 @@ async def test_a_warning_comes_before_the_limit(ledger: Ledger) -> None:
         await who.Settle(settling(asked, await who.Reserve(asked)))
     await asyncio.sleep(1.3)  # the replica's view of the budgets is refreshed once a second
     assert list((await who.Reserve(asking())).warnings) == ["acme:main"]
+
+
+def carving(**more: Any) -> pb.CarveAllowanceRequest:
+    amounts = {"nano_usd": 10**7, "tokens": 10_000, "requests": 5, "concurrent": 2, **more}
+    made = pb.CarveAllowanceRequest(
+        allowance_id=str(uuid4()),
+        account="acme/search",
+        models=[pb.PricedModel(model="m"), pb.PricedModel(model="?")],
+        **amounts,
+    )
+    made.lasting.FromSeconds(3600)
+    return made
+
+
+async def test_an_allowance_is_granted_from_while_the_ledger_is_away(ledger: Ledger) -> None:
+    for name, unit, limit in (("money", pb.UNIT_NANO_USD, 10**9), ("requests", pb.UNIT_REQUESTS, 24)):
+        budget = pb.Budget(account="acme", name=name, unit=unit, limit=limit)
+        await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who = await customer(ledger)
+    assert (await refused(who.CarveAllowance(carving()))).code() is grpc.StatusCode.PERMISSION_DENIED
+    asked = carving()
+    made = await ledger.CarveAllowance(asked)
+    assert (made.nano_usd, made.tokens, made.requests, made.concurrent) == (10**7, 10_000, 3, 2)
+    assert made.counts_money and [one.known for one in made.prices] == [True, False]
+    assert made.prices[0].output_nano_usd_per_million == 2 * 10**9
+    settled = pb.SettleRequest(
+        reservation_id=str(uuid4()),
+        hold=made.allowance,
+        model="m",
+        input_tokens=1000,
+        output_tokens=500,
+        key_id="key_1",
+    )
+    for _ in range(2):
+        assert (await who.Settle(settled)).cost_nano_usd == 2_000_000
+    states = {one.budget.name: one.spent for one in (await who.ListBudgets(pb.ListBudgetsRequest())).budgets}
+    assert states == {"money": 2_000_000, "requests": 1}
+    used = await who.QueryUsage(pb.QueryUsageRequest(group_by="key"))
+    assert [(row.group, row.cost_nano_usd) for row in used.rows] == [("key_1", 2_000_000)]
+
+    again = await ledger.CarveAllowance(asked)
+    assert again.requests == 2, "an eighth of what is left"
+    for _ in range(24 - 1 - 2):
+        await who.Reserve(pb.ReserveRequest(reservation_id=str(uuid4())))
+    assert info_of(await refused(who.Reserve(asking()))).reason == "BUDGET_EXCEEDED", (
+        "what is set aside is nobody else's"
+    )
+    stranger = await customer(ledger, "other")
+    settled.reservation_id = str(uuid4())
+    assert (await refused(stranger.Settle(settled))).code() is grpc.StatusCode.PERMISSION_DENIED
+    settled.hold = settled.hold[:-1]
+    assert info_of(await refused(who.Settle(settled))).reason == "RESERVATION_UNKNOWN"
+
+
+async def test_nothing_is_set_aside_of_a_budget_that_is_nearly_used_up(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_REQUESTS, limit=7)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    error = await refused(ledger.CarveAllowance(carving()))
+    assert info_of(error).reason == "BUDGET_EXCEEDED" and "main" in (error.details() or "")
+    who = await customer(ledger)
+    assert [(await who.Reserve(asking())).held_nano_usd for _ in range(7)], "all of it can still be had"
+
+
+async def test_a_machine_is_paid_by_the_hour_that_it_ran(ledger: Ledger) -> None:
+    budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_NANO_USD, limit=10**12)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    who, asked = await customer(ledger), asking(model="own")
+    asked.attempts[0].compute.FromSeconds(60)
+    held = await who.Reserve(asked)
+    assert held.held_nano_usd == 60 * 10**6
+    settled = pb.SettleRequest(reservation_id=asked.reservation_id, hold=held.hold, model="own", input_tokens=9)
+    settled.compute.FromMilliseconds(1500)
+    assert (await who.Settle(settled)).cost_nano_usd == 1_500_000
 
 
 async def test_a_released_hold_is_free_again(ledger: Ledger) -> None:

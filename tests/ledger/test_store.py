@@ -151,6 +151,31 @@ async def test_an_ending_after_its_lease_was_taken_back_is_still_charged(store: 
     assert (stands.spent, stands.leased) == (60, 0)
 
 
+async def test_an_allowance_is_a_part_of_every_budget_or_of_none(store: Store) -> None:
+    for name, limit in (("main", 1000), ("tight", 80), ("spent", 7)):
+        await store.set_budget(Budget("acme", name, Unit.REQUESTS, limit))
+    tight, spent = MeterKey("acme", "tight", BEGINNING), MeterKey("acme", "spent", BEGINNING)
+    assert await store.carve(ONE, {METER: 50, tight: 50, spent: 50}, LATER) == {}
+    assert (await store.standing([METER]))[METER].leased == 0
+    assert await store.carve(ONE, {METER: 50, tight: 50}, LATER) == {METER: 50, tight: 10}
+    assert await store.carve(ONE, {METER: 60, tight: 50}, LATER) == {METER: 60, tight: 10}, "filled up, not given twice"
+    assert (await store.standing([METER]))[METER].leased == 60
+    assert await store.extend(TWO, LATER, LATER) == 2
+    assert (await store.standing([METER]))[METER].leased == 0
+
+
+async def test_what_is_granted_from_an_allowance_takes_no_more_out_of_it_than_it_has(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
+    await store.carve(ONE, {METER: 100}, LATER)
+    granted = [Ending(ended(cost, replica=ONE).entry, ONE, (Charge(METER, cost, cost),), True) for cost in (40, 50, 30)]
+    assert await store.end(granted) == [None, None, None]
+    assert await store.end(granted[:1]) == [granted[0].entry]
+    stands = (await store.standing([METER]))[METER]
+    assert (stands.spent, stands.leased) == (120, 0)
+    assert await store.carve(ONE, {METER: 100}, LATER) == {METER: 100}
+    assert (await store.standing([METER]))[METER].leased == 100
+
+
 async def test_usage_is_grouped_and_paged(store: Store) -> None:
     await store.end(
         [ended(5, account="acme/a", input_tokens=10, output_tokens=1), ended(7, account="acme/b", model="n")]

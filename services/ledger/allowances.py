@@ -1,0 +1,42 @@
+"""Parts of budgets that are set aside for whoever grants while the ledger is away."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from services.ledger.books import LEASE_SHARE, Unit
+from services.ledger.holds import Attempt, Hold, Part
+from services.ledger.replica import Replica
+
+
+async def carve(
+    replica: Replica,
+    allowance: UUID,
+    account: str,
+    most: Mapping[Unit, int],
+    lasting: timedelta,
+    attempts: tuple[Attempt, ...],
+) -> tuple[Hold, dict[Unit, int]]:
+    """Sets aside at most `most` of every budget above `account`, for whoever holds `allowance`: for `lasting` to grant from, and as
+    long again to settle. Also returns how much of each unit may be granted.
+
+    Raises:
+        BudgetExceeded: a budget has too little left.
+        LedgerAway
+    """
+    at = replica.now()
+    budgets = {one.meter(at): one.budget for one in replica.bounds.above(account)}
+    wants = {key: most[budget.unit] for key, budget in budgets.items() if most[budget.unit]}
+    given = await replica.store.carve(allowance, wants, at + 2 * lasting) if wants else {}
+    parts = [Part(key, budgets[key].unit.value, budgets[key].model, 0) for key in wants]
+    if wants and not given:
+        raise await replica.refusal([replace(one, amount=LEASE_SHARE) for one in parts], budgets, at)
+    least = dict(most)
+    for key, amount in given.items():
+        least[budgets[key].unit] = min(least[budgets[key].unit], amount)
+    expires = (at + lasting).timestamp()
+    hold = Hold(
+        allowance, allowance, "", account, least[Unit.NANO_USD], expires, tuple(parts), attempts, allowance=True
+    )
+    return hold, least

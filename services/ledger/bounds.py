@@ -1,0 +1,51 @@
+"""Budgets by account, and the meters of their windows that are now."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+
+from services.ledger.books import Budget, Unit, ancestors
+from services.ledger.store import MeterKey
+from services.ledger.windows import BEGINNING, FOREVER, began, ends
+
+
+@dataclass(slots=True)
+class Bound:
+    """A budget, and its meter of the window that is now."""
+
+    budget: Budget
+    key: MeterKey | None = None
+    until: datetime = BEGINNING
+
+    def meter(self, at: datetime) -> MeterKey:
+        """Windows change seldom, and telling them takes a calendar."""
+        if self.key is None or not self.key.started <= at < self.until:
+            budget = self.budget
+            self.key = MeterKey(budget.account, budget.name, began(budget.window, at, budget.time_zone))
+            self.until = ends(budget.window, at, budget.time_zone) or FOREVER
+        return self.key
+
+
+@dataclass(slots=True)
+class Bounds:
+    _budgets: dict[str, list[Bound]] = field(default_factory=dict)
+
+    def load(self, budgets: Iterable[Budget]) -> None:
+        fresh: dict[str, list[Bound]] = {}
+        for budget in budgets:
+            fresh.setdefault(budget.account, []).append(Bound(budget))
+        self._budgets = fresh
+
+    def above(self, account: str) -> list[Bound]:
+        """Of an account and all above it."""
+        if not self._budgets:
+            return []
+        return [one for path in ancestors(account) for one in self._budgets.get(path, ())]
+
+    def counts_money(self, account: str) -> bool:
+        """Whether a budget at or above `account` is in money."""
+        return any(one.budget.unit is Unit.NANO_USD for one in self.above(account))
+
+    def __iter__(self) -> Iterator[Bound]:
+        return chain.from_iterable(self._budgets.values())
