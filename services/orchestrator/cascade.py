@@ -14,7 +14,7 @@ from tollway.router.v1 import router_pb2
 
 from services.orchestrator.failures import away
 from services.orchestrator.journey import Journey
-from services.orchestrator.money import SETTLE_S, Money
+from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shapes import Whole
 from services.orchestrator.tokens import Tokens
@@ -39,6 +39,7 @@ class Cascade:
             asked.n = samples
         request = models_pb2.GenerateRequest(chat=asked, candidates=[first], priority=journey.options.priority)
         try:
+            journey.computes()
             made = await self.peers.models.Generate(request)
         except grpc.aio.AioRpcError as error:
             if not (away(error) or error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED):
@@ -46,6 +47,7 @@ class Cascade:
             telemetry.event("cascade", reason="away", model=first)
             await self._go_on(journey, None)
             return None
+        journey.computed()
         await self.tokens.fresh()
         tried, journey.model, journey.extra_input_tokens = made.completion, first, made.extra_input_tokens
         journey.answer.completion, journey.answer.characters = tried, 1  # paid for even when the caller leaves now
@@ -80,7 +82,7 @@ class Cascade:
         Raises:
             grpc.aio.AioRpcError: the ledger refuses; everything is as it was.
         """
-        before = journey.hold, journey.reservation_id, journey.candidates, journey.cascade
+        before = journey.hold, journey.reservation_id, journey.drawn, journey.candidates, journey.cascade
         first = self.money.settlement(journey, used) if used is not None else None
         journey.reservation_id = str(uuid.uuid5(uuid.UUID(journey.reservation_id), "cascade"))
         journey.candidates, journey.cascade = journey.candidates[1:], None
@@ -90,23 +92,23 @@ class Cascade:
             held = True
         finally:
             if not held:  # refused, or the caller has left
-                journey.hold, journey.reservation_id, journey.candidates, journey.cascade = before
+                journey.hold, journey.reservation_id, journey.drawn, journey.candidates, journey.cascade = before
         journey.road.model, journey.road.route_reason = journey.candidates[0].model, "escalated"
-        after = journey.hold, journey.reservation_id
-        journey.hold, journey.reservation_id = before[:2]
+        after = journey.hold, journey.reservation_id, journey.drawn
+        journey.hold, journey.reservation_id, journey.drawn = before[:3]
         if first is None:
             self.money.release(journey)
         elif journey.hold:
             await self._settle(journey, first)
-        journey.hold, journey.reservation_id = after
+        journey.hold, journey.reservation_id, journey.drawn = after
         journey.extra_input_tokens = 0
 
     async def _settle(self, journey: Journey, first: ledger_pb2.SettleRequest) -> None:
         """Its cost counts towards the answer's; a ledger that is away gets it later."""
-        ledger = self.peers.ledger
+        drawn = journey.drawn
         try:
-            done = await ledger.Settle(first, timeout=SETTLE_S)
+            done = await self.money.booked(first, drawn)
         except grpc.aio.AioRpcError:
-            self.money.desk.later(lambda: ledger.Settle(first, timeout=SETTLE_S))
+            self.money.later(lambda: self.money.booked(first, drawn), drawn)
         else:
             journey.spent_nano_usd += done.cost_nano_usd

@@ -36,9 +36,9 @@ class Desk:
         if len(self._under_way) >= MOST:
             raise BooksBehind(retry_after_s=1.0)
 
-    def later(self, work: Work) -> None:
-        """Does `work` beside the request, until it is done or cannot be."""
-        task = asyncio.create_task(self._done(work))
+    def later(self, work: Work, tries_s: float = TRIES_S) -> None:
+        """Does `work` beside the request, until it is done or cannot be, or was tried for so long."""
+        task = asyncio.create_task(self._done(work, tries_s))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -48,17 +48,17 @@ class Desk:
         while self._under_way and (left := until - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._under_way, timeout=left)
 
-    async def _done(self, work: Work) -> None:
+    async def _done(self, work: Work, tries_s: float) -> None:
         channels.DEADLINE.set(None)  # the request's own time does not count here
         try:
-            await self.insisted(work)
+            await self.insisted(work, tries_s)
         except grpc.aio.AioRpcError as error:
             log.error("given up after the answer: %s %s", error.code().name, error.details())
 
-    async def insisted(self, work: Work) -> object:
+    async def insisted(self, work: Work, tries_s: float = TRIES_S) -> object:
         """Tries `work` again while its service is away."""
         loop = asyncio.get_running_loop()
-        until, wait = loop.time() + TRIES_S, 0.1
+        until, wait = loop.time() + tries_s, 0.1
         while True:
             try:
                 return await work()

@@ -1,9 +1,10 @@
 """What the road itself refuses, and what it may do without."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
+from services.orchestrator.terms import Terms
 from services.runtime.errors import Failure, Kind
 
 EVERYBODY = "*"
@@ -82,4 +83,6 @@ class Dependencies:
     guard: str = "closed"
     """`open` sends prompts that nobody has inspected: for tests of other services, not for people's data."""
     ledger: str = "closed"
-    """`open` answers what nobody has paid for. The ledger's own leases bridge a database that is away."""
+    """`open` answers within the allowance. The ledger's own leases bridge a database that is away."""
+    allowance: Terms = field(default_factory=Terms)
+    """What the ledger sets aside of the project's budgets, for `open`."""

@@ -13,6 +13,7 @@ from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
+from services.orchestrator.allowances import Draw
 from services.orchestrator.shapes import Whole
 from services.runtime.identity import Caller
 
@@ -50,6 +51,8 @@ class Journey:
     verdict: guard_pb2.Verdict = field(default_factory=guard_pb2.Verdict)
     """The guard's, with its word for what the prompt holds and where that may go."""
     hold: bytes = b""
+    drawn: Draw | None = None
+    """What it was granted while the ledger was away: `hold` is the allowance, then."""
     grounded: ChatRequest | None = None
     """`chat` with the passages that it rests on."""
     answer: Whole = field(default_factory=Whole)
@@ -66,6 +69,21 @@ class Journey:
     used: tuple[PromptVersion, ...] = ()
     """The versions that the prompt was made from."""
     began: float = field(default_factory=time.monotonic)
+    computed_ms: int = 0
+    """How long models have run for the hold that is open."""
+    computing: float = 0.0
+    """Since when one runs; 0 for none."""
+
+    def computes(self) -> None:
+        """A model begins to run."""
+        self.computing = time.monotonic()
+
+    def computed(self) -> int:
+        """It has ended, if it still ran; milliseconds of all."""
+        if self.computing:
+            self.computed_ms += int((time.monotonic() - self.computing) * 1000)
+            self.computing = 0.0
+        return self.computed_ms
 
     @property
     def asked(self) -> ChatRequest:

@@ -1,23 +1,27 @@
 """Steps 8 and 11 as far as money goes: what is held before a call, and what becomes of the hold."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.ledger.v1 import ledger_pb2
 
 from services.orchestrator import bounds
-from services.orchestrator.desk import Desk
+from services.orchestrator.allowances import Allowances, Draw
+from services.orchestrator.desk import TRIES_S, Desk, Work
 from services.orchestrator.facts import Budgets, Models
 from services.orchestrator.failures import away
 from services.orchestrator.journey import Journey
 from services.orchestrator.peers import Peers
-from services.runtime import cohorts, telemetry
+from services.runtime import channels, cohorts, telemetry
 
 CHARACTERS_A_TOKEN = 4
 SETTLE_S = 5.0
+LONGEST_S = 600.0
 TEMPLATE, MOST_TAGS = "template", 16
 
 
@@ -29,6 +33,7 @@ class Money:
     budgets: Budgets
     open: Callable[[Journey, str], bool]
     """Whether a request goes on while a dependency is away."""
+    allowances: Allowances
     restart_s: float = 10.0
 
     async def reserve(self, journey: Journey) -> None:
@@ -46,6 +51,7 @@ class Money:
                     provider_model=one.provider_model,
                     input_tokens=read * (calls := self._calls(one.model)),
                     output_tokens=limit * answers * calls,
+                    compute=_time_left(calls),
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -63,9 +69,15 @@ class Money:
         except grpc.aio.AioRpcError as error:
             if not (self.open(journey, "ledger") and away(error)):
                 raise
+            if (drawn := self.allowances.draw(journey.caller.account, attempts)) is None:
+                raise
             journey.without("ledger")
-            telemetry.event("done without", dependency="ledger", code=error.code().name)
+            telemetry.event("within the allowance", dependency="ledger", code=error.code().name)
+            journey.drawn, journey.hold, journey.computed_ms = drawn, drawn.sealed, 0
+            journey.road.held_nano_usd += drawn.amount.nano_usd
             return
+        self.allowances.keep(journey.caller.account)
+        journey.drawn, journey.computed_ms = None, 0
         journey.hold = held.hold  # none when an earlier try was charged
         journey.reservation_id = held.reservation_id or journey.reservation_id
         journey.road.held_nano_usd += held.held_nano_usd
@@ -76,6 +88,10 @@ class Money:
         """What turns the hold into what was used."""
         hit = journey.hit is not None or journey.shared
         spared = journey.hit.completion.usage if journey.hit is not None else usage
+        compute = Duration()
+        compute.FromMilliseconds(0 if hit else journey.computed())
+        if journey.drawn is not None:
+            journey.drawn.used("" if hit else journey.model, usage, compute.ToMilliseconds())
         return ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
@@ -89,6 +105,8 @@ class Money:
             spared_output_tokens=spared.output_tokens if hit else 0,
             tags=_tags(journey),
             again=journey.options.attempt > 1,
+            compute=compute,
+            key_id=journey.caller.key_id if journey.drawn is not None else "",
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:
@@ -96,16 +114,33 @@ class Money:
         if not journey.hold:
             return None
         await cohorts.join("settle")
-        return await self.peers.ledger.Settle(self.settlement(journey, usage), timeout=SETTLE_S)
+        return await self.booked(self.settlement(journey, usage), journey.drawn)
+
+    async def booked(self, settlement: ledger_pb2.SettleRequest, drawn: Draw | None) -> ledger_pb2.SettleResponse:
+        done = await self.peers.ledger.Settle(settlement, timeout=SETTLE_S)
+        if drawn is not None:
+            drawn.booked()
+        return done
+
+    def later(self, work: Work, drawn: Draw | None) -> None:
+        """Does what ends a hold beside the request, as long as the ledger would take it."""
+        self.desk.later(work, drawn.settles_for_s if drawn is not None else TRIES_S)
 
     async def settled(self, journey: Journey, usage: chat.Usage) -> None:
-        """Settles and writes the cost into the road."""
+        """Settles and writes the cost into the road. Nobody waits for a ledger that was away already."""
+        if journey.drawn is not None:
+            settlement, drawn = self.settlement(journey, usage), journey.drawn
+            self.later(lambda: self.booked(settlement, drawn), drawn)
+            return
         done = await self.desk.insisted(lambda: self.settle(journey, usage))
         if isinstance(done, ledger_pb2.SettleResponse):
             journey.road.cost_nano_usd = done.cost_nano_usd + journey.spent_nano_usd
 
     def release(self, journey: Journey) -> None:
         """Nothing was used."""
+        if journey.drawn is not None:
+            journey.drawn.used()
+            return
         release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
         self.desk.later(lambda: self.peers.ledger.Release(release, timeout=SETTLE_S))
 
@@ -132,12 +167,21 @@ class Money:
             read = bounds.input_tokens(journey.asked) // CHARACTERS_A_TOKEN
             written = -(-journey.answer.characters // CHARACTERS_A_TOKEN)
             usage = chat.Usage(input_tokens=read, output_tokens=written, estimated=True)
-        self.desk.later(lambda: self.settle(journey, usage))
+        self.later(lambda: self.settle(journey, usage), journey.drawn)
 
     def _calls(self, model: str) -> int:
         """How many calls one answer of the model may be billed for."""
         known = self.models.known.get(model)
         return max(known.most_calls, 1) if known is not None else 1
+
+
+def _time_left(calls: int) -> Duration:
+    """How long so many calls may run for the request: no answer is waited for longer than its caller waits."""
+    until = channels.DEADLINE.get()
+    left = LONGEST_S if until is None else max(until - time.monotonic(), 0.0)
+    made = Duration()
+    made.FromMilliseconds(int(left * calls * 1000))
+    return made
 
 
 def _tags(journey: Journey) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds, shapes
+from services.orchestrator.allowances import Allowances
 from services.orchestrator.cascade import Cascade
 from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Budgets, Epochs, Models
@@ -35,6 +36,7 @@ from services.orchestrator.journey import Asked, Journey, conversation
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shortening import Shortening
+from services.orchestrator.terms import Terms
 from services.orchestrator.tokens import Tokens
 from services.runtime import cohorts, identity, telemetry
 
@@ -68,10 +70,16 @@ class Road:
     waits: Waits = field(default_factory=Waits)
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
+    allowances: Allowances = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allowances = Allowances(self.peers.ledger, self.models, self.desk, self._terms)
 
     @property
     def money(self) -> Money:
-        return Money(self.peers, self.models, self.desk, self.budgets, self._open, self.waits.restart_s)
+        return Money(
+            self.peers, self.models, self.desk, self.budgets, self._open, self.allowances, self.waits.restart_s
+        )
 
     @property
     def tokens(self) -> Tokens:
@@ -125,9 +133,11 @@ class Road:
         names = [one.model for one in journey.candidates]
         await self.peers.reach("models", self.waits.restart_s)
         await cohorts.join("generate")
+        journey.computes()
         made = await self.peers.models.Generate(
             models_pb2.GenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
         )
+        journey.computed()
         journey.model, journey.extra_input_tokens = made.model, made.extra_input_tokens
         return made.completion
 
@@ -142,6 +152,7 @@ class Road:
             return
         names = [one.model for one in journey.candidates]
         await self.peers.reach("models", self.waits.restart_s)
+        journey.computes()
         call = self.peers.models.StreamGenerate(
             models_pb2.StreamGenerateRequest(chat=journey.asked, candidates=names, priority=journey.options.priority)
         )
@@ -150,6 +161,7 @@ class Road:
                 journey.model, journey.extra_input_tokens = piece.model, piece.extra_input_tokens
                 yield piece.chunk
         finally:
+            journey.computed()
             call.cancel()
 
     async def _cascaded(self, journey: Journey) -> chat.ChatCompletion | None:
@@ -192,7 +204,7 @@ class Road:
     def finish(self, journey: Journey, made: chat.ChatCompletion, paid: Callable[[], None] | None = None) -> None:
         """Step 11 in the background: the hold becomes what was used, the answer is kept. `paid` is called once the cost is known."""
         self.keep(journey, made)
-        self.desk.later(partial(self._settle, journey, made.usage, paid))
+        self.money.later(partial(self._settle, journey, made.usage, paid), journey.drawn)
 
     def keep(self, journey: Journey, made: chat.ChatCompletion) -> None:
         """Step 11 without the money, which was settled before the last piece."""
@@ -352,8 +364,13 @@ class Road:
 
     def open(self, account: str, dependency: str) -> bool:
         """Whether this project goes on when `dependency` is away."""
-        chosen = self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or Dependencies()
-        return bool(getattr(chosen, dependency) == "open")
+        return bool(getattr(self._chosen(account), dependency) == "open")
+
+    def _chosen(self, account: str) -> Dependencies:
+        return self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or Dependencies()
+
+    def _terms(self, account: str) -> Terms | None:
+        return self._chosen(account).allowance if self.open(account, "ledger") else None
 
     def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
         journey.without(dependency)

@@ -1,6 +1,7 @@
 """The services of the road, small and obedient; each can be away, and all keep what they were asked."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -100,6 +101,7 @@ class Mesh:
         self.resolved = registry_pb2.ResolveResponse()
         self.channels: dict[str, Any] = {}
         self.all: list[tuple[str, Any]] = []
+        self.answered: list[tuple[str, Any]] = []
 
     def peers(self) -> Peers:
         names = set(Peers.__dataclass_fields__) - {"channels"}
@@ -111,7 +113,9 @@ class Mesh:
         self.all.append((name, request))
         if service in self.away:
             raise Away(self.away[service])
-        return getattr(self, f"_{name}")(request)
+        made = getattr(self, f"_{name}")(request)
+        self.answered.append((name, request))
+        return made
 
     def _Encode(self, request: Any) -> Any:
         return encoder_pb2.EncodeResponse(vectors=[encoder_pb2.Vector(model="s", values=b"0000")])
@@ -147,6 +151,18 @@ class Mesh:
             raise Away(grpc.StatusCode.RESOURCE_EXHAUSTED)
         hold = f"hold of {request.attempts[0].model}" if request.attempts else "hold"
         return ledger_pb2.ReserveResponse(held_nano_usd=70, hold=hold.encode(), warnings=self.warnings)
+
+    def _CarveAllowance(self, request: Any) -> Any:
+        prices = [
+            ledger_pb2.ModelPrice(
+                model=one.model, known=True, input_nano_usd_per_million=10**6, output_nano_usd_per_million=10**6
+            )
+            for one in request.models
+        ]
+        return ledger_pb2.CarveAllowanceResponse(
+            allowance=b"allowance", nano_usd=request.nano_usd, tokens=request.tokens, requests=request.requests,
+            concurrent=request.concurrent, expires=Timestamp(seconds=int(time.time()) + 3600), prices=prices, counts_money=True,
+        )  # fmt: skip
 
     def _Settle(self, request: Any) -> Any:
         return ledger_pb2.SettleResponse(cost_nano_usd=7)

@@ -1,5 +1,6 @@
 """The road over every transport: the order of its steps, what it does without, what a failure leaves behind."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from services.orchestrator.prompting import Prompting
 from services.orchestrator.recording import Recording
 from services.orchestrator.road import Road
 from services.orchestrator.service import GatewayService
+from services.orchestrator.terms import Terms
 from services.runtime import channels
 from services.runtime.server import Service
 from tests.orchestrator.peers import Mesh
@@ -47,10 +49,10 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     peers = mesh.peers()
     known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500, most_calls=2)}
     policies = {
-        "daring/app": Dependencies(guard="open", ledger="open"),
+        "daring/app": Dependencies(guard="open", ledger="open", allowance=Terms(tokens=4000, requests=3)),
         "strict/app": Dependencies(cache="closed", router="closed"),
     }
-    desk = Desk()
+    desk = Desk("tw_ourselves")
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
     road.context_tokens = {"wordy/app": 300}
     register = partial(
@@ -128,13 +130,45 @@ async def test_without_these_nothing_is_answered(gateway: Called, mesh: Mesh, aw
 
 
 async def test_a_project_says_itself_what_it_does_without(gateway: Called, mesh: Mesh) -> None:
-    mesh.away = {"guard": Code.UNAVAILABLE, "ledger": Code.DEADLINE_EXCEEDED}
+    mesh.away = {"guard": Code.UNAVAILABLE}
     mesh_ = await refused(gateway.by("daring/app").Complete(asking()))  # the answer, too, wants a guard
     assert mesh_[0] is Code.UNAVAILABLE
-    mesh.away = {"ledger": Code.DEADLINE_EXCEEDED}
-    assert list((await gateway.by("daring/app").Complete(asking())).road.degraded) == ["ledger"]
     mesh.away = {"cache": Code.UNAVAILABLE}
     assert (await refused(gateway.by("strict/app").Complete(asking())))[0] is Code.UNAVAILABLE
+
+
+async def test_while_the_ledger_is_away_a_project_has_its_allowance_and_no_more(gateway: Called, mesh: Mesh) -> None:
+    daring = gateway.by("daring/app")
+    mesh.away = {"ledger": Code.UNAVAILABLE}
+    assert (await refused(daring.Complete(asking())))[0] is Code.UNAVAILABLE, "nothing was set aside"
+    mesh.away = {}
+    await daring.Complete(asking())
+    await until(lambda: "ledger.CarveAllowance" in mesh.asked and "ledger.Settle" in mesh.asked)
+    carved = mesh.messages["ledger.CarveAllowance"]
+    assert (carved.account, carved.nano_usd, carved.tokens, carved.requests) == ("daring/app", 10**9, 4000, 3)
+    assert [one.model for one in carved.models] == ["m"] and carved.lasting.seconds == 3600
+
+    mesh.away = {"ledger": Code.DEADLINE_EXCEEDED}
+    made = await daring.Complete(asking())
+    assert list(made.road.degraded) == ["ledger"] and 0 < made.road.held_nano_usd < 10**4
+    async with asyncio.timeout(2):  # the last piece waits for no ledger
+        assert [one async for one in daring.StreamComplete(streaming(asking()))]
+    mesh.breaks_on = "what is new?"
+    assert (await refused(daring.Complete(asking())))[0] is not Code.UNAVAILABLE, "granted, and the model broke"
+    mesh.breaks_on = ""
+    await daring.Complete(asking())
+    assert (await refused(daring.Complete(asking())))[0] is Code.DEADLINE_EXCEEDED, "three were answered"
+    assert (await refused(gateway.Complete(asking())))[0] is Code.DEADLINE_EXCEEDED, "others have no allowance"
+
+    assert not settled(mesh)
+    mesh.away = {}
+    await until(lambda: len(settled(mesh)) == 3)
+    assert all((one.key_id, one.input_tokens, one.output_tokens) == ("key_1", 9, 2) for one in settled(mesh).values())
+
+
+def settled(mesh: Mesh) -> dict[str, Any]:
+    """What was settled from the allowance, by reservation."""
+    return {one.reservation_id: one for name, one in mesh.answered if name == "Settle" and one.hold == b"allowance"}
 
 
 async def test_a_refusal_of_the_router_is_no_absence(gateway: Called, mesh: Mesh) -> None:
@@ -239,7 +273,7 @@ async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mes
 
 def holds(mesh: Mesh) -> list[tuple[str, str, bytes]]:
     """What was settled, in order: the model, the reservation, the hold."""
-    return [(one.model, one.reservation_id, one.hold) for name, one in mesh.all if name == "Settle"]
+    return [(one.model, one.reservation_id, one.hold) for name, one in mesh.answered if name == "Settle"]
 
 
 async def text_of(gateway: Called, request: pb.CompleteRequest, streamed: bool) -> str:
