@@ -32,6 +32,7 @@ from services.runtime.settings import BadSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 FEWEST_MONTHS = 3
+SHORTEST_TOKEN_S, LONGEST_TOKEN_S = 60.0, 3600.0
 SIGNING_KEY_LIFE = timedelta(days=30)
 
 
@@ -52,6 +53,9 @@ class Settings:
     database_connections: int = 8
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50055"))
     hold_s: float = 180.0
+    token_lifetime_s: float = 60.0
+    """How long services believe a token without asking again, at most an hour: so long callers are known while the ledger is away.
+    Revocations and suspensions are pushed meanwhile."""
     entries_kept_months: int = 0
     """Whole months that entries are kept beside the one that is, at least 3; 0 keeps them for good. Their sums stay."""
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -78,12 +82,14 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         raise BadSettings(
             f"ledger.entries_kept_months: 0, or at least {FEWEST_MONTHS}: budgets of a month look back that far"
         )
+    if not SHORTEST_TOKEN_S <= settings.token_lifetime_s <= LONGEST_TOKEN_S:
+        raise BadSettings(f"ledger.token_lifetime_s: from {SHORTEST_TOKEN_S:.0f} to {LONGEST_TOKEN_S:.0f}")
     async with (
         _registry(settings) as registry,
         postgres.opened(settings.database_url, "ledger", MIGRATIONS, settings.database_connections) as pool,
     ):
         store = PostgresStore(pool)
-        signer = keys.Signer()
+        signer = keys.Signer(lifetime=timedelta(seconds=settings.token_lifetime_s))
         now = datetime.now(UTC)
         await store.publish_signing_key(signer.key_id, signer.public, now + SIGNING_KEY_LIFE)
         await _bootstrap(store, settings, now)

@@ -76,6 +76,7 @@ class Signer:
 
     key_id: str = field(default_factory=lambda: secrets.token_hex(8))
     private: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate, repr=False)
+    lifetime: timedelta = LIFETIME
 
     @property
     def public(self) -> bytes:
@@ -83,7 +84,7 @@ class Signer:
 
     def token(self, key: ApiKey, now: datetime, actor: str = "") -> tuple[str, datetime]:
         """A token for whoever showed `key`, or for key `actor` that acts for it (RFC 8693), and when it ends."""
-        expires = now + LIFETIME
+        expires = now + self.lifetime
         if key.expires is not None:
             expires = min(expires, key.expires)
         claims = {

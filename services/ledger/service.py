@@ -76,7 +76,7 @@ class LedgerService(LedgerServiceServicer):
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         told, suspended = set[str](), None
         while True:
-            since = datetime.now(UTC) - 2 * keys.LIFETIME
+            since = datetime.now(UTC) - 2 * self.signer.lifetime
             revoked, stand = set(await self.store.revoked_since(since)), sorted(self.replica.suspended)
             if revoked - told or stand != suspended:
                 yield pb.WatchResponse(

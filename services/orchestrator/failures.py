@@ -66,6 +66,11 @@ class StreamDeferred(Failure):
     field = "options.defer_after"
 
 
+class AllowanceUsedUp(Failure):
+    kind, reason = Kind.UNAVAILABLE, "ALLOWANCE_USED_UP"
+    text = "the ledger is away, and the allowance of {account} does not cover this request"
+
+
 class BooksBehind(Failure):
     kind, reason = Kind.UNAVAILABLE, "BOOKS_BEHIND"
     text = "too many answers wait to be accounted for; try again soon"

@@ -14,7 +14,7 @@ from services.orchestrator import bounds
 from services.orchestrator.allowances import Allowances, Draw
 from services.orchestrator.desk import TRIES_S, Desk, Work
 from services.orchestrator.facts import Budgets, Models
-from services.orchestrator.failures import away
+from services.orchestrator.failures import AllowanceUsedUp, away
 from services.orchestrator.journey import Journey
 from services.orchestrator.peers import Peers
 from services.runtime import channels, cohorts, telemetry
@@ -22,6 +22,7 @@ from services.runtime import channels, cohorts, telemetry
 CHARACTERS_A_TOKEN = 4
 SETTLE_S = 5.0
 LONGEST_S = 600.0
+RETRY_S = 5.0
 TEMPLATE, MOST_TAGS = "template", 16
 
 
@@ -34,6 +35,8 @@ class Money:
     open: Callable[[Journey, str], bool]
     """Whether a request goes on while a dependency is away."""
     allowances: Allowances
+    within_s: float = 1.0
+    """How long a project with an allowance waits for the ledger."""
     restart_s: float = 10.0
 
     async def reserve(self, journey: Journey) -> None:
@@ -63,14 +66,15 @@ class Money:
             again=journey.options.attempt > 1,
             likeness=journey.vector.values if journey.vector is not None else b"",
         )
+        has_allowance = self.open(journey, "ledger")
         try:
-            await self.peers.reach("ledger", 0 if self.open(journey, "ledger") else self.restart_s)
-            held = await self.peers.ledger.Reserve(request)
+            await self.peers.reach("ledger", 0 if has_allowance else self.restart_s)
+            held = await self.peers.ledger.Reserve(request, timeout=self.within_s if has_allowance else None)
         except grpc.aio.AioRpcError as error:
-            if not (self.open(journey, "ledger") and away(error)):
+            if not (has_allowance and away(error)):
                 raise
             if (drawn := self.allowances.draw(journey.caller.account, attempts)) is None:
-                raise
+                raise AllowanceUsedUp(account=journey.caller.account, retry_after_s=RETRY_S) from None
             journey.without("ledger")
             telemetry.event("within the allowance", dependency="ledger", code=error.code().name)
             journey.drawn, journey.hold, journey.computed_ms = drawn, drawn.sealed, 0

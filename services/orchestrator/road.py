@@ -55,6 +55,8 @@ class Waits:
     cache_s: float = 0.5
     router_s: float = 0.05
     compress_s: float = 2.0
+    ledger_s: float = 1.0
+    """Of a project that has an allowance."""
     restart_s: float = 10.0
     """For a service that a request cannot do without and that is being started again."""
 
@@ -78,8 +80,9 @@ class Road:
     @property
     def money(self) -> Money:
         return Money(
-            self.peers, self.models, self.desk, self.budgets, self._open, self.allowances, self.waits.restart_s
-        )
+            self.peers, self.models, self.desk, self.budgets, self._open, self.allowances, self.waits.ledger_s,
+            self.waits.restart_s,
+        )  # fmt: skip
 
     @property
     def tokens(self) -> Tokens:

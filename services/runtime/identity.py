@@ -29,7 +29,7 @@ AHEAD_S = 30.0
 AHEAD_ACTING_S = 15.0
 """A token of [Acting][] is asked for anew so long before it ends."""
 FOLLOW_AGAIN_S = 0.5
-REVOKED_FOR_S = 120.0
+REVOKED_FOR_S = 7200.0
 """A revocation is remembered for longer than any token lives."""
 
 

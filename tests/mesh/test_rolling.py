@@ -23,6 +23,7 @@ from tests.support.waiting import until
 CLIENTS = 3
 SOAK = os.environ.get("TOLLWAY_TEST_SCALE") == "soak"
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
+DEPENDENCIES = '{"daring/app": {"ledger": "open", "allowance": {"requests": 3}}}'
 OPEN = ("cache", "router", "retrieval", "encoder")
 """Requests go on without these: see the failure policy in docs/operate.md."""
 
@@ -79,7 +80,8 @@ async def restarted(mesh: Mesh, name: str, *more: str) -> None:
 @pytest.fixture(scope="module")
 def apart(request: pytest.FixtureRequest) -> Iterator[Mesh]:
     how = ("--tls", f"--grpc-port={free_row()}") if request.param == "tls" else ()
-    with provider() as peer, running(peer, "--split", *how, TOLLWAY_JOBS__LEASE_S="3") as mesh:
+    with provider() as peer, running(peer, "--split", *how, TOLLWAY_JOBS__LEASE_S="3",
+                                    TOLLWAY_ORCHESTRATOR__DEPENDENCIES=DEPENDENCIES) as mesh:  # fmt: skip
         yield mesh
 
 
@@ -176,3 +178,26 @@ async def test_a_batch_goes_on_where_it_was_when_its_service_was_killed(apart: M
         assert f"number {one['custom_id'][1:]}" in one["response"]["body"]["choices"][0]["message"]["content"]
     assert list(codes) == [f"l{n}" for n in sorted(bad)]
     assert {codes[f"l{n}"] for n in wrong} == {"invalid_value"}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
+async def test_while_the_ledger_stands_still_a_project_goes_on_within_its_allowance(apart: Mesh) -> None:
+    key = apart.new_key("daring/app")
+    apart.tollway("budgets", "set", "daring", "800requests", "--per=total")
+    assert (await sent(apart, asking("first"), key=key)).status == 200
+    await asyncio.sleep(1)  # its allowance is carved beside the request
+    process = told.running(apart.state).processes["ledger"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        within = [await sent(apart, asking(f"ask {n}", stream=n % 2 == 0), key=key) for n in range(4)]
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert [one.status for one in within] == [200, 200, 200, 503], [one.raw[:200] for one in within]
+    assert within[0].headers["x-tollway-degraded"] == "ledger"
+    assert "allowance of daring/app" in within[3].json["error"]["message"] and within[3].headers["retry-after"]
+    await until(lambda: _spent(apart, "daring") == "4", 40)
+
+
+def _spent(mesh: Mesh, account: str) -> str:
+    return mesh.tollway("budgets", "list", account).stdout.splitlines()[-1].split()[4]
