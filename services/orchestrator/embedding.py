@@ -1,9 +1,11 @@
 """Embeddings on the same road: inspected, reserved, made, settled."""
 
+import time
 import uuid
 from dataclasses import dataclass
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
@@ -13,6 +15,7 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator import bounds
 from services.orchestrator.failures import ModelNotAllowed, PromptRefused
+from services.orchestrator.money import time_left
 from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -52,7 +55,11 @@ class Embedding:
                 again=request.attempt > 1,
                 attempts=[
                     ledger_pb2.Attempt(
-                        model=request.model, provider=provider, provider_model=provider_model, input_tokens=tokens
+                        model=request.model,
+                        provider=provider,
+                        provider_model=provider_model,
+                        input_tokens=tokens,
+                        compute=time_left(),
                     )
                 ],
             )
@@ -60,18 +67,20 @@ class Embedding:
         road.held_nano_usd = held.held_nano_usd
         reservation = held.reservation_id or reservation
         hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
-        made = None
+        made, began, compute = None, time.monotonic(), Duration()
         try:
             made = await self._made(request, texts)
         finally:
             if made is None and not held.paid:
                 self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
+        compute.FromMilliseconds(int((time.monotonic() - began) * 1000))
         settle = ledger_pb2.SettleRequest(
             reservation_id=reservation,
             hold=held.hold,
             model=request.model,
             input_tokens=made.input_tokens,
             again=request.attempt > 1,
+            compute=compute,
         )
         if not held.paid:
             self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))

@@ -54,7 +54,7 @@ class Money:
                     provider_model=one.provider_model,
                     input_tokens=read * (calls := self._calls(one.model)),
                     output_tokens=limit * answers * calls,
-                    compute=_time_left(calls),
+                    compute=time_left(calls),
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -179,13 +179,12 @@ class Money:
         return max(known.most_calls, 1) if known is not None else 1
 
 
-def _time_left(calls: int) -> Duration:
-    """How long so many calls may run for the request: no answer is waited for longer than its caller waits."""
+def time_left(calls: int = 1) -> Duration:
+    """How long so many calls may run for the request: no answer is waited for longer than its caller waits. In whole minutes, so that
+    another try of a request asks for the same hold."""
     until = channels.DEADLINE.get()
-    left = LONGEST_S if until is None else max(until - time.monotonic(), 0.0)
-    made = Duration()
-    made.FromMilliseconds(int(left * calls * 1000))
-    return made
+    left = LONGEST_S if until is None else max(until - time.monotonic(), 1.0)
+    return Duration(seconds=int(-(-left // 60.0) * 60) * calls)
 
 
 def _tags(journey: Journey) -> Mapping[str, str]:

@@ -27,6 +27,8 @@ def models(state: State = running.STATE) -> None:
             cost = " / ".join(
                 f"${n / NANO:.2f}" for n in (price.input_nano_usd_per_million, price.output_nano_usd_per_million)
             )
+            if price.nano_usd_per_hour:
+                cost += f" + ${price.nano_usd_per_hour / NANO:.2f}/h"
         took = health.latency.ToMilliseconds()
         rows.append(
             (
