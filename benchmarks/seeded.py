@@ -22,9 +22,9 @@ FROM (
 """
 SUMS = """
 INSERT INTO tally
-SELECT date_bin('30 minutes', at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
+SELECT minutes, date_bin(make_interval(mins => minutes), at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
        count(*) FILTER (WHERE cached), sum(input_tokens), sum(output_tokens), sum(cost), 0, 0
-FROM entry GROUP BY 1, 2, 3, 4, 5
+FROM entry, (VALUES (30), (1440)) AS steps(minutes) GROUP BY 1, 2, 3, 4, 5, 6
 """
 
 

@@ -26,12 +26,14 @@ from services.edge.models import Models
 from services.edge.registry import Registry
 from services.edge.responses import Responses
 from services.edge.server import Listening
+from services.edge.sign_in import SignIn, SignInSettings
 from services.edge.waiting import Behind, JobsAway, RegistryAway, RetrievalAway
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
 from services.runtime.telemetry import Sampler
 
+SIGN_IN = "/console/sign-in"
 LARGEST_BATCH_BYTES = 256 << 20
 """As jobs takes them."""
 
@@ -63,6 +65,7 @@ class Settings:
     deadline_s: float = 120.0
     """How long a request may take that is not streamed; a stream may take ten times as long."""
     tracing: Tracing = field(default_factory=Tracing)
+    sign_in: SignInSettings = field(default_factory=SignInSettings)
 
 
 @asynccontextmanager
@@ -89,6 +92,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             Behind(shelves, RetrievalAway),
         )
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
+        sign_in = SignIn(settings.sign_in)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
             door=door,
@@ -101,6 +105,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
+                SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
@@ -119,6 +124,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
             },
+            public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
             assets=assets(),
         )

@@ -27,6 +27,8 @@ class Application:
     largest_body_bytes: int
     routes: Mapping[str, Methods]
     prefixes: Mapping[str, Methods] = field(default_factory=dict)
+    public: frozenset[str] = frozenset()
+    """Routes that are open to whoever is not signed in yet."""
     uploads: frozenset[str] = frozenset()
     """Routes whose handlers read the body themselves when they are posted to."""
     assets: Mapping[str, Asset] = field(default_factory=dict)
@@ -59,7 +61,8 @@ class Application:
         try:
             handler = self._handler(exchange)
             await cohorts.join("enter")
-            await self.door.enter(exchange.headers)
+            if exchange.route not in self.public:
+                await self.door.enter(exchange.headers)
             name = f"edge {exchange.scope['method']} {exchange.route}"
             span = telemetry.begin_span(name, telemetry.current(), SpanKind.SERVER)
             if exchange.route in self.uploads and exchange.scope["method"] == "POST":

@@ -1,4 +1,4 @@
-"""What reports ask of the books in PostgreSQL: of sums by the half hour as far as those tell, of entries where they do not."""
+"""What reports ask of the books in PostgreSQL: of sums by the day and the half hour as far as those tell, of entries where not."""
 
 import json
 from datetime import UTC, date, datetime, timedelta
@@ -19,14 +19,17 @@ GROUPS = {
     "month": "to_char(at AT TIME ZONE $7, 'YYYY-MM')",
 }
 TAG, TEMPLATE = "tag:", "template"
-HALF_HOUR = timedelta(minutes=30)
+HALF_HOUR, DAY = timedelta(minutes=30), timedelta(days=1)
+BY_TIME = ("hour", "day", "month")
 MOST_DAYS = 10_000
 WITHIN = "($1 = '' OR account = $1 OR starts_with(account, $1 || '/'))"
-# Up to $10 and from $11 on entries, between them sums.
+# From $12 to $13 sums by the day, around them from $10 to $11 by the half hour, and around those entries.
 FACTS = f"""
     SELECT began AS at, account, model, key_id, template, NULL::jsonb AS tags, requests, cached, input_tokens, output_tokens, cost,
            baseline, cached_baseline
-    FROM tally WHERE began >= $10 AND began < $11 AND {WITHIN} AND ($4 = '' OR model = $4)
+    FROM tally
+    WHERE (minutes = 1440 AND began >= $12 AND began < $13
+           OR minutes = 30 AND (began >= $10 AND began < $12 OR began >= $13 AND began < $11)) AND {WITHIN} AND ($4 = '' OR model = $4)
       AND ($5::jsonb->>'template' IS NULL OR template = $5::jsonb->>'template')
     UNION ALL
     SELECT at, account, model, key_id, coalesce(tags->>'template', ''), tags, 1, cached::integer, input_tokens, output_tokens, cost,
@@ -49,7 +52,7 @@ async def usage(connection: Any, asked: Asked, group_by: str, after: str, most: 
             FROM ({FACTS}) AS fact WHERE $7::text IS NOT NULL AND $8::text IS NOT NULL AND ($6 = '' OR {group} > $6)
             GROUP BY 1 ORDER BY 1 LIMIT $9""",
         asked.account, asked.since, asked.until, asked.model, json.dumps(dict(asked.tags)), after,
-        asked.time_zone or "UTC", tag, most, *_summed(asked, tag),
+        asked.time_zone or "UTC", tag, most, *_summed(asked, group_by, tag),
     )  # fmt: skip
     return [
         UsageRow(
@@ -66,15 +69,23 @@ async def usage(connection: Any, asked: Asked, group_by: str, after: str, most: 
     ]
 
 
-def _summed(asked: Asked, tag: str) -> tuple[datetime, datetime]:
-    """From when to when sums by the half hour tell what was asked. Of tags they know the template alone, and of zones those whose
-    days begin with a half hour of UTC, which are nearly all."""
-    since, until = BEGINNING + -(-(asked.since - BEGINNING) // HALF_HOUR) * HALF_HOUR, asked.until
-    until -= (until - BEGINNING) % HALF_HOUR
+def _summed(asked: Asked, group_by: str, tag: str) -> tuple[datetime, datetime, datetime, datetime]:
+    """From when to when sums by the half hour tell what was asked, and within that by the day. Of tags they know the template alone,
+    and of zones those whose days begin with a half hour of UTC, which are nearly all; days of UTC are no other zone's."""
+    nothing = asked.until, asked.until, asked.until, asked.until
+    since, until = _whole(asked.since, asked.until, HALF_HOUR)
     offset = min(until, datetime.now(UTC)).astimezone(zone(asked.time_zone)).utcoffset() or timedelta()
-    if tag or set(asked.tags) - {TEMPLATE} or offset % HALF_HOUR or since >= until:
-        return asked.until, asked.until
-    return since, until
+    if tag or set(asked.tags) - {TEMPLATE} or (group_by in BY_TIME and offset % HALF_HOUR) or since >= until:
+        return nothing
+    first, last = _whole(since, until, DAY)
+    if first >= last or group_by == "hour" or (group_by in BY_TIME and zone(asked.time_zone).key != "UTC"):
+        first = last = until
+    return since, until, first, last
+
+
+def _whole(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """The whole steps within; none where the first is behind the last."""
+    return BEGINNING + -(-(since - BEGINNING) // step) * step, until - (until - BEGINNING) % step
 
 
 async def entries(connection: Any, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:

@@ -72,7 +72,8 @@ SELECT b.account, b.name, $3, CASE WHEN EXISTS (
     SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens
                            WHEN 'requests' THEN e.requests ELSE 0 END)
     FROM (
-        SELECT account, model, began AS at, requests, input_tokens, output_tokens, cost FROM tally WHERE b."window" = 'total'
+        SELECT account, model, began AS at, requests, input_tokens, output_tokens, cost FROM tally
+        WHERE minutes = 1440 AND b."window" = 'total'
         UNION ALL
         SELECT account, model, at, 1, input_tokens, output_tokens, cost FROM entry
         WHERE b."window" <> 'total' AND outcome = 'settled'

@@ -7,6 +7,7 @@ import pytest
 from tests.mesh.running import Mesh, running
 from tests.peers.collector import Collector, collector
 from tests.peers.provider import provider
+from tests.support.browsers import browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import asyncio
 import json
 import os
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from services.mesh import running as meshes
 from tests.mesh.client import asking, sent
@@ -17,7 +16,6 @@ from tests.peers.provider import provider
 
 AXE = Path(".tools/node_modules/axe-core/axe.min.js")
 VIEWS = ("overview", "cost", "budgets", "requests", "prompts", "quality", "reviews", "jobs", "playground")
-expect.set_options(timeout=20_000)  # a browser beside a whole mesh, on two cores
 SHOTS = os.environ.get("TOLLWAY_TEST_SCREENSHOTS", "")
 """A folder that keeps a picture of each view."""
 
@@ -27,17 +25,6 @@ def mesh() -> Iterator[Mesh]:
     """One of its own: its whole spending is counted."""
     with provider() as peer, running(peer) as made:
         yield made
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    async with async_playwright() as player:
-        made = await player.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield made
-        await made.close()
 
 
 async def opened(browser: Browser, mesh: Mesh, view: str, key: str = "", **more: object) -> Page:

@@ -2,9 +2,12 @@
 
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
 import jwt
 from aiohttp import web
@@ -18,6 +21,8 @@ class Issuer:
         self.url = ""
         self.away = False
         self.reads = 0
+        self.refuses = ""
+        self.codes: dict[str, dict[str, str]] = {}
         self._keys: dict[str, RSAPrivateKey] = {}
         self.rotate()
 
@@ -35,7 +40,37 @@ class Issuer:
         return jwt.encode(said, signed_by or self._keys[self.key_id], "RS256", {"kid": self.key_id})
 
     async def configuration(self, request: web.Request) -> web.Response:
-        return self._said({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
+        return self._said(
+            {
+                "issuer": self.url,
+                "jwks_uri": f"{self.url}/keys",
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+            }
+        )
+
+    async def authorize(self, request: web.Request) -> web.Response:
+        """Everybody is signed in already, and agrees."""
+        asked = dict(request.query)
+        code = f"code{len(self.codes) + 1}"
+        self.codes[code] = asked
+        back = {"state": asked["state"], **({"error": self.refuses} if self.refuses else {"code": code})}
+        raise web.HTTPFound(f"{asked['redirect_uri']}?{urlencode(back)}")
+
+    async def trade(self, request: web.Request) -> web.Response:
+        """A code is good once, for the client and the verifier that it was made for."""
+        if self.away:
+            return self._said({})
+        form = await request.post()
+        asked = self.codes.pop(str(form["code"]), {})
+        digest = sha256(str(form["code_verifier"]).encode()).digest()
+        challenge = urlsafe_b64encode(digest).rstrip(b"=").decode()
+        good = challenge == asked.get("code_challenge") and form["redirect_uri"] == asked["redirect_uri"]
+        if not good or form["client_id"] != asked["client_id"] or form["grant_type"] != "authorization_code":
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        return self._said(
+            {"id_token": self.token(nonce=asked["nonce"]), "access_token": "opaque", "token_type": "Bearer"}
+        )
 
     async def keys(self, request: web.Request) -> web.Response:
         self.reads += 1
@@ -54,6 +89,8 @@ async def issuer() -> AsyncIterator[Issuer]:
     made, app = Issuer(), web.Application()
     app.router.add_get("/.well-known/openid-configuration", made.configuration)
     app.router.add_get("/keys", made.keys)
+    app.router.add_get("/authorize", made.authorize)
+    app.router.add_post("/token", made.trade)
     runner = web.AppRunner(app)
     await runner.setup()
     try:

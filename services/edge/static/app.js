@@ -2,6 +2,7 @@
 
 import { Refused, forget, get, keep, key } from "./api.js";
 import { card, el, input } from "./dom.js";
+import { begin, finished, offered } from "./signin.js";
 import * as budgets from "./views/budgets.js";
 import * as cost from "./views/cost.js";
 import * as jobs from "./views/jobs.js";
@@ -58,10 +59,10 @@ async function draw({ quiet = false } = {}) {
   }
   document.title = `${name[0].toUpperCase()}${name.slice(1)} - Tollway`;
   try {
-    if (!key()) return door();
+    if (!key()) return await door();
+    document.getElementById("leave").hidden = false;
     caller ??= await get("/tollway/v1/caller");
     document.getElementById("who").textContent = `${caller.account}${caller.admin ? ", administrator" : ""}`;
-    document.getElementById("leave").hidden = false;
     const made = await VIEWS[name].show(asked, go, { caller, confirm });
     if (mine !== turn) return; // another view was asked for meanwhile
     const held = quiet && main.contains(document.activeElement) && document.activeElement !== main;
@@ -80,14 +81,19 @@ async function draw({ quiet = false } = {}) {
   if (VIEWS[name].every) timer = setTimeout(() => draw({ quiet: true }), 1000 * VIEWS[name].every);
 }
 
-function door() {
+async function door() {
+  const offer = await offered();
   const form = el("form", { className: "row", onsubmit: (event) => {
     event.preventDefault();
     keep(new FormData(form).get("key").trim());
     draw();
   } }, input("API key", "key", "", { type: "password", required: true, autocomplete: "off", size: 50 }),
   el("button", { className: "strong" }, "Sign in"));
-  main.replaceChildren(card("Sign in", el("p", { className: "note" },
+  const company = offer.offered
+    ? [el("p", { className: "row" }, el("button", { className: "strong", type: "button", onclick: () => begin(offer) },
+      `Sign in with ${offer.name}`))]
+    : [];
+  main.replaceChildren(card("Sign in", ...company, el("p", { className: "note" },
     "An administrator's key shows and changes everything, any other shows its own account. It stays in this tab."), form));
   main.dataset.view = "door";
 }
@@ -103,4 +109,10 @@ function leave() {
 document.getElementById("leave").addEventListener("click", leave);
 addEventListener("hashchange", () => draw().then(() => main.focus()));
 addEventListener("unhandledrejection", (event) => say(event.reason?.message ?? "something broke"));
+try {
+  const token = await finished();
+  if (token) keep(token);
+} catch (error) {
+  say(error.message);
+}
 draw();

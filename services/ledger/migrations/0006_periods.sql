@@ -5,8 +5,9 @@ CREATE TABLE ended (
 );
 INSERT INTO ended SELECT reservation_id, at FROM entry;
 
--- What was used, by the half hour: reports read it instead of entries, and it stays when they leave.
+-- What was used, by the half hour and by the day of UTC: reports read it instead of entries, and it stays when they leave.
 CREATE TABLE tally (
+    minutes         smallint    NOT NULL CHECK (minutes IN (30, 1440)),
     began           timestamptz NOT NULL,
     account         text        NOT NULL COLLATE "C",
     key_id          text        NOT NULL,
@@ -19,7 +20,7 @@ CREATE TABLE tally (
     cost            bigint      NOT NULL,
     baseline        bigint      NOT NULL,
     cached_baseline bigint      NOT NULL,
-    PRIMARY KEY (began, account, key_id, model, template)
+    PRIMARY KEY (minutes, began, account, key_id, model, template)
 ) WITH (fillfactor = 70);
 
 -- Balances of the books as of the months that have left.
@@ -29,10 +30,11 @@ CREATE TABLE carried (
 );
 
 INSERT INTO tally
-SELECT date_bin('30 minutes', at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
+SELECT minutes, date_bin(make_interval(mins => minutes), at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
        count(*) FILTER (WHERE cached), sum(input_tokens), sum(output_tokens), sum(cost), coalesce(sum(baseline), 0),
        coalesce(sum(baseline) FILTER (WHERE cached), 0)
-FROM entry LEFT JOIN spared USING (reservation_id) WHERE outcome = 'settled' GROUP BY 1, 2, 3, 4, 5;
+FROM entry LEFT JOIN spared USING (reservation_id), (VALUES (30), (1440)) AS steps(minutes)
+WHERE outcome = 'settled' GROUP BY 1, 2, 3, 4, 5, 6;
 
 ALTER TABLE posting DROP CONSTRAINT posting_reservation_id_fkey, DROP CONSTRAINT posting_pkey;
 ALTER TABLE posting ADD COLUMN at timestamptz NOT NULL DEFAULT now();
@@ -69,10 +71,11 @@ CREATE TRIGGER ends_once BEFORE INSERT ON entry FOR EACH ROW EXECUTE FUNCTION en
 CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO tally AS t
-    SELECT date_bin('30 minutes', at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
-           count(*) FILTER (WHERE cached), sum(input_tokens), sum(output_tokens), sum(cost), 0, 0
-    FROM fresh WHERE outcome = 'settled' GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT (began, account, key_id, model, template) DO UPDATE
+    SELECT minutes, date_bin(make_interval(mins => minutes), at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''),
+           count(*), count(*) FILTER (WHERE cached), sum(input_tokens), sum(output_tokens), sum(cost), 0, 0
+    FROM fresh, (VALUES (30), (1440)) AS steps(minutes) WHERE outcome = 'settled'
+    GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (minutes, began, account, key_id, model, template) DO UPDATE
     SET requests = t.requests + excluded.requests, cached = t.cached + excluded.cached,
         input_tokens = t.input_tokens + excluded.input_tokens, output_tokens = t.output_tokens + excluded.output_tokens,
         cost = t.cost + excluded.cost;
@@ -83,11 +86,12 @@ CREATE TRIGGER counted AFTER INSERT ON entry REFERENCING NEW TABLE AS fresh FOR 
 CREATE FUNCTION compared() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO tally AS t
-    SELECT date_bin('30 minutes', e.at, 'epoch'), e.account, e.key_id, e.model, coalesce(e.tags->>'template', ''), 0, 0, 0, 0, 0,
-           sum(f.baseline), coalesce(sum(f.baseline) FILTER (WHERE e.cached), 0)
-    FROM fresh f JOIN ended USING (reservation_id) JOIN entry e ON (e.reservation_id, e.at) = (ended.reservation_id, ended.at)
-    WHERE e.outcome = 'settled' GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT (began, account, key_id, model, template) DO UPDATE
+    SELECT minutes, date_bin(make_interval(mins => minutes), e.at, 'epoch'), e.account, e.key_id, e.model,
+           coalesce(e.tags->>'template', ''), 0, 0, 0, 0, 0, sum(f.baseline), coalesce(sum(f.baseline) FILTER (WHERE e.cached), 0)
+    FROM fresh f JOIN ended USING (reservation_id) JOIN entry e ON (e.reservation_id, e.at) = (ended.reservation_id, ended.at),
+         (VALUES (30), (1440)) AS steps(minutes)
+    WHERE e.outcome = 'settled' GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (minutes, began, account, key_id, model, template) DO UPDATE
     SET baseline = t.baseline + excluded.baseline, cached_baseline = t.cached_baseline + excluded.cached_baseline;
     RETURN NULL;
 END $$;
