@@ -1,6 +1,6 @@
 """`/tollway/v1/usage`, `/budgets` and their like: the ledger over HTTP, for tools that speak no gRPC and for the console."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,11 @@ class Books:
 
     async def usage(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
-        tags = {name.removeprefix(TAG): value for name, value in asked.items() if name.startswith(TAG)}
         page = await self.ledger.QueryUsage(
             pb.QueryUsageRequest(
                 account=_account(asked), group_by=asked.get("group_by", ""), model=asked.get("model", ""),
                 since=wire.when(asked.get("since", ""), "since"), until=wire.when(asked.get("until", ""), "until"),
-                time_zone=asked.get("time_zone", ""), tags=tags, page_size=query.limit(asked),
+                time_zone=asked.get("time_zone", ""), tags=_tags(asked), page_size=query.limit(asked),
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
@@ -57,7 +56,8 @@ class Books:
         asked = exchange.query
         page = await self.ledger.ListEntries(
             pb.ListEntriesRequest(
-                account=_account(asked), since=wire.when(asked.get("since", ""), "since"),
+                newest_first=asked.get("order") == "newest", model=asked.get("model", ""), key_id=asked.get("key_id", ""),
+                tags=_tags(asked), account=_account(asked), since=wire.when(asked.get("since", ""), "since"),
                 until=wire.when(asked.get("until", ""), "until"), page_size=query.limit(asked),
                 page_token=asked.get("page_token", ""),
             )
@@ -127,3 +127,7 @@ def _listed(rows: Iterable[dict[str, Any]], token: str) -> bytes:
 def _account(asked: dict[str, str]) -> str:
     """What is asked about; without a word the caller's own account, and an administrator's is every one."""
     return asked.get("account") or (EVERYBODY if identity.caller().admin else "")
+
+
+def _tags(asked: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(TAG): value for name, value in asked.items() if name.startswith(TAG)}

@@ -184,9 +184,14 @@ class MemoryStore:
         ]
         return [row for row in rows if not after or row.group > after][:most]
 
-    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
-        found = sorted(self._asked(asked), key=lambda one: (one.at, one.reservation_id))
-        return [one for one in found if after is None or (one.at, one.reservation_id) > after][:most]
+    async def entries(
+        self, asked: Asked, after: tuple[datetime, UUID] | None, most: int, *, newest_first: bool = False
+    ) -> list[Entry]:
+        placed = [((one.at, one.reservation_id), one) for one in self._asked(asked)]
+        placed.sort(key=lambda pair: pair[0], reverse=newest_first)
+        return [one for place, one in placed if after is None or (place < after if newest_first else place > after)][
+            :most
+        ]
 
     async def daily(self, asked: Asked) -> dict[date, int]:
         days: defaultdict[date, int] = defaultdict(int)
@@ -200,6 +205,7 @@ class MemoryStore:
             for entry in self.ended.values()
             if entry.outcome == "settled" and asked.since <= entry.at < asked.until
             and _within(entry.account, asked.account) and asked.model in ("", entry.model)
+            and asked.key_id in ("", entry.key_id)
             and asked.tags.items() <= entry.tags.items()
         ]  # fmt: skip
 

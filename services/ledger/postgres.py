@@ -284,9 +284,11 @@ class PostgresStore:
         async with self._connection() as connection:
             return await reports.usage(connection, asked, group_by, after, most)
 
-    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
+    async def entries(
+        self, asked: Asked, after: tuple[datetime, UUID] | None, most: int, *, newest_first: bool = False
+    ) -> list[Entry]:
         async with self._connection() as connection:
-            return await reports.entries(connection, asked, after, most)
+            return await reports.entries(connection, asked, after, most, newest_first)
 
     async def daily(self, asked: Asked) -> dict[date, int]:
         async with self._connection() as connection:

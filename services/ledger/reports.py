@@ -88,13 +88,17 @@ def _whole(since: datetime, until: datetime, step: timedelta) -> tuple[datetime,
     return BEGINNING + -(-(since - BEGINNING) // step) * step, until - (until - BEGINNING) % step
 
 
-async def entries(connection: Any, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
+async def entries(
+    connection: Any, asked: Asked, after: tuple[datetime, UUID] | None, most: int, newest_first: bool
+) -> list[Entry]:
     at, last = after or (None, None)
+    beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
     rows = await connection.fetch(
-        f"""SELECT * FROM entry WHERE outcome = 'settled' AND {WITHIN} AND at >= $2 AND at < $3
-              AND ($4::timestamptz IS NULL OR (at, reservation_id) > ($4, $5::uuid))
-            ORDER BY at, reservation_id LIMIT $6""",
-        asked.account, asked.since, asked.until, at, last, most,
+        f"""SELECT * FROM entry WHERE outcome = 'settled' AND {WITHIN} AND at >= $2 AND at < $3 AND ($4 = '' OR model = $4)
+              AND tags @> $5::jsonb AND ($6 = '' OR key_id = $6)
+              AND ($7::timestamptz IS NULL OR (at, reservation_id) {beyond} ($7, $8::uuid))
+            ORDER BY at {order}, reservation_id {order} LIMIT $9""",
+        asked.account, asked.since, asked.until, asked.model, json.dumps(dict(asked.tags)), asked.key_id, at, last, most,
     )  # fmt: skip
     return [entry(row) for row in rows]
 

@@ -336,7 +336,8 @@ class LedgerService(LedgerServiceServicer):
         until = request.until.ToDatetime(UTC) if request.HasField("until") else datetime.now(UTC)
         most = request.page_size or MOST_ENTRIES
         after = messages.place(request.page_token)
-        found = await self.store.entries(Asked(account, since, until), after, most + 1)
+        asked = Asked(account, since, until, request.model, dict(request.tags), key_id=request.key_id)
+        found = await self.store.entries(asked, after, most + 1, newest_first=request.newest_first)
         more = messages.token(found[most - 1]) if len(found) > most else ""
         return pb.ListEntriesResponse(entries=map(messages.entry, found[:most]), next_page_token=more)
 

@@ -144,6 +144,7 @@ class Asked:
     model: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     time_zone: str = "UTC"
+    key_id: str = ""
 
 
 class Store(Protocol):
@@ -247,8 +248,10 @@ class Store(Protocol):
 
     async def usage(self, asked: Asked, group_by: str, after: str, most: int) -> list[UsageRow]: ...
 
-    async def entries(self, asked: Asked, after: tuple[datetime, UUID] | None, most: int) -> list[Entry]:
-        """What was settled after the time and id of the last entry of the page before, in their order."""
+    async def entries(
+        self, asked: Asked, after: tuple[datetime, UUID] | None, most: int, *, newest_first: bool = False
+    ) -> list[Entry]:
+        """What was settled after the time and id of the last entry of the page before, in their order or against it."""
         ...
 
     async def daily(self, asked: Asked) -> dict[date, int]:

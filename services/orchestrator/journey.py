@@ -68,6 +68,8 @@ class Journey:
     """Of calls whose answers were not used, and that the provider bills."""
     used: tuple[PromptVersion, ...] = ()
     """The versions that the prompt was made from."""
+    traced: bool = False
+    """Its road can be looked at later."""
     began: float = field(default_factory=time.monotonic)
     computed_ms: int = 0
     """How long models have run for the hold that is open."""

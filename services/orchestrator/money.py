@@ -23,7 +23,7 @@ CHARACTERS_A_TOKEN = 4
 SETTLE_S = 5.0
 LONGEST_S = 600.0
 RETRY_S = 5.0
-TEMPLATE, MOST_TAGS = "template", 16
+TEMPLATE, TRACE, MOST_TAGS = "template", "tollway.trace", 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +188,15 @@ def time_left(calls: int = 1) -> Duration:
 
 
 def _tags(journey: Journey) -> Mapping[str, str]:
-    """The caller's labels, and the template's version beside them."""
-    labels = journey.chat.metadata
-    if not journey.used or TEMPLATE in labels or len(labels) >= MOST_TAGS:
-        return labels
-    return {**labels, TEMPLATE: f"{journey.used[0].name}@{journey.used[0].number}"}
+    """The caller's labels, and beside them the template's version and the trace that tells the road."""
+    ours = {TEMPLATE: f"{journey.used[0].name}@{journey.used[0].number}"} if journey.used else {}
+    if journey.traced:
+        ours[TRACE] = journey.road.trace_id
+    labels = dict(journey.chat.metadata)
+    for name, value in ours.items():
+        if len(labels) < MOST_TAGS:
+            labels.setdefault(name, value)
+    return labels
 
 
 def _clamp(journey: Journey, most: int) -> None:

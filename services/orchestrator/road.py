@@ -99,6 +99,7 @@ class Road:
         reservation = uuid.uuid5(NAMESPACE, f"{caller.account}\0{key}") if key else uuid.uuid4()
         road = pb.Road(trace_id=trace.hex if trace else "", used=asked.used, degraded=asked.degraded)
         journey = Journey(caller, request, options, str(reservation), road, used=asked.used)
+        journey.traced = trace is not None and trace.sampled
         journey.controls.CopyFrom(options.cache)
         journey.conditions.context_tokens = options.context_tokens
         if asked.used:

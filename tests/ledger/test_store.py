@@ -322,6 +322,12 @@ async def test_usage_by_tag_hour_and_model_and_entries_page_by_page(store: Store
     rest = await store.entries(asked, (first[-1].at, first[-1].reservation_id), 4)
     assert {one.reservation_id for one in (*first, *rest)} == {one.entry.reservation_id for one in made}
     assert (len(first), len(rest)) == (4, 2)
+    newest = await store.entries(asked, None, 2, newest_first=True)
+    after = (newest[-1].at, newest[-1].reservation_id)
+    assert [*newest, *await store.entries(asked, after, 9, newest_first=True)] == [*first, *rest][::-1]
+    some = await store.entries(replace(asked, tags={"team": "blue"}, model="m", key_id="k"), None, 9)
+    assert sorted(one.cost for one in some) == [1, 3]
+    assert await store.entries(replace(asked, key_id="other"), None, 9) == []
     assert await store.daily(asked) == {NOW.date(): 21}
 
 

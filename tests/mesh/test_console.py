@@ -77,6 +77,25 @@ async def test_the_overview_tells_how_things_stand(mesh: Mesh, browser: Browser)
     await expect(page.locator(".u-wrap canvas")).to_be_visible()
 
 
+async def test_a_request_is_found_and_its_road_explained(mesh: Mesh, browser: Browser) -> None:
+    key = mesh.new_key("finder/app")
+    for n in range(3):
+        asked = asking(f"where is {n}?", metadata={"ticket": f"t{n}"})
+        assert (await sent(mesh, asked, key=key, headers={"x-tollway-trace": "1"})).status == 200
+    page = await opened(browser, mesh, "requests?account=finder")
+    await expect(page.get_by_role("row", name="finder/app")).to_have_count(3)
+    await page.get_by_label("Tag").fill("ticket=t1")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_role("row", name="finder/app")).to_have_count(1)
+    await page.get_by_role("button", name="road").click()
+    await expect(page.get_by_role("heading", name="The road of one request")).to_be_visible()
+    for step in ("guard InspectPrompt", "router Route", "ledger Reserve"):
+        await expect(page.locator(".road")).to_contain_text(step)
+    await expect(page.get_by_role("table", name="What each step has told")).to_contain_text(
+        "gen_ai.request.model = echo"
+    )
+
+
 async def test_a_budget_is_set_changed_and_removed_after_a_look_at_what_changes(mesh: Mesh, browser: Browser) -> None:
     page = await opened(browser, mesh, "budgets?account=shop")
     editor = page.locator("form", has=page.get_by_label("Limit"))

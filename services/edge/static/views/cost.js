@@ -5,7 +5,7 @@ import { filled, lines } from "../charts.js";
 import { ago, card, count, el, figure, input, select, share, table, usd } from "../dom.js";
 
 const RANGES = [["24", "24 hours"], ["168", "7 days"], ["720", "30 days"], ["2160", "90 days"]];
-const GROUPS = [["account", "account"], ["model", "model"], ["key", "key"], ["day", "day"], ["tag", "tag ..."]];
+const GROUPS = [["account", "account"], ["model", "model"], ["key", "key"], ["template", "template"], ["day", "day"], ["tag", "tag ..."]];
 
 export async function show(asked, go) {
   const hours = Number(asked.hours ?? 168);
