@@ -69,6 +69,27 @@ class Documents:
         )  # fmt: skip
         await exchange.answer(listed(map(wire.plain, page.parked), page.next_page_token))
 
+    async def retry(self, exchange: Exchange, door: Door) -> None:
+        asked = pb.RetryParkedRequest(
+            collection=exchange.query.get("collection", ""),
+            document_ids=[exchange.path.removeprefix(exchange.route)],
+        )
+        results = (await self.retrieval.RetryParked(asked)).results
+        if not results:
+            raise Refusal(404, "not_parked", "no such document is parked in this collection")
+        await exchange.answer(orjson.dumps(wire.plain(results[0])))
+
+    async def drop(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        asked = pb.DropParkedRequest(collection=exchange.query.get("collection", ""), document_ids=[name])
+        gone = (await self.retrieval.DropParked(asked)).dropped
+        await exchange.answer(orjson.dumps({"document_id": name, "dropped": bool(gone)}))
+
+    async def resync(self, exchange: Exchange, door: Door) -> None:
+        name = exchange.path.removeprefix(exchange.route)
+        await self.retrieval.ResyncSource(pb.ResyncSourceRequest(name=name))
+        await exchange.answer(orjson.dumps({"name": name}))
+
     def routes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
         return {
             "/tollway/v1/documents": {"GET": behind(self.list)},
@@ -78,4 +99,8 @@ class Documents:
         }
 
     def prefixes(self, behind: Behind) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
-        return {"/tollway/v1/documents/": {"PUT": behind(self.put), "DELETE": behind(self.delete)}}
+        return {
+            "/tollway/v1/documents/": {"PUT": behind(self.put), "DELETE": behind(self.delete)},
+            "/tollway/v1/parked/": {"POST": behind(self.retry), "DELETE": behind(self.drop)},
+            "/tollway/v1/sources/": {"POST": behind(self.resync)},
+        }

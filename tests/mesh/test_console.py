@@ -15,7 +15,7 @@ from tests.mesh.running import Mesh, running
 from tests.peers.provider import provider
 
 AXE = Path(".tools/node_modules/axe-core/axe.min.js")
-VIEWS = ("overview", "cost", "budgets", "requests", "prompts", "quality", "reviews", "jobs", "playground")
+VIEWS = ("overview", "cost", "budgets", "requests", "documents", "prompts", "quality", "reviews", "jobs", "playground")
 SHOTS = os.environ.get("TOLLWAY_TEST_SCREENSHOTS", "")
 """A folder that keeps a picture of each view."""
 

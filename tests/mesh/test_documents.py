@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from playwright.async_api import Browser, expect
 
 from services.mesh.running import admin_key
 from tests.mesh.client import asking, sent
@@ -84,6 +85,14 @@ async def test_mistakes_over_http(library: Mesh) -> None:
     assert (bad.status, bad.code) == (422, "unreadable_document") and "no PDF" in bad.json["error"]["message"]
     parked = (await sent(library, path="/tollway/v1/parked", method="GET")).json["data"]
     assert [one["document_id"] for one in parked] == ["x.pdf"]
+    again = await sent(library, path="/tollway/v1/parked/x.pdf", method="POST")
+    assert "no PDF" in again.json["fault"], again.raw
+    for known in (True, False):
+        gone = await sent(library, path="/tollway/v1/parked/x.pdf", method="DELETE")
+        assert gone.json == {"document_id": "x.pdf", "dropped": known}
+    assert (await sent(library, path="/tollway/v1/parked/x.pdf", method="POST")).code == "not_parked"
+    assert (await sent(library, path="/tollway/v1/sources/none", method="POST")).status == 404
+    assert (await sent(library, path="/tollway/v1/sources/shelf", method="POST")).json == {"name": "shelf"}
     wrong = await sent(
         library, raw=b"x", path="/tollway/v1/documents/x", method="PUT", headers={"content-type": "image/png"}
     )
@@ -93,6 +102,24 @@ async def test_mistakes_over_http(library: Mesh) -> None:
         "param"
     ] == "limit"
     assert (await sent(library, path="/tollway/v1/documents/x", method="POST", raw=b"x")).status == 405
+
+
+async def test_freshness_stands_on_one_page(library: Mesh, shelf: Path, browser: Browser) -> None:
+    (shelf / "ferry.md").write_text("The ferry leaves at noon.")
+    (shelf / "torn.json").write_text("{")
+    page = await browser.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"the page broke: {error}"))
+    await page.goto(f"{library.url}/console/#documents")
+    await page.get_by_label("API key").fill(library.key)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("row", name="shelf folder")).to_contain_text("✓ runs", timeout=20_000)
+    await expect(page.get_by_role("row", name="torn.json")).to_contain_text("no JSON", timeout=20_000)
+    await page.get_by_label("Question").fill("when does the ferry leave?")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.get_by_role("row", name="ferry.md").first).to_contain_text("noon")
+    await page.get_by_role("button", name="forget").click()
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.locator("main")).to_contain_text("Nothing is parked")
 
 
 async def test_personal_data_is_kept_out_where_policy_says_so(library: Mesh) -> None:

@@ -5,6 +5,7 @@ import { card, el, input } from "./dom.js";
 import { begin, finished, offered } from "./signin.js";
 import * as budgets from "./views/budgets.js";
 import * as cost from "./views/cost.js";
+import * as documents from "./views/documents.js";
 import * as jobs from "./views/jobs.js";
 import * as overview from "./views/overview.js";
 import * as playground from "./views/playground.js";
@@ -13,7 +14,7 @@ import * as quality from "./views/quality.js";
 import * as requests from "./views/requests.js";
 import * as reviews from "./views/reviews.js";
 
-const VIEWS = { overview, cost, budgets, requests, prompts, quality, reviews, jobs, playground };
+const VIEWS = { overview, cost, budgets, requests, documents, prompts, quality, reviews, jobs, playground };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
 let caller = null;
