@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.guard.v1 import guard_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
@@ -25,9 +26,10 @@ from services.edge.jobs import Jobs
 from services.edge.models import Models
 from services.edge.registry import Registry
 from services.edge.responses import Responses
+from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
-from services.edge.waiting import Behind, JobsAway, RegistryAway, RetrievalAway
+from services.edge.waiting import Behind, GuardAway, JobsAway, RegistryAway, RetrievalAway
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -56,6 +58,7 @@ class Settings:
     jobs: str = "127.0.0.1:50059"
     registry: str = "127.0.0.1:50060"
     retrieval: str = "127.0.0.1:50056"
+    guard: str = "127.0.0.1:50051"
     tls: Tls = PLAIN
     """The edge's own side of its calls to the mesh."""
     largest_body_bytes: int = 24 << 20
@@ -77,6 +80,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         channels.open(settings.jobs, settings.tls, waits=True, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
         channels.open(settings.registry, settings.tls, waits=True) as kept,
         channels.open(settings.retrieval, settings.tls, waits=True) as shelves,
+        channels.open(settings.guard, settings.tls, waits=True) as watched,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -109,6 +113,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **books.routes(),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
+                **Safety(guard_pb2_grpc.GuardServiceStub(watched)).routes(Behind(watched, GuardAway)),
             },
             prefixes={
                 "/v1/models/": {"GET": models.get},

@@ -14,7 +14,7 @@ from services.edge.waiting import Behind
 from services.edge.wire import documents as wire
 from services.edge.wire import query
 from services.edge.wire.errors import Refusal
-from services.edge.wire.page import listed
+from services.edge.wire.page import listed, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Documents:
         (made,) = [answer async for answer in self.retrieval.UpsertDocuments(one())]
         if made.fault:
             raise Refusal(422, "unreadable_document", made.fault, param="body")
-        await exchange.answer(orjson.dumps(wire.plain(made)))
+        await exchange.answer(orjson.dumps(plain(made)))
 
     async def delete(self, exchange: Exchange, door: Door) -> None:
         name = exchange.path.removeprefix(exchange.route)
@@ -49,15 +49,15 @@ class Documents:
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
-        await exchange.answer(listed(map(wire.plain, page.documents), page.next_page_token))
+        await exchange.answer(listed(map(plain, page.documents), page.next_page_token))
 
     async def search(self, exchange: Exchange, door: Door) -> None:
         found = await self.retrieval.Search(wire.search_of(exchange.body))
-        await exchange.answer(listed(map(wire.plain, found.passages)))
+        await exchange.answer(listed(map(plain, found.passages)))
 
     async def sources(self, exchange: Exchange, door: Door) -> None:
         found = await self.retrieval.ListSources(pb.ListSourcesRequest())
-        await exchange.answer(listed(map(wire.plain, found.sources)))
+        await exchange.answer(listed(map(plain, found.sources)))
 
     async def parked(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
@@ -67,7 +67,7 @@ class Documents:
                 page_token=asked.get("page_token", ""),
             )
         )  # fmt: skip
-        await exchange.answer(listed(map(wire.plain, page.parked), page.next_page_token))
+        await exchange.answer(listed(map(plain, page.parked), page.next_page_token))
 
     async def retry(self, exchange: Exchange, door: Door) -> None:
         asked = pb.RetryParkedRequest(
@@ -77,7 +77,7 @@ class Documents:
         results = (await self.retrieval.RetryParked(asked)).results
         if not results:
             raise Refusal(404, "not_parked", "no such document is parked in this collection")
-        await exchange.answer(orjson.dumps(wire.plain(results[0])))
+        await exchange.answer(orjson.dumps(plain(results[0])))
 
     async def drop(self, exchange: Exchange, door: Door) -> None:
         name = exchange.path.removeprefix(exchange.route)

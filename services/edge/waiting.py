@@ -23,6 +23,11 @@ class RegistryAway(Failure):
     text = "the registry does not answer; try again soon"
 
 
+class GuardAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "GUARD_AWAY"
+    text = "the guard does not answer; try again soon"
+
+
 class RetrievalAway(Failure):
     kind, reason = Kind.UNAVAILABLE, "RETRIEVAL_AWAY"
     text = "retrieval does not answer; try again soon"

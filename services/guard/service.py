@@ -1,10 +1,12 @@
 """Translates messages to the inspector and back."""
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.guard.v1 import guard_pb2 as pb
 from tollway.guard.v1.guard_pb2_grpc import GuardServiceServicer
@@ -18,11 +20,12 @@ from services.guard.policies import Policies
 from services.guard.policy import Direction, Policy
 from services.guard.rules import Action
 from services.guard.sealing import Seal
+from services.guard.tallies import Seen, Tallies
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
 
-PAGE = 100
+PAGE, HOURS = 100, 24
 FINDINGS = Counted("tollway.guard.findings", "{finding}", "Found in prompts, by type and action.", ("type", "action"))
 VERDICTS = Counted("tollway.guard.prompts", "{prompt}", "Inspected, by what was done.", ("action",))
 SAID = {action: pb.Action.Value(f"ACTION_{action.name}") for action in Action}
@@ -41,6 +44,7 @@ class GuardService(GuardServiceServicer):
     """Without names: what a model makes up is searched by form alone."""
     policies: Policies
     seal: Seal
+    tallies: Tallies = field(default_factory=Tallies)
 
     async def InspectPrompt(self, request: pb.InspectPromptRequest, context: object) -> pb.InspectPromptResponse:
         tenant = identity.caller().tenant
@@ -54,6 +58,8 @@ class GuardService(GuardServiceServicer):
         telemetry.note(tollway__guard__findings=len(done.found), tollway__guard__action=done.verdict.action.name)
         for _, one, action in done.found:
             FINDINGS.add(1, one.type, action.name.lower())
+            self.tallies.add(Seen(tenant, one.type, action, action))
+        self.tallies.add(Seen(tenant, "", done.verdict.action, done.verdict.would_be))
         VERDICTS.add(1, done.verdict.action.name.lower())
         fresh = len(masker.values) > known
         return pb.InspectPromptResponse(
@@ -121,6 +127,20 @@ class GuardService(GuardServiceServicer):
             ],
             masked="" if done.verdict.action is Action.BLOCK else sent,
         )
+
+    async def SummarizeFindings(
+        self, request: pb.SummarizeFindingsRequest, context: object
+    ) -> pb.SummarizeFindingsResponse:
+        caller = identity.caller()
+        found = self.tallies.since(request.hours or HOURS, "" if caller.admin else caller.tenant)
+        counts = Counter[tuple[int, str, Action, Action]]()
+        for hour, one, count in found:
+            counts[hour, one.type, one.action, one.would_be] += count
+        tallies = [
+            pb.Tally(hour=Timestamp(seconds=hour), type=name, action=SAID[action], would_be=SAID[would], count=count)
+            for (hour, name, action, would), count in sorted(counts.items())
+        ]
+        return pb.SummarizeFindingsResponse(tallies=tallies, since=Timestamp(seconds=int(self.tallies.began)))
 
     async def ListPolicies(self, request: pb.ListPoliciesRequest, context: object) -> pb.ListPoliciesResponse:
         caller = identity.caller()

@@ -222,6 +222,25 @@ async def test_a_policy_explains_itself(guard: Called) -> None:
     assert [(one.rule, one.broken) for one in blocked.rules] == [("injection.user", True)]
 
 
+async def test_what_was_found_lately_is_told_to_its_tenant_and_to_administrators(guard: Called) -> None:
+    told_of = guard.by("tallied/app")
+    await told_of.InspectPrompt(prompt("Write to ada@example.com"))
+    await told_of.InspectPrompt(prompt(ATTACK))
+    await guard.by("globex/app").InspectPrompt(prompt("Write to bob@example.com"))
+
+    async def told(who: Called) -> list[tuple[str, int, int]]:
+        found = await who.SummarizeFindings(pb.SummarizeFindingsRequest())
+        assert found.since.seconds and all(one.hour.seconds % 3600 == 0 for one in found.tallies)
+        return sorted((one.type, one.action, one.count) for one in found.tallies)
+
+    ours = await told(told_of)
+    assert ours == [("", pb.ACTION_MASK, 1), ("", pb.ACTION_BLOCK, 1), ("EMAIL", pb.ACTION_MASK, 1)]
+    assert await told(guard.by("initech")) == []
+    everything = {(kind, action): count for kind, action, count in await told(guard.by("operator", admin=True))}
+    assert everything["EMAIL", pb.ACTION_MASK] >= 2
+    assert await field_of(guard.SummarizeFindings(pb.SummarizeFindingsRequest(hours=169))) == "hours"
+
+
 async def test_policies_are_listed(guard: Called) -> None:
     listed = await guard.ListPolicies(pb.ListPoliciesRequest())
     assert [one.tenant for one in listed.policies] == ["*"] and listed.policies[0].prompt["PERSON"] == pb.ACTION_FLAG

@@ -13,8 +13,9 @@ import * as prompts from "./views/prompts.js";
 import * as quality from "./views/quality.js";
 import * as requests from "./views/requests.js";
 import * as reviews from "./views/reviews.js";
+import * as safety from "./views/safety.js";
 
-const VIEWS = { overview, cost, budgets, requests, documents, prompts, quality, reviews, jobs, playground };
+const VIEWS = { overview, cost, budgets, requests, documents, prompts, quality, safety, reviews, jobs, playground };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
 let caller = null;

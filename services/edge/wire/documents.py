@@ -1,12 +1,10 @@
 """Documents, passages and sources as JSON."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from msgspec import Meta, Struct
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
@@ -61,11 +59,3 @@ def document_of(name: str, kind: str, content: bytes, asked: Mapping[str, str]) 
         attributes={key.removeprefix(ATTRIBUTE): value for key, value in asked.items() if key.startswith(ATTRIBUTE)},
         content=content,
     )
-
-
-def plain(row: Message) -> dict[str, Any]:
-    """Every field of a message by its contract's name, also where it is empty."""
-    made: dict[str, Any] = MessageToDict(
-        row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return made

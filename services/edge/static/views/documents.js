@@ -28,7 +28,7 @@ export async function show(asked, go, { caller, confirm }) {
     event.preventDefault();
     go(Object.fromEntries(new FormData(form)));
   } },
-  input("Question", "query", asked.query ?? "", { required: true, size: 40 }),
+  input("Question", "query", asked.query ?? "", { required: true }),
   input("Collection", "collection", asked.collection ?? "", { placeholder: "all" }),
   el("button", { className: "strong" }, "Search"));
   return [
