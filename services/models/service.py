@@ -93,7 +93,7 @@ class ModelsService(ModelsServiceServicer):
         watched = [one.health for pool in self.ranking.pools.values() for one in pool.endpoints]
         for health in watched:
             health.listeners.append(changed.set)
-        told: dict[str, tuple[int, ...]] = {}
+        told: dict[str, tuple[int, ...]] | None = None
         try:
             while True:
                 changed.clear()  # before the look: what changes while the caller reads is seen in the next round
@@ -101,7 +101,8 @@ class ModelsService(ModelsServiceServicer):
                     name: (one.available, *(round(20 * n) for n in (one.error_rate, one.latency_s, one.saturation)))
                     for name, one in self.ranking.pools.items()
                 }
-                if fresh := [name for name, state in now.items() if told.get(name) != state]:
+                fresh = [name for name, state in now.items() if told is None or told.get(name) != state]
+                if fresh or told is None:  # where there is no model, that is told, too
                     yield pb.WatchResponse(models=[self._health(name) for name in fresh])
                 told = now
                 try:

@@ -147,6 +147,13 @@ async def test_health_that_changes_while_the_caller_reads_is_pushed_next() -> No
     await watch.aclose()  # type: ignore[attr-defined]
 
 
+async def test_that_there_is_no_model_is_told_at_once() -> None:
+    watch = ModelsService(Ranking(Catalogue({}), {}, Secrets(None)), compressor()).Watch(pb.WatchRequest(), None)  # type: ignore[arg-type]
+    async with asyncio.timeout(5):
+        assert not (await anext(watch)).models
+    await watch.aclose()  # type: ignore[attr-defined]
+
+
 async def test_mistakes(models: Models) -> None:
     assert await field_of(models.Generate(pb.GenerateRequest())) == "chat"
     assert await field_of(models.Embed(pb.EmbedRequest(model="x"))) == "texts"
