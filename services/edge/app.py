@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tollway.cache.v1 import cache_pb2_grpc
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2_grpc
@@ -11,12 +12,14 @@ from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
+from tollway.router.v1 import router_pb2_grpc
 
 from services.edge import traces
 from services.edge.application import Application
 from services.edge.batches import Batches
 from services.edge.books import Books
 from services.edge.chat import Chat
+from services.edge.choices import Choices
 from services.edge.console import assets
 from services.edge.documents import Documents
 from services.edge.door import Door
@@ -29,7 +32,7 @@ from services.edge.responses import Responses
 from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
-from services.edge.waiting import Behind, GuardAway, JobsAway, RegistryAway, RetrievalAway
+from services.edge.waiting import Behind, CacheAway, GuardAway, JobsAway, RegistryAway, RetrievalAway, RouterAway
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -59,6 +62,8 @@ class Settings:
     registry: str = "127.0.0.1:50060"
     retrieval: str = "127.0.0.1:50056"
     guard: str = "127.0.0.1:50051"
+    cache: str = "127.0.0.1:50053"
+    router: str = "127.0.0.1:50054"
     tls: Tls = PLAIN
     """The edge's own side of its calls to the mesh."""
     largest_body_bytes: int = 24 << 20
@@ -80,7 +85,9 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         channels.open(settings.jobs, settings.tls, waits=True, largest_message_bytes=LARGEST_BATCH_BYTES) as slow,
         channels.open(settings.registry, settings.tls, waits=True) as kept,
         channels.open(settings.retrieval, settings.tls, waits=True) as shelves,
-        channels.open(settings.guard, settings.tls, waits=True) as watched,
+        channels.open(settings.guard, settings.tls, waits=True) as guard,
+        channels.open(settings.cache, settings.tls, waits=True) as cache,
+        channels.open(settings.router, settings.tls, waits=True) as router,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -96,6 +103,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             Behind(shelves, RetrievalAway),
         )
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
+        choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in = SignIn(settings.sign_in)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
@@ -113,7 +121,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **books.routes(),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
-                **Safety(guard_pb2_grpc.GuardServiceStub(watched)).routes(Behind(watched, GuardAway)),
+                **Safety(guard_pb2_grpc.GuardServiceStub(guard)).routes(Behind(guard, GuardAway)),
+                **choices.routes(Behind(cache, CacheAway), Behind(router, RouterAway)),
             },
             prefixes={
                 "/v1/models/": {"GET": models.get},

@@ -23,6 +23,16 @@ class RegistryAway(Failure):
     text = "the registry does not answer; try again soon"
 
 
+class CacheAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "CACHE_AWAY"
+    text = "the cache does not answer; try again soon"
+
+
+class RouterAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "ROUTER_AWAY"
+    text = "the router does not answer; try again soon"
+
+
 class GuardAway(Failure):
     kind, reason = Kind.UNAVAILABLE, "GUARD_AWAY"
     text = "the guard does not answer; try again soon"

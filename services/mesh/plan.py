@@ -49,7 +49,7 @@ CALLS = {
     "registry": ("ledger", "jobs", "cache", "router"),
     "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
     "jobs": ("ledger", "orchestrator"),
-    "edge": ("ledger", "orchestrator", "jobs", "registry", "retrieval", "guard"),
+    "edge": ("ledger", "orchestrator", "jobs", "registry", "retrieval", "guard", "cache", "router"),
 }
 """Whom each service calls: a setting of that name in its section says where."""
 

@@ -18,6 +18,7 @@ AXE = Path(".tools/node_modules/axe-core/axe.min.js")
 VIEWS = (
     "overview",
     "cost",
+    "savings",
     "budgets",
     "requests",
     "documents",
@@ -122,6 +123,21 @@ async def test_what_the_guard_found_and_would_do_stands_on_one_page(mesh: Mesh, 
     await page.get_by_role("button", name="Try it").click()
     await expect(page.get_by_role("row", name="CREDIT_CARD")).to_be_visible()
     await expect(page.locator("pre")).not_to_contain_text("4111")
+
+
+async def test_what_the_cache_and_routing_saved_stands_on_one_page(mesh: Mesh, browser: Browser) -> None:
+    key = mesh.new_key("saver/app")
+    for _ in range(2):
+        asked = asking("How many crowns is the toll?", model="auto")
+        assert (await sent(mesh, asked, key=key)).status == 200
+        await asyncio.sleep(0.5)  # the first is kept after it was answered
+    page = await opened(browser, mesh, "savings", key)
+    figures = page.locator(".card .figure")
+    assert await figures.nth(0).inner_text() == "50.0 %"
+    await expect(page.get_by_role("row", name="(none) 2 1 0 50.0 %")).to_be_visible()
+    await expect(page.get_by_role("row", name="as decided")).to_be_visible()
+    await expect(page.get_by_role("row", name="cheapest above 0.95")).to_be_visible()
+    await expect(page.locator(".u-wrap canvas")).to_be_visible()
 
 
 async def test_a_budget_is_set_changed_and_removed_after_a_look_at_what_changes(mesh: Mesh, browser: Browser) -> None:

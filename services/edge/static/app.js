@@ -14,8 +14,9 @@ import * as quality from "./views/quality.js";
 import * as requests from "./views/requests.js";
 import * as reviews from "./views/reviews.js";
 import * as safety from "./views/safety.js";
+import * as savings from "./views/savings.js";
 
-const VIEWS = { overview, cost, budgets, requests, documents, prompts, quality, safety, reviews, jobs, playground };
+const VIEWS = { overview, cost, savings, budgets, requests, documents, prompts, quality, safety, reviews, jobs, playground };
 const main = document.getElementById("main");
 const trouble = document.getElementById("trouble");
 let caller = null;

@@ -44,7 +44,7 @@ PAGE = 10_000
 @usage.command("show")
 def show(
     account: Account = "dev",
-    by: Annotated[str, typer.Option(help="account, model, key, hour, day, month or tag:NAME.")] = "model",
+    by: Annotated[str, typer.Option(help="account, model, key, template, hour, day, month or tag:NAME.")] = "model",
     since: Since = "",
     zone: Zone = "UTC",
     state: State = running.STATE,

@@ -41,7 +41,7 @@ export async function show(asked, go) {
     const { said } = await call("/tollway/v1/explain", { method: "POST", body: { text: new FormData(form).get("text") } });
     answer.replaceChildren(...explained(said));
   } },
-  el("label", {}, "A text, as a user would send it", el("textarea", { name: "text", rows: 4, required: true })),
+  el("label", { className: "wide" }, "A text, as a user would send it", el("textarea", { name: "text", rows: 4, required: true })),
   el("p", { className: "row" }, el("button", { className: "strong" }, "Try it")));
   return [
     range,
