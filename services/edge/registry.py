@@ -13,7 +13,7 @@ from services.edge.exchange import Exchange
 from services.edge.waiting import Behind
 from services.edge.wire import query
 from services.edge.wire import registry as wire
-from services.edge.wire.page import listed
+from services.edge.wire.page import listed, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,16 @@ class Registry:
         made = await self.registry.RecordFeedback(wire.feedback_of(exchange.body))
         await exchange.answer(orjson.dumps({"routed": made.routed, "stored": made.stored}), status=202)
 
+    async def said(self, exchange: Exchange, door: Door) -> None:
+        """What was said of answers, the newest first."""
+        asked = exchange.query
+        page = await self.registry.ListFeedback(
+            pb.ListFeedbackRequest(
+                trace_id=asked.get("trace_id", ""), page_size=query.limit(asked), page_token=asked.get("page_token", "")
+            )
+        )
+        await exchange.answer(listed(map(plain, page.entries), page.next_page_token))
+
     async def records(self, exchange: Exchange, door: Door) -> None:
         asked = exchange.query
         page = await self.registry.ListRecords(
@@ -126,7 +136,7 @@ class Registry:
             "/tollway/v1/runs": {"GET": behind(self.runs)},
             "/tollway/v1/probes": {"GET": behind(self.probes)},
             "/tollway/v1/shadows": {"GET": behind(self.shadows)},
-            "/tollway/v1/feedback": {"POST": behind(self.feedback)},
+            "/tollway/v1/feedback": {"GET": behind(self.said), "POST": behind(self.feedback)},
             "/tollway/v1/records": {"GET": behind(self.records)},
             "/tollway/v1/audit": {"GET": behind(self.audit)},
         }

@@ -18,8 +18,14 @@ from services.registry.shelf import Shelf, reached
 from services.registry.versions import Actor, KindDiffers, RegistryAway, Version, reference
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Acting
+from services.runtime.metrics import Counted
 
 log = logging.getLogger(__name__)
+
+SCORES = Counted(
+    "tollway.registry.scores", "{score}", "What cases of runs that ended scored, summed", ("dataset", "measure")
+)
+SCORED = Counted("tollway.registry.scored", "{case}", "Cases of runs that ended", ("dataset", "measure"))
 
 EVERY_S, AT_ONCE, LOOKS_AGAIN = 0.5, 16, timedelta(seconds=1)
 PAGE = 1000
@@ -95,6 +101,9 @@ class Evaluating:
                 await self.runs.again(run, LOOKS_AGAIN * 10)
             return
         await self.runs.end(run, "cancelled" if job.state == jobs_pb2.STATE_CANCELLED else "done", results)
+        for measure, score in (pair for one in results for pair in one.scores.items()):
+            SCORES.add(score, run.dataset, measure)
+            SCORED.add(1, run.dataset, measure)
 
     async def _results(self, run: Run) -> Sequence[Result]:
         made, token = list[Result](), ""

@@ -34,6 +34,12 @@ EVERYBODY = "*"
 """The tenant in `policies` that stands for those without their own."""
 NANO = 1_000_000_000
 ROUTES = Counted("tollway.router.routes", "{route}", "Chosen first, by model and reason.", ("model", "reason"))
+REGRET = Counted(
+    "tollway.router.regret",
+    "{quality}",
+    "Predicted quality that the best candidate had over the chosen one, summed",
+    ("reason",),
+)
 
 
 class NoJournal(Failure):
@@ -70,6 +76,7 @@ class RouterService(RouterServiceServicer):
             tollway__router__task=task,
         )
         ROUTES.add(1, ranked[0].model.name, ranked[0].reason)
+        REGRET.add(max(one.quality for one in made.candidates) - ranked[0].quality, ranked[0].reason)
         decision = self.decisions.keep(Decision(tenant, prediction, models))
         if self.journal is not None and auto:
             now = time.time()

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh, free_row, running
 from tests.peers.collector import Collector, collector
 from tests.peers.provider import provider
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 ROOT = Path(__file__).parents[2]
 RULES, BOARD = ROOT / "deploy" / "alerts.yaml", ROOT / "deploy" / "dashboards" / "tollway.json"
@@ -83,11 +84,13 @@ async def test_a_mesh_sends_what_they_ask_for(tmp_path: Path) -> None:
     with collector() as seen, provider() as peer:
         with running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=seen.url, **how) as mesh:
             await used(mesh)
+            await judged(mesh, tmp_path)
             await until(lambda: ("tollway.ledger.budget.used", ("main", "metered")) in seen.metrics.values, within_s=20)
             scraped = await asyncio.to_thread(names_at, f"http://{address}/metrics")
         sent_names = {seen_by_prometheus(*one) for one in seen.metrics.kinds}
         asked = {name for one in expressions() for name in NAMES.findall(one)}
-        assert asked <= sent_names, asked - sent_names
+        whole = {name.removesuffix("_bucket") for name in asked}
+        assert whole <= sent_names, whole - sent_names
         assert asked <= scraped, asked - scraped
         counted(seen)
 
@@ -106,6 +109,32 @@ async def used(mesh: Mesh) -> None:
         await until_kept(mesh, body, key)
 
 
+async def judged(mesh: Mesh, folder: Path) -> None:
+    """A run over a dataset, a shadow's pair, a word on an answer."""
+    key = mesh.new_key("judged/app")
+    case = {"case_id": "c1", "messages": [{"role": "user", "text": "hello"}], "expected": "You said: hello"}
+    (folder / "cases").mkdir()
+    (folder / "cases" / "questions.yaml").write_text(yaml.safe_dump({"dataset": {"cases": [case]}}))
+    for arguments in (
+        ("registry", "apply", str(folder / "cases")),
+        ("eval", "run", "questions@1", "--model=echo", "--measure=exact"),
+        ("shadow", "set", "other", "--model=echo", "--candidate-model=quiet", "--measure=exact"),
+    ):
+        done = await asyncio.to_thread(mesh.tollway, *arguments, f"--key={key}")
+        assert done.returncode == 0, done.stderr
+    answer = await sent(mesh, asking("and this one?"), key=key)
+    said = {"trace_id": answer.headers["x-tollway-trace"], "score": 1}
+    assert (await sent(mesh, said, path="/tollway/v1/feedback", key=key)).status == 202
+    await eventually(lambda: paired(mesh, key), 60)
+
+
+async def paired(mesh: Mesh, key: str) -> bool:
+    """Asks once more; whether the shadow has seen any of it by now."""
+    await sent(mesh, asking(f"what would another say of {uuid4().hex}?"), key=key)
+    report = await sent(mesh, path="/tollway/v1/shadows/other", method="GET", key=key)
+    return any(one["pairs"] for one in report.json["measures"])
+
+
 async def until_kept(mesh: Mesh, body: Any, key: str) -> None:
     """The second answer comes from the cache, once the first is kept."""
     for _ in range(50):
@@ -121,3 +150,5 @@ def counted(seen: Collector) -> None:
     assert values["tollway.models.available", ("echo",)] == 1
     assert 0 < values["tollway.ledger.budget.used", ("main", "metered")] < 1
     assert values["tollway.ledger.baseline", ("cache",)] > 0
+    run = ("exact", "questions")
+    assert values["tollway.registry.scores", run] == values["tollway.registry.scored", run] == 1

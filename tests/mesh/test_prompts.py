@@ -232,6 +232,8 @@ async def test_a_person_looks_at_answers_and_corrects_them(tmp_path: Path) -> No
         said = {"trace_id": first.headers["x-tollway-trace"], "score": -1, "comment": "no"}
         told = await sent(mesh, said, path="/tollway/v1/feedback", key=key)
         assert told.status == 202 and told.json["stored"] == 1, told.raw
+        (kept,) = (await sent(mesh, path="/tollway/v1/feedback?limit=1", method="GET", key=key)).json["data"]
+        assert (kept["feedback"]["score"], kept["feedback"]["comment"]) == (-1, "no") and kept["at"] and kept["by"]
         assert (await sent(mesh, body, key=key)).headers["x-tollway-cache"] == "miss", (
             "what was wrong is not served again"
         )

@@ -8,9 +8,15 @@ const TONES = { better: "good", worse: "bad" };
 const word = (verdict) => el("span", { className: TONES[verdict] ?? "" }, verdict);
 const three = (value) => value.toFixed(3);
 
+const said = (rows) => {
+  const mean = rows.reduce((sum, one) => sum + one.feedback.score, 0) / (rows.length || 1);
+  return `the latest ${count(rows.length)} score ${mean.toFixed(2)} on average, from -1 to 1`;
+};
+
 export async function show() {
-  const [shadows, runs, probes] = await Promise.all([
+  const [shadows, runs, probes, feedback] = await Promise.all([
     all("/tollway/v1/shadows"), get("/tollway/v1/runs", { limit: 50 }), all("/tollway/v1/probes"),
+    get("/tollway/v1/feedback", { limit: 200 }),
   ]);
   const reports = await Promise.all(shadows.map((one) => get(`/tollway/v1/shadows/${one.name}`)));
   const measures = reports.flatMap((one) => one.measures.map((each) => ({ shadow: one, ...each })));
@@ -44,5 +50,11 @@ export async function show() {
       { title: "Evidence", number: true, cell: (one) => `${one.evidence.toPrecision(3)} of ${count(one.probe.false_alarm_every)}` },
       { title: "Alarm", cell: (one) => (one.model.alarm ? el("span", { className: "bad" }, `${day(one.model.alarmed)}: ${one.model.alarm}`) : "") }],
     signals, "No probe. `tollway probes set` begins one.")),
+    card("Feedback", table(`What was said of answers: ${said(feedback.data)}`, [
+      { title: "When", cell: (one) => day(one.at) }, { title: "Model", cell: (one) => one.feedback.model },
+      { title: "Score", number: true, cell: (one) => el("span", { className: one.feedback.score < 0 ? "bad" : "good" }, one.feedback.score.toFixed(2)) },
+      { title: "Word", cell: (one) => one.feedback.label }, { title: "Comment", cell: (one) => one.feedback.comment },
+      { title: "By", cell: (one) => one.by }, { title: "Trace", cell: (one) => one.feedback.trace_id.slice(0, 12) }],
+    feedback.data.slice(0, 50), "Nobody has said anything yet.")),
   ];
 }
