@@ -7,7 +7,7 @@ INSERT INTO ended SELECT reservation_id, at FROM entry;
 
 -- What was used, by the half hour and by the day of UTC: reports read it instead of entries, and it stays when they leave.
 CREATE TABLE tally (
-    minutes         smallint    NOT NULL CHECK (minutes IN (30, 1440)),
+    minutes         smallint    NOT NULL,
     began           timestamptz NOT NULL,
     account         text        NOT NULL COLLATE "C",
     key_id          text        NOT NULL,
@@ -21,7 +21,9 @@ CREATE TABLE tally (
     baseline        bigint      NOT NULL,
     cached_baseline bigint      NOT NULL,
     PRIMARY KEY (minutes, began, account, key_id, model, template)
-) WITH (fillfactor = 70);
+) PARTITION BY LIST (minutes);
+CREATE TABLE tally_half_hour PARTITION OF tally FOR VALUES IN (30) WITH (fillfactor = 70);
+CREATE TABLE tally_day PARTITION OF tally FOR VALUES IN (1440) WITH (fillfactor = 70);
 
 -- Balances of the books as of the months that have left.
 CREATE TABLE carried (
