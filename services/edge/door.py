@@ -53,6 +53,12 @@ class Door:
         if self.orchestrator is not None and not await channels.reached(self.orchestrator, RESTARTS_WITHIN_S):
             raise OrchestratorAway
 
+    def admit(self, headers: Mapping[bytes, bytes]) -> None:
+        """Lets in who is nobody yet: a trace and a deadline, and no caller."""
+        telemetry.follow(self.sampler.begin(telemetry.parse(headers.get(b"traceparent", b"").decode("latin-1"))))
+        channels.DEADLINE.set(time.monotonic() + self.deadline_s)
+        identity.hold(None)
+
     def stream(self) -> None:
         """A stream is under way: it may take longer."""
         channels.DEADLINE.set(time.monotonic() + self.deadline_s * STREAMS_LAST)

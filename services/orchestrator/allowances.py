@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 NANO = 1_000_000_000
 MILLION, HOUR_MS = 1_000_000, 3_600_000
-MOST_MODELS = 256
+MOST_MODELS, MOST_HELD = 256, 10_000
 WITHIN_S = 5.0
 RENEWED_AT = 0.25
 """Part of its time after which an allowance is filled up and lasts anew."""
@@ -135,6 +135,7 @@ class Allowances:
             return
         held = self._held.get(account)
         if held is None:
+            self._forget()
             held = self._held[account] = Allowance(str(uuid.uuid4()))
         now = time.monotonic()
         low = not held.gone.plus(held.gone).within(held.most)
@@ -162,6 +163,14 @@ class Allowances:
         held.moved(amount, 1)
         held.under_way += 1
         return Draw(held, amount, held.sealed, held.until)
+
+    def _forget(self) -> None:
+        """Drops what is over and owes nothing, once there are many."""
+        if len(self._held) >= MOST_HELD:
+            now = time.time()
+            over = [name for name, one in self._held.items() if one.until < now and one.open == Amount()]
+            for name in over:
+                del self._held[name]
 
     async def _filled(self, account: str, held: Allowance, terms: Terms) -> None:
         request = pb.CarveAllowanceRequest(

@@ -1,4 +1,7 @@
--- Entries and postings by the month, so that an old month leaves as a whole. What has ended is known whichever month it is in.
+-- Entries and postings by the month, so that an old month leaves as a whole. Who settles meanwhile waits.
+LOCK TABLE entry, posting, spared IN ACCESS EXCLUSIVE MODE;
+
+-- What has ended is known whichever month it is in.
 CREATE TABLE ended (
     reservation_id uuid        PRIMARY KEY,
     at             timestamptz NOT NULL
