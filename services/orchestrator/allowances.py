@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from tollway.chat.v1 import chat_pb2 as chat
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
 
@@ -53,7 +52,8 @@ class Allowance:
     concurrent: int = 0
     sealed: bytes = b""
     until: float = 0.0
-    """Seconds since the epoch."""
+    """It is granted from, in seconds since the epoch; and settled from for as long as it lasts beyond that."""
+    lasting_s: float = 0.0
     prices: Mapping[str, pb.ModelPrice] = field(default_factory=dict)
     counts_money: bool = True
     gone: Amount = Amount()
@@ -64,7 +64,8 @@ class Allowance:
     """When it was last asked for, on the monotonic clock."""
     asking: bool = False
 
-    def filled(self, made: pb.CarveAllowanceResponse) -> None:
+    def filled(self, made: pb.CarveAllowanceResponse, lasting_s: float) -> None:
+        self.lasting_s = lasting_s
         self.most = Amount(made.nano_usd, made.tokens, made.requests)
         self.concurrent, self.sealed, self.until = made.concurrent, made.allowance, float(made.expires.seconds)
         self.prices, self.counts_money = {one.model: one for one in made.prices}, made.counts_money
@@ -90,25 +91,33 @@ class Draw:
     allowance: Allowance
     amount: Amount
     sealed: bytes
-    until: float
+    taken_until: float
+    """Up to when the ledger takes its settlement from the allowance, in seconds since the epoch."""
     ended: bool = False
     settled: bool = False
 
     @property
     def settles_for_s(self) -> float:
-        """How long its settlement is tried: a ledger that is back by then takes it from the allowance."""
-        return max(self.until - time.time(), 0.0) * 2 + WITHIN_S
+        """How long its settlement is tried."""
+        return max(self.taken_until - time.time(), WITHIN_S)
 
-    def used(self, model: str = "", usage: chat.Usage | None = None, compute_ms: int = 0) -> None:
-        """It has ended: what it did not use is there for others."""
+    def released(self) -> None:
+        """It came to nothing."""
+        self._ends(Amount())
+
+    def used(self, model: str, tokens_in: int, tokens_out: int, compute_ms: int = 0) -> None:
+        """It was answered; by the cache where there is no model. What it did not use is there for others."""
+        if not model:
+            self._ends(Amount(requests=1))
+            return
+        cost = self.allowance.cost(model, tokens_in, tokens_out, compute_ms)
+        self._ends(Amount(cost or 0, tokens_in + tokens_out, 1))
+
+    def _ends(self, left: Amount) -> None:
         if self.ended:
             return
         self.ended = True
         self.allowance.under_way -= 1
-        left = Amount()
-        if usage is not None:
-            cost = self.allowance.cost(model, usage.input_tokens, usage.output_tokens, compute_ms) if model else 0
-            left = Amount(cost or 0, usage.input_tokens + usage.output_tokens if model else 0, 1)
         self.allowance.moved(self.amount, -1)
         self.allowance.moved(left, 1)
         self.amount = left
@@ -145,8 +154,9 @@ class Allowances:
         held.asked, held.asking = now, True
         self.desk.later(lambda: self._filled(account, held, terms), tries_s=0.0)
 
-    def draw(self, account: str, attempts: Sequence[pb.Attempt]) -> Draw | None:
-        """Grants the dearest of `attempts` (none: an answer from the cache); None where the allowance does not cover it."""
+    def draw(self, account: str, attempts: Sequence[pb.Attempt], ceiling: int = 0) -> Draw | None:
+        """Grants the dearest of `attempts` (none: an answer from the cache); None where the allowance does not cover it, or the
+        request's own `ceiling` in nano-dollars forbids it."""
         held = self._held.get(account)
         if held is None or time.time() >= held.until or held.under_way >= held.concurrent:
             return None
@@ -158,11 +168,11 @@ class Allowances:
             return None
         tokens = max((one.input_tokens + one.output_tokens for one in attempts), default=0)
         amount = Amount(max(known, default=0), tokens, 1)
-        if not held.gone.plus(amount).within(held.most):
+        if (ceiling and amount.nano_usd > ceiling) or not held.gone.plus(amount).within(held.most):
             return None
         held.moved(amount, 1)
         held.under_way += 1
-        return Draw(held, amount, held.sealed, held.until)
+        return Draw(held, amount, held.sealed, held.until + held.lasting_s)
 
     def _forget(self) -> None:
         """Drops what is over and owes nothing, once there are many."""
@@ -193,6 +203,6 @@ class Allowances:
         except grpc.aio.AioRpcError as error:  # what it has already stays its own until its time is over
             log.info("no allowance for the moment: %s of %s", error.code().name, account)
         else:
-            held.filled(made)
+            held.filled(made, terms.lasting_s)
         finally:
             held.asking = False

@@ -73,7 +73,8 @@ class Money:
         except grpc.aio.AioRpcError as error:
             if not (has_allowance and away(error)):
                 raise
-            if (drawn := self.allowances.draw(journey.caller.account, attempts)) is None:
+            drawn = self.allowances.draw(journey.caller.account, attempts, journey.options.cost_ceiling_nano_usd)
+            if drawn is None:
                 raise AllowanceUsedUp(account=journey.caller.account, retry_after_s=RETRY_S) from None
             journey.without("ledger")
             telemetry.event("within the allowance", dependency="ledger", code=error.code().name)
@@ -94,13 +95,14 @@ class Money:
         spared = journey.hit.completion.usage if journey.hit is not None else usage
         compute = Duration()
         compute.FromMilliseconds(0 if hit else journey.computed())
+        read = 0 if hit else usage.input_tokens + journey.extra_input_tokens
         if journey.drawn is not None:
-            journey.drawn.used("" if hit else journey.model, usage, compute.ToMilliseconds())
+            journey.drawn.used("" if hit else journey.model, read, usage.output_tokens, compute.ToMilliseconds())
         return ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
             model="" if hit else journey.model,
-            input_tokens=0 if hit else usage.input_tokens + journey.extra_input_tokens,
+            input_tokens=read,
             output_tokens=0 if hit else usage.output_tokens,
             cached_input_tokens=0 if hit else usage.cached_input_tokens,
             reasoning_tokens=0 if hit else usage.reasoning_tokens,
@@ -143,7 +145,7 @@ class Money:
     def release(self, journey: Journey) -> None:
         """Nothing was used."""
         if journey.drawn is not None:
-            journey.drawn.used()
+            journey.drawn.released()
             return
         release = ledger_pb2.ReleaseRequest(reservation_id=journey.reservation_id, hold=journey.hold)
         self.desk.later(lambda: self.peers.ledger.Release(release, timeout=SETTLE_S))

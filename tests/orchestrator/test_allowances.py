@@ -4,7 +4,6 @@ import time
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tollway.chat.v1 import chat_pb2 as chat
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.orchestrator.allowances import Allowance as Held
@@ -39,7 +38,7 @@ def allowances(**more: object) -> tuple[Allowances, Held]:
     peers = Mesh().peers()
     made = Allowances(peers.ledger, Models(peers.models), Desk("k"), lambda account: Terms())
     held = made._held["acme"] = Held("id")
-    held.filled(pb.CarveAllowanceResponse(**{**_fields(), **more}))  # type: ignore[arg-type]
+    held.filled(pb.CarveAllowanceResponse(**{**_fields(), **more}), 60.0)  # type: ignore[arg-type]
     return made, held
 
 
@@ -64,16 +63,14 @@ def test_whatever_happens_the_lease_covers_what_is_not_settled(steps: list[tuple
                 draws.append((drawn, tokens_in, tokens_out))
         elif step == "fill":
             lease = Amount(MOST.nano_usd, MOST.tokens, MOST.requests)
-            held.filled(MOST)
+            held.filled(MOST, 60.0)
             held.until = time.time() + 60
         elif which < len(draws):
             drawn, most_in, most_out = draws[which]
             if step == "leave":
-                drawn.used()
+                drawn.released()
             if step == "use":
-                drawn.used(
-                    "m", chat.Usage(input_tokens=min(tokens_in, most_in), output_tokens=min(tokens_out, most_out))
-                )
+                drawn.used("m", min(tokens_in, most_in), min(tokens_out, most_out))
             if step == "book" and drawn.ended and not drawn.settled:
                 lease = lease.plus(drawn.amount, -1)
                 drawn.booked()
@@ -92,6 +89,7 @@ def test_what_does_not_fit_is_not_granted() -> None:
     assert made.draw("acme", [attempt(900, 1)]) is None, "tokens"
     assert made.draw("acme", [attempt(0, 334)]) is None, "money"
     assert made.draw("acme", [attempt(1, 1, model="?")]) is None, "no price"
+    assert made.draw("acme", [attempt(100, 0)], ceiling=99_999) is None, "the request's own ceiling"
     hour = attempt(1, 1)
     hour.compute.FromSeconds(1000)
     assert made.draw("acme", [hour]) is None, "time"
@@ -100,7 +98,7 @@ def test_what_does_not_fit_is_not_granted() -> None:
     held.until = 0.0
     for one in granted[:3]:
         assert one is not None
-        one.used()
+        one.released()
     assert made.draw("acme", []) is None, "its time is over"
 
 
