@@ -24,12 +24,12 @@ SUMS = """
 INSERT INTO tally
 SELECT minutes, date_bin(make_interval(mins => minutes), at, 'epoch'), account, key_id, model, coalesce(tags->>'template', ''), count(*),
        count(*) FILTER (WHERE cached), sum(input_tokens), sum(output_tokens), sum(cost), 0, 0
-FROM entry, (VALUES (30), (1440)) AS steps(minutes) GROUP BY 1, 2, 3, 4, 5, 6
+FROM entry, (VALUES (30), (1440)) AS steps(minutes) GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2
 """
 
 
 async def seed(connection: Any, rows: int, until: datetime, days: int) -> None:
-    """Fills empty tables with `rows` entries of the days before `until`, and their sums: as the triggers make them, at once."""
+    """Fills empty tables with `rows` entries of the days before `until`, and their sums: as the triggers make them over time, at once."""
     await connection.execute("ALTER TABLE entry DISABLE TRIGGER USER")
     for table in await connection.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'entry'::regclass"
