@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from services.mesh import running as meshes
 from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh, running
+from tests.mesh.test_rolling import under_load
 from tests.peers.provider import provider
 
 AXE = Path(".tools/node_modules/axe-core/axe.min.js")
@@ -283,9 +284,16 @@ async def test_a_wrong_key_is_told(mesh: Mesh, browser: Browser) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_everybody_can_read_it(mesh: Mesh, browser: Browser, scheme: str, width: int) -> None:
-    """No serious finding of axe-core, in no view; on a phone nothing is wider than the screen."""
+    """No serious finding of axe-core, in no view, while others ask; on a phone nothing is wider than the screen."""
     if not AXE.exists():
         pytest.skip("axe-core is not here: `make lint` fetches it")
+    key = await asyncio.to_thread(mesh.new_key, "busy/app")
+    async with under_load(mesh, key, 1) as load:
+        await _readable(mesh, browser, scheme, width)
+    assert load.answers and not load.failed
+
+
+async def _readable(mesh: Mesh, browser: Browser, scheme: str, width: int) -> None:
     page = await opened(browser, mesh, "overview", color_scheme=scheme, bypass_csp=True)
     await page.set_viewport_size({"width": width, "height": 900})
     await page.add_script_tag(path=AXE)
