@@ -72,8 +72,8 @@ async def main(number: int, profiled: bool) -> None:
         mock = {"mock": {"model": "mock", "base_url": f"http://127.0.0.1:{UPSTREAM_PORT}/v1"}}
         plan = Plan(Path(folder), port=0, grpc_port=0, catalogue=mock)
         plan.run.mkdir()
-        async with embedded.postgres(plan.state / "postgres") as url:
-            plan.write(url)
+        async with embedded.postgres(plan.state / "postgres") as url, embedded.nats(plan.state / "nats") as broker:
+            plan.write(url, broker)
             environ = {**os.environ, "TOLLWAY_CONFIG": str(plan.file), "TOLLWAY_MODELS__LOCAL": "false",
                        "TOLLWAY_EDGE__TRACING__PER_SECOND": "0", "TOLLWAY_EDGE__TRACING__SHARE": "0",
                        "TOLLWAY_LEDGER__PRICES": '{mock: {input: "1", output: "2"}}'}  # fmt: skip
