@@ -26,6 +26,7 @@ from services.runtime.metrics import Counted
 
 MOST_AHEAD = 4
 STATIC = "static-minilm-256-1"
+MISSES = Counted("tollway.cache.misses", "{lookup}", "Looked up in vain, by why.", ("reason",))
 LOOKUPS = Counted("tollway.cache.lookups", "{lookup}", "Looked up, by how it ended.", ("match",))
 
 
@@ -82,6 +83,7 @@ class CacheService(CacheServiceServicer):
         telemetry.note(tollway__cache__hit=hit is not None, tollway__cache__reason=why)
         LOOKUPS.add(1, "miss" if hit is None else "semantic" if hit.semantic else "exact")
         if hit is None:
+            MISSES.add(1, why)
             self.insights.missed(caller.tenant, template, why)
             return pb.LookupResponse(miss_reason=why, exact_key=found.exact)
         entry, chance = hit.entry, hit.confidence if hit.semantic else None

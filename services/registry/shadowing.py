@@ -45,6 +45,9 @@ NOT_ITS_FAULT = frozenset(
 JUDGES = (jobs_pb2.Measure.KIND_JUDGE, jobs_pb2.Measure.KIND_REGEX, jobs_pb2.Measure.KIND_SCHEMA)
 """They need no answer to compare with."""
 
+VERDICTS = Counted(
+    "tollway.registry.verdicts", "{pair}", "Pairs, by what all of them said once they were in", ("shadow", "verdict")
+)
 COMPARED = Counted("tollway.registry.comparisons", "{pair}", "Pairs that shadows compared", ("shadow", "state"))
 
 
@@ -161,10 +164,13 @@ class Shadowing:
         took = line.result.took.ToTimedelta() if pair is not None else timedelta()
         await self.comparisons.end(one, state, pair, measures(spec), cost, took)
         COMPARED.add(1, one.name, state)
-        if shadow.revision == one.revision and spec.HasField("promotion") and shadow.promoted is None:
-            standing = await self.comparisons.standing(shadow)
-            if verdicts.overall(by_measure(spec, standing.found), spec.error or verdicts.ERROR) == "better":
-                await self.promoting.promote(shadow, spec)
+        if shadow.revision != one.revision or pair is None:
+            return
+        standing = await self.comparisons.standing(shadow)
+        verdict = verdicts.overall(by_measure(spec, standing.found), spec.error or verdicts.ERROR)
+        VERDICTS.add(1, one.name, verdict)
+        if verdict == "better" and spec.HasField("promotion") and shadow.promoted is None:
+            await self.promoting.promote(shadow, spec)
 
 
 def measures(spec: pb.Shadow) -> Sequence[Measure]:
