@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,8 @@ import asyncpg
 import yaml
 from playwright.async_api import Browser, Page, async_playwright
 
-from benchmarks import report
+from benchmarks import processes, report
+from benchmarks.gateway_load import until_file
 from benchmarks.seeded import seed
 from services.mesh.running import Running, admin_key, running
 
@@ -60,19 +60,9 @@ INTERACTIONS: dict[str, tuple[str, Step]] = {
 @contextmanager
 def mesh(state: Path) -> Iterator[Running]:
     command = [sys.executable, "-m", "services.mesh", "up", "--quiet", "--port=0", "--grpc-port=0", f"--state={state}"]
-    with (state / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, "TOLLWAY_MODELS__LOCAL": "false"}
-        )
-    try:
-        while not (state / "run" / "up.json").exists():
-            if process.poll() is not None:
-                raise SystemExit((state / "log").read_text()[-2000:])
-            time.sleep(0.1)
+    with processes.started(command, {"TOLLWAY_MODELS__LOCAL": "false"}, state / "log"):
+        until_file(state / "run" / "up.json")
         yield running(state)
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 async def opened(browser: Browser, url: str, key: str, view: str) -> tuple[Page, float, float]:

@@ -81,8 +81,8 @@ def opened(secret: bytes, reservation_id: UUID, sealed: bytes) -> Hold:
         ReservationUnknown: it was altered, or belongs to another reservation.
     """
     seal, body = sealed[:SEAL_BYTES], sealed[SEAL_BYTES:]
-    allowance = hmac.compare_digest(seal, _seal(secret, ALLOWANCE, body))
-    if not allowance and not hmac.compare_digest(seal, _seal(secret, reservation_id.bytes, body)):
+    allowance = not hmac.compare_digest(seal, _seal(secret, reservation_id.bytes, body))
+    if allowance and not hmac.compare_digest(seal, _seal(secret, ALLOWANCE, body)):
         raise ReservationUnknown(reservation_id=reservation_id)
     replica, key_id, account, nano_usd, expires, parts, attempts = _BODY.decode(body)
     return Hold(

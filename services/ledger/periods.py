@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from services.ledger.windows import Window, began
 from services.runtime.postgres import AWAY
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Periods:
             await connection.execute(f"SET LOCAL lock_timeout = '{LOCKED_WITHIN}'; SET LOCAL timezone = 'UTC'")
             await connection.execute("SELECT pg_advisory_xact_lock(hashtext('ledger periods'))")
             bounds = await _bounds(connection)
-            this = _month(self.now())
+            this = began(Window.MONTH, self.now(), "")
             upto = max(bounds.values())
             while upto < _plus(this, AHEAD + 1):
                 await _opened(connection, upto)
@@ -96,10 +97,6 @@ async def _closed(connection: Any, name: str) -> None:
             f"DELETE FROM {table} USING entry_{name} e WHERE {table}.reservation_id = e.reservation_id"
         )
     await connection.execute(f"DROP TABLE entry_{name}, posting_{name}")
-
-
-def _month(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _plus(month: datetime, months: int) -> datetime:

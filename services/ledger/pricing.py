@@ -6,7 +6,7 @@ from datetime import datetime
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.ledger.holds import Attempt, Hold
-from services.ledger.prices import PriceBook, PriceUnknown, Tokens
+from services.ledger.prices import PriceBook, Tokens
 from services.runtime import telemetry
 
 
@@ -17,14 +17,14 @@ class Pricing:
     """What every answer's cost is compared with."""
 
     def listed(self, one: pb.PricedModel, at: datetime) -> pb.ModelPrice:
-        names = (one.model, one.provider, one.provider_model)
-        if not self.prices.known(*names, at):
+        rates = self.prices.rates(one.model, one.provider, one.provider_model, at)
+        if rates is None:
             return pb.ModelPrice(model=one.model)
         return pb.ModelPrice(
             model=one.model,
-            input_nano_usd_per_million=self.prices.cost(*names, Tokens(1_000_000, 0), at),
-            output_nano_usd_per_million=self.prices.cost(*names, Tokens(0, 1_000_000), at),
-            nano_usd_per_hour=self.prices.cost(*names, Tokens(0, 0, compute_ms=3_600_000), at),
+            input_nano_usd_per_million=rates.cost(Tokens(1_000_000, 0)),
+            output_nano_usd_per_million=rates.cost(Tokens(0, 1_000_000)),
+            nano_usd_per_hour=rates.cost(Tokens(0, 0, compute_ms=3_600_000)),
             known=True,
         )
 
@@ -39,19 +39,19 @@ class Pricing:
     def baseline(self, request: pb.SettleRequest, at: datetime) -> int:
         """What the strongest model would have cost, where there is one with a price."""
         one = self.strongest
-        if one is None or not self.prices.known(one.model, one.provider, one.provider_model, at):
+        if one is None or (rates := self.prices.rates(one.model, one.provider, one.provider_model, at)) is None:
             return 0
         read = request.input_tokens + request.spared_input_tokens
         written = request.output_tokens + request.spared_output_tokens
-        return self.prices.cost(one.model, one.provider, one.provider_model, Tokens(read, written), at)
+        return rates.cost(Tokens(read, written))
 
     def priced(
         self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool
     ) -> int:
         """The cost; of a model without a price 0, unless money is counted."""
+        if needed:
+            return self.prices.cost(model, provider, provider_model, tokens, at)
         if (rates := self.prices.rates(model, provider, provider_model, at)) is not None:
             return rates.cost(tokens)
-        if needed:
-            raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
         telemetry.event("price unknown", model=model)
         return 0

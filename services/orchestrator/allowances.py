@@ -63,13 +63,18 @@ class Allowance:
     asked: float = 0.0
     """When it was last asked for, on the monotonic clock."""
     asking: bool = False
+    meanwhile: Amount = Amount()
+    """What was settled since it was asked for: perhaps after the ledger had filled it up, and so out of what that gave."""
 
     def filled(self, made: pb.CarveAllowanceResponse, lasting_s: float) -> None:
         self.lasting_s = lasting_s
         self.most = Amount(made.nano_usd, made.tokens, made.requests)
         self.concurrent, self.sealed, self.until = made.concurrent, made.allowance, float(made.expires.seconds)
         self.prices, self.counts_money = {one.model: one for one in made.prices}, made.counts_money
-        self.gone = self.open
+        self.gone = self.open.plus(self.meanwhile)
+
+    def begins_asking(self, now: float) -> None:
+        self.asked, self.asking, self.meanwhile = now, True, Amount()
 
     def cost(self, model: str, tokens_in: int, tokens_out: int, compute_ms: int) -> int | None:
         """Nano-dollars, rounded up; None where a budget counts money and the model has no price."""
@@ -127,6 +132,7 @@ class Draw:
         if not self.settled:
             self.settled = True
             self.allowance.open = self.allowance.open.plus(self.amount, -1)
+            self.allowance.meanwhile = self.allowance.meanwhile.plus(self.amount)
 
 
 @dataclass(slots=True)
@@ -148,10 +154,12 @@ class Allowances:
             held = self._held[account] = Allowance(str(uuid.uuid4()))
         now = time.monotonic()
         low = not held.gone.plus(held.gone).within(held.most)
-        wait = AGAIN_S if low or not held.sealed else terms.lasting_s * RENEWED_AT
-        if held.asking or (held.asked and now - held.asked < min(wait, terms.lasting_s * RENEWED_AT)):
+        wait = terms.lasting_s * RENEWED_AT
+        if low or not held.sealed:
+            wait = min(wait, AGAIN_S)
+        if held.asking or (held.asked and now - held.asked < wait):
             return
-        held.asked, held.asking = now, True
+        held.begins_asking(now)
         self.desk.later(lambda: self._filled(account, held, terms), tries_s=0.0)
 
     def draw(self, account: str, attempts: Sequence[pb.Attempt], ceiling: int = 0) -> Draw | None:

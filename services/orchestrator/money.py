@@ -81,7 +81,8 @@ class Money:
             journey.drawn, journey.hold, journey.computed_ms = drawn, drawn.sealed, 0
             journey.road.held_nano_usd += drawn.amount.nano_usd
             return
-        self.allowances.keep(journey.caller.account)
+        if has_allowance:
+            self.allowances.keep(journey.caller.account)
         journey.drawn, journey.computed_ms = None, 0
         journey.hold = held.hold  # none when an earlier try was charged
         journey.reservation_id = held.reservation_id or journey.reservation_id

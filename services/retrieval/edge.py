@@ -242,10 +242,9 @@ class EdgeStore:
             child = Child.start(sys.executable, "-m", "services.retrieval.tidying", str(copy))
             try:
                 code = await child.wait()
-            except BaseException:
+            finally:
                 child.kill()
                 await child.wait()
-                raise
             if code:
                 log.warning("the graphs of %s were not built: the process ended with %d", self.folder, code)
                 return

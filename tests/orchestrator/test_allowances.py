@@ -25,7 +25,7 @@ MOST = pb.CarveAllowanceResponse(
 )
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(("draw", "use", "leave", "book", "fill")),
+        st.sampled_from(("draw", "use", "leave", "book", "ask", "give", "fill")),
         st.integers(0, 5),
         st.integers(0, 200),
         st.integers(0, 200),
@@ -56,15 +56,22 @@ def attempt(tokens_in: int, tokens_out: int, **more: object) -> pb.Attempt:
 @given(STEPS)
 def test_whatever_happens_the_lease_covers_what_is_not_settled(steps: list[tuple[str, int, int, int]]) -> None:
     made, held = allowances()
+    given = False
     lease, draws = Amount(MOST.nano_usd, MOST.tokens, MOST.requests), list[tuple[Draw, int, int]]()
     for step, which, tokens_in, tokens_out in steps:
         if step == "draw":
             if (drawn := made.draw("acme", [attempt(tokens_in, tokens_out)])) is not None:
                 draws.append((drawn, tokens_in, tokens_out))
+        elif step == "ask":
+            if not held.asking:
+                held.begins_asking(1.0)
+        elif step == "give":  # the ledger fills it up, and its answer is on the way
+            if held.asking:
+                lease, given = Amount(MOST.nano_usd, MOST.tokens, MOST.requests), True
         elif step == "fill":
-            lease = Amount(MOST.nano_usd, MOST.tokens, MOST.requests)
-            held.filled(MOST, 60.0)
-            held.until = time.time() + 60
+            if given:
+                held.filled(MOST, 60.0)
+                held.until, held.asking, given = time.time() + 60, False, False
         elif which < len(draws):
             drawn, most_in, most_out = draws[which]
             if step == "leave":
@@ -106,3 +113,16 @@ def test_without_a_budget_in_money_no_price_is_needed() -> None:
     made, _ = allowances(counts_money=False)
     drawn = made.draw("acme", [attempt(1, 1, model="?")])
     assert drawn is not None and drawn.amount == Amount(0, 2, 1)
+
+
+def test_what_is_settled_while_the_ledgers_answer_is_on_the_way_stays_gone() -> None:
+    """It was taken out of what the answer gives: granting that again would be granting it twice."""
+    made, held = allowances()
+    drawn = made.draw("acme", [attempt(800, 0)])
+    assert drawn is not None
+    held.begins_asking(1.0)
+    drawn.used("m", 800, 0)
+    drawn.booked()
+    held.filled(MOST, 60.0)
+    held.until = time.time() + 60
+    assert made.draw("acme", [attempt(200, 0)]) is None and made.draw("acme", [attempt(100, 0)]) is not None

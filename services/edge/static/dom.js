@@ -41,3 +41,4 @@ export const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString();
 export const day = (text) => (text ? new Date(text).toLocaleString() : "");
 export const ago = (hours) => new Date(Date.now() - hours * 3600e3).toISOString().slice(0, 19);
+export const seconds = (text) => Number((text ?? "0s").replace("s", ""));

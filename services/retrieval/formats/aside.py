@@ -75,18 +75,19 @@ class Aside:
 
     async def _asked(self, *frames: bytes) -> bytes:
         for _ in range(TRIES):
+            said: bytes | None = None
             try:
                 async with asyncio.timeout(self.longest_s):
                     self.reader = self.reader or await Reader.start()
-                    return await self.reader.read(*frames)
+                    said = await self.reader.read(*frames)
+                return said
             except TimeoutError:
-                await self._end()
                 raise Unreadable(f"it was not read within {self.longest_s:.0f} s") from None
             except (OSError, asyncio.IncompleteReadError):
-                await self._end()
-            except BaseException:  # a child that was left in the middle of a file cannot read another
-                await self._end()
-                raise
+                continue
+            finally:
+                if said is None:  # a child that was left in the middle of a file cannot read another
+                    await self._end()
         raise Unreadable("its reader broke down")
 
     async def _end(self) -> None:

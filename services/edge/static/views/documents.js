@@ -1,10 +1,9 @@
 // What answers rest on: how fresh each source is, what could not be read, and what a question finds.
 
 import { all, call, get } from "../api.js";
-import { card, count, day, el, figure, input, share, table } from "../dom.js";
+import { card, count, day, el, figure, input, seconds, share, table } from "../dom.js";
 
 export const every = 10;
-const seconds = (text) => Number((text ?? "0s").replace("s", ""));
 const lag = (text) => (text ? `${seconds(text).toFixed(2)} s` : "-");
 const path = (one) => one.document_id.split("/").map(encodeURIComponent).join("/");
 

@@ -2,12 +2,11 @@
 
 import { Refused, get } from "../api.js";
 import { points } from "../charts.js";
-import { card, count, el, figure, select, share, table, usd } from "../dom.js";
+import { card, count, el, figure, seconds, select, share, table, usd } from "../dom.js";
 
 const NANO = 1e9;
 const RANGES = [["24", "24 hours"], ["168", "7 days"], ["720", "30 days"]];
 const FLOORS = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
-const seconds = (text) => Number((text ?? "0s").replace("s", ""));
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
 export async function show(asked, go) {
