@@ -54,6 +54,8 @@ OPENINGS = [
         (r"^(?:which|what) are ", "what is "),
     )
 ]  # fmt: skip
+OPENING = re.compile(r"(?:what|for|how|why|in|which|is|am|could|may|might|i) ")
+"""What any of them begins with."""
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
 LONGEST = 4096
@@ -86,7 +88,7 @@ def plain(text: str) -> Plain:
     """The words that carry the question, in order, numbers in digits; () where they are not all that counts."""
     if len(text) > LONGEST or MEANT.search(text):
         return ()
-    return tuple(word for word in spoken(text) if not (word in FILLERS or _filler(word)))
+    return tuple(filter(_carries, _spoken(text)))
 
 
 def spoken(text: str) -> list[str]:
@@ -97,19 +99,19 @@ def spoken(text: str) -> list[str]:
 @lru_cache(maxsize=20_000)
 def _spoken(text: str) -> Plain:
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
-    found: list[str] = []
-    for word in WORDS.findall(_unmannered(low)):
-        found += _spelt(word)
-    said = " ".join(found)
-    for pattern, by in OPENINGS:
-        said, count = pattern.subn(by, said, count=1)
-        if count:
-            break
+    said = " ".join(filter(None, map(_spelt, WORDS.findall(_unmannered(low)))))
+    if OPENING.match(said):
+        for pattern, by in OPENINGS:
+            said, count = pattern.subn(by, said, count=1)
+            if count:
+                break
     return tuple(said.split())
 
 
-def _filler(word: str) -> bool:
-    return any(slip(word, one) for one in LONG_FILLERS)
+@lru_cache(maxsize=50_000)
+def _carries(word: str) -> bool:
+    """Whether a word is more than filling, even where that was written with a slip."""
+    return word not in FILLERS and not any(slip(word, one) for one in LONG_FILLERS)
 
 
 def alike(a: Plain, b: Plain) -> bool:
@@ -195,14 +197,13 @@ def stem(word: str) -> str:
 def _unmannered(text: str) -> str:
     """Takes manners off both ends, again and again: `hi, please tell me: ...`."""
     while True:
-        fresh = text.strip(" ,.!?:;-–—")
+        text, again = text.strip(" ,.!?:;-–—"), False
         for find in (_first, _last):
-            at = find(fresh)
-            if at is not None and at[1] - at[0] < len(fresh):
-                fresh = (fresh[: at[0]] + fresh[at[1] :]).strip()
-        if fresh == text:
+            at = find(text)
+            if at is not None and 0 < at[1] - at[0] < len(text):
+                text, again = (text[: at[0]] + text[at[1] :]).strip(), True
+        if not again:
             return text
-        text = fresh
 
 
 def _first(text: str) -> tuple[int, int] | None:
@@ -216,25 +217,28 @@ def _last(text: str) -> tuple[int, int] | None:
     return ends[-1].span() if ends and ends[-1].start() and not text[ends[-1].start() - 1].isalnum() else None
 
 
+@lru_cache(maxsize=50_000)
 def marked(word: str) -> bool:
     """Whether a word is a number or an identifier: one character of it is as good as all."""
     return any(char.isdigit() or char in "_." for char in word)
 
 
-def _spelt(word: str) -> list[str]:
+@lru_cache(maxsize=50_000)
+def _spelt(word: str) -> str:
+    """A word as it is compared; two with a space between, or none, for one that stands for so many."""
     if word[0] == "v" and word[1:2].isdigit():
-        return [word[1:]]
+        return word[1:]
     if word in WHOLE:
-        return WHOLE[word].split()
+        return WHOLE[word]
     if word in NUMBERS:
-        return [NUMBERS[word]]
+        return NUMBERS[word]
     if word[0].isdigit():
-        return [re.sub(r",(?=\d{3}\b)", "", word)]
+        return re.sub(r",(?=\d{3}\b)", "", word)
     if "'" in word:
         if SHORT.match(word):
-            return [word[:-2], "is"]
+            return f"{word[:-2]} is"
         for end, by in ENDS.items():
             if word.endswith(end) and len(word) > len(end):
-                return [word[: -len(end)], by]
-        return [word.removesuffix("'s").replace("'", "")]
-    return [word]
+                return f"{word[: -len(end)]} {by}"
+        return word.removesuffix("'s").replace("'", "")
+    return word

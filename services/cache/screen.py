@@ -41,15 +41,16 @@ def renumbered(a: Gist, b: Gist) -> bool:
 def facts(a: Gist, b: Gist, static: float) -> tuple[float, ...]:
     """Six facts; the order of `a` and `b` does not matter."""
     shared = len(a.content & b.content)
-    left = sorted((len(a.content) - shared, len(b.content) - shared))
-    union = shared + sum(left)
+    fewer, more = len(a.content) - shared, len(b.content) - shared
+    if fewer > more:
+        fewer, more = more, fewer
     return (
         static,
-        shared / (union or 1),
-        min(left[0], 12) / 12,
-        min(left[1], 12) / 12,
-        float(a.numbers != b.numbers),
-        min(shared + left[0], 24) / 24,
+        shared / (shared + fewer + more or 1),
+        fewer / 12 if fewer < 12 else 1.0,
+        more / 12 if more < 12 else 1.0,
+        1.0 if a.numbers != b.numbers else 0.0,
+        (shared + fewer) / 24 if shared + fewer < 24 else 1.0,
     )
 
 
@@ -62,12 +63,11 @@ class Screen:
 
     def plausible(self, text: str, others: list[tuple[str, float]]) -> list[bool]:
         """For each other text with its static cosine, whether proof is worth its cost."""
-        own = gist(text)
-        rows = np.array([facts(own, gist(other), static) for other, static in others], np.float32)
-        logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
-        barred = np.array([renumbered(own, gist(other)) for other, _ in others])
-        passed: list[bool] = ((logits >= self._least) & ~barred).tolist()
-        return passed
+        own, gists = gist(text), [gist(other) for other, _ in others]
+        rows = np.array([facts(own, one, static) for one, (_, static) in zip(gists, others, strict=True)], np.float32)
+        logits = (np.maximum(rows @ self._w + self._b, 0) @ self._v).tolist()
+        least = self._least - self._c
+        return [logit >= least and not renumbered(own, one) for logit, one in zip(logits, gists, strict=True)]
 
     def barred(self, text: str, other: str) -> bool:
         """Whether nothing could prove that the two ask for the same."""

@@ -7,6 +7,7 @@ trained is told in `training/injection.py`.
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from zlib import crc32
 
@@ -34,20 +35,26 @@ Vector = npt.NDArray[np.float32]
 
 def grams(text: str) -> list[int]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
-    made: set[int] = set()
-    before = pair = 0
-    for n, word in enumerate(word for word in WORDS.findall(text.lower()) if not opaque(word)):
-        said = word.encode("utf-8", "replace")
-        alone = crc32(said)
-        made.add(alone)
-        if n:  # a checksum goes on where another ended: `a b` costs no more than ` b`
-            said = b" " + said
-            if n > 1:
-                made.add(crc32(said, pair))
+    made: list[int] = []
+    before = pair = None
+    for said, alone in map(_known, WORDS.findall(text.lower())):
+        if alone < 0:
+            continue
+        made.append(alone)
+        if before is not None:  # a checksum goes on where another ended: `a b` costs no more than ` b`
+            if pair is not None:
+                made.append(crc32(said, pair))
             pair = crc32(said, before)
-            made.add(pair)
+            made.append(pair)
         before = alone
-    return [one % BUCKETS for one in made] or [0]
+    return [one % BUCKETS for one in set(made)] or [0]
+
+
+@lru_cache(maxsize=50_000)
+def _known(word: str) -> tuple[bytes, int]:
+    """A word as it follows another, and its checksum; -1 for an identifier, which is passed over."""
+    said = word.encode("utf-8", "replace")
+    return b" " + said, -1 if opaque(word) else crc32(said)
 
 
 def opaque(word: str) -> bool:

@@ -177,10 +177,13 @@ def _shorter(timeout: float | None) -> float | None:
 
 
 def _with_context(metadata: Any) -> tuple[tuple[str, Any], ...]:
+    trace, caller = telemetry.current(), identity.current()
+    if not metadata and trace is not None and caller is not None:  # as nearly all calls are made
+        return (telemetry.TRACEPARENT, trace.header), ("authorization", caller.header)
     pairs = tuple(metadata or ())
     names = {name for name, _ in pairs}
-    if (trace := telemetry.current()) is not None and telemetry.TRACEPARENT not in names:
+    if trace is not None and telemetry.TRACEPARENT not in names:
         pairs = (*pairs, (telemetry.TRACEPARENT, trace.header))
-    if (caller := identity.current()) is not None and "authorization" not in names:
+    if caller is not None and "authorization" not in names:
         pairs = (*pairs, ("authorization", caller.header))
     return pairs

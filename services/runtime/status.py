@@ -21,6 +21,7 @@ from services.runtime.access import Access, Audit, access
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
 from services.runtime.telemetry import TRACEPARENT, Observed
+from services.runtime.wellformed import surely
 
 CODES = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -282,7 +283,8 @@ BY_NUMBER = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def _checked(message: Any) -> Any:
-    validate(message)
+    if not surely(message):
+        validate(message)
     return message
 
 

@@ -3,51 +3,59 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Generator
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any
 
 import grpc
 from grpc.aio import AbortError, AioRpcError, Metadata
 
 from services.runtime.inproc.context import InprocContext, Pairs, metadata_of
-from services.runtime.inproc.driven import Driven
+from services.runtime.inproc.driven import Driven, driven
 from services.runtime.inproc.server import SERVERS, unimplemented
+from services.runtime.inproc.starting import start_later
 
 Code = grpc.StatusCode
+OK = Code.OK
+NEAR_S = 0.001
+"""What is left of a deadline is told on in seconds, and read a little later: so near, two deadlines are one."""
+
+_watch: ContextVar[tuple["asyncio.Task[Any]", float] | None] = ContextVar("watch", default=None)
+"""The task that will be cancelled at a deadline, and that deadline: calls that it awaits itself need no timer of their own."""
 
 
 class Outcome:
     """How a call ended. The first ending stands."""
 
-    __slots__ = ("_callbacks", "_done", "code", "details", "initial", "locally_cancelled", "trailing")
-
-    def __init__(self) -> None:
-        self.code: Code | None = None
-        self.details = ""
-        self.initial: Pairs = ()
-        self.trailing: Pairs = ()
-        self.locally_cancelled = False
-        self._done: asyncio.Event | None = None
-        self._callbacks: list[Callable[[], None]] = []
+    code: Code | None = None
+    details = ""
+    initial: Pairs = ()
+    trailing: Pairs = ()
+    locally_cancelled = False
+    _done: asyncio.Event | None = None
+    _callbacks: list[Callable[[], None]] | None = None
 
     def end(self, code: Code, details: str = "", context: InprocContext | None = None) -> bool:
         """Sets the outcome; False when there was one already."""
         if self.code is not None:
             return False
-        self.code, self.details = code, details
+        self.code = code
+        if details:
+            self.details = details
         if context is not None:
             self.initial, self.trailing = context.initial_metadata(), context.trailing_metadata()
         if self._done is not None:
             self._done.set()
-        for callback in self._callbacks:
+        for callback in self._callbacks or ():
             callback()
         return True
 
     def tell(self, callback: Callable[[], None]) -> None:
-        if self.code is None:
-            self._callbacks.append(callback)
-        else:
+        if self.code is not None:
             callback()
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
 
     async def wait(self) -> None:
         if self.code is None:
@@ -111,7 +119,7 @@ class UnaryCall(Call):
     by itself at the loop's next turn, as on the wire.
     """
 
-    __slots__ = ("_awaiter", "_metadata", "_method", "_name", "_parse", "_payload", "_response", "_start", "_task")
+    __slots__ = ("_loop", "_metadata", "_method", "_name", "_parse", "_payload", "_response", "_task", "_waits")
 
     def __init__(
         self,
@@ -126,9 +134,11 @@ class UnaryCall(Call):
         self._name, self._method, self._payload = name, method, payload
         self._parse, self._metadata = parse, metadata
         self._response: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._awaiter: asyncio.Task[Any] | None = None
-        self._start: asyncio.Handle | None = asyncio.get_running_loop().call_soon(self._launch)
+        self._task: asyncio.Task[Any] | None = None
+        self._waits = True
+        """To be started."""
+        self._loop = loop = asyncio.get_running_loop()
+        start_later(loop, self)
 
     def cancel(self) -> bool:
         if self.done():
@@ -138,24 +148,25 @@ class UnaryCall(Call):
         return True
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if self._start is not None:
-            self._start.cancel()
-            self._start = None
-            if not self.done():
+        if self._waits:
+            self._waits = False
+            if self._outcome.code is None:
                 return self._inline()
         return self._joined()
 
-    def _launch(self) -> None:
-        self._start = None
-        if not self.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+    def start(self) -> None:
+        """Begins in a task of its own what nobody has awaited."""
+        if self._waits:
+            self._waits = False
+            if self._outcome.code is None:
+                self._task = self._loop.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
-        await Driven(self._lived(), Context())
+        await Driven(self._lived(None, joined=False), Context())
 
     def _inline(self) -> Generator[Any, Any, Any]:
-        self._awaiter = asyncio.current_task()
-        yield from Driven(self._lived(), Context()).__await__()
+        self._task = asyncio.current_task(self._loop)
+        yield from driven(self._lived(_watch.get(), joined=True), Context())
         return self._result()
 
     def _joined(self) -> Generator[Any, Any, Any]:
@@ -167,64 +178,76 @@ class UnaryCall(Call):
         return self._result()
 
     def _result(self) -> Any:
-        if self._outcome.code is Code.OK:
+        if self._outcome.code is OK:
             return self._parse(self._response)
         if self._outcome.locally_cancelled:
             raise asyncio.CancelledError
         raise self._outcome.error()
 
-    async def _lived(self) -> None:
-        """From start to outcome; raises only when the awaiting task itself was cancelled."""
-        timer: asyncio.TimerHandle | None = None
+    async def _lived(self, watch: "tuple[asyncio.Task[Any], float] | None", joined: bool) -> None:
+        """From start to outcome; raises only when the awaiting task itself was cancelled.
+
+        `watch` is the caller's own; `joined` says that the caller's task runs this.
+        """
+        outcome, timer = self._outcome, None
         if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                self._outcome.end(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            timer = self._timed(watch)
+            if outcome.code is not None:
                 return
-            timer = asyncio.get_running_loop().call_later(left, self._expire)
+        server = SERVERS.get(self._name)
+        if server is None or not server.begin(self):
+            outcome.end(Code.UNAVAILABLE, f"inproc:{self._name} is not served")
+            if timer is not None:
+                timer.cancel()
+            return
+        context = InprocContext(self._metadata, self._deadline)
         try:
-            await self._served()
+            handler = server.handler(self._method)
+            if handler is None or handler.unary_unary is None:
+                outcome.end(*unimplemented())
+                return
+            response = await handler.unary_unary(handler.request_deserializer(self._payload), context)
+            self._response = handler.response_serializer(response)
+            outcome.end(context.code() or OK, context.details(), context)
+        except AbortError:
+            outcome.end(context.code(), context.details(), context)
         except asyncio.CancelledError:
-            if self._outcome.end(Code.CANCELLED, "Locally cancelled by application!"):
-                self._outcome.locally_cancelled = True
+            if outcome.end(Code.CANCELLED, "Locally cancelled by application!"):
+                outcome.locally_cancelled = True
                 raise
-            if self._awaiter is not None:
-                self._awaiter.uncancel()
+            if joined and self._task is not None:
+                self._task.uncancel()
         finally:
             if timer is not None:
                 timer.cancel()
+            context.finish(cancelled=outcome.code is not OK)
+            server.end(self)
 
-    async def _served(self) -> None:
-        server = SERVERS.get(self._name)
-        if server is None or not server.begin(self._stop):
-            self._outcome.end(Code.UNAVAILABLE, f"inproc:{self._name} is not served")
-            return
-        handler = server.handler(self._method)
-        context = InprocContext(self._metadata, self._deadline)
-        try:
-            if handler is None or handler.unary_unary is None:
-                self._outcome.end(*unimplemented())
-                return
-            request = handler.request_deserializer(self._payload)
-            response = await handler.unary_unary(request, context)
-            self._response = handler.response_serializer(response)
-            self._outcome.end(context.code() or Code.OK, context.details(), context)
-        except AbortError:
-            self._outcome.end(context.code(), context.details(), context)
-        finally:
-            context.finish(cancelled=self._outcome.code is not Code.OK)
-            server.end(self._stop)
+    def _timed(self, watch: "tuple[asyncio.Task[Any], float] | None") -> asyncio.TimerHandle | None:
+        """Sees to it that the call ends at its deadline: by a timer, unless the caller's own ends both in time."""
+        assert self._deadline is not None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            self._outcome.end(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            return None
+        if watch is not None and watch[0] is self._task and watch[1] <= self._deadline + NEAR_S:
+            _watch.set(watch)
+            return None
+        if self._task is not None:
+            _watch.set((self._task, self._deadline))
+        return self._loop.call_later(left, self._expire)
 
     def _expire(self) -> None:
         self._interrupt(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ends the call since its server stops."""
         self._interrupt(Code.UNAVAILABLE, f"inproc:{self._name} has stopped")
 
     def _interrupt(self, code: Code, details: str) -> None:
         """Ends the call from outside its own task."""
-        if self._outcome.end(code, details) and (task := self._task or self._awaiter) is not None:
-            task.cancel()
+        if self._outcome.end(code, details) and self._task is not None:
+            self._task.cancel()
 
 
 async def pulled(source: Any, client: Context) -> Any:

@@ -15,19 +15,20 @@ Pairs = Sequence[tuple[str, str | bytes]]
 class InprocContext(ServicerContext[Any, Any]):
     """A `grpc.aio.ServicerContext` without a socket."""
 
+    _initial: Pairs = ()
+    _trailing: Pairs = ()
+    _code: Any = None
+    _details = ""
+    _callbacks: tuple[Callable[[Any], None], ...] = ()
+    _finished = False
+    _cancelled = False
+    requests: Callable[[], Awaitable[Any]] | None = None
+    responses: Pipe | None = None
+    serialize: Callable[[Any], bytes] | None = None
+
     def __init__(self, metadata: Pairs, deadline: float | None) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        self._initial: Pairs = ()
-        self._trailing: Pairs = ()
-        self._code: Any = None
-        self._details = ""
-        self._callbacks: list[Callable[[Any], None]] = []
-        self._finished = False
-        self._cancelled = False
-        self.requests: Callable[[], Awaitable[Any]] | None = None
-        self.responses: Pipe | None = None
-        self.serialize: Callable[[Any], bytes] | None = None
 
     async def read(self) -> Any:
         assert self.requests is not None, "the call sends no stream"
@@ -97,7 +98,7 @@ class InprocContext(ServicerContext[Any, Any]):
         return self._details
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
 
     def cancelled(self) -> bool:
         return self._cancelled

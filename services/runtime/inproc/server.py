@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -12,6 +12,12 @@ Wrap = Callable[[str, Any], Any]
 
 SERVERS: dict[str, "InprocServer"] = {}
 """Who serves under which name in this process."""
+
+
+class Stoppable(Protocol):
+    """A call under way."""
+
+    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,8 @@ class InprocServer:
         self._registered: dict[str, Any] = {}
         self._generic: list[Any] = []
         self._wrapped: dict[str, Any] = {}
-        self._under_way: set[Callable[[], None]] = set()
+        self._under_way: set[Stoppable] = set()
         self._idle = asyncio.Event()
-        self._idle.set()
         self._stopping = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
@@ -48,14 +53,16 @@ class InprocServer:
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls, waits for those under way, cancels what is left after `grace_s`."""
         self._stopping = True
+        if not self._under_way:
+            self._idle.set()
         if SERVERS.get(self._name) is self:
             del SERVERS[self._name]
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
-            for cancel in tuple(self._under_way):
-                cancel()
+            for call in tuple(self._under_way):
+                call.stop()
             await self._idle.wait()
 
     def handler(self, method: str) -> Any:
@@ -67,17 +74,16 @@ class InprocServer:
             handler = self._wrapped[method] = self._wrap(method, handler)
         return handler
 
-    def begin(self, cancel: Callable[[], None]) -> bool:
+    def begin(self, call: Stoppable) -> bool:
         """Notes a call under way; False when the server takes no more."""
         if self._stopping:
             return False
-        self._under_way.add(cancel)
-        self._idle.clear()
+        self._under_way.add(call)
         return True
 
-    def end(self, cancel: Callable[[], None]) -> None:
-        self._under_way.discard(cancel)
-        if not self._under_way:
+    def end(self, call: Stoppable) -> None:
+        self._under_way.discard(call)
+        if self._stopping and not self._under_way:
             self._idle.set()
 
     def _looked_up(self, method: str) -> Any:

@@ -38,7 +38,7 @@ class _Work:
 
     async def serve(self) -> None:
         server = SERVERS.get(self._name)
-        if server is None or not server.begin(self.stop):
+        if server is None or not server.begin(self):
             self.end(Code.UNAVAILABLE, f"inproc:{self._name} is not served")
             return
         context = InprocContext(self._metadata, self._deadline)
@@ -50,7 +50,7 @@ class _Work:
             self.end(Code.CANCELLED, "the handler was cancelled")
         finally:
             context.finish(cancelled=self.outcome.code is not Code.OK)
-            server.end(self.stop)
+            server.end(self)
             if (close := getattr(self._source, "aclose", None)) is not None:
                 await close()
 

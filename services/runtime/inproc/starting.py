@@ -1,0 +1,35 @@
+"""Starts at a loop's next turn what nobody has started by then: one callback a turn, however many wait."""
+
+import asyncio
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+
+class Startable(Protocol):
+    def start(self) -> None:
+        """Begins, unless it has begun."""
+        ...
+
+
+class _Turn:
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting: list[Startable] = []
+
+    def come(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.start()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
+
+
+def start_later(loop: asyncio.AbstractEventLoop, one: Startable) -> None:
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = _Turn()
+    if not turn.waiting:
+        loop.call_soon(turn.come)
+    turn.waiting.append(one)

@@ -1,0 +1,231 @@
+"""Says in microseconds that a message surely keeps the rules of its contract; what is not sure, protovalidate decides.
+
+A request is validated at each of its ten hops. Nearly all that services say to each other is well formed, and the rules that
+nearly all of it meets are simple: how long, how many, from where to where, which of these. Those are read from the contract
+once for each type. A type or a value that this does not understand is never sure.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from buf.validate import validate_pb2 as rules
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+Check = Callable[[Any], bool]
+"""Whether a value surely keeps its rules."""
+Rules = rules.FieldRules
+RANGES = ("int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "float", "double")
+LENGTHS = ("string", "bytes")
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class _Unknown(Exception):
+    """A rule that is left to protovalidate."""
+
+
+@dataclass(slots=True)
+class _Type:
+    """What a message of one type has to keep."""
+
+    checks: dict[FieldDescriptor, tuple[Check, bool]] = field(default_factory=dict)
+    """Of fields that are set; whether the field has to be."""
+    needed: int = 0
+    """Fields that have to be set."""
+    oneofs: list[str] = field(default_factory=list)
+    """Of each one field has to be set."""
+    never: bool = False
+    """Nobody but protovalidate can tell."""
+
+    def surely(self, message: Message) -> bool:
+        if self.never:
+            return False
+        checks, needed = self.checks, self.needed
+        for one, value in message.ListFields():
+            if (found := checks.get(one)) is not None:
+                if not found[0](value):
+                    return False
+                needed -= found[1]
+        if needed:
+            return False
+        for name in self.oneofs:
+            if message.WhichOneof(name) is None:
+                return False
+        return True
+
+
+_types: dict[Descriptor, _Type] = {}
+
+
+def surely(message: Message) -> bool:
+    """Whether `message` keeps every rule; False where that is not known."""
+    return _type(message.DESCRIPTOR).surely(message)
+
+
+def _type(descriptor: Descriptor) -> _Type:
+    known = _types.get(descriptor)
+    if known is not None:
+        return known
+    made = _types[descriptor] = _Type()  # before it is filled: types may hold themselves
+    made.never = descriptor.GetOptions().HasExtension(rules.message)
+    for oneof in descriptor.oneofs:
+        if oneof.GetOptions().Extensions[rules.oneof].required:
+            made.oneofs.append(oneof.name)
+    for one in descriptor.fields:
+        _add(made, one)
+    return made
+
+
+def _add(made: _Type, one: FieldDescriptor) -> None:
+    options = one.GetOptions()
+    said = options.Extensions[rules.field] if options.HasExtension(rules.field) else Rules()
+    try:
+        check = _check(one, said)
+    except _Unknown:
+        made.checks[one] = (lambda value: False, False)
+        made.never |= not one.has_presence  # a rule may forbid that it is left out
+        return
+    needed = said.required or (not one.has_presence and check is not None and not check(_default(one)))
+    if check is not None or needed:
+        made.checks[one] = (check or (lambda value: True), needed)
+        made.needed += needed
+
+
+def _default(one: FieldDescriptor) -> Any:
+    return [] if one.is_repeated else one.default_value
+
+
+def _check(one: FieldDescriptor, said: Rules) -> Check | None:
+    """
+    Raises:
+        _Unknown: the field has a rule of another kind.
+    """
+    _only(said, "required", "repeated", "map", "enum", *LENGTHS, *RANGES)
+    if not one.is_repeated:
+        return _single(one, said)
+    if one.message_type is not None and one.message_type.GetOptions().map_entry:
+        return _mapped(one, said)
+    return _repeated(one, said.repeated)
+
+
+def _repeated(one: FieldDescriptor, said: rules.RepeatedRules) -> Check | None:
+    _only(said, "min_items", "max_items", "items")
+    _only(said.items, "enum", *LENGTHS, *RANGES)
+    least, most, each = said.min_items, _or(said, "max_items", math.inf), _single(one, said.items)
+    if each is None:
+        return _within(least, most) if said.ListFields() else None
+    return _each(each, least, most)
+
+
+def _each(check: Check, least: float, most: float) -> Check:
+    def checked(values: Any) -> bool:
+        if not least <= len(values) <= most:
+            return False
+        for value in values:  # not `all`: of one value or two a loop costs half
+            if not check(value):
+                return False
+        return True
+
+    return checked
+
+
+def _mapped(one: FieldDescriptor, said: Rules) -> Check | None:
+    _only(said.map, "min_pairs", "max_pairs")
+    least, most = said.map.min_pairs, _or(said.map, "max_pairs", math.inf)
+    kept = one.message_type.fields_by_name["value"]
+    if kept.message_type is None:
+        return _within(least, most) if said.map.ListFields() else None
+    each = _each(_type(kept.message_type).surely, least, most)
+    return lambda values: each(values.values())
+
+
+def _single(one: FieldDescriptor, said: Rules) -> Check | None:
+    if one.message_type is not None:
+        if _only(said, "required") or not _ruled(one.message_type, set()):
+            return None
+        return _type(one.message_type).surely
+    kind = said.WhichOneof("type")
+    if kind is None:
+        return None
+    of_kind = getattr(said, kind)
+    if kind == "enum":
+        return _enum(one, of_kind)
+    if kind in LENGTHS:
+        return _text(of_kind)
+    if kind in RANGES:
+        return _number(of_kind)
+    raise _Unknown
+
+
+def _text(said: Any) -> Check:
+    if getattr(said, "uuid", False):
+        _only(said, "uuid")
+        return lambda value: UUID.fullmatch(value) is not None
+    _only(said, "min_len", "max_len", "in")
+    least, most, among = said.min_len, _or(said, "max_len", math.inf), frozenset(getattr(said, "in"))
+    if among:
+        return lambda value: value in among and least <= len(value) <= most
+    return _within(least, most)
+
+
+def _within(least: float, most: float) -> Check:
+    if not least:
+        return lambda value: len(value) <= most
+    return lambda value: least <= len(value) <= most
+
+
+def _number(said: Any) -> Check:
+    """Bounds; one that is turned round, which would forbid a range, is left to protovalidate."""
+    _only(said, "gte", "gt", "lte", "lt", "in", "finite")
+    gte, gt = _or(said, "gte", -math.inf), _or(said, "gt", -math.inf)
+    lte, lt = _or(said, "lte", math.inf), _or(said, "lt", math.inf)
+    if max(gte, gt) >= min(lte, lt):
+        raise _Unknown
+    among = frozenset(getattr(said, "in"))
+
+    def check(value: float) -> bool:
+        return gte <= value <= lte and gt < value < lt and (not among or value in among)
+
+    return check  # of numbers that are not finite none is above and below something
+
+
+def _enum(one: FieldDescriptor, said: rules.EnumRules) -> Check:
+    _only(said, "defined_only", "in", "not_in")
+    known = frozenset(one.enum_type.values_by_number)
+    among, barred = frozenset(getattr(said, "in")), frozenset(said.not_in)
+    good = (among & known if among else known) - barred
+    return lambda value: value in good  # one that is not defined is not sure, whether it may be or not
+
+
+def _ruled(descriptor: Descriptor, met: set[Descriptor]) -> bool:
+    """Whether a message of the type, or one within it, has any rule."""
+    if descriptor in met:
+        return False
+    met.add(descriptor)
+    if descriptor.GetOptions().HasExtension(rules.message):
+        return True
+    if any(one.GetOptions().HasExtension(rules.oneof) for one in descriptor.oneofs):
+        return True
+    return any(
+        one.GetOptions().HasExtension(rules.field) or (one.message_type is not None and _ruled(one.message_type, met))
+        for one in descriptor.fields
+    )
+
+
+def _only(said: Message, *understood: str) -> bool:
+    """Whether it says anything.
+
+    Raises:
+        _Unknown: something that is not understood.
+    """
+    names = {one.name for one, _ in said.ListFields()}
+    if not names.issubset(understood):
+        raise _Unknown
+    return bool(names - {"required"})
+
+
+def _or(said: Any, name: str, otherwise: float) -> Any:
+    return getattr(said, name) if said.HasField(name) else otherwise
