@@ -106,8 +106,8 @@ class Inspector:
             if not foreign and one.role != chat.ROLE_USER:
                 continue
             own = vector if asked and n == asked[-1] and not foreign else None
-            probability = await self.injection.probability(one.text, own)
             limit = policy.document_injection if foreign else policy.user_injection
+            probability = await self.injection.probability(one.text, own, 0.0 if policy.weighs_chances else limit)
             if probability >= limit and not rule:
                 rule = f"injection.{'document' if foreign else 'user'}"
             worst = max(worst, probability)

@@ -1,6 +1,9 @@
-"""How likely a text is to attack the model, with a second opinion of MiniLM's where the first is not sure."""
+"""How likely a text is to attack the model, with a second opinion of MiniLM's where the first is not sure and it matters."""
 
-from dataclasses import dataclass
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol
 
 import grpc
@@ -11,6 +14,10 @@ from services.guard.injection import MOST_SECOND, SEEN, Injection, Vector, parte
 from services.runtime import telemetry
 
 WITHIN_S = 0.5
+MOST_MOVED = 3.5
+"""In log-odds: a probability further below a limit is not brought over it by a second opinion. None of 16,030 texts of the
+development data was, at limits of 0.97 and 0.9."""
+MOST_KEPT = 8192
 
 
 class Transformer(Protocol):
@@ -39,17 +46,47 @@ class MiniLM:
 class Opinion:
     injection: Injection
     transformer: Transformer
+    _kept: OrderedDict[tuple[bytes, bool, float], float] = field(default_factory=OrderedDict)
+    """Of the texts judged last: a conversation shows all its messages again at each turn."""
 
-    async def probability(self, text: str, vector: Vector | None = None) -> float:
-        """Calibrated chance that `text` attacks; the worst of its parts counts. `vector` (256,) is its static vector, where
-        there is one. Without the encoder the first classifier's word stands."""
+    async def probability(self, text: str, vector: Vector | None = None, limit: float = 0.0) -> float:
+        """Calibrated chance that `text` attacks; the worst of its parts counts.
+
+        `vector` (256,) is its static vector, where there is one. With a `limit` all that matters is whether the chance
+        reaches it: what is too far below gets no second opinion. Without the encoder the first classifier's word stands.
+        """
+        seen = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+        if vector is not None:  # who calls says it: what another was told of other numbers is not for them
+            seen.update(vector.tobytes())
+        key = (seen.digest(), vector is not None, limit)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept
+        probability, whole = await self._judged(text, vector, limit)
+        if whole:
+            self._kept[key] = probability
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return probability
+
+    async def _judged(self, text: str, vector: Vector | None, limit: float) -> tuple[float, bool]:
+        """The chance, and whether everybody was heard who should be."""
         parts = self.injection.judged(text, vector)
-        unsure = [one for one in parts if one.unsure][:MOST_SECOND]
+        unsure = [one for one in parts if one.unsure and reaches(one.probability, limit)][:MOST_SECOND]
         if not unsure:
-            return parts[0].probability if parts else 0.0
+            return (parts[0].probability if parts else 0.0), True
         asked = [(one, seen) for one in unsure for seen in parted(one.text, SEEN)]
         vectors = await self.transformer([seen for _, seen in asked])
         if vectors is None:
-            return parts[0].probability
+            return parts[0].probability, False
         again = [self.injection.weighed(one, vector) for (one, _), vector in zip(asked, vectors, strict=True)]
-        return max(again + [one.probability for one in parts if one not in unsure])
+        return max(again + [one.probability for one in parts if one not in unsure]), True
+
+
+def reaches(probability: float, limit: float) -> bool:
+    """Whether a second opinion could bring a chance strictly between 0 and 1 up to `limit`."""
+    return not 0 < limit < 1 or _log_odds(limit) - _log_odds(probability) <= MOST_MOVED
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))

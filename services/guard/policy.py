@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from services.guard.finding import Found
-from services.guard.rules import Action, Facts, Rule, Topic
+from services.guard.rules import Action, Condition, Facts, Rule, Topic
 from services.runtime.errors import Failure, Kind
 
 BESIDE = "beside"
@@ -82,6 +82,11 @@ class Policy:
     @property
     def topics(self) -> list[Topic]:
         return [rule for rule in self.rules if isinstance(rule, Topic)]
+
+    @property
+    def weighs_chances(self) -> bool:
+        """Whether a condition of its own may look at the chance of an attack itself, and not at the limits alone."""
+        return any(isinstance(rule, Condition) for rule in self.rules)
 
     def judged(
         self, direction: Direction, name: str, found: Iterable[Found]

@@ -163,17 +163,18 @@ def _carrying(call: Any, waits: bool) -> Any:
     def carried(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **more: Any) -> Any:
         if waits:
             more.setdefault("wait_for_ready", True)
-        return call(request, timeout=_shorter(timeout), metadata=_with_context(metadata), **more)
+        if (deadline := DEADLINE.get()) is not None:
+            timeout = _shorter(timeout, deadline - time.monotonic())
+        return call(request, timeout=timeout, metadata=_with_context(metadata), **more)
 
     return carried
 
 
-def _shorter(timeout: float | None) -> float | None:
+def _shorter(timeout: float | None, left: float) -> float:
     """The smaller of what is asked and what the running call has left."""
-    if (deadline := DEADLINE.get()) is None:
+    if timeout is not None and timeout < left:
         return timeout
-    left = max(deadline - time.monotonic(), 0.0)
-    return left if timeout is None else min(left, timeout)
+    return left if left > 0 else 0.0
 
 
 def _with_context(metadata: Any) -> tuple[tuple[str, Any], ...]:

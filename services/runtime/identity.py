@@ -97,8 +97,8 @@ def caller() -> Caller:
     return found
 
 
-def current() -> Caller | None:
-    return _caller.get()
+current = _caller.get
+"""Whoever the running call is for; None for nobody."""
 
 
 def hold(found: Caller | None) -> None:
@@ -137,12 +137,13 @@ class Identity:
     _turns: dict[bytes, asyncio.Lock] = field(default_factory=dict)
     _suspended: frozenset[str] = frozenset()
 
-    def known(self, header: str) -> Caller | None:
+    def known(self, header: Any) -> Caller | None:
         """As `remembered`, for a whole `authorization` header that was seen before: every hop of a request asks."""
         found = self._headers.get(header)
         if found is None:
             return None
-        if found.expires <= time.time() or found.key_id in self._revoked or self._stopped(found):
+        gone = found.expires <= time.time() or found.key_id in self._revoked
+        if gone or (self._suspended and self._stopped(found)):
             self._headers.pop(header, None)
             return None
         return found

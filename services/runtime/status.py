@@ -17,9 +17,10 @@ from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
 from services.runtime import channels, identity
-from services.runtime.access import Access, Audit, access
+from services.runtime.access import EVERYBODY, Access, Audit, access
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
+from services.runtime.inproc.context import InprocContext
 from services.runtime.telemetry import TRACEPARENT, Observed
 from services.runtime.wellformed import surely
 
@@ -172,9 +173,10 @@ class Statuses(grpc.aio.ServerInterceptor):
             try:
                 _enter(context)
                 if identities is not None:
-                    found = _known(identities, pairs) or await _verified(identities, pairs)
+                    found = identities.known(pairs.get("authorization")) or await _verified(identities, pairs)
                     identity.hold(found)
-                    rule.check(found)
+                    if rule is not EVERYBODY:
+                        rule.check(found)
                 checked = check(request)
                 if audit is not None:
                     await audit(_spoken(method), checked)
@@ -208,7 +210,7 @@ class Statuses(grpc.aio.ServerInterceptor):
                     self._watchers.add(task)
                 _enter(context)
                 if identities is not None:
-                    found = _known(identities, pairs) or await _verified(identities, pairs)
+                    found = identities.known(pairs.get("authorization")) or await _verified(identities, pairs)
                     identity.hold(found)
                     rule.check(found)
                 async with aclosing(call(check(request), context)) as messages:
@@ -245,11 +247,6 @@ def _spoken(method: str) -> str:
     return f"{service.split('.')[1]}.{name}"
 
 
-def _known(identities: Identity, pairs: dict[str, Any]) -> Caller | None:
-    header = pairs.get("authorization")
-    return identities.known(header) if isinstance(header, str) else None
-
-
 async def _verified(identities: Identity, pairs: dict[str, Any]) -> Caller:
     if not (credential := _credential(pairs)):
         raise IdentityMissing
@@ -262,6 +259,9 @@ def _credential(pairs: dict[str, Any]) -> str:
 
 
 def _enter(context: Any) -> None:
+    if type(context) is InprocContext:
+        channels.DEADLINE.set(context.deadline)
+        return
     left = context.time_remaining()
     channels.DEADLINE.set(None if left is None else time.monotonic() + left)
 

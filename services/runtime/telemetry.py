@@ -67,8 +67,8 @@ _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _span: ContextVar[trace.Span | None] = ContextVar("span", default=None)
 
 
-def current() -> Trace | None:
-    return _current.get()
+current = _current.get
+"""The running call's place in its trace; None outside of any."""
 
 
 def follow(found: Trace | None) -> None:
@@ -230,12 +230,15 @@ class Observed:
     """One served call: its place in the trace, its span when sampled, its count."""
 
     __slots__ = ("_began", "_method", "_span")
+    _span: trace.Span | None
 
     def __init__(self, method: str, header: str | None) -> None:
         self._method = method
         self._began = time.perf_counter()
         found = parse(header)
-        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER) if found else None
+        self._span = None
+        if found is not None and found.sampled:
+            self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
         if self._span is None:
             _current.set(found)
 

@@ -28,7 +28,8 @@ class InprocContext(ServicerContext[Any, Any]):
 
     def __init__(self, metadata: Pairs, deadline: float | None) -> None:
         self._metadata = metadata
-        self._deadline = deadline
+        self.deadline = deadline
+        """`time.monotonic()` at which the call must have ended."""
 
     async def read(self) -> Any:
         assert self.requests is not None, "the call sends no stream"
@@ -83,7 +84,7 @@ class InprocContext(ServicerContext[Any, Any]):
         return {}
 
     def time_remaining(self) -> Any:
-        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
     def trailing_metadata(self) -> Any:
         return self._trailing
@@ -105,6 +106,11 @@ class InprocContext(ServicerContext[Any, Any]):
 
     def done(self) -> bool:
         return self._finished
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the handler has set anything that is told beside the answer."""
+        return self._code is not None or self._details != "" or self._initial != () or self._trailing != ()
 
     def finish(self, cancelled: bool = False) -> None:
         """Marks the call ended and tells those who asked to be told."""
