@@ -98,7 +98,7 @@ def _add(made: _Type, one: FieldDescriptor) -> None:
         check = _check(one, said)
     except _Unknown:
         made.checks[one] = (-1, lambda value: False, False)
-        made.never |= not one.has_presence  # a rule may forbid that it is left out
+        made.never |= said.required or not one.has_presence  # it may not be left out
         return
     needed = said.required or (not one.has_presence and check is not None and not check(_default(one)))
     if check is not None or needed:

@@ -1,6 +1,7 @@
 """A service with all four kinds of call, told by its messages what to do."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,6 +31,9 @@ class Echo:
         self.begun = self.cancelled = self.finished = self.produced = 0
         self.seen: list[str] = []
         self.deadlines: list[float | None] = []
+        self.peer: Any = None
+        """A stub of the service itself, for calls that make calls."""
+        self.left: set[asyncio.Task[Any]] = set()
 
     async def unary(self, request: StringValue, context: Any) -> StringValue:
         self.begun += 1
@@ -53,6 +57,12 @@ class Echo:
                 raise KeyError(rest)
             case "abort":
                 await context.abort(grpc.StatusCode.DATA_LOSS, rest, (("x-why", "told to"),))
+            case "ask":
+                return said((await self.peer.unary(said(rest))).value)
+            case "ask soon":
+                return said((await self.peer.unary(said(rest), timeout=0.1)).value)
+            case "leave":
+                self.left.add(asyncio.ensure_future(self._asked(rest)))
             case "left":
                 return said(str(context.time_remaining()))
             case "metadata":
@@ -61,6 +71,10 @@ class Echo:
                 context.set_trailing_metadata((("x-last", "2"), ("x-raw-bin", b"\x00\xff")))
                 return said(f"{pairs.get('x-word')} {pairs.get('x-raw-bin')!r}")
         return said(text)
+
+    async def _asked(self, text: str) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self.peer.unary(said(text))
 
     async def counted(self, request: StringValue, context: Any) -> AsyncIterator[StringValue]:
         """`N` or `N:SIZE`: so many answers, each of SIZE characters; then `N:SIZE:refuse` fails."""

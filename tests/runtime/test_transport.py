@@ -126,6 +126,28 @@ async def test_the_server_knows_what_is_left(stub: Stub) -> None:
     assert (await stub.unary(said("left"))).value == "None"
 
 
+async def test_the_deadline_ends_all_calls_below(stub: Stub, echo: Echo) -> None:
+    echo.peer = stub
+    assert await code_of(stub.unary(said("ask:ask:sleep:5"), timeout=0.2)) is Code.DEADLINE_EXCEEDED
+    await until(lambda: echo.begun == 3 and echo.finished == 3)
+    assert echo.cancelled == 3
+
+
+async def test_an_earlier_deadline_of_a_call_below_holds(stub: Stub, echo: Echo) -> None:
+    echo.peer = stub
+    assert await code_of(stub.unary(said("ask:ask soon:sleep:5"), timeout=60.0)) is Code.DEADLINE_EXCEEDED
+    await until(lambda: echo.finished == 3)
+    assert echo.cancelled == 1
+
+
+async def test_the_deadline_ends_a_call_that_the_handler_left_behind(stub: Stub, echo: Echo) -> None:
+    echo.peer = stub
+    await stub.unary(said("leave:sleep:60"), timeout=0.5)
+    await until(lambda: echo.begun == 2)
+    await until(lambda: echo.cancelled == 1 and echo.finished == 2)
+    await until(lambda: all(one.done() for one in echo.left))
+
+
 async def test_a_call_never_outlives_the_running_ones_deadline(stub: Stub) -> None:
     loop = asyncio.get_running_loop()
     token = channels.DEADLINE.set(loop.time() + 0.5)
