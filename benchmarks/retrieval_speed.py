@@ -1,9 +1,10 @@
 """How fast passages are found and brought in: `python -m benchmarks.retrieval_speed`.
 
 Search as the service does it (the question encoded by both tiers, words and both vectors searched under tenant and access filters,
-a second look near what was found first, the order), on Qdrant Edge, its graphs built as the service builds them, at several sizes. Passages are made up: words by Zipf's law,
-static vectors by the mesh's encoder, MiniLM's by chance, since what they are does not change what a search costs. Ingest is
-measured with real documents at the end of each size: read, cut, encoded, committed to PostgreSQL, searchable.
+a second look near what was found first, the order), on Qdrant Edge, its graphs built as the service builds them, at several
+sizes. Questions have about 20 tokens, as those of public collections have. Passages are made up: words by Zipf's law, static
+vectors by the mesh's encoder, MiniLM's by chance, since what they are does not change what a search costs. Ingest is measured
+with real documents at the end of each size: read, cut, encoded, committed to PostgreSQL, searchable.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 import uvloop
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
-from benchmarks import report
+from benchmarks import prompts, report
 from benchmarks.local_encoder import LocalEncoder
 from services.mesh import embedded
 from services.retrieval.app import MIGRATIONS
@@ -34,7 +35,7 @@ from services.retrieval.search import Search, Wish
 from services.retrieval.store import EVERYBODY, Passage, Scope, passage_id
 from services.runtime import postgres
 
-VOCABULARY, WORDS, OF_DOCUMENT, GROUPS = 30_000, 60, 10, 8
+VOCABULARY, WORDS, ASKED, OF_DOCUMENT, GROUPS = 30_000, 60, 12, 10, 8
 QUESTIONS, INGESTED, TOGETHER = 200, 300, 8
 
 
@@ -44,7 +45,9 @@ class Words:
     def __init__(self) -> None:
         self.chance = np.random.default_rng(5)
         letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-        self.words = ["".join(self.chance.choice(letters, n)) for n in self.chance.integers(3, 10, VOCABULARY)]
+        common = [word for word in prompts.COMMON.read_text().split() if word.isalpha()]
+        rare = self.chance.integers(3, 10, VOCABULARY - len(common))
+        self.words = [*common, *("".join(self.chance.choice(letters, n)) for n in rare)]
         weights = 1 / np.arange(1, VOCABULARY + 1)
         self.bounds = np.cumsum(weights / weights.sum())
 
@@ -98,7 +101,7 @@ async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
                 times = []
                 for n in range(QUESTIONS + 10):
                     scope = Scope(f"t{chance.randrange(tenants)}", "c", (EVERYBODY, f"g{chance.randrange(GROUPS)}"))
-                    question = words.text(8)
+                    question = words.text(ASKED)
                     began = time.perf_counter()
                     found = await search.search(question, None, scope, Wish(5))
                     if n >= 10:

@@ -112,4 +112,5 @@ def _shingles(text: str) -> frozenset[tuple[str, ...]]:
 
 def _alike(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:
     """Jaccard's index."""
-    return len(a & b) / max(len(a | b), 1)
+    shared = len(a & b)
+    return shared / max(len(a) + len(b) - shared, 1)
