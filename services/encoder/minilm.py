@@ -37,6 +37,8 @@ class MiniLM:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
         options.inter_op_num_threads = 1
+        # The graph is written as it is to run: more than the basic rewriting would undo that.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         self._session = onnxruntime.InferenceSession(str(quantize.MODEL), options, providers=["CPUExecutionProvider"])
         self._tokenizer = tokenizer
         self._worker = ThreadPoolExecutor(1, "minilm")
@@ -95,8 +97,7 @@ class MiniLM:
     def _alone(self, text: str) -> Vector:
         """One at a time: activations are quantised by what is computed with them, so company would change a text's vector."""
         ids = np.array([self._tokenizer.encode(text[: MOST_TOKENS * 12]).ids[:MOST_TOKENS]], np.int64)
-        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        pooled = np.asarray(self._session.run(None, feeds)[0])[0].mean(axis=0)
+        pooled = np.asarray(self._session.run(None, {"input_ids": ids})[0])[0].mean(axis=0)
         unit: Vector = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
         return unit
 

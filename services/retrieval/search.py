@@ -1,6 +1,5 @@
 """Finds passages: by words, static vectors and MiniLM at once, looks again near what was found first, and puts them in order."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +41,11 @@ class Search:
         Raises:
             StoreAway
         """
+        if static is None:
+            static = (await self.store.active.encoding.static([text]))[0]
+        dense = await self.store.active.encoding.question(text) if "dense" in self.store.ways else None
         wanted = max(CANDIDATES, wish.most)
-        scored = fused(await self._found(text, static, scope, wanted), wanted)
+        scored = fused(await self.looked(Question(text, static, dense), scope, wanted), wanted)
         every = self.reranker is not None or wish.half_life_s
         ranked = await self._judged(text, await self._read(scored if every else scored[: wish.most * TWINS]))
         if wish.half_life_s:
@@ -79,31 +81,16 @@ class Search:
         found = await self._passages(hits)
         return [found[hit.id] for hit in hits if hit.id in found]
 
-    async def _found(self, text: str, static: Vector | None, scope: Scope, most: int) -> Found:
-        """What each way finds; words are searched while the question is encoded."""
-        words = asyncio.ensure_future(self.store.search(Question(text, None, None), scope, most))
-        try:
-            encoding = self.store.active.encoding
-            if static is None:
-                static = (await encoding.static([text]))[0]
-            dense = await encoding.question(text) if "dense" in self.store.ways else None
-            found = {**await words, **await self.store.search(Question("", static, dense), scope, most)}
-        finally:
-            words.cancel()
-        return await self._looked_again(dense, found, scope, most)
-
     async def looked(self, question: Question, scope: Scope, most: int) -> Found:
         """What each way finds, MiniLM with the question moved towards what all of them found first."""
-        return await self._looked_again(question.dense, await self.store.search(question, scope, most), scope, most)
-
-    async def _looked_again(self, dense: Vector | None, found: Found, scope: Scope, most: int) -> Found:
-        if dense is None:
+        found = await self.store.search(question, scope, most)
+        if question.dense is None:
             return found
         first = [one.id for one in fused(found, FEEDBACK)]
         relevant = list((await self.store.dense_of(first)).values()) if first else []
         if not relevant:
             return found
-        again = Question("", None, nearer(dense, relevant))
+        again = Question("", None, nearer(question.dense, relevant))
         return {**found, **await self.store.search(again, scope, most)}
 
     async def _judged(self, text: str, ranked: list[Ranked]) -> list[Ranked]:
