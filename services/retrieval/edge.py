@@ -165,22 +165,21 @@ class EdgeStore:
         if question.dense is not None:
             asked["dense"] = q.Query.Nearest(question.dense.tolist(), using="dense")
 
-        def work() -> dict[str, Any]:
-            return {
-                way: self._shard.query(
-                    q.QueryRequest(
-                        limit=most,
-                        query=query,
-                        filter=left if way == "static" else chosen,
-                        with_payload=False,
-                        with_vector=False,
-                    )
-                )
-                for way, query in asked.items()
-            }
-
-        found = await self._aside(work)
-        return {way: [Hit(str(one.id), float(one.score)) for one in points] for way, points in found.items()}
+        requests = [
+            q.QueryRequest(
+                limit=most,
+                query=query,
+                filter=left if way == "static" else chosen,
+                with_payload=False,
+                with_vector=False,
+            )
+            for way, query in asked.items()
+        ]
+        found = await self._aside(lambda: self._shard.query_batch(q.QueryBatchRequest(requests)))
+        return {
+            way: [Hit(str(one.id), float(one.score)) for one in points]
+            for way, points in zip(asked, found, strict=True)
+        }
 
     async def drop(self) -> None:
         """The folder goes with it: nothing can be asked of the store any more."""

@@ -44,11 +44,14 @@ def fused(found: Found, most: int) -> list[Scored]:
     for way, listed in found.items():
         scores = [hit.score for hit in listed]
         low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
-        for hit in listed:
-            one = made.setdefault(hit.id, Scored(hit.id, hit.passage))
-            one.parts[way] = hit.score
-            place = (hit.score - low) / (high - low) if high > low else 1.0
-            one.score += WEIGHTS[way] * (FLOOR + (1 - FLOOR) * place)
+        weight, span = WEIGHTS[way], high - low
+        for name, score, passage in listed:
+            one = made.get(name)
+            if one is None:
+                one = made[name] = Scored(name, passage)
+            one.parts[way] = score
+            place = (score - low) / span if span > 0 else 1.0
+            one.score += weight * (FLOOR + (1 - FLOOR) * place)
     return sorted(made.values(), key=lambda one: -one.score)[:most]
 
 
