@@ -68,8 +68,10 @@ class Cache:
     _served: OrderedDict[str, Served] = field(default_factory=OrderedDict)
     """The last semantic hit of an entry, for the report on it."""
 
-    async def find(self, keys: Keys, vector: Vector | None, age: Age, *, learns: bool = True) -> tuple[Hit | None, str]:
-        """A hit, or None and why. `learns` allows that the question is kept, should its hit be reported right."""
+    async def find(
+        self, keys: Keys, vector: Vector | None, age: Age, learns: Callable[[], bool] = lambda: True
+    ) -> tuple[Hit | None, str]:
+        """A hit, or None and why. `learns` says whether the question may be kept, should its hit be reported right."""
         if (second := int(self.now())) != self._second:
             self._second, self._in_second = second, 0
         self._in_second += 1
@@ -96,7 +98,7 @@ class Cache:
         bound.looked_up(best.chance, served=fits)
         if not fits:
             return None, "NOT_PROVEN"
-        self._served[best.entry.id] = Served(best.chance, keys, vector, learns)
+        self._served[best.entry.id] = Served(best.chance, keys, vector, learns())
         if len(self._served) > MOST_SERVED:
             self._served.popitem(last=False)
         return self._hit(best.entry, True, best.chance), ""

@@ -83,9 +83,9 @@ class _Scope:
             unequal = np.bitwise_count(self._signs[0, :count] ^ own[0])
             for n in range(1, WORDS):
                 unequal += np.bitwise_count(self._signs[n, :count] ^ own[n])
-            chosen = np.argpartition(unequal, CHOSEN)[:CHOSEN]
+            chosen = unequal.argpartition(CHOSEN)[:CHOSEN]
             likeness = self._rows[chosen] @ vector
-        best = np.argsort(-likeness)[:most]
+        best = (-likeness).argsort()[:most]
         return [(self._ids[chosen[n]], float(likeness[n])) for n in best]
 
 

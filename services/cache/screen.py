@@ -63,11 +63,16 @@ class Screen:
 
     def plausible(self, text: str, others: list[tuple[str, float]]) -> list[bool]:
         """For each other text with its static cosine, whether proof is worth its cost."""
-        own, gists = gist(text), [gist(other) for other, _ in others]
-        rows = np.array([facts(own, one, static) for one, (_, static) in zip(gists, others, strict=True)], np.float32)
+        own, passed = gist(text), [False] * len(others)
+        gists = [gist(other) for other, _ in others]
+        fair = [n for n, one in enumerate(gists) if not renumbered(own, one)]
+        if not fair:
+            return passed
+        rows = np.array([facts(own, gists[n], others[n][1]) for n in fair], np.float32)
         logits = (np.maximum(rows @ self._w + self._b, 0) @ self._v).tolist()
-        least = self._least - self._c
-        return [logit >= least and not renumbered(own, one) for logit, one in zip(logits, gists, strict=True)]
+        for n, logit in zip(fair, logits, strict=True):
+            passed[n] = logit >= self._least - self._c
+        return passed
 
     def barred(self, text: str, other: str) -> bool:
         """Whether nothing could prove that the two ask for the same."""

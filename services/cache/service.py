@@ -78,8 +78,11 @@ class CacheService(CacheServiceServicer):
         if request.controls.no_cache:
             LOOKUPS.add(1, "bypassed")
             return pb.LookupResponse(miss_reason="BYPASSED", exact_key=found.exact)
-        learns = not request.controls.no_store and not unfit(request.chat)
-        hit, why = await self.cache.find(found, _vector(request), _age(request), learns=learns)
+
+        def learns() -> bool:
+            return not request.controls.no_store and not unfit(request.chat)
+
+        hit, why = await self.cache.find(found, _vector(request), _age(request), learns)
         telemetry.note(tollway__cache__hit=hit is not None, tollway__cache__reason=why)
         LOOKUPS.add(1, "miss" if hit is None else "semantic" if hit.semantic else "exact")
         if hit is None:
