@@ -5,6 +5,7 @@ Two texts of one plain form ask for the same, and no transformer need say so.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,6 +60,8 @@ OPENING = re.compile(r"(?:what|for|how|why|in|which|is|am|could|may|might|i) ")
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
 LONGEST = 4096
+LONGEST_WORD = 64
+"""Of those that are remembered by themselves."""
 ENDINGS = (
     "s",
     "es",
@@ -88,7 +91,8 @@ def plain(text: str) -> Plain:
     """The words that carry the question, in order, numbers in digits; () where they are not all that counts."""
     if len(text) > LONGEST or MEANT.search(text):
         return ()
-    return tuple(filter(_carries, _spoken(text)))
+    words = _spoken(text)
+    return tuple(filter(_carries if _brief(words) else _carries.__wrapped__, words))
 
 
 def spoken(text: str) -> list[str]:
@@ -99,13 +103,19 @@ def spoken(text: str) -> list[str]:
 @lru_cache(maxsize=20_000)
 def _spoken(text: str) -> Plain:
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
-    said = " ".join(filter(None, map(_spelt, WORDS.findall(_unmannered(low)))))
+    words = WORDS.findall(_unmannered(low))
+    said = " ".join(filter(None, map(_spelt if _brief(words) else _spelt.__wrapped__, words)))
     if OPENING.match(said):
         for pattern, by in OPENINGS:
             said, count = pattern.subn(by, said, count=1)
             if count:
                 break
     return tuple(said.split())
+
+
+def _brief(words: Sequence[str]) -> bool:
+    """Whether they may be remembered one by one."""
+    return max(map(len, words), default=0) <= LONGEST_WORD
 
 
 @lru_cache(maxsize=50_000)
@@ -217,10 +227,9 @@ def _last(text: str) -> tuple[int, int] | None:
     return ends[-1].span() if ends and ends[-1].start() and not text[ends[-1].start() - 1].isalnum() else None
 
 
-@lru_cache(maxsize=50_000)
 def marked(word: str) -> bool:
     """Whether a word is a number or an identifier: one character of it is as good as all."""
-    return any(char.isdigit() or char in "_." for char in word)
+    return not word.isalpha() and any(char.isdigit() or char in "_." for char in word)
 
 
 @lru_cache(maxsize=50_000)

@@ -27,6 +27,8 @@ SEEN = 180
 """Words of a text that MiniLM sees at once, about."""
 MOST_SECOND = 2
 """Parts of a text that get one, the likeliest attacks first."""
+LONGEST_KEPT = 64
+"""Characters of a word that is remembered."""
 OPAQUE = 12
 """Letters and digits mixed, and so many of them."""
 
@@ -37,7 +39,9 @@ def grams(text: str) -> list[int]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
     made: list[int] = []
     before = pair = None
-    for said, alone in map(_known, WORDS.findall(text.lower())):
+    words = WORDS.findall(text.lower())
+    known = _known if max(map(len, words), default=0) <= LONGEST_KEPT else _known.__wrapped__
+    for said, alone in map(known, words):
         if alone < 0:
             continue
         made.append(alone)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.near_misses import KINDS, pairs
+from services.cache import plain as plain_module
 from services.cache.plain import alike, plain, slip, synonyms
 
 
@@ -69,3 +70,10 @@ def test_synonyms_by_their_stems() -> None:
 def test_any_text_has_a_plain_form_and_is_like_itself(text: str) -> None:
     found = plain(text)
     assert alike(found, plain(text)) == bool(found)
+
+
+def test_long_words_are_not_remembered_one_by_one() -> None:
+    before = plain_module._spelt.cache_info().currsize, plain_module._carries.cache_info().currsize
+    said = " ".join(chr(97 + n) * 500 for n in range(5))
+    assert plain(said) == tuple(said.split())
+    assert (plain_module._spelt.cache_info().currsize, plain_module._carries.cache_info().currsize) == before

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from services.guard import injection
 from services.guard.injection import MOST_SECOND, MOST_WORDS, SEEN, UNSURE, Injection, Vector
 from services.guard.opinion import MOST_MOVED, MiniLM, Opinion
 from tests.support.encoders import Encoder, static
@@ -115,3 +116,10 @@ async def test_what_was_said_of_other_numbers_is_not_told_again() -> None:
         == Opinion(INJECTION, Asked()).injection.judged(text, vector)[0].probability
         != told
     )
+
+
+def test_long_words_are_not_remembered_one_by_one() -> None:
+    before = injection._known.cache_info().currsize
+    long = [chr(97 + n) * 5000 for n in range(5)]
+    assert len(injection.grams(" ".join(long))) == 5 + 4 + 3
+    assert injection._known.cache_info().currsize == before
