@@ -48,8 +48,8 @@ class _Type:
     """Fields that have to be set."""
     oneofs: list[str] = field(default_factory=list)
     """Of each one field has to be set."""
-    never: bool = False
-    """Nobody but protovalidate can tell."""
+    never: bool = True
+    """Nobody but protovalidate can tell: so it stays, should the type's rules not be read to their end."""
 
     def surely(self, message: Message) -> bool:
         if self.never:
@@ -82,29 +82,31 @@ def _type(descriptor: Any) -> _Type:
     if known is not None:
         return known
     made = _types[descriptor] = _Type()  # before it is filled: types may hold themselves
-    made.never = descriptor.GetOptions().HasExtension(rules.message)
+    never = descriptor.GetOptions().HasExtension(rules.message)
     for oneof in descriptor.oneofs:
         if oneof.GetOptions().Extensions[rules.oneof].required:
             made.oneofs.append(oneof.name)
     for one in descriptor.fields:
-        _add(made, one)
+        never |= not _added(made, one)
+    made.never = never
     return made
 
 
-def _add(made: _Type, one: FieldDescriptor) -> None:
+def _added(made: _Type, one: FieldDescriptor) -> bool:
+    """Whether a message without the field can be told to be good."""
     options = one.GetOptions()
     said = options.Extensions[rules.field] if options.HasExtension(rules.field) else Rules()
     try:
         check = _check(one, said)
     except _Unknown:
         made.checks[one] = (-1, lambda value: False, False)
-        made.never |= said.required or not one.has_presence  # it may not be left out
-        return
+        return one.has_presence and not said.required
     needed = said.required or (not one.has_presence and check is not None and not check(_default(one)))
     if check is not None or needed:
         most = check.most if isinstance(check, AtMost) else -1
         made.checks[one] = (most, check or (lambda value: True), needed)
         made.needed += needed
+    return True
 
 
 def _default(one: FieldDescriptor) -> Any:
