@@ -142,7 +142,7 @@ async def test_an_earlier_deadline_of_a_call_below_holds(stub: Stub, echo: Echo)
 
 async def test_the_deadline_ends_a_call_that_the_handler_left_behind(stub: Stub, echo: Echo) -> None:
     echo.peer = stub
-    await stub.unary(said("leave:sleep:60"), timeout=0.5)
+    await stub.unary(said("leave:sleep:60"), timeout=2.0)
     await until(lambda: echo.begun == 2)
     await until(lambda: echo.cancelled == 1 and echo.finished == 2)
     await until(lambda: all(one.done() for one in echo.left))
