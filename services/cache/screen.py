@@ -69,9 +69,9 @@ class Screen:
         if not fair:
             return passed
         rows = np.array([facts(own, gists[n], others[n][1]) for n in fair], np.float32)
-        logits = (np.maximum(rows @ self._w + self._b, 0) @ self._v).tolist()
-        for n, logit in zip(fair, logits, strict=True):
-            passed[n] = logit >= self._least - self._c
+        logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
+        for n, enough in zip(fair, (logits >= self._least).tolist(), strict=True):
+            passed[n] = enough
         return passed
 
     def barred(self, text: str, other: str) -> bool:

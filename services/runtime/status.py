@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
 from services.runtime import channels, identity
-from services.runtime.access import EVERYBODY, Access, Audit, access
+from services.runtime.access import Access, Audit, access
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
 from services.runtime.inproc.context import InprocContext
@@ -175,8 +175,7 @@ class Statuses(grpc.aio.ServerInterceptor):
                 if identities is not None:
                     found = identities.known(pairs.get("authorization")) or await _verified(identities, pairs)
                     identity.hold(found)
-                    if rule is not EVERYBODY:
-                        rule.check(found)
+                    rule.check(found)
                 checked = check(request)
                 if audit is not None:
                     await audit(_spoken(method), checked)

@@ -230,15 +230,12 @@ class Observed:
     """One served call: its place in the trace, its span when sampled, its count."""
 
     __slots__ = ("_began", "_method", "_span")
-    _span: trace.Span | None
 
     def __init__(self, method: str, header: str | None) -> None:
         self._method = method
         self._began = time.perf_counter()
         found = parse(header)
-        self._span = None
-        if found is not None and found.sampled:
-            self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
+        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
         if self._span is None:
             _current.set(found)
 

@@ -130,8 +130,7 @@ class UnaryCall(Call):
         metadata: Pairs,
         timeout: float | None,
     ) -> None:
-        self._outcome = Outcome()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        super().__init__(timeout)
         self._name, self._method, self._payload = name, method, payload
         self._parse, self._metadata = parse, metadata
         self._response: Any = None
@@ -209,10 +208,7 @@ class UnaryCall(Call):
                 return
             response = await handler.unary_unary(handler.request_deserializer(self._payload), context)
             self._response = handler.response_serializer(response)
-            if context.spoken:
-                outcome.end(context.code() or OK, context.details(), context)
-            else:
-                outcome.end(OK)
+            outcome.end(context.code() or OK, context.details(), context)
         except AbortError:
             outcome.end(context.code(), context.details(), context)
         except asyncio.CancelledError:

@@ -107,11 +107,6 @@ class InprocContext(ServicerContext[Any, Any]):
     def done(self) -> bool:
         return self._finished
 
-    @property
-    def spoken(self) -> bool:
-        """Whether the handler has set anything that is told beside the answer."""
-        return self._code is not None or self._details != "" or self._initial != () or self._trailing != ()
-
     def finish(self, cancelled: bool = False) -> None:
         """Marks the call ended and tells those who asked to be told."""
         if not self._finished:
