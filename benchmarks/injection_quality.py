@@ -1,7 +1,7 @@
 """How well attacks are told from harmless prompts: `python -m benchmarks.injection_quality FILE.jsonl`.
 
 Rows have text and label (1 = attack). Accuracy is at one half; the share that the default policy blocks is told beside
-it. Rows that the shipped classifier was fitted on are counted and left out.
+it, and what changes when MiniLM is asked only where that policy's limit is within its reach, as requests are judged. Rows that the shipped classifier was fitted on are counted and left out.
 """
 
 import argparse
@@ -30,14 +30,14 @@ def auc(scores: Any, labels: Any) -> float:
 
 
 async def judged(
-    found: list[dict[str, Any]], encoder: LocalEncoder, opinion: Opinion
+    found: list[dict[str, Any]], encoder: LocalEncoder, opinion: Opinion, limit: float = 0.0
 ) -> tuple[list[float], list[float]]:
     """Probabilities, and seconds for each."""
     scores, times = [], []
     for row in report.progress(found, "prompts"):
         vector = encoder.static.encode(row["text"])
         began = time.perf_counter()
-        scores.append(await opinion.probability(row["text"], vector))
+        scores.append(await opinion.probability(row["text"], vector, limit))
         times.append(time.perf_counter() - began)
     return scores, times
 
@@ -51,7 +51,8 @@ def main() -> None:
     opinion = Opinion(Injection(), MiniLM(encoder))  # type: ignore[arg-type]
     scores, times = uvloop.run(judged(found, encoder, opinion))
     chances, labels = np.array(scores), np.array([int(row["label"]) for row in found])
-    limit = Policies().of("*").user_injection
+    limit, proved = Policies().of("*").user_injection, encoder.proved
+    reached, _ = uvloop.run(judged(found, encoder, opinion, limit))
     p50, p99 = report.percentiles(times)
     made: dict[str, Any] = {
         "rows": len(found),
@@ -62,7 +63,11 @@ def main() -> None:
             for name, label in (("attacks", 1), ("harmless", 0))
             if (labels == label).any()
         },
-        "met_minilm": encoder.proved / len(found),
+        "met_minilm": proved / len(found),
+        "by_the_limit": {
+            "met_minilm": (encoder.proved - proved) / len(found),
+            "decisions_changed": int(((np.array(reached) >= limit) != (chances >= limit)).sum()),
+        },
         "p50_us": p50 * 1e6,
         "p99_us": p99 * 1e6,
     }
