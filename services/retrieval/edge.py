@@ -15,6 +15,7 @@ import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
+from services.retrieval.words import bm25
 from services.runtime.children import Child
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class EdgeStore:
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _shard: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _words: Any = field(default_factory=q.Bm25)
+    _words: Any = field(default_factory=bm25)
     _journal: list[Any] | None = None
     """Changes since a copy was taken; None while there is none."""
     _since: int | None = None

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
-import qdrant_edge as q
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from services.retrieval.documents import Key
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.words import bm25
 
 T = TypeVar("T")
 TROUBLE = (ApiException, ResponseHandlingException, UnexpectedResponse, grpc.RpcError, OSError)
@@ -27,7 +27,7 @@ class QdrantEngine:
     dimensions: int = DENSE
     """Of dense vectors."""
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
-    _words: Any = field(default_factory=q.Bm25)
+    _words: Any = field(default_factory=bm25)
 
     async def open(self) -> None:
         """Makes the collection and its indexes, where they are missing."""
