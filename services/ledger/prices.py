@@ -1,11 +1,12 @@
 """What a call costs. Exact decimal, rounded up once a request, in whole nano-dollars."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
+from typing import Any
 
 import genai_prices
 
@@ -18,6 +19,8 @@ FINE = 10**12
 DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
 FREE = frozenset({"local"})
 """Providers whose calls cost nothing unless a price is set."""
+OPEN = frozenset({"", "auto"})
+"""Words for a tier of service that leave it to the provider."""
 
 
 class PriceUnknown(Failure):
@@ -28,23 +31,41 @@ class PriceUnknown(Failure):
 @dataclass(frozen=True, slots=True)
 class Price:
     """US dollars, as text so that they stay exact: for a million tokens, and for an hour that calls run, which is how a machine of
-    one's own is paid for. Divide its hour by the calls that it takes at once."""
+    one's own is paid for. Divide its hour by the calls that it takes at once.
+
+    A kind of tokens without a price of its own costs what others of its direction cost.
+    """
 
     input: str = "0"
     output: str = "0"
     cached_input: str = ""
     hour: str = ""
+    cache_write: str = ""
+    audio_input: str = ""
+    image_input: str = ""
+    audio_output: str = ""
+    image_output: str = ""
+    reasoning: str = ""
+    tiers: Mapping[str, "Price"] = field(default_factory=dict)
+    """By the provider's other tiers of service: `flex`, `batch`, `priority`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one call; `cached` are among `input`, `reasoning` among `output`. It ran for `compute_ms`."""
+    """Tokens of one call; `cached`, `cache_write`, `audio_input` and `image_input` are among `input`, the others among `output`. It
+    ran for `compute_ms`.
+    """
 
     input: int
     output: int
     cached: int = 0
     reasoning: int = 0
     compute_ms: int = 0
+    cache_write: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    audio_output: int = 0
+    image_output: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +76,109 @@ class Rates:
     cached_input: int
     output: int
     compute_ms: int = 0
+    cache_write: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+    reasoning: int = 0
 
     def cost(self, tokens: Tokens) -> int:
-        """In nano-dollars, rounded up once."""
-        cached = min(tokens.cached, tokens.input)
-        parts = (tokens.input - cached) * self.input + cached * self.cached_input + tokens.output * self.output
+        """In nano-dollars, rounded up once.
+
+        What is of two kinds at once, such as sound out of the provider's cache, counts as the one that is named first here.
+        """
+        sound, seen, stored, cached, read = _split(
+            tokens.input, tokens.audio_input, tokens.image_input, tokens.cache_write, tokens.cached
+        )
+        parts = sound * self.audio_input + seen * self.image_input + stored * self.cache_write
+        parts += cached * self.cached_input + read * self.input
+        spoken, drawn, thought, written = _split(
+            tokens.output, tokens.audio_output, tokens.image_output, tokens.reasoning
+        )
+        parts += (
+            spoken * self.audio_output + drawn * self.image_output + thought * self.reasoning + written * self.output
+        )
         return -(-(parts + tokens.compute_ms * self.compute_ms) // FINE)
 
+    def most(self, tokens: Tokens) -> int:
+        """What a call costs at most that `tokens` bounds, kind by kind: any of it may be put into the provider's cache or be
+        reasoning, and a provider need not say what was sound or a picture.
+        """
+        read = _dearest(
+            tokens.input,
+            max(self.input, self.cached_input, self.cache_write),
+            (self.audio_input, tokens.audio_input),
+            (self.image_input, tokens.image_input),
+        )
+        written = _dearest(
+            tokens.output,
+            max(self.output, self.reasoning),
+            (self.audio_output, tokens.audio_output),
+            (self.image_output, tokens.image_output),
+        )
+        return -(-(read + written + tokens.compute_ms * self.compute_ms) // FINE)
 
-NOTHING = Rates(0, 0, 0)
+
+def _dearest(total: int, plain: int, *kinds: tuple[int, int]) -> int:
+    """The most that `total` tokens can come to, when at most so many may be of each kind, at a rate of its own."""
+    parts = 0
+    for rate, bound in sorted(kinds, reverse=True):
+        taken = min(bound, total)
+        parts += taken * max(rate, plain)
+        total -= taken
+    return parts + total * plain
+
+
+def _split(total: int, *kinds: int) -> list[int]:
+    """`total` by kinds, as far as it reaches, and what is of none of them."""
+    made = []
+    for wanted in kinds:
+        made.append(taken := min(wanted, total))
+        total -= taken
+    return [*made, total]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What one model costs on one day."""
+
+    steps: Sequence[tuple[int, Rates]]
+    """What all tokens cost once more than so many are read; the first step begins at none."""
+    tiers: Mapping[str, Rates] = field(default_factory=dict)
+
+    @property
+    def usual(self) -> Rates:
+        """Of a short prompt."""
+        return self.steps[0][1]
+
+    def cost(self, tokens: Tokens, tier: str = "") -> int:
+        """In nano-dollars. A tier without a price is at the usual one."""
+        rates = self.tiers.get(tier)
+        if rates is None:
+            rates = next((one for above, one in reversed(self.steps) if tokens.input > above), self.usual)
+        return rates.cost(tokens)
+
+    def most(self, tokens: Tokens, tier: str = "") -> int:
+        """The most that a call bounded by `tokens` can cost, which asks for `tier`; the provider may answer in the usual one, and
+        chooses where none is asked for.
+        """
+        return max(one.most(tokens) for one in self._possible(tokens.input, tier))
+
+    def dearest(self, *bounds: Tokens) -> int:
+        """The most that a call within one of `bounds` can cost, in any tier and however much it reads."""
+        every = (*(one for _, one in self.steps), *self.tiers.values())
+        return max(rates.most(tokens) for rates in every for tokens in bounds)
+
+    def _possible(self, read: int, tier: str) -> Iterator[Rates]:
+        yield from (one for above, one in self.steps if above == 0 or read > above)
+        if tier in OPEN:
+            yield from self.tiers.values()
+        elif tier in self.tiers:
+            yield self.tiers[tier]
+
+
+NOTHING = Sheet(((0, Rates(0, 0, 0)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +192,14 @@ class PriceBook:
     """
 
     own: Mapping[str, Price]
-    _dated: Mapping[str, Sequence[tuple[date, Price]]] = field(init=False, repr=False)
+    _dated: Mapping[str, Sequence[tuple[date, Sheet]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        found: dict[str, list[tuple[date, Price]]] = {}
+        found: dict[str, list[tuple[date, Sheet]]] = {}
         for name, price in self.own.items():
             dated = DATED.fullmatch(name)  # other models have an @ in their names
             model, since = (dated[1], date.fromisoformat(dated[2])) if dated else (name, date.min)
-            found.setdefault(model, []).append((since, price))
+            found.setdefault(model, []).append((since, _own(price)))
         for prices in found.values():
             prices.sort(key=lambda one: one[0], reverse=True)
         object.__setattr__(self, "_dated", found)
@@ -95,31 +210,53 @@ class PriceBook:
         Raises:
             PriceUnknown: neither book knows the model.
         """
-        if (rates := self.rates(model, provider, provider_model, at)) is None:
-            raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
-        return rates.cost(tokens)
+        return self.needed(model, provider, provider_model, at).cost(tokens)
 
-    def rates(self, model: str, provider: str, provider_model: str, at: datetime) -> Rates | None:
+    def needed(self, model: str, provider: str, provider_model: str, at: datetime) -> Sheet:
+        """The prices of `at`.
+
+        Raises:
+            PriceUnknown: neither book knows the model.
+        """
+        if (sheet := self.sheet(model, provider, provider_model, at)) is None:
+            raise PriceUnknown(model=model, provider=provider, provider_model=provider_model)
+        return sheet
+
+    def sheet(self, model: str, provider: str, provider_model: str, at: datetime) -> Sheet | None:
         """The prices of `at`; None when neither book knows the model."""
         if (prices := self._dated.get(model)) is not None:
             day = at.date()
-            own = next((price for since, price in prices if since <= day), None)
+            own = next((sheet for since, sheet in prices if since <= day), None)
             if own is not None:
-                return _own(own)
+                return own
         if provider in FREE:
             return NOTHING
         return _listed(provider, provider_model, at.strftime("%Y-%m-%d"))
 
     def known(self, model: str, provider: str, provider_model: str, at: datetime) -> bool:
-        return self.rates(model, provider, provider_model, at) is not None
+        return self.sheet(model, provider, provider_model, at) is not None
 
 
-@lru_cache(maxsize=4096)
-def _own(price: Price) -> Rates:
-    plain, cached, written = (
-        _fine(Decimal(one) / MILLION) for one in (price.input, price.cached_input or price.input, price.output)
+def _own(price: Price) -> Sheet:
+    return Sheet(((0, _rates(price)),), {name: _rates(one) for name, one in price.tiers.items()})
+
+
+def _rates(price: Price) -> Rates:
+    def told(*words: str) -> int:
+        return _fine(Decimal(next((word for word in words if word), "0")) / MILLION)
+
+    return Rates(
+        input=told(price.input),
+        cached_input=told(price.cached_input, price.input),
+        output=told(price.output),
+        compute_ms=_fine(Decimal(price.hour or 0) / HOUR_MS),
+        cache_write=told(price.cache_write, price.input),
+        audio_input=told(price.audio_input, price.input),
+        image_input=told(price.image_input, price.input),
+        audio_output=told(price.audio_output, price.output),
+        image_output=told(price.image_output, price.output),
+        reasoning=told(price.reasoning, price.output),
     )
-    return Rates(plain, cached, written, _fine(Decimal(price.hour or 0) / HOUR_MS))
 
 
 def _fine(dollars: Decimal) -> int:
@@ -128,17 +265,42 @@ def _fine(dollars: Decimal) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _listed(provider: str, provider_model: str, day: str) -> Rates | None:
-    """What genai-prices has for `day`. None when the model is unknown.
-
-    Tiers are priced at their dearest, so that a hold is never too small.
-    """
+def _listed(provider: str, provider_model: str, day: str) -> Sheet | None:
+    """What genai-prices has for `day`. None when the model is unknown."""
     at = datetime.fromisoformat(f"{day}T12:00:00+00:00")
-    whole = genai_prices.Usage(input_tokens=1_000_000, output_tokens=1_000_000)
-    cached = genai_prices.Usage(input_tokens=1_000_000, cache_read_tokens=1_000_000)
     try:
-        plain = genai_prices.calc_price(whole, provider_model, provider_id=provider or None, genai_request_timestamp=at)
-        kept = genai_prices.calc_price(cached, provider_model, provider_id=provider or None, genai_request_timestamp=at)
+        found = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=1, output_tokens=1),
+            provider_model,
+            provider_id=provider or None,
+            genai_request_timestamp=at,
+        )
     except (LookupError, ValueError):
         return None
-    return Rates(*(_fine(one / MILLION) for one in (plain.input_price, kept.input_price, plain.output_price)))
+    price = found.model_price
+    stepped = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
+    starts = {tier.start for one in stepped for tier in getattr(one, "tiers", ())}
+    return Sheet([(start, _at(price, start)) for start in (0, *sorted(starts))])
+
+
+def _at(price: Any, above: int) -> Rates:
+    """The rates of prompts of more than `above` tokens."""
+
+    def told(*names: str) -> int:
+        for name in names:
+            if (one := getattr(price, name)) is not None:
+                tiers = [tier.price for tier in getattr(one, "tiers", ()) if tier.start <= above] if above else []
+                return _fine((tiers[-1] if tiers else getattr(one, "base", one)) / MILLION)
+        return 0
+
+    return Rates(
+        input=told("input_mtok"),
+        cached_input=told("cache_read_mtok", "input_mtok"),
+        output=told("output_mtok"),
+        cache_write=told("cache_write_mtok", "input_mtok"),
+        audio_input=told("input_audio_mtok", "input_mtok"),
+        image_input=told("input_image_mtok", "input_mtok"),
+        audio_output=told("output_audio_mtok", "output_mtok"),
+        image_output=told("output_image_mtok", "output_mtok"),
+        reasoning=told("output_reasoning_mtok", "output_mtok"),
+    )

@@ -1,13 +1,17 @@
 """What reservations and settlements cost, by the book of prices."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tollway.chat.v1.chat_pb2 import TokenKinds
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.ledger.holds import Attempt, Hold
-from services.ledger.prices import PriceBook, Tokens
+from services.ledger.prices import PriceBook, Sheet, Tokens
 from services.runtime import telemetry
+
+TOKENS, TIER = "tollway.tokens", "tollway.tier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,41 +21,89 @@ class Pricing:
     """What every answer's cost is compared with."""
 
     def listed(self, one: pb.PricedModel, at: datetime) -> pb.ModelPrice:
-        rates = self.prices.rates(one.model, one.provider, one.provider_model, at)
-        if rates is None:
+        sheet = self.prices.sheet(one.model, one.provider, one.provider_model, at)
+        if sheet is None:
             return pb.ModelPrice(model=one.model)
+        read, written = Tokens(1_000_000, 0, audio_input=1_000_000), Tokens(0, 1_000_000, audio_output=1_000_000)
         return pb.ModelPrice(
             model=one.model,
-            input_nano_usd_per_million=rates.cost(Tokens(1_000_000, 0)),
-            output_nano_usd_per_million=rates.cost(Tokens(0, 1_000_000)),
-            nano_usd_per_hour=rates.cost(Tokens(0, 0, compute_ms=3_600_000)),
+            input_nano_usd_per_million=sheet.usual.cost(Tokens(1_000_000, 0)),
+            output_nano_usd_per_million=sheet.usual.cost(Tokens(0, 1_000_000)),
+            nano_usd_per_hour=sheet.usual.cost(Tokens(0, 0, compute_ms=3_600_000)),
             known=True,
+            most_input_nano_usd_per_million=sheet.dearest(read, replace(read, audio_input=0, image_input=1_000_000)),
+            most_output_nano_usd_per_million=sheet.dearest(
+                written, replace(written, audio_output=0, image_output=1_000_000)
+            ),
         )
 
-    def settled(self, hold: Hold, model: str, tokens: Tokens, at: datetime) -> int:
+    def held(self, attempt: pb.Attempt, at: datetime, *, needed: bool) -> tuple[int, int]:
+        """What it may cost at most, and its tokens; without a price 0, unless money is counted.
+
+        Raises:
+            PriceUnknown: money is counted.
+        """
+        tokens = Tokens(
+            attempt.input_tokens,
+            attempt.output_tokens,
+            compute_ms=attempt.compute.ToMilliseconds(),
+            **_kinds(attempt.kinds),
+        )
+        sheet = self._sheet(attempt.model, attempt.provider, attempt.provider_model, at, needed=needed)
+        return sheet.most(tokens, attempt.service_tier) if sheet else 0, tokens.input + tokens.output
+
+    def settled(self, hold: Hold, request: pb.SettleRequest, tokens: Tokens, at: datetime) -> int:
+        model = request.model
         if not model or not (tokens.input or tokens.output or tokens.compute_ms):
             return 0
         attempt = next((one for one in hold.attempts if one.model == model), None)
         if attempt is None:  # priced by name alone: a model outside the reservation is a fact, too
             attempt = Attempt(model, "", model)
-        return self.priced(model, attempt.provider, attempt.provider_model, tokens, at, needed=False)
+        sheet = self._sheet(model, attempt.provider, attempt.provider_model, at, needed=False)
+        return sheet.cost(tokens, request.service_tier) if sheet else 0
 
     def baseline(self, request: pb.SettleRequest, at: datetime) -> int:
         """What the strongest model would have cost, where there is one with a price."""
         one = self.strongest
-        if one is None or (rates := self.prices.rates(one.model, one.provider, one.provider_model, at)) is None:
+        if one is None or (sheet := self.prices.sheet(one.model, one.provider, one.provider_model, at)) is None:
             return 0
         read = request.input_tokens + request.spared_input_tokens
         written = request.output_tokens + request.spared_output_tokens
-        return rates.cost(Tokens(read, written))
+        return sheet.cost(Tokens(read, written))
 
-    def priced(
-        self, model: str, provider: str, provider_model: str, tokens: Tokens, at: datetime, *, needed: bool
-    ) -> int:
-        """The cost; of a model without a price 0, unless money is counted."""
+    def _sheet(self, model: str, provider: str, provider_model: str, at: datetime, *, needed: bool) -> Sheet | None:
         if needed:
-            return self.prices.cost(model, provider, provider_model, tokens, at)
-        if (rates := self.prices.rates(model, provider, provider_model, at)) is not None:
-            return rates.cost(tokens)
-        telemetry.event("price unknown", model=model)
-        return 0
+            return self.prices.needed(model, provider, provider_model, at)
+        if (sheet := self.prices.sheet(model, provider, provider_model, at)) is None:
+            telemetry.event("price unknown", model=model)
+        return sheet
+
+
+def tokens_of(request: pb.SettleRequest) -> Tokens:
+    return Tokens(
+        request.input_tokens,
+        request.output_tokens,
+        request.cached_input_tokens,
+        request.reasoning_tokens,
+        request.compute.ToMilliseconds(),
+        **_kinds(request.kinds),
+    )
+
+
+def labels(request: pb.SettleRequest) -> Mapping[str, str]:
+    """The caller's, and beside them what the cost rests on: the tokens that are billed apart, and the tier."""
+    told = {name: number for name, number in _kinds(request.kinds).items() if number}
+    ours = {TOKENS: ",".join(f"{name}={number}" for name, number in told.items())} if told else {}
+    if request.service_tier:
+        ours[TIER] = request.service_tier
+    return {**request.tags, **ours} if ours else dict(request.tags)
+
+
+def _kinds(said: TokenKinds) -> Mapping[str, int]:
+    return {
+        "cache_write": said.cache_write_tokens,
+        "audio_input": said.audio_input_tokens,
+        "image_input": said.image_input_tokens,
+        "audio_output": said.audio_output_tokens,
+        "image_output": said.image_output_tokens,
+    }

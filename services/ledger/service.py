@@ -20,8 +20,8 @@ from services.ledger.holds import Attempt, Hold, opened
 from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.oidc import Issuers
 from services.ledger.people import People
-from services.ledger.prices import PriceBook, Tokens
-from services.ledger.pricing import Pricing
+from services.ledger.prices import PriceBook
+from services.ledger.pricing import Pricing, labels, tokens_of
 from services.ledger.replica import Replica
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
 from services.ledger.store import Alert, ApiKey, Asked, BudgetUnknown, Entry, Store
@@ -246,9 +246,7 @@ class LedgerService(LedgerServiceServicer):
         needs, attempts = [], []
         money = bool(request.ceiling_nano_usd) or self.replica.bounds.counts_money(caller.account)
         for one in request.attempts:
-            tokens = Tokens(one.input_tokens, one.output_tokens, compute_ms=one.compute.ToMilliseconds())
-            cost = self.pricing.priced(one.model, one.provider, one.provider_model, tokens, at, needed=money)
-            needs.append(Need(one.model, cost, tokens.input + tokens.output))
+            needs.append(Need(one.model, *self.pricing.held(one, at, needed=money)))
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
         dearest = max((need.nano_usd for need in needs), default=0)
         seen = await self.guardian.checked(caller, request.likeness, dearest, at)
@@ -273,14 +271,11 @@ class LedgerService(LedgerServiceServicer):
 
     async def Settle(self, request: pb.SettleRequest, context: object) -> pb.SettleResponse:
         hold, at = self._own(request.reservation_id, request.hold), datetime.now(UTC)
-        tokens = Tokens(
-            request.input_tokens, request.output_tokens, request.cached_input_tokens, request.reasoning_tokens,
-            request.compute.ToMilliseconds(),
-        )  # fmt: skip
-        cost = self.pricing.settled(hold, request.model, tokens, at)
+        tokens = tokens_of(request)
+        cost = self.pricing.settled(hold, request, tokens, at)
         entry = Entry(
             hold.reservation_id, "settled", at, hold.key_id or request.key_id, hold.account, request.model, tokens.input,
-            tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, dict(request.tags),
+            tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, labels(request),
             self.pricing.baseline(request, at),
         )  # fmt: skip
         used = Need(request.model, cost, tokens.input + tokens.output)

@@ -77,11 +77,13 @@ class Allowance:
         self.asked, self.asking, self.meanwhile = now, True, Amount()
 
     def cost(self, model: str, tokens_in: int, tokens_out: int, compute_ms: int) -> int | None:
-        """Nano-dollars, rounded up; None where a budget counts money and the model has no price."""
+        """The most in nano-dollars, rounded up; None where a budget counts money and the model has no price."""
         price = self.prices.get(model)
         if price is None or not price.known:
             return None if self.counts_money else 0
-        read, written = price.input_nano_usd_per_million, price.output_nano_usd_per_million
+        # A ledger of the release before tells no more than the usual price.
+        read = max(price.most_input_nano_usd_per_million, price.input_nano_usd_per_million)
+        written = max(price.most_output_nano_usd_per_million, price.output_nano_usd_per_million)
         tokens = -(-(tokens_in * read + tokens_out * written) // MILLION)
         return tokens - (-(compute_ms * price.nano_usd_per_hour) // HOUR_MS)
 

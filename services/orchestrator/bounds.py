@@ -21,6 +21,15 @@ def input_tokens(request: chat.ChatRequest) -> int:
     return total + _bytes(request.response_format.schema_json)
 
 
+def kinds(request: chat.ChatRequest, calls: int = 1) -> chat.TokenKinds:
+    """Of the tokens that [input_tokens][] counts, at least those that are sound or pictures, over so many calls."""
+    parts = [part for message in request.messages for part in message.parts]
+    return chat.TokenKinds(
+        audio_input_tokens=calls * sum(_audio(part.audio) for part in parts if part.HasField("audio")),
+        image_input_tokens=calls * PICTURE * sum(part.HasField("image") for part in parts),
+    )
+
+
 def _message(message: chat.Message) -> int:
     total = AROUND_MESSAGE + _bytes(message.name) + _bytes(message.reasoning)
     for part in message.parts:
@@ -32,10 +41,14 @@ def _message(message: chat.Message) -> int:
             case "image":
                 total += PICTURE
             case "audio":
-                total += len(part.audio.data) // AUDIO_BYTES_A_TOKEN + AROUND_MESSAGE
+                total += _audio(part.audio)
             case "file":
                 total += len(part.file.data) // FILE_BYTES_A_TOKEN + AROUND_MESSAGE
     return total + sum(AROUND_MESSAGE + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
+
+
+def _audio(sound: chat.Audio) -> int:
+    return len(sound.data) // AUDIO_BYTES_A_TOKEN + AROUND_MESSAGE
 
 
 def _bytes(text: str) -> int:

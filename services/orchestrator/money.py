@@ -55,6 +55,8 @@ class Money:
                     input_tokens=read * (calls := self._calls(one.model)),
                     output_tokens=limit * answers * calls,
                     compute=time_left(calls),
+                    kinds=bounds.kinds(asked, calls),
+                    service_tier=asked.service_tier,
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -114,6 +116,8 @@ class Money:
             again=journey.options.attempt > 1,
             compute=compute,
             key_id=journey.caller.key_id if journey.drawn is not None else "",
+            kinds=None if hit else usage.kinds,
+            service_tier="" if hit else usage.service_tier,
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:

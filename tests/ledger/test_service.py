@@ -14,6 +14,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure
 from grpc_status import rpc_status
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
 
@@ -54,7 +55,14 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
     await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
     replica = Replica(store)
     prices = PriceBook(
-        {"m": Price(input="1", output="2"), "strong": Price(input="10", output="20"), "own": Price(hour="3.60")}
+        {
+            "m": Price(input="1", output="2"),
+            "strong": Price(input="10", output="20"),
+            "own": Price(hour="3.60"),
+            "loud": Price(
+                "1", "2", cache_write="1.25", audio_input="10", tiers={"flex": Price("0.5", "1", audio_input="5")}
+            ),
+        }
     )
     service = LedgerService(
         store, replica, signer, prices, b"secret", MemoryPeople(), Issuers({}), Attempt("strong", "p", "q")
@@ -77,13 +85,20 @@ async def customer(ledger: Ledger, account: str = "acme/search", **more: Any) ->
     return other
 
 
-def asking(tokens: int = 1000, model: str = "m", **more: Any) -> pb.ReserveRequest:
-    attempt = pb.Attempt(model=model, provider="p", provider_model="q", input_tokens=tokens, output_tokens=tokens)
+def asking(tokens: int = 1000, model: str = "m", service_tier: str = "", **more: Any) -> pb.ReserveRequest:
+    attempt = pb.Attempt(
+        model=model,
+        provider="p",
+        provider_model="q",
+        input_tokens=tokens,
+        output_tokens=tokens,
+        service_tier=service_tier,
+    )
     return pb.ReserveRequest(**{"reservation_id": str(uuid4()), "attempts": [attempt], **more})
 
 
-def settling(asked: pb.ReserveRequest, held: pb.ReserveResponse, **more: Any) -> pb.SettleRequest:
-    return pb.SettleRequest(reservation_id=asked.reservation_id, hold=held.hold, model="m", **more)
+def settling(asked: pb.ReserveRequest, held: pb.ReserveResponse, model: str = "m", **more: Any) -> pb.SettleRequest:
+    return pb.SettleRequest(reservation_id=asked.reservation_id, hold=held.hold, model=model, **more)
 
 
 async def refused(call: Any) -> grpc.aio.AioRpcError:
@@ -102,6 +117,24 @@ async def test_reserve_settle_and_see_it_spent(ledger: Ledger) -> None:
     assert [(row.group, row.requests, row.input_tokens, row.cost_nano_usd) for row in used.rows] == [
         ("m", 1, 10, 20_000)
     ]
+
+
+async def test_what_is_billed_apart_is_held_paid_for_and_told(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking(1000, "loud", service_tier="flex")
+    asked.attempts[0].kinds.audio_input_tokens = 600
+    held = await who.Reserve(asked)
+    assert held.held_nano_usd == 600 * 10_000 + 400 * 1_250 + 1000 * 2_000
+    used = chat.TokenKinds(cache_write_tokens=8, audio_input_tokens=500)
+    done = await who.Settle(
+        settling(
+            asked, held, "loud", input_tokens=900, output_tokens=10, kinds=used, service_tier="flex", tags={"team": "a"}
+        )
+    )
+    assert done.cost_nano_usd == 500 * 5_000 + 400 * 500 + 10 * 1_000
+    (entry,) = (await who.ListEntries(pb.ListEntriesRequest())).entries
+    assert dict(entry.tags) == {"team": "a", "tollway.tokens": "cache_write=8,audio_input=500", "tollway.tier": "flex"}
+    error = await refused(who.Settle(settling(asked, held, service_tier="no such tier")))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and "service_tier" in str(error.details())
 
 
 async def test_a_budget_refuses_with_its_name_what_is_left_and_when_it_resets(ledger: Ledger) -> None:

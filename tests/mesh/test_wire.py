@@ -1,9 +1,11 @@
 """OpenAI's wire, as the edge speaks it: every answer keeps the published schema, every refusal is an error body."""
 
 import asyncio
+import base64
 import gzip
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +67,22 @@ async def test_what_is_asked_reaches_the_provider_as_it_was(mesh: Mesh) -> None:
             "top_logprobs", "parallel_tool_calls", "response_format")  # fmt: skip
     assert {name: got[name] for name in same} == {name: body[name] for name in same}
     assert got["max_tokens"] == 64 and got["logit_bias"] == {"50256": -100.0}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_sound_is_told_apart_in_usage_and_in_the_books(mesh: Mesh, tmp_path: Path, streamed: bool) -> None:
+    account = f"loud/{'streamed' if streamed else 'whole'}"
+    sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"RIFF" * 300).decode(), "format": "wav"}}
+    body = asking(service_tier="flex")
+    if streamed:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    body["messages"][-1]["content"] = [{"type": "text", "text": "what is said here?"}, sound]
+    answer = await sent(mesh, body, key=mesh.new_key(account))
+    said = answer.events[-2] if streamed else answer.json
+    assert answer.status == 200 and said["usage"]["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 8}
+    books = tmp_path / "books.csv"
+    await until(lambda: mesh.tollway("usage", "export", account, f"--to={books}").returncode == 0
+                and "audio_input=8" in books.read_text())  # fmt: skip
 
 
 async def test_parts_pictures_and_earlier_turns_go_along(mesh: Mesh) -> None:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -222,3 +223,67 @@ async def test_gemini_says_why_it_will_not_answer(upstream: Upstream) -> None:
         upstream.answer = b"data: " + json.dumps(upstream.answer).encode() + b"\n\n"
         chunks = await streamed(adapter, target("gemini", upstream.url), asked("gemini"))
         assert chunks[-1].choices[0].finish_reason == chat.FINISH_REASON_CONTENT_FILTER
+
+
+APART: dict[str, dict[str, Any]] = {
+    "openai": {
+        "service_tier": "flex",
+        "usage": {
+            "prompt_tokens": 120, "completion_tokens": 30,
+            "prompt_tokens_details": {"cached_tokens": 10, "audio_tokens": 20, "image_tokens": 30, "cache_write_tokens": 40},
+            "completion_tokens_details": {"audio_tokens": 5, "image_tokens": 6},
+        },
+    },
+    "responses": {
+        "service_tier": "priority",
+        "usage": {"input_tokens": 120, "output_tokens": 30, "input_tokens_details": {"cache_write_tokens": 40}},
+    },
+    "anthropic": {
+        "usage": {"input_tokens": 80, "cache_creation_input_tokens": 40, "output_tokens": 30, "service_tier": "batch"}
+    },
+    "gemini": {
+        "usageMetadata": {
+            "promptTokenCount": 120, "candidatesTokenCount": 30,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 70}, {"modality": "AUDIO", "tokenCount": 20},
+                                    {"modality": "IMAGE", "tokenCount": 10}, {"modality": "DOCUMENT", "tokenCount": 20}],
+            "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 5}, {"modality": "IMAGE", "tokenCount": 6}],
+        }
+    },
+    "bedrock": {"usage": {"inputTokens": 80, "outputTokens": 30, "totalTokens": 150, "cacheWriteInputTokens": 40}},
+}  # fmt: skip
+KINDS = {
+    "openai": chat.TokenKinds(
+        cache_write_tokens=40,
+        audio_input_tokens=20,
+        image_input_tokens=30,
+        audio_output_tokens=5,
+        image_output_tokens=6,
+    ),
+    "gemini": chat.TokenKinds(
+        audio_input_tokens=20, image_input_tokens=30, audio_output_tokens=5, image_output_tokens=6
+    ),
+}
+TIERS = {"openai": "flex", "responses": "priority", "anthropic": "batch"}
+
+
+async def test_what_a_provider_bills_apart_is_told(wire: Wire) -> None:
+    wire.upstream.answer = {**golden(wire.name, "answer"), **APART[wire.name]}
+    used = (await wire.adapter.complete(wire.to, asked(wire.name))).usage
+    assert (used.input_tokens, used.output_tokens) == (120, 30)
+    assert used.kinds == KINDS.get(wire.name, chat.TokenKinds(cache_write_tokens=40))
+    assert used.service_tier == TIERS.get(wire.name, "")
+
+
+@pytest.mark.parametrize(("provider", "told"), [("openai", "flex"), ("azure", "flex"), ("mistral", None)])
+async def test_a_tier_of_service_is_asked_of_those_that_have_them(
+    upstream: Upstream, provider: str, told: str | None
+) -> None:
+    to = target("openai", upstream.url)
+    to = replace(to, entry=replace(to.entry, provider=provider))
+    upstream.answer = {**golden("openai", "answer"), "service_tier": "default"}
+    request = asked("openai")
+    request.service_tier = "flex"
+    async with session() as http:
+        made = await wires_over(http, counter())["openai"].complete(to, request)
+    (got,) = upstream.got
+    assert got["body"].get("service_tier") == told and made.usage.service_tier == ""

@@ -73,6 +73,7 @@ class Mesh:
     def __init__(self) -> None:
         self.away: dict[str, grpc.StatusCode] = {}
         self.asked: list[str] = []
+        self.apart: dict[str, Any] = {}
         self.messages: dict[str, Any] = {}
         self.hit: cache_pb2.LookupResponse | None = None
         self.pieces = ["one ", "two"]
@@ -183,7 +184,7 @@ class Mesh:
             for n in range(request.chat.n or 1)
         ]
         made = chat.ChatCompletion(
-            id="c", model=name, choices=choices, usage=chat.Usage(input_tokens=9, output_tokens=2)
+            id="c", model=name, choices=choices, usage=chat.Usage(input_tokens=9, output_tokens=2, **self.apart)
         )
         return models_pb2.GenerateResponse(
             completion=made, model=name, attempts=1, extra_input_tokens=self.extra_input_tokens

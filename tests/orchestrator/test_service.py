@@ -272,6 +272,19 @@ async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mes
     assert attempt.output_tokens == 2 * 500 and attempt.input_tokens % 2 == 0
 
 
+async def test_what_is_billed_apart_is_reserved_and_settled(gateway: Called, mesh: Mesh) -> None:
+    mesh.apart = {"kinds": chat.TokenKinds(cache_write_tokens=3, audio_input_tokens=4), "service_tier": "flex"}
+    request = asking(model="m")
+    request.chat.service_tier = "flex"
+    request.chat.messages[-1].parts.add(audio=chat.Audio(data=b"x" * 1000, format="wav"))
+    await gateway.Complete(request)
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    (attempt,) = mesh.messages["ledger.Reserve"].attempts
+    assert attempt.kinds.audio_input_tokens > 0 and attempt.service_tier == "flex"
+    settled = mesh.messages["ledger.Settle"]
+    assert settled.kinds == mesh.apart["kinds"] and settled.service_tier == "flex"
+
+
 def holds(mesh: Mesh) -> list[tuple[str, str, bytes]]:
     """What was settled, in order: the model, the reservation, the hold."""
     return [(one.model, one.reservation_id, one.hold) for name, one in mesh.answered if name == "Settle"]

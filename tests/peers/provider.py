@@ -140,8 +140,12 @@ def _call(function: dict[str, str]) -> dict[str, Any]:
     return {"id": "call_1", "type": "function", "function": function}
 
 
-def _usage(body: dict[str, Any]) -> dict[str, int]:
-    return {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+def _usage(body: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    content = body["messages"][-1]["content"]
+    if not isinstance(content, str) and any(part["type"] == "input_audio" for part in content or ()):
+        made["prompt_tokens_details"] = {"audio_tokens": 8, "cached_tokens": 0}
+    return made
 
 
 @contextmanager

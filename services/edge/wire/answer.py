@@ -22,6 +22,7 @@ FINISHES = {
     chat.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
 MATCHES = {cache_pb2.MATCH_EXACT: "exact", cache_pb2.MATCH_SEMANTIC: "semantic"}
+TIERS = frozenset({"flex", "scale", "priority"})
 DONE = b"data: [DONE]\n\n"
 
 
@@ -34,7 +35,7 @@ def completion(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         "model": made.model,
         "choices": [_choice(one) for one in made.choices],
         "usage": usage(made.usage),
-        "service_tier": None,
+        "service_tier": tier(made.usage),
         "system_fingerprint": made.system_fingerprint or None,
     }
     if road.citations:
@@ -68,14 +69,23 @@ def usage(made: chat.Usage) -> dict[str, Any]:
         "prompt_tokens": made.input_tokens,
         "completion_tokens": made.output_tokens,
         "total_tokens": made.input_tokens + made.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": made.cached_input_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": made.cached_input_tokens,
+            "audio_tokens": made.kinds.audio_input_tokens,
+            **({"cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else {}),
+        },
         "completion_tokens_details": {
             "reasoning_tokens": made.reasoning_tokens,
-            "audio_tokens": 0,
+            "audio_tokens": made.kinds.audio_output_tokens,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+def tier(made: chat.Usage) -> str | None:
+    """Of service, where it is one of OpenAI's and not the usual one."""
+    return made.service_tier if made.service_tier in TIERS else None
 
 
 def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
@@ -128,7 +138,7 @@ def _frame(piece: chat.ChatChunk, road: pb.Road) -> dict[str, Any]:
         "object": "chat.completion.chunk",
         "created": piece.created.seconds or int(time.time()),
         "model": piece.model,
-        "service_tier": None,
+        "service_tier": tier(piece.usage),
         "system_fingerprint": piece.system_fingerprint or None,
     }
 

@@ -7,6 +7,7 @@ from msgspec import Meta, Raw, Struct
 from services.edge.wire.prompt import Prompt
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
@@ -171,9 +172,9 @@ class ChatBody(Struct, forbid_unknown_fields=True):
     modalities: list[Literal["text"]] | None = None
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
-    # Accepted and of no effect here: they tune OpenAI's own storage, tiers and prompt cache.
+    service_tier: ServiceTier | None = None
+    # Accepted and of no effect here: they tune OpenAI's own storage and prompt cache.
     store: bool | None = None
-    service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None

@@ -7,6 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.jobs.v1 import jobs_pb2
 
+from services.edge.wire.answer import tier
 from services.edge.wire.errors import Refusal, of_error
 
 STATUSES = {
@@ -48,6 +49,7 @@ def frame(asked: chat.ChatRequest, name: str, created: int) -> dict[str, Any]:
         "parallel_tool_calls": asked.parallel_tool_calls if asked.HasField("parallel_tool_calls") else True,
         "previous_response_id": None,
         "reasoning": {"effort": asked.reasoning_effort or None, "summary": None},
+        "service_tier": None,
         "store": False,
         "temperature": asked.temperature if asked.HasField("temperature") else 1.0,
         "text": {"format": _format(asked.response_format)},
@@ -71,6 +73,7 @@ def answered(made: dict[str, Any], completion: chat.ChatCompletion) -> dict[str,
         "model": completion.model or made["model"],
         "output": output(choice.message, "incomplete" if cut else "completed"),
         "usage": usage(completion.usage),
+        "service_tier": tier(completion.usage),
     }
 
 
@@ -135,7 +138,10 @@ def refusal_part(text: str) -> dict[str, Any]:
 def usage(made: chat.Usage) -> dict[str, Any]:
     return {
         "input_tokens": made.input_tokens,
-        "input_tokens_details": {"cached_tokens": made.cached_input_tokens},
+        "input_tokens_details": {
+            "cached_tokens": made.cached_input_tokens,
+            **({"cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else {}),
+        },
         "output_tokens": made.output_tokens,
         "output_tokens_details": {"reasoning_tokens": made.reasoning_tokens},
         "total_tokens": made.input_tokens + made.output_tokens,

@@ -126,10 +126,10 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     ) = None
     tollway: Raw = Raw()
     previous_response_id: str | None = None
-    # Accepted and of no effect here: they tune OpenAI's own storage, tiers and prompt cache.
+    service_tier: wire.ServiceTier | None = None
+    # Accepted and of no effect here: they tune OpenAI's own storage and prompt cache.
     store: bool | None = None
     include: list[str] | None = None
-    service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
@@ -186,7 +186,7 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     elif not isinstance(body.input, str):
         for n, raw in enumerate(body.input):
             _item(made, bytes(raw), f"input[{n}]")
-    for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "user"):
+    for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "user", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
     for tool in body.tools or ():

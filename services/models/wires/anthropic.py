@@ -12,6 +12,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models import faults
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
+from services.models.wires.billed import kinds, tier
 from services.models.wires.pictures import inline
 
 VERSION = "2023-06-01"
@@ -163,6 +164,8 @@ def _usage(used: dict[str, Any]) -> chat.Usage:
         input_tokens=(used.get("input_tokens") or 0) + cached + made,
         output_tokens=used.get("output_tokens") or 0,
         cached_input_tokens=cached,
+        kinds=kinds(cache_write_tokens=made),
+        service_tier=tier(used.get("service_tier")),
     )
 
 

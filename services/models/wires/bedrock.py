@@ -21,6 +21,7 @@ from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.bedrock_request import written
+from services.models.wires.billed import kinds
 from services.models.wires.http import Posting
 
 FINISHES = {
@@ -203,9 +204,10 @@ class _Reading:
 
 def _usage(used: dict[str, Any]) -> chat.Usage:
     """Converse counts what its cache held apart from `inputTokens`; we count it in."""
-    cached = used.get("cacheReadInputTokens") or 0
+    cached, made = used.get("cacheReadInputTokens") or 0, used.get("cacheWriteInputTokens") or 0
     return chat.Usage(
-        input_tokens=used["inputTokens"] + cached + (used.get("cacheWriteInputTokens") or 0),
+        input_tokens=used["inputTokens"] + cached + made,
         output_tokens=used["outputTokens"],
         cached_input_tokens=cached,
+        kinds=kinds(cache_write_tokens=made),
     )

@@ -13,6 +13,7 @@ from services.models import faults
 from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
+from services.models.wires.billed import kinds
 from services.models.wires.gemini_request import written
 
 FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY"})
@@ -165,4 +166,14 @@ def _usage(used: dict[str, Any]) -> chat.Usage:
         output_tokens=(used.get("candidatesTokenCount") or 0) + thoughts,
         cached_input_tokens=used.get("cachedContentTokenCount") or 0,
         reasoning_tokens=thoughts,
+        kinds=kinds(
+            audio_input_tokens=_of(used, "promptTokensDetails", "AUDIO"),
+            image_input_tokens=_of(used, "promptTokensDetails", "IMAGE", "DOCUMENT"),
+            audio_output_tokens=_of(used, "candidatesTokensDetails", "AUDIO"),
+            image_output_tokens=_of(used, "candidatesTokensDetails", "IMAGE"),
+        ),
     )
+
+
+def _of(used: dict[str, Any], which: str, *modalities: str) -> int:
+    return sum(one.get("tokenCount") or 0 for one in used.get(which) or () if one.get("modality") in modalities)

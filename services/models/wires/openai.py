@@ -12,6 +12,7 @@ from services.models import faults
 from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
+from services.models.wires.billed import kinds, tier
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
 
@@ -132,8 +133,8 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
                 id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or ""
             )
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
-    if (used := body.get("usage")) is not None:
-        made.usage.CopyFrom(_usage(used))
+    if body.get("usage") is not None:
+        made.usage.CopyFrom(_usage(body))
     return made
 
 
@@ -162,7 +163,7 @@ def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:
             )  # fmt: skip
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if body.get("usage"):
-        made.usage.CopyFrom(_usage(body["usage"]))
+        made.usage.CopyFrom(_usage(body))
     return made
 
 
@@ -171,13 +172,22 @@ def _finish(one: dict[str, Any]) -> "chat.FinishReason.ValueType":
     return FINISHES.get(said, chat.FINISH_REASON_STOP) if said else chat.FINISH_REASON_UNSPECIFIED
 
 
-def _usage(used: dict[str, Any]) -> chat.Usage:
+def _usage(body: dict[str, Any]) -> chat.Usage:
+    used = body["usage"]
     prompt, written_ = used.get("prompt_tokens_details") or {}, used.get("completion_tokens_details") or {}
     return chat.Usage(
         input_tokens=used.get("prompt_tokens") or 0,
         output_tokens=used.get("completion_tokens") or 0,
         cached_input_tokens=prompt.get("cached_tokens") or 0,
         reasoning_tokens=written_.get("reasoning_tokens") or 0,
+        kinds=kinds(
+            cache_write_tokens=prompt.get("cache_write_tokens"),
+            audio_input_tokens=prompt.get("audio_tokens"),
+            image_input_tokens=prompt.get("image_tokens"),
+            audio_output_tokens=written_.get("audio_tokens"),
+            image_output_tokens=written_.get("image_tokens"),
+        ),
+        service_tier=tier(body.get("service_tier")),
     )
 
 

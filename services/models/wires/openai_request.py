@@ -22,6 +22,8 @@ CHOICES = {
 }
 PLAIN = ("parallel_tool_calls", "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs",
          "top_logprobs")  # fmt: skip
+TIERED = frozenset({"openai", "azure", "groq"})
+"""Providers that have tiers of service; another may refuse a word that it does not know."""
 OWN_LIMIT = frozenset({"openai", "azure"})
 """Providers that want `max_completion_tokens`; the others know only the older word."""
 
@@ -44,6 +46,8 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     body.update(
         (name, value) for name in ("user", "reasoning_effort", "verbosity") if (value := getattr(request, name))
     )
+    if request.service_tier and target.entry.provider in TIERED:
+        body["service_tier"] = request.service_tier
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if request.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:

@@ -12,6 +12,7 @@ from services.models import faults
 from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
+from services.models.wires.billed import kinds, tier
 from services.models.wires.openai import OpenAI, address, headers
 from services.models.wires.responses_request import written
 from services.runtime.errors import Failure
@@ -90,7 +91,7 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
     if text:
         message.parts.add(text=text)
     choice.finish_reason = _finish(body, bool(message.tool_calls))
-    made.usage.CopyFrom(_usage(body.get("usage") or {}))
+    made.usage.CopyFrom(_usage(body))
     return made
 
 
@@ -124,7 +125,7 @@ class _Reading:
         elif kind in ENDED:
             self.ended = True
             made.choices.add(finish_reason=_finish(event["response"], bool(self._calls)))
-            made.usage.CopyFrom(_usage(event["response"].get("usage") or {}))
+            made.usage.CopyFrom(_usage(event["response"]))
         else:
             return None
         return made
@@ -139,10 +140,14 @@ def _finish(body: dict[str, Any], calls: bool) -> "chat.FinishReason.ValueType":
     return chat.FINISH_REASON_TOOL_CALLS if calls else chat.FINISH_REASON_STOP
 
 
-def _usage(used: dict[str, Any]) -> chat.Usage:
+def _usage(body: dict[str, Any]) -> chat.Usage:
+    used = body.get("usage") or {}
+    read = used.get("input_tokens_details") or {}
     return chat.Usage(
         input_tokens=used.get("input_tokens") or 0,
         output_tokens=used.get("output_tokens") or 0,
-        cached_input_tokens=(used.get("input_tokens_details") or {}).get("cached_tokens") or 0,
+        cached_input_tokens=read.get("cached_tokens") or 0,
         reasoning_tokens=(used.get("output_tokens_details") or {}).get("reasoning_tokens") or 0,
+        kinds=kinds(cache_write_tokens=read.get("cache_write_tokens")),
+        service_tier=tier(body.get("service_tier")),
     )

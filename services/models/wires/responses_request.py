@@ -8,7 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.wires.adapter import Target
-from services.models.wires.openai_request import CHOICES, ROLES
+from services.models.wires.openai_request import CHOICES, ROLES, TIERED
 
 PLAIN = ("parallel_tool_calls", "temperature", "top_p", "top_logprobs")
 
@@ -27,6 +27,8 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["user"] = request.user
     if request.reasoning_effort:
         body["reasoning"] = {"effort": request.reasoning_effort, "summary": "auto"}
+    if request.service_tier and target.entry.provider in TIERED:
+        body["service_tier"] = request.service_tier
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if request.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:

@@ -1,0 +1,23 @@
+"""What a request can be read as at most, and what of it is billed apart."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.orchestrator import bounds
+
+PARTS = st.one_of(
+    st.text(max_size=50).map(lambda text: chat.ContentPart(text=text)),
+    st.just(chat.ContentPart(image=chat.Image(url="https://e.org/x.png"))),
+    st.binary(max_size=4000).map(lambda data: chat.ContentPart(audio=chat.Audio(data=data, format="wav"))),
+)
+
+
+@given(st.lists(st.lists(PARTS, max_size=4), max_size=4), st.integers(1, 3))
+def test_what_is_billed_apart_is_among_what_is_read(messages: list[list[chat.ContentPart]], calls: int) -> None:
+    asked = chat.ChatRequest(messages=[chat.Message(parts=parts) for parts in messages])
+    apart = bounds.kinds(asked, calls)
+    assert apart.audio_input_tokens + apart.image_input_tokens <= calls * bounds.input_tokens(asked)
+    kinds = [part.WhichOneof("part") for parts in messages for part in parts]
+    assert apart.image_input_tokens == calls * bounds.PICTURE * kinds.count("image")
+    assert bool(apart.audio_input_tokens) is ("audio" in kinds)
