@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
+import orjson
 import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
@@ -59,6 +60,7 @@ class EdgeStore:
                 self.folder.rmdir()
             self._aside_folder("new").rename(self.folder)
         self._shard = q.EdgeShard.load(str(self.folder))
+        self._finish_replacing()
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -81,6 +83,11 @@ class EdgeStore:
     def _aside_folder(self, what: str) -> Path:
         return self.folder.with_name(f"{self.folder.name}.{what}")
 
+    @property
+    def _halfway(self) -> Path:
+        """Names the document that is replaced, as long as two versions of it may be in the shard."""
+        return self.folder.with_name(f"{self.folder.name}.halfway")
+
     def close(self) -> None:
         if self._shard is not None:
             self._shard.flush()
@@ -99,14 +106,33 @@ class EdgeStore:
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
 
         def work() -> None:  # under the lock: no search comes between
+            self._finish_replacing()
             gone = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
+            if points and gone:
+                self._halfway.write_bytes(orjson.dumps([tenant, collection, document_id, sorted(kept)]))
             if points:
                 self._update(q.UpdateOperation.upsert_points(points))
                 self._since = None if self._since is None else self._since + len(points)
             if gone:
                 self._update(q.UpdateOperation.delete_points(gone))
+                self._halfway.unlink(missing_ok=True)
 
         await self._aside(work)
+
+    def _finish_replacing(self) -> None:
+        """Ends a replacement that broke off after what is new had come and before what is old was gone."""
+        if not self._halfway.exists():
+            return
+        try:
+            tenant, collection, document_id, kept = orjson.loads(self._halfway.read_bytes())
+        except ValueError:  # it broke off before it began
+            kept = []
+        if kept and len(self._shard.retrieve(kept, False, False)) == len(kept):
+            chosen = _document(tenant, collection, [document_id])
+            request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
+            old = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
+            self._update(q.UpdateOperation.delete_points(old))
+        self._halfway.unlink()
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
         chosen = _document(tenant, collection, document_ids)
@@ -189,6 +215,7 @@ class EdgeStore:
         def work() -> None:
             self._shard.close()
             self._shard = None
+            self._halfway.unlink(missing_ok=True)
             self.folder.rename(gone)
 
         await self._aside(work)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -204,6 +205,38 @@ async def test_graphs_are_built_aside_while_the_shard_changes(tmp_path: Path) ->
         assert (await store.search(question, Scope("acme"), 3))["dense"][0].id == kept[3].id
     assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["shard"]
     store.close()
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_replacement_that_broke_off_leaves_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Before the new passages are in, the old version stands; after that, the new one: on the next start, and before that too."""
+    edge, done = EdgeStore(tmp_path / "shard"), list[object]()
+    edge.open()
+    await edge.replace("acme", "", "d1", [passage(TOLL, ordinal=0), passage(BRIDGE, ordinal=1)])
+    whole = EdgeStore._update
+
+    def breaking(store: EdgeStore, operation: object) -> None:
+        if len(done) == after:
+            raise OSError("no power")
+        done.append(operation)
+        whole(store, operation)
+
+    new = [passage("Bridges cost nothing.", version="v2", id=passage_id("acme", "", "d1", "v2", 0))]
+    with monkeypatch.context() as broken:
+        broken.setattr(EdgeStore, "_update", breaking)
+        with pytest.raises(OSError, match="no power"):
+            await edge.replace("acme", "", "d1", new)
+    shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-same"))
+    wanted = {"v2"} if after else {"v1"}
+    await edge.replace("acme", "", "d2", [passage(TOLL, "d2")])  # the next change ends what broke off before it
+    assert {one.version for one in await edge.of_document("acme", "", "d1")} == wanted
+    edge.close()
+    again = EdgeStore(tmp_path.with_name(f"{tmp_path.name}-same") / "shard")
+    again.open()
+    assert {one.version for one in await again.of_document("acme", "", "d1")} == wanted
+    again.close()
 
 
 def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> None:
