@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.ledger.app import MIGRATIONS
 from services.ledger.books import (
     AlreadySettled,
     Budget,
@@ -19,9 +20,11 @@ from services.ledger.books import (
 )
 from services.ledger.holds import Hold, opened
 from services.ledger.memory import MemoryStore
+from services.ledger.postgres import PostgresStore
 from services.ledger.replica import Replica, Times
 from services.ledger.store import Entry, LedgerAway, MeterKey
 from services.ledger.windows import Window
+from services.runtime import postgres
 from services.runtime.background import running
 from tests.support.scale import sized
 
@@ -80,6 +83,30 @@ async def test_a_budget_for_a_hundred_lets_exactly_a_hundred_pass() -> None:
     for _ in range(sized(5, 100)):
         async with replica_over(MemoryStore(), Budget("acme", "main", Unit.REQUESTS, 100)) as replica:
             assert sum(await asyncio.gather(*(one(replica) for _ in range(200)))) == 100
+
+
+async def test_three_replicas_on_one_database_let_exactly_a_hundred_pass(postgres_url: str) -> None:
+    async def one(replica: Replica, account: str) -> bool:
+        try:
+            hold, _ = await replica.reserve(uuid4(), account, "k", [Need("m", 10, 10)], (), 0)
+        except BudgetExceeded:
+            return False
+        await settle(replica, hold, 10)
+        return True
+
+    async with postgres.opened(postgres_url, "ledger", MIGRATIONS, 6) as pool, AsyncExitStack() as lives:
+        store = PostgresStore(pool)
+        replicas = [Replica(store, Times(refresh_s=0.05, heartbeat_s=0.1)) for _ in range(3)]
+        for replica in replicas:
+            await replica.load()
+            await lives.enter_async_context(running(replica.run()))
+        for run in range(sized(3, 100)):
+            account = f"acme/run{run}"
+            await store.set_budget(Budget(account, "main", Unit.REQUESTS, 100))
+            for replica in replicas:
+                await replica.load()
+            passed = await asyncio.gather(*(one(replicas[n % 3], account) for n in range(200)))
+            assert sum(passed) == 100, run
 
 
 async def test_every_budget_above_holds_at_once_or_none() -> None:
