@@ -23,6 +23,18 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"uvloop": uvloop.new_event_loop}
 
 
+LONGEST = ("mesh/test_rolling", "mesh/test_versions", "clients/", "mesh/test_chaos", "deploy/", "mesh/", "jobs/")
+"""Begun first: what is left for whoever has nothing to do at the end is short."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((n for n, part in enumerate(LONGEST) if name.startswith(part)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A server for this test process; started by the first test that asks."""
