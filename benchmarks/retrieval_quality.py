@@ -1,7 +1,7 @@
 """How well documents are found: `python -m benchmarks.retrieval_quality DIR`.
 
 DIR has a corpus in BEIR's layout: `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id, text) and `qrels.tsv`. Documents are
-brought in and searched as the service does, on Qdrant Edge, with all MiniLM vectors there; a document stands where its best
+brought in and searched as the service does, on Qdrant Edge, with all MiniLM vectors there and graphs built; a document stands where its best
 passage stands. Beside it, in the same run: BM25 alone, MiniLM alone, and plain reciprocal rank fusion of the two. Intervals are
 of 95 %, by bootstrap over the queries.
 """
@@ -112,6 +112,8 @@ async def measured(folder: Path) -> dict[str, Any]:
             Search(generations),
         )
         known = await brought(corpus, ingest, store, encoder)
+        with report.err.status("graphs"):
+            await store.tidy()
         gains: dict[str, list[float]] = {name: [] for name in RANKED}
         recalls: dict[str, list[float]] = {name: [] for name in RANKED}
         for one, text in report.progress(list(queries.items()), "queries"):

@@ -16,6 +16,7 @@ import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
+from services.retrieval.warming import warming
 from services.retrieval.words import bm25
 from services.runtime.children import Child
 
@@ -28,6 +29,8 @@ WORTH_IT, SHARE = 20_000, 0.25
 HALVES = ("new", "gone", "copy", "old")
 """Folders that a kill may leave beside the shard's own."""
 MOST_OF_DOCUMENT = 100_000
+WHOLE = q.SearchParams(quantization=q.QuantizationSearchParams(rescore=True, oversampling=1.5))
+"""Half as many again as are wanted are found by their 8 bits."""
 FEW = 16
 
 
@@ -59,21 +62,31 @@ class EdgeStore:
             if self.folder.is_dir():
                 self.folder.rmdir()
             self._aside_folder("new").rename(self.folder)
-        self._shard = q.EdgeShard.load(str(self.folder))
+        self._shard = q.EdgeShard.load(
+            str(self.folder), self._config()
+        )  # a shard of before is quantised when it is tidied
         self._finish_replacing()
+        warming(self.folder)
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        vectors = {
-            "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
-            "dense": q.EdgeVectorParams(size=self.dimensions, distance=q.Distance.Cosine),
-        }
-        sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
-        made = q.EdgeShard.create(str(folder), q.EdgeConfig(vectors=vectors, sparse_vectors=sparse))
+        made = q.EdgeShard.create(str(folder), self._config())
         for name in FILTERED:
             made.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
         made.flush()
         made.close()
+
+    def _config(self) -> Any:
+        """Dense vectors are looked through in 8 bits, and the best of them compared whole."""
+        quantised = q.ScalarQuantizationConfig(type=q.ScalarType.Int8, always_ram=True)
+        vectors = {
+            "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
+            "dense": q.EdgeVectorParams(
+                size=self.dimensions, distance=q.Distance.Cosine, quantization_config=quantised
+            ),
+        }
+        sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
+        return q.EdgeConfig(vectors=vectors, sparse_vectors=sparse)
 
     def _update(self, operation: Any) -> None:
         self._shard.update(operation)
@@ -199,6 +212,7 @@ class EdgeStore:
                 filter=left if way == "static" else chosen,
                 with_payload=False,
                 with_vector=False,
+                params=WHOLE if way == "dense" else None,
             )
             for way, query in asked.items()
         ]
@@ -269,6 +283,7 @@ class EdgeStore:
             self.folder.rename(old)
             copy.rename(self.folder)
             self._shard = q.EdgeShard.load(str(self.folder))
+            warming(self.folder)
 
         try:
             if not await self._aside(begin):
