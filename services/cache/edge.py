@@ -19,6 +19,7 @@ import qdrant_edge as q
 
 from services.cache.payload import DIMENSIONS, EMPTY, read, written
 from services.cache.store import Entry, Selection, Vector
+from services.runtime import folders
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -114,6 +115,7 @@ class EdgeStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.iterdir()):
             self._shard = q.EdgeShard.load(str(self.folder))
+            folders.reading_ahead(self.folder)
             self._old = np.sort(np.fromiter(map(_digest, self._ids()), np.uint64))
             return
         vectors = q.EdgeVectorParams(size=DIMENSIONS, distance=q.Distance.Cosine)

@@ -16,8 +16,8 @@ import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
-from services.retrieval.warming import warming
 from services.retrieval.words import bm25
+from services.runtime import folders
 from services.runtime.children import Child
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class EdgeStore:
             str(self.folder), self._config()
         )  # a shard of before is quantised when it is tidied
         self._finish_replacing()
-        warming(self.folder)
+        folders.reading_ahead(self.folder)
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -283,7 +283,7 @@ class EdgeStore:
             self.folder.rename(old)
             copy.rename(self.folder)
             self._shard = q.EdgeShard.load(str(self.folder))
-            warming(self.folder)
+            folders.reading_ahead(self.folder)
 
         try:
             if not await self._aside(begin):

@@ -5,12 +5,14 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+import qdrant_edge as q
 from pinecone import AsyncIndex
 from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient
@@ -237,6 +239,52 @@ async def test_a_replacement_that_broke_off_leaves_one_version(
     again.open()
     assert {one.version for one in await again.of_document("acme", "", "d1")} == wanted
     again.close()
+
+
+async def test_a_shard_of_the_release_before_looks_through_8_bits_once_it_is_tidied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(store: EdgeStore) -> Any:
+        sizes = {"static": 256, "dense": 384}
+        vectors = {name: q.EdgeVectorParams(size=size, distance=q.Distance.Cosine) for name, size in sizes.items()}
+        words = q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)
+        return q.EdgeConfig(vectors=vectors, sparse_vectors={"bm25": words})
+
+    chance = np.random.default_rng(2)
+    vectors = chance.normal(size=(8000, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    one = passage(TOLL, followed=True)
+    with monkeypatch.context() as before:
+        before.setattr(EdgeStore, "_config", plain)
+        edge = EdgeStore(tmp_path / "shard")
+        edge.open()
+        for d in range(8):
+            some = [
+                replace(
+                    one,
+                    id=passage_id("acme", "", f"d{d}", "v1", n),
+                    document_id=f"d{d}",
+                    ordinal=n,
+                    dense=vectors[1000 * d + n],
+                )
+                for n in range(1000)
+            ]
+            await edge.replace("acme", "", f"d{d}", some)
+        edge.close()
+    assert "int8" not in told(tmp_path)
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    await edge.tidy()
+    assert "int8" in told(tmp_path)
+    for n in range(0, 8000, 400):
+        (first, *_) = (await edge.search(Question("", None, vectors[n]), Scope("acme"), 5))["dense"]
+        assert first.id == passage_id("acme", "", f"d{n // 1000}", "v1", n % 1000) and first.score > 0.999
+    edge.close()
+
+
+def told(folder: Path) -> str:
+    """What the engine says of the shard's segments."""
+    return " ".join(one.read_text() for one in folder.glob("shard/segments/*/segment.json"))
 
 
 def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> None:
