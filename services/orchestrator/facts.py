@@ -105,24 +105,26 @@ class _Watched:
 
 @dataclass(slots=True)
 class Epochs:
-    """Each tenant's epoch of documents, watched from its first grounded request until it has been quiet a while."""
+    """The epoch of each tenant's documents, by collection, watched from the first request that is grounded in them until it has been
+    quiet a while."""
 
     stub: retrieval_pb2_grpc.RetrievalServiceStub
-    _watched: dict[str, _Watched] = field(default_factory=dict)
+    _watched: dict[tuple[str, str], _Watched] = field(default_factory=dict)
 
-    async def of(self, tenant: str) -> int:
-        """The tenant's epoch. Called in the context of a request of its.
+    async def of(self, tenant: str, collection: str = "") -> int:
+        """Of the tenant's collection, or of all its documents. Called in the context of a request of its.
 
         Raises:
             grpc.aio.AioRpcError: retrieval is away.
             TimeoutError: it does not answer.
         """
         now = time.monotonic()
-        known = self._watched.get(tenant)
+        place = tenant, collection
+        known = self._watched.get(place)
         if known is None:
             self._forget(now)
-            known = self._watched[tenant] = _Watched(asyncio.get_running_loop().create_future(), now)
-            known.task = asyncio.create_task(self._follow(tenant, known))
+            known = self._watched[place] = _Watched(asyncio.get_running_loop().create_future(), now)
+            known.task = asyncio.create_task(self._follow(place, known))
         known.asked = now
         if not known.first.done():
             async with asyncio.timeout(FIRST_S):
@@ -134,11 +136,11 @@ class Epochs:
             if known.task is not None:
                 known.task.cancel()
 
-    async def _follow(self, tenant: str, known: _Watched) -> None:
-        """Ends when the stream is cut: the tenant's next grounded request watches again, with its own identity."""
+    async def _follow(self, place: tuple[str, str], known: _Watched) -> None:
+        """Ends when the stream is cut: the next grounded request watches again, with its own identity."""
         channels.DEADLINE.set(None)  # outlives the request that it was begun for
         try:
-            async for one in self.stub.Watch(retrieval_pb2.WatchRequest()):
+            async for one in self.stub.Watch(retrieval_pb2.WatchRequest(collection=place[1])):
                 known.value = one.epoch
                 if not known.first.done():
                     known.first.set_result(one.epoch)
@@ -146,8 +148,8 @@ class Epochs:
             if not known.first.done():
                 known.first.set_exception(error)
         finally:
-            if self._watched.get(tenant) is known:
-                del self._watched[tenant]
+            if self._watched.get(place) is known:
+                del self._watched[place]
 
     def _forget(self, now: float) -> None:
         for known in list(self._watched.values()):

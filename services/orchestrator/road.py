@@ -267,7 +267,8 @@ class Road:
         if journey.options.HasField("grounding"):
             journey.conditions.ground = ground(journey.options.grounding)
             try:
-                journey.conditions.retrieval_epoch = await self.epochs.of(journey.caller.tenant)
+                where = journey.options.grounding.collection
+                journey.conditions.retrieval_epoch = await self.epochs.of(journey.caller.tenant, where)
             except (grpc.aio.AioRpcError, TimeoutError):
                 # Without the epoch nobody can tell whether an answer is still true: neither look nor keep.
                 journey.controls.no_cache = journey.controls.no_store = True

@@ -50,11 +50,15 @@ class Catalogue(Heads, Protocol):
         """When the version that is searchable was changed where it comes from; 0 where that is not known."""
         ...
 
-    async def advance(self, tenant: str) -> int:
-        """A new epoch."""
+    async def advance(self, tenant: str, collection: str | None = None) -> int:
+        """A new epoch of the tenant, and of this collection or else of all."""
         ...
 
     async def epoch(self, tenant: str) -> int: ...
+
+    async def collection_epoch(self, tenant: str, collection: str) -> int:
+        """The tenant's epoch when the collection changed last, or an earlier one where that is not known."""
+        ...
 
     async def marks(self, tenant: str, source: str) -> Mapping[Place, str]:
         """What a source has brought, parked or not, by what it knew the version by."""
@@ -114,6 +118,8 @@ class MemoryCatalogue:
     rows: dict[Key, Row] = field(default_factory=dict)
     waiting: dict[Key, Parked] = field(default_factory=dict)
     _epochs: dict[str, int] = field(default_factory=dict)
+    _changed: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    """By tenant and collection; None for all."""
     _locks: defaultdict[Key, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _arrived: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _runs: dict[tuple[str, str], tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
@@ -144,18 +150,24 @@ class MemoryCatalogue:
         self.rows[row.key] = row
         self.waiting.pop(row.key, None)
         if known is None or known.version != row.version or not known.indexed:
-            return await self.advance(row.tenant)
+            return await self.advance(row.tenant, row.collection)
         return await self.epoch(row.tenant)
 
     async def changed(self, key: Key) -> float:
         return self.rows[key].changed if key in self.rows else 0.0
 
-    async def advance(self, tenant: str) -> int:
-        self._epochs[tenant] = made = later(await self.epoch(tenant))
+    async def advance(self, tenant: str, collection: str | None = None) -> int:
+        self._epochs[tenant] = self._changed[tenant, collection] = made = later(await self.epoch(tenant))
         return made
 
     async def epoch(self, tenant: str) -> int:
-        return self._epochs.setdefault(tenant, later(0))
+        if tenant not in self._epochs:
+            self._epochs[tenant] = self._changed[tenant, None] = later(0)
+        return self._epochs[tenant]
+
+    async def collection_epoch(self, tenant: str, collection: str) -> int:
+        await self.epoch(tenant)
+        return max(self._changed.get((tenant, one), 0) for one in (collection, None))
 
     async def marks(self, tenant: str, source: str) -> Mapping[Place, str]:
         kept: list[Row | Parked] = [*self.rows.values(), *self.waiting.values()]

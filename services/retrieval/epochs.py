@@ -1,7 +1,8 @@
-"""A number for each tenant that grows with each change of its documents, as the catalogue keeps it."""
+"""A number for each tenant, and for each of its collections, that grows with each change of the documents, as the catalogue keeps it."""
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -40,6 +41,15 @@ class Epochs:
         while (now := await self.of(tenant)) == epoch:
             await self._changed.setdefault(tenant, asyncio.Event()).wait()
         return now
+
+    async def of_collection(self, tenant: str, collection: str) -> AsyncIterator[int]:
+        """The collection's epoch, and each new one."""
+        whole, last = await self.of(tenant), 0
+        while True:
+            if (now := await self.catalogue.collection_epoch(tenant, collection)) != last:
+                yield now
+                last = now
+            whole = await self.after(tenant, whole)
 
     async def follow(self, catalogue: PostgresCatalogue) -> None:
         """Hears of changes that other replicas made, until cancelled."""

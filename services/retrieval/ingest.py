@@ -98,7 +98,7 @@ class Ingest:
         listed = await self.catalogue.forget(keys)
         await self.catalogue.unpark(keys)
         if gone or listed:
-            self.epochs.heard(tenant, await self.catalogue.advance(tenant))
+            self.epochs.heard(tenant, await self.catalogue.advance(tenant, collection))
         return max(gone, listed)
 
     async def _commit(self, tenant: str, document: Document, count: int, at: float) -> None:

@@ -24,6 +24,12 @@ ADVANCE = f"""
     INSERT INTO epoch VALUES ($1, {NOW})
     ON CONFLICT (tenant) DO UPDATE SET epoch = greatest(epoch.epoch + 1, excluded.epoch) RETURNING epoch
 """
+OF_COLLECTION = """
+    SELECT greatest(e.everywhere, c.epoch) FROM epoch e LEFT JOIN collection_epoch c ON (c.tenant, c.collection) = (e.tenant, $2)
+    WHERE e.tenant = $1
+"""
+NAMING = "SELECT set_config('tollway.collection', $1, true)"
+"""For the transaction: the trigger on `epoch` reads it, a letter before the name since that may be empty."""
 RESTART = f"""
     WITH moved AS (UPDATE epoch SET epoch = greatest(epoch + 1, {NOW}) RETURNING tenant, epoch)
     SELECT pg_notify($1, epoch || ' ' || tenant) FROM moved
@@ -114,19 +120,20 @@ class PostgresCatalogue:
                 known = await connection.fetchval(COMMIT, *(getattr(row, name) for name in ROW))
                 if known and (epoch := await connection.fetchval(EPOCH, row.tenant)):
                     return int(epoch)
-                return await self._advance(connection, row.tenant)
+                return await self._advance(connection, row.tenant, row.collection)
 
     async def changed(self, key: Key) -> float:
         with told():
             asked = "SELECT changed FROM document WHERE (tenant, collection, document_id) = ($1, $2, $3)"
             return float(await self.pool.fetchval(asked, *key) or 0.0)
 
-    async def advance(self, tenant: str) -> int:
+    async def advance(self, tenant: str, collection: str | None = None) -> int:
         with told():
             async with self.pool.acquire() as connection, connection.transaction():
-                return await self._advance(connection, tenant)
+                return await self._advance(connection, tenant, collection)
 
-    async def _advance(self, connection: Any, tenant: str) -> int:
+    async def _advance(self, connection: Any, tenant: str, collection: str | None) -> int:
+        await connection.execute(NAMING, "" if collection is None else f"c{collection}")
         epoch: int = await connection.fetchval(ADVANCE, tenant)
         await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{epoch} {tenant}")
         return epoch
@@ -134,6 +141,11 @@ class PostgresCatalogue:
     async def epoch(self, tenant: str) -> int:
         with told():
             found: int | None = await self.pool.fetchval(EPOCH, tenant)
+        return found if found is not None else await self.advance(tenant)
+
+    async def collection_epoch(self, tenant: str, collection: str) -> int:
+        with told():
+            found: int | None = await self.pool.fetchval(OF_COLLECTION, tenant, collection)
         return found if found is not None else await self.advance(tenant)
 
     async def restarted(self) -> None:

@@ -1,7 +1,7 @@
 """Documents over HTTP and by the command, in a mesh that follows a folder: asked with citations, changed, asked again."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -56,6 +56,31 @@ async def test_a_file_is_answered_from_and_a_change_is_seen(library: Mesh, shelf
     (one,) = (await sent(library, path="/tollway/v1/sources", method="GET")).json["data"]
     assert (one["name"], one["kind"], one["running"], one["fault"]) == ("shelf", "folder", True, "")
     assert library.tollway("retrieval", "sources").stdout.split("\n")[1].startswith("shelf")
+
+
+async def test_a_cached_answer_lasts_until_its_own_collection_changes(library: Mesh) -> None:
+    one, other = f"c{uuid4().hex[:8]}", f"c{uuid4().hex[:8]}"
+    body = asking(f"what does the toll of {one} come to?", tollway={"grounding": {"collection": one}})
+
+    async def brought(collection: str, crowns: str) -> None:
+        text = f"The toll of {one} is {crowns} crowns.".encode()
+        path = f"/tollway/v1/documents/toll.md?collection={collection}"
+        assert (await sent(library, raw=text, path=path, method="PUT", headers=PUT)).status == 200
+
+    async def served() -> str:
+        return str((await sent(library, body)).headers["x-tollway-cache"])
+
+    await brought(one, "nine")
+    await eventually(lambda: _is(served(), "exact"))
+    for crowns in ("two", "three"):
+        await brought(other, crowns)
+        assert await served() == "exact"
+    await brought(one, "ten")
+    await eventually(lambda: _is(served(), "miss"))
+
+
+async def _is(told: Awaitable[str], wanted: str) -> bool:
+    return await told == wanted
 
 
 async def test_documents_over_http(library: Mesh) -> None:

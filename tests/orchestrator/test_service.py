@@ -220,7 +220,8 @@ async def test_only_what_is_cached(gateway: Called, mesh: Mesh) -> None:
 
 
 async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh: Mesh) -> None:
-    made = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
+    made = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding(collection="hr"))))
+    assert mesh.messages["retrieval.Watch"].collection == "hr"
     assert [one.document_id for one in made.road.citations] == ["d"]
     sent = mesh.messages["models.Generate"].chat.messages
     assert "nine crowns" in sent[0].parts[0].text and sent[-1].parts[0].text == "what is new?"

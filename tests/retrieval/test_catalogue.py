@@ -41,6 +41,22 @@ async def test_a_version_that_is_pointed_at_still_makes_an_epoch_when_it_is_comm
     assert await catalogue.commit(ROW) > first
 
 
+async def test_a_collection_has_the_epoch_of_its_own_last_change(catalogue: Catalogue) -> None:
+    first = await catalogue.collection_epoch("acme", "hr")
+    assert first == await catalogue.collection_epoch("acme", "law") == await catalogue.epoch("acme")
+    changed = await catalogue.commit(ROW)
+    assert await catalogue.collection_epoch("acme", "hr") == changed > first
+    assert await catalogue.collection_epoch("acme", "law") == first
+    bare = await catalogue.advance("acme", "")
+    assert (
+        await catalogue.collection_epoch("acme", "") == bare
+        and await catalogue.collection_epoch("acme", "hr") == changed
+    )
+    whole = await catalogue.advance("acme")
+    assert {await catalogue.collection_epoch("acme", one) for one in ("hr", "law", "")} == {whole}
+    assert await catalogue.collection_epoch("globex", "hr") == await catalogue.epoch("globex") != whole
+
+
 async def test_what_is_gone_is_gone(catalogue: Catalogue) -> None:
     await catalogue.commit(ROW)
     assert await catalogue.forget([ROW.key, ("acme", "hr", "d2")]) == 1

@@ -63,3 +63,31 @@ async def test_after_a_restart_every_tenant_has_a_new_epoch_and_all_replicas_kno
             async with asyncio.timeout(5):
                 for tenant, epoch in first.items():
                     assert await epochs.after(tenant, epoch) == await catalogue.epoch(tenant) > epoch
+
+
+async def test_a_change_of_another_collection_is_not_told(postgres_url: str) -> None:
+    """A replica of the release before, which names no collection, changes all of them."""
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+        catalogue = PostgresCatalogue(pool)
+        epochs = Epochs(catalogue)
+        told = epochs.of_collection("acme", "hr")
+        first = await anext(told)
+        await moved(epochs, "acme", await catalogue.commit(Row("acme", "law", "d", "v", indexed=1.0)))
+        other = asyncio.ensure_future(anext(told))
+        await asyncio.sleep(0.1)
+        assert not other.done()
+        changed = await catalogue.commit(Row("acme", "hr", "d", "v", indexed=1.0))
+        await moved(epochs, "acme", changed)
+        async with asyncio.timeout(5):
+            assert await other == changed > first
+        before = "INSERT INTO epoch VALUES ($1, 0) ON CONFLICT (tenant) DO UPDATE SET epoch = epoch.epoch + 1 RETURNING epoch"
+        made = await pool.fetchval(before, "acme")
+        await moved(epochs, "acme", made)
+        async with asyncio.timeout(5):
+            assert await anext(told) == made > changed
+
+
+async def moved(epochs: Epochs, tenant: str, epoch: int) -> None:
+    """As it is told to those who wait, and they have had time to look."""
+    epochs.heard(tenant, epoch)
+    await asyncio.sleep(0.05)

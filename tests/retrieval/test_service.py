@@ -89,6 +89,19 @@ async def test_deleting_and_the_epoch(retrieval: Called) -> None:
     assert not (await retrieval.Search(pb.SearchRequest(query="lorries"))).passages
 
 
+async def test_who_watches_a_collection_hears_of_no_other(retrieval: Called) -> None:
+    watch = retrieval.stub.Watch(pb.WatchRequest(collection="hr"), metadata=retrieval.Watch.keywords["metadata"])
+    first = (await watch.read()).epoch
+    await bring(retrieval, document("d1", "Lorries are long.", collection="law"))
+    await bring(retrieval, document("d2", "Lorries are wide.", collection="hr"))
+    async with asyncio.timeout(5):
+        second = (await watch.read()).epoch
+    watch.cancel()
+    assert second > first
+    listed = (await retrieval.Search(pb.SearchRequest(query="lorries", collection="hr"))).epoch
+    assert second == listed, "the first of the two changes was not told"
+
+
 async def test_mistakes(retrieval: Called) -> None:
     assert await field_of(retrieval.Search(pb.SearchRequest())) == "query"
     assert await field_of(retrieval.ListDocuments(pb.ListDocumentsRequest(page_token="x"))) == "page_token"
