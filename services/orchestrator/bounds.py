@@ -9,6 +9,8 @@ PICTURE = 4096
 AUDIO_BYTES_A_TOKEN = 500
 """Compressed sound: about 10 tokens a second at 5 kB a second, at least."""
 FILE_BYTES_A_TOKEN = 1
+APART = frozenset({"audio", "image"})
+"""Parts whose tokens many providers bill at rates of their own."""
 
 
 def input_tokens(request: chat.ChatRequest) -> int:
@@ -21,12 +23,14 @@ def input_tokens(request: chat.ChatRequest) -> int:
     return total + _bytes(request.response_format.schema_json)
 
 
-def kinds(request: chat.ChatRequest, calls: int = 1) -> chat.TokenKinds:
-    """Of the tokens that [input_tokens][] counts, at least those that are sound or pictures, over so many calls."""
-    parts = [part for message in request.messages for part in message.parts]
+def kinds(request: chat.ChatRequest, calls: int = 1) -> chat.TokenKinds | None:
+    """Of the tokens that [input_tokens][] counts, at least those that are sound or pictures, over so many calls; None without any."""
+    told = [part for message in request.messages for part in message.parts if part.WhichOneof("part") in APART]
+    if not told:
+        return None
     return chat.TokenKinds(
-        audio_input_tokens=calls * sum(_audio(part.audio) for part in parts if part.HasField("audio")),
-        image_input_tokens=calls * PICTURE * sum(part.HasField("image") for part in parts),
+        audio_input_tokens=calls * sum(_audio(part.audio) for part in told if part.HasField("audio")),
+        image_input_tokens=calls * PICTURE * sum(part.HasField("image") for part in told),
     )
 
 

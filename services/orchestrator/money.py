@@ -116,7 +116,7 @@ class Money:
             again=journey.options.attempt > 1,
             compute=compute,
             key_id=journey.caller.key_id if journey.drawn is not None else "",
-            kinds=None if hit else usage.kinds,
+            kinds=usage.kinds if usage.HasField("kinds") and not hit else None,
             service_tier="" if hit else usage.service_tier,
         )
 

@@ -62,9 +62,8 @@ class EdgeStore:
             if self.folder.is_dir():
                 self.folder.rmdir()
             self._aside_folder("new").rename(self.folder)
-        self._shard = q.EdgeShard.load(
-            str(self.folder), self._config()
-        )  # a shard of before is quantised when it is tidied
+        # One of the release before takes the configuration up when it is tidied.
+        self._shard = q.EdgeShard.load(str(self.folder), self._config())
         self._finish_replacing()
         folders.reading_ahead(self.folder)
 
