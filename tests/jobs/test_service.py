@@ -286,11 +286,11 @@ async def test_a_tenant_with_many_jobs_delays_no_other(both: tuple[Jobs, Called]
     jobs, stub = both
     lines = [pb.Line(custom_id=str(n), chat=asking(f"text {n}")) for n in range(400)]
     big = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
-    await until(lambda: len(jobs.gateway.keys) >= 10)
+    await until(lambda: len(jobs.gateway.keys) >= 10, 60)
     small = stub.by("globex/app")
     before = len(jobs.gateway.keys)
     single = (await small.CreateJob(pb.CreateJobRequest(chat=asking("me, too")))).job
-    await until(lambda: single.job_id in jobs.gateway.keys)
+    await until(lambda: single.job_id in jobs.gateway.keys, 60)
     waited = jobs.gateway.keys.index(single.job_id) - before
     assert waited <= 3 * jobs.worker.slots, f"{waited} of the other's went first"
     assert jobs.gateway.most <= jobs.worker.slots
