@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tollway.chat.v1.chat_pb2 import TokenKinds
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.ledger.holds import Attempt, Hold
@@ -47,7 +46,7 @@ class Pricing:
             attempt.input_tokens,
             attempt.output_tokens,
             compute_ms=attempt.compute.ToMilliseconds(),
-            **_kinds(attempt.kinds),
+            **_kinds(attempt),
         )
         sheet = self._sheet(attempt.model, attempt.provider, attempt.provider_model, at, needed=needed)
         return sheet.most(tokens, attempt.service_tier) if sheet else 0, tokens.input + tokens.output
@@ -86,20 +85,23 @@ def tokens_of(request: pb.SettleRequest) -> Tokens:
         request.cached_input_tokens,
         request.reasoning_tokens,
         request.compute.ToMilliseconds(),
-        **_kinds(request.kinds),
+        **_kinds(request),
     )
 
 
 def labels(request: pb.SettleRequest) -> Mapping[str, str]:
     """The caller's, and beside them what the cost rests on: the tokens that are billed apart, and the tier."""
-    told = {name: number for name, number in _kinds(request.kinds).items() if number}
+    told = {name: number for name, number in _kinds(request).items() if number}
     ours = {TOKENS: ",".join(f"{name}={number}" for name, number in told.items())} if told else {}
     if request.service_tier:
         ours[TIER] = request.service_tier
     return {**request.tags, **ours} if ours else dict(request.tags)
 
 
-def _kinds(said: TokenKinds) -> Mapping[str, int]:
+def _kinds(one: pb.Attempt | pb.SettleRequest) -> Mapping[str, int]:
+    if not one.HasField("kinds"):  # most are plain text
+        return {}
+    said = one.kinds
     return {
         "cache_write": said.cache_write_tokens,
         "audio_input": said.audio_input_tokens,
