@@ -165,10 +165,10 @@ class Sheet:
         """
         return max(one.most(tokens) for one in self._possible(tokens.input, tier))
 
-    def dearest(self, *bounds: Tokens) -> int:
-        """The most that a call within one of `bounds` can cost, in any tier and however much it reads."""
+    def dearest(self, bound: Tokens) -> int:
+        """The most that a call within `bound` can cost, in any tier and however much it reads."""
         every = (*(one for _, one in self.steps), *self.tiers.values())
-        return max(rates.most(tokens) for rates in every for tokens in bounds)
+        return max(rates.most(bound) for rates in every)
 
     def _possible(self, read: int, tier: str) -> Iterator[Rates]:
         yield from (one for above, one in self.steps if above == 0 or read > above)

@@ -1,7 +1,7 @@
 """What reservations and settlements cost, by the book of prices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from tollway.ledger.v1 import ledger_pb2 as pb
@@ -23,17 +23,17 @@ class Pricing:
         sheet = self.prices.sheet(one.model, one.provider, one.provider_model, at)
         if sheet is None:
             return pb.ModelPrice(model=one.model)
-        read, written = Tokens(1_000_000, 0, audio_input=1_000_000), Tokens(0, 1_000_000, audio_output=1_000_000)
+        million = 1_000_000
+        read = Tokens(million, 0, audio_input=million, image_input=million)
+        written = Tokens(0, million, audio_output=million, image_output=million)
         return pb.ModelPrice(
             model=one.model,
-            input_nano_usd_per_million=sheet.usual.cost(Tokens(1_000_000, 0)),
-            output_nano_usd_per_million=sheet.usual.cost(Tokens(0, 1_000_000)),
+            input_nano_usd_per_million=sheet.usual.cost(Tokens(million, 0)),
+            output_nano_usd_per_million=sheet.usual.cost(Tokens(0, million)),
             nano_usd_per_hour=sheet.usual.cost(Tokens(0, 0, compute_ms=3_600_000)),
             known=True,
-            most_input_nano_usd_per_million=sheet.dearest(read, replace(read, audio_input=0, image_input=1_000_000)),
-            most_output_nano_usd_per_million=sheet.dearest(
-                written, replace(written, audio_output=0, image_output=1_000_000)
-            ),
+            most_input_nano_usd_per_million=sheet.dearest(read),
+            most_output_nano_usd_per_million=sheet.dearest(written),
         )
 
     def held(self, attempt: pb.Attempt, at: datetime, *, needed: bool) -> tuple[int, int]:

@@ -23,14 +23,23 @@ def input_tokens(request: chat.ChatRequest) -> int:
     return total + _bytes(request.response_format.schema_json)
 
 
-def kinds(request: chat.ChatRequest, calls: int = 1) -> chat.TokenKinds | None:
-    """Of the tokens that [input_tokens][] counts, at least those that are sound or pictures, over so many calls; None without any."""
+def kinds(request: chat.ChatRequest) -> chat.TokenKinds | None:
+    """Of the tokens that [input_tokens][] counts, at least those that are sound or pictures; None without any."""
     told = [part for message in request.messages for part in message.parts if part.WhichOneof("part") in APART]
     if not told:
         return None
     return chat.TokenKinds(
-        audio_input_tokens=calls * sum(_audio(part.audio) for part in told if part.HasField("audio")),
-        image_input_tokens=calls * PICTURE * sum(part.HasField("image") for part in told),
+        audio_input_tokens=sum(_audio(part.audio) for part in told if part.HasField("audio")),
+        image_input_tokens=PICTURE * sum(part.HasField("image") for part in told),
+    )
+
+
+def over(calls: int, one: chat.TokenKinds | None) -> chat.TokenKinds | None:
+    """What so many calls read, each of which reads `one`."""
+    if one is None:
+        return None
+    return chat.TokenKinds(
+        audio_input_tokens=calls * one.audio_input_tokens, image_input_tokens=calls * one.image_input_tokens
     )
 
 

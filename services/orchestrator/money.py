@@ -45,7 +45,7 @@ class Money:
         if journey.hit is None:
             asked, candidates = journey.asked, journey.candidates[: 1 if journey.cascade else None]
             answers = max(asked.n, journey.cascade.samples if journey.cascade else 0, 1)
-            read = bounds.input_tokens(asked)
+            read, apart = bounds.input_tokens(asked), bounds.kinds(asked)
             most = [min(journey.most_asked or one.max_output_tokens, one.max_output_tokens) for one in candidates]
             attempts = [
                 ledger_pb2.Attempt(
@@ -55,7 +55,7 @@ class Money:
                     input_tokens=read * (calls := self._calls(one.model)),
                     output_tokens=limit * answers * calls,
                     compute=time_left(calls),
-                    kinds=bounds.kinds(asked, calls),
+                    kinds=bounds.over(calls, apart),
                     service_tier=asked.service_tier,
                 )
                 for one, limit in zip(candidates, most, strict=True)

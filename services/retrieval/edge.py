@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,7 +98,7 @@ class EdgeStore:
     @property
     def _halfway(self) -> Path:
         """Names the document that is replaced, as long as two versions of it may be in the shard."""
-        return self.folder.with_name(f"{self.folder.name}.halfway")
+        return self._aside_folder("halfway")
 
     def close(self) -> None:
         if self._shard is not None:
@@ -114,12 +114,10 @@ class EdgeStore:
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
         points = [self._point(one) for one in passages]
         kept = {one.id for one in passages}
-        chosen = _document(tenant, collection, [document_id])
-        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
 
         def work() -> None:  # under the lock: no search comes between
             self._finish_replacing()
-            gone = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
+            gone = self._others(tenant, collection, document_id, kept)
             if points and gone:
                 self._halfway.write_bytes(orjson.dumps([tenant, collection, document_id, sorted(kept)]))
             if points:
@@ -140,11 +138,15 @@ class EdgeStore:
         except ValueError:  # it broke off before it began
             kept = []
         if kept and len(self._shard.retrieve(kept, False, False)) == len(kept):
-            chosen = _document(tenant, collection, [document_id])
-            request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
-            old = [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
+            old = self._others(tenant, collection, document_id, set(kept))
             self._update(q.UpdateOperation.delete_points(old))
         self._halfway.unlink()
+
+    def _others(self, tenant: str, collection: str, document_id: str, kept: Set[str]) -> list[Any]:
+        """The ids of a document's passages but `kept`."""
+        chosen = _document(tenant, collection, [document_id])
+        request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
+        return [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
         chosen = _document(tenant, collection, document_ids)

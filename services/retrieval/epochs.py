@@ -42,11 +42,12 @@ class Epochs:
             await self._changed.setdefault(tenant, asyncio.Event()).wait()
         return now
 
-    async def of_collection(self, tenant: str, collection: str) -> AsyncIterator[int]:
-        """The collection's epoch, and each new one."""
+    async def told(self, tenant: str, collection: str = "") -> AsyncIterator[int]:
+        """The epoch of the collection, or of all the tenant's documents, and each new one."""
         whole, last = await self.of(tenant), 0
         while True:
-            if (now := await self.catalogue.collection_epoch(tenant, collection)) != last:
+            now = await self.catalogue.collection_epoch(tenant, collection) if collection else whole
+            if now != last:
                 yield now
                 last = now
             whole = await self.after(tenant, whole)

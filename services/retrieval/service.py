@@ -181,10 +181,5 @@ class RetrievalService(RetrievalServiceServicer):
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
         tenant = identity.caller().tenant
-        if request.collection:
-            async for epoch in self.epochs.of_collection(tenant, request.collection):
-                yield pb.WatchResponse(epoch=epoch)
-        epoch = await self.epochs.of(tenant)
-        while True:
+        async for epoch in self.epochs.told(tenant, request.collection):
             yield pb.WatchResponse(epoch=epoch)
-            epoch = await self.epochs.after(tenant, epoch)

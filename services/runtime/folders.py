@@ -1,11 +1,10 @@
 """A folder that one process has to itself: stores that run in a process cannot be shared."""
 
-import contextlib
 import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PAYLOADS = "segments/*/payload_storage/*.dat"
@@ -44,7 +43,7 @@ def read_ahead(folder: Path, pattern: str = PAYLOADS) -> int:
     """
     told = 0
     for file in sorted(folder.glob(pattern)):
-        with contextlib.suppress(OSError), file.open("rb", buffering=0) as pages:  # the folder may go meanwhile
+        with suppress(OSError), file.open("rb", buffering=0) as pages:  # the folder may go meanwhile
             while piece := pages.read(PIECE):
                 told += len(piece)
     return told

@@ -16,7 +16,7 @@ PARTS = st.one_of(
 @given(st.lists(st.lists(PARTS, max_size=4), max_size=4), st.integers(1, 3))
 def test_what_is_billed_apart_is_among_what_is_read(messages: list[list[chat.ContentPart]], calls: int) -> None:
     asked = chat.ChatRequest(messages=[chat.Message(parts=parts) for parts in messages])
-    apart = bounds.kinds(asked, calls) or chat.TokenKinds()
+    apart = bounds.over(calls, bounds.kinds(asked)) or chat.TokenKinds()
     assert apart.audio_input_tokens + apart.image_input_tokens <= calls * bounds.input_tokens(asked)
     kinds = [part.WhichOneof("part") for parts in messages for part in parts]
     assert apart.image_input_tokens == calls * bounds.PICTURE * kinds.count("image")

@@ -70,7 +70,7 @@ async def test_a_change_of_another_collection_is_not_told(postgres_url: str) -> 
     async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
         catalogue = PostgresCatalogue(pool)
         epochs = Epochs(catalogue)
-        told = epochs.of_collection("acme", "hr")
+        told = epochs.told("acme", "hr")
         first = await anext(told)
         await moved(epochs, "acme", await catalogue.commit(Row("acme", "law", "d", "v", indexed=1.0)))
         other = asyncio.ensure_future(anext(told))

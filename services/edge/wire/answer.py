@@ -69,11 +69,7 @@ def usage(made: chat.Usage) -> dict[str, Any]:
         "prompt_tokens": made.input_tokens,
         "completion_tokens": made.output_tokens,
         "total_tokens": made.input_tokens + made.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": made.cached_input_tokens,
-            "audio_tokens": made.kinds.audio_input_tokens,
-            **({"cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else {}),
-        },
+        "prompt_tokens_details": {**cached(made), "audio_tokens": made.kinds.audio_input_tokens},
         "completion_tokens_details": {
             "reasoning_tokens": made.reasoning_tokens,
             "audio_tokens": made.kinds.audio_output_tokens,
@@ -81,6 +77,12 @@ def usage(made: chat.Usage) -> dict[str, Any]:
             "rejected_prediction_tokens": 0,
         },
     }
+
+
+def cached(made: chat.Usage) -> dict[str, int]:
+    """What the provider had in its prompt cache, and what it put there, if anything."""
+    said = {"cached_tokens": made.cached_input_tokens}
+    return {**said, "cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else said
 
 
 def tier(made: chat.Usage) -> str | None:

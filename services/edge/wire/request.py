@@ -21,8 +21,7 @@ MODES = {
 }
 SAME = (
     "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
-    "parallel_tool_calls", "user", "reasoning_effort", "verbosity",
-    "service_tier",
+    "parallel_tool_calls", "user", "reasoning_effort", "verbosity", "service_tier",
 )  # fmt: skip
 
 

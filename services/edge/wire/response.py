@@ -7,7 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire.answer import tier
+from services.edge.wire.answer import cached, tier
 from services.edge.wire.errors import Refusal, of_error
 
 STATUSES = {
@@ -138,10 +138,7 @@ def refusal_part(text: str) -> dict[str, Any]:
 def usage(made: chat.Usage) -> dict[str, Any]:
     return {
         "input_tokens": made.input_tokens,
-        "input_tokens_details": {
-            "cached_tokens": made.cached_input_tokens,
-            **({"cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else {}),
-        },
+        "input_tokens_details": cached(made),
         "output_tokens": made.output_tokens,
         "output_tokens_details": {"reasoning_tokens": made.reasoning_tokens},
         "total_tokens": made.input_tokens + made.output_tokens,
