@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 async def test_the_cache_explains_itself_and_what_it_did(mesh: Mesh) -> None:
     key = mesh.new_key(f"c{uuid4().hex[:8]}/app")
-    text = f"How do I reach station {uuid4().hex[:6]} of ada@example.com by train?"
+    text = f"How do I reach station k{uuid4().hex[:6]} of ada@example.com by train?"
     empty = mesh.tollway("cache", "explain", text, "--model=echo", f"--key={key}")
     assert "miss: NO_CANDIDATE" in empty.stdout, empty.stderr
     await sent(mesh, asking(text), key=key)
