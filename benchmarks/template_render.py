@@ -70,7 +70,7 @@ async def main(number: int) -> None:
         for one in (SYSTEM + RULE, *(text for shot in SHOTS for text in shot.values()), "{{ question }}")
     ]
     identity.hold(Caller(TENANT, ME.account, ME.key_id, False, (), time.time() + 3600, ""))
-    service = RegistryService(store, Shelf(store), Outcomes(store), Approvals({}), None, None, None, None)  # type: ignore[arg-type]
+    service = RegistryService(store, Shelf(store), Outcomes(store), Approvals({}), None, None, None, None, None)  # type: ignore[arg-type]
     request = pb.ResolveRequest(reference="answer", variables_json=json.dumps(VALUES))
     took: dict[str, list[float]] = {"render": [], "resolve": [], "jinja2": []}
     for _ in report.progress(range(number), "prompts"):

@@ -91,6 +91,9 @@ class Bounds:
     """Of tenants with a limit of their own."""
     _of: OrderedDict[str, Bound] = field(default_factory=OrderedDict)
 
+    def forget(self, tenant: str) -> None:
+        self._of.pop(tenant, None)
+
     def of(self, tenant: str) -> Bound:
         """Kept for the [MOST_TENANTS][] that asked last."""
         found = self._of.get(tenant)

@@ -10,7 +10,7 @@ import grpc
 from services.cache.bound import Bounds
 from services.cache.keys import Keys
 from services.cache.proof import Judged, Prover
-from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id
+from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id, tagged
 
 CANDIDATES = 8
 LEAST_STATIC = 0.62
@@ -142,11 +142,21 @@ class Cache:
         if right and served is not None and served.learns:
             keys = served.keys
             own = replace(entry, id=entry_id(keys.exact), exact=keys.exact, text=keys.text, vector=served.vector)
-            await self.keep(replace(own, right=0, wrong=0))
+            await self.keep(replace(own, right=0, wrong=0, tags=tagged(entry.tags, keys.subject)))
         return True
 
     async def drop(self, selection: Selection) -> int:
         return await self.store.drop(selection)
+
+    async def erase(self, tenant: str, tag: str) -> int:
+        """Drops a tenant's entries, those with `tag` alone where there is one, and what is remembered of who asked."""
+        for one, served in list(self._served.items()):
+            keys = served.keys
+            if keys.tenant == tenant and (not tag or tag in tagged((), keys.subject)):
+                del self._served[one]
+        if not tag:
+            self.bounds.forget(tenant)
+        return await self.drop(Selection(tenant, tag))
 
     async def _same(self, keys: Keys) -> Entry | None:
         entry = await self.store.get(entry_id(keys.exact))

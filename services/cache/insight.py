@@ -48,6 +48,10 @@ class Insights:
             self._of.popitem(last=False)
         return found
 
+    def forget(self, tenant: str) -> None:
+        for one in [one for one in self._of if one[0] == tenant]:
+            del self._of[one]
+
     def missed(self, tenant: str, template: str, why: str) -> None:
         found = self.of(tenant, template)
         found.lookups += 1

@@ -1,12 +1,14 @@
 """What an answer depends on, as hashes. Pure."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 
 from tollway.cache.v1 import cache_pb2 as pb
 from tollway.chat.v1 import chat_pb2 as chat
+
+from services.runtime.subjects import digest
 
 TIMELY = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|now|currently?|latest|recent(?:ly)?|this (?:week|month|year|morning|evening)|"
@@ -37,6 +39,8 @@ class Keys:
     """Equal for the same request."""
     text: str
     """The last user message; '' when it is not text alone."""
+    subject: str = ""
+    """Digest of the end user who asks; no part of what an answer depends on."""
 
 
 def keys(
@@ -46,7 +50,8 @@ def keys(
     answer and do not count."""
     tenant, _, _ = account.partition("/")
     owner = {pb.SCOPE_TENANT: tenant, pb.SCOPE_KEY: f"{account}#{key_id}"}.get(scope, account)
-    return _keys(request.SerializeToString(), conditions.SerializeToString(deterministic=True), tenant, owner)
+    found = _keys(request.SerializeToString(), conditions.SerializeToString(deterministic=True), tenant, owner)
+    return replace(found, subject=digest(tenant, request.user)) if request.user else found
 
 
 @lru_cache(maxsize=2048)  # a miss is looked up and then stored under the same keys

@@ -19,10 +19,11 @@ from services.cache.cache import Age, Cache
 from services.cache.insight import FROM, Insight, Insights
 from services.cache.keys import Keys, keys, last_text, unfit
 from services.cache.proof import Judged, threshold_of
-from services.cache.store import Entry, Selection, Vector, entry_id
+from services.cache.store import SUBJECT, Entry, Selection, Vector, entry_id, tagged
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
+from services.runtime.subjects import digest as subject_digest
 
 MOST_AHEAD = 4
 STATIC = "static-minilm-256-1"
@@ -120,7 +121,7 @@ class CacheService(CacheServiceServicer):
             vector=_vector(request) if last_text(request.chat) else None,
             completion=request.completion.SerializeToString(),
             model=request.completion.model,
-            tags=tuple(request.tags),
+            tags=tagged(request.tags, found.subject),
             stored=now,
             expires=now + self.kept.seconds(request, unfitness),
             cost=request.cost_nano_usd,
@@ -193,6 +194,13 @@ class CacheService(CacheServiceServicer):
             excess=bound.excess,
             since=since,
         )
+
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        subject = subject_digest(request.tenant, request.subject)
+        dropped = await self.cache.erase(request.tenant, f"{SUBJECT}{subject}" if subject else "")
+        if not subject:
+            self.insights.forget(request.tenant)
+        return pb.EraseResponse(erased={"answers": dropped})
 
 
 def _keys(request: pb.LookupRequest | pb.StoreRequest | pb.ExplainRequest) -> Keys:

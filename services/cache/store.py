@@ -1,6 +1,6 @@
 """Where answers are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,6 +10,8 @@ import numpy.typing as npt
 from services.runtime.errors import Failure, Kind
 
 Vector = npt.NDArray[np.float32]
+SUBJECT = "tollway.subject/"
+"""Begins the tag by which the answers of an end user are found: their digest follows."""
 
 
 class StoreAway(Failure):
@@ -62,6 +64,12 @@ class Selection:
             and (not self.model or entry.model == self.model)
             and (not self.stored_before or entry.stored < self.stored_before)
         )
+
+
+def tagged(tags: Iterable[str], subject: str) -> tuple[str, ...]:
+    """`tags` of an entry that `subject` asked for, '' for nobody, and of nobody else."""
+    others = tuple(one for one in tags if not one.startswith(SUBJECT))
+    return (*others, f"{SUBJECT}{subject}") if subject else others
 
 
 def entry_id(exact: str) -> str:

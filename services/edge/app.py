@@ -24,6 +24,7 @@ from services.edge.console import assets
 from services.edge.documents import Documents
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
+from services.edge.erasures import Erasures
 from services.edge.files import Files
 from services.edge.jobs import Jobs
 from services.edge.models import Models
@@ -119,6 +120,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
                 SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
+                **Erasures(gateway).routes(),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
                 **Safety(guard_pb2_grpc.GuardServiceStub(guard)).routes(Behind(guard, GuardAway)),

@@ -45,6 +45,10 @@ class Hooks:
         if await self.pool.execute("DELETE FROM hook WHERE account = $1", account) != "DELETE 1":
             raise HookUnknown(account=account)
 
+    async def erase(self, tenant: str) -> int:
+        done = await self.pool.execute("DELETE FROM hook WHERE account = $1 OR starts_with(account, $1 || '/')", tenant)
+        return int(done.split()[-1])
+
     async def listed(self, account: str, after: str, most: int) -> list[tuple[str, str]]:
         """Account and URL, of `account` ('' for all) and below, by account."""
         rows = await self.pool.fetch(

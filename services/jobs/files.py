@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from services.jobs.naming import names
 from services.runtime.errors import Failure, Kind
 from services.runtime.postgres import AWAY
 
@@ -109,6 +110,21 @@ class Files:
 
     async def delete(self, file_id: UUID) -> None:
         await self._pool.execute("DELETE FROM file WHERE id = $1", file_id)
+
+    async def erase(self, tenant: str, subject: str) -> int:
+        """Deletes the files with a request of `subject`, by name, or all of a tenant where it is ''; how many."""
+        rows = await self._pool.fetch("SELECT id FROM file WHERE tenant = $1", tenant)
+        gone = [row["id"] for row in rows if not subject or await self._names(row["id"], subject)]
+        await self._pool.execute("DELETE FROM file WHERE id = ANY($1::uuid[])", gone)
+        return len(gone)
+
+    async def _names(self, file_id: UUID, subject: str) -> bool:
+        rest = b""
+        async for piece in self.pieces(file_id):
+            *lines, rest = (rest + piece).split(b"\n")
+            if any(names(line, subject) for line in lines):
+                return True
+        return names(rest, subject)
 
     async def run(self) -> None:
         """Sweeps until cancelled."""

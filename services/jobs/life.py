@@ -12,6 +12,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 300.0
 MOST_ATTEMPTS = 8
 TRIED_AGAIN = frozenset((4, 8, 10, 13, 14))
 """gRPC codes that another time may change: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE."""
+ERASED = "ERASED"
+"""Why a line ended whose end user's data was erased."""
 SPENT = frozenset(("BUDGET_EXCEEDED",))
 """Reasons that wait for no retry: another try needs somebody's decision."""
 
@@ -153,6 +155,8 @@ class Job:
     partial: str = field(default="", repr=False)
     worker: UUID | None = None
     lease: datetime | None = None
+    subject: str = ""
+    """Digest of the end user whose request it is."""
 
     @property
     def many(self) -> bool:

@@ -25,6 +25,7 @@ from services.jobs.life import (
 )
 from services.jobs.store import Delivery
 from services.runtime.identity import Caller
+from services.runtime.subjects import digest
 
 A_DAY = timedelta(days=1)
 NEEDS = {
@@ -69,6 +70,7 @@ def jobs(request: pb.CreateJobRequest, caller: Caller, now: datetime, lease: tim
         webhook=request.webhook_url,
         metadata=dict(request.metadata),
         shown=request.partial,
+        subject=digest(caller.tenant, request.chat.chat.user),
     )
     if whole.request_id:
         whole = replace(whole, digest=sha256(work.SerializeToString(deterministic=True)).digest())
@@ -90,7 +92,8 @@ def _lines(whole: Job, batch: pb.Batch) -> Iterable[Job]:
         seen.add(line.custom_id)
         work = line.WhichOneof("work") or ""
         if work != "refused":
-            yield _line_of(whole, number, line.custom_id, work, getattr(line, work).SerializeToString())
+            made = _line_of(whole, number, line.custom_id, work, getattr(line, work).SerializeToString())
+            yield replace(made, subject=digest(whole.tenant, line.chat.chat.user))
             continue
         fault = Fault(line.refused.code, line.refused.reason, line.refused.message)
         made = _line_of(whole, number, line.custom_id, work, b"")
@@ -115,7 +118,8 @@ def _cases(whole: Job, evaluation: pb.Evaluation) -> Iterable[Job]:
             if fits is not None and not fits(case.expected):
                 raise CaseUnfit(case_id=case.case_id, what=what, measure=measure.name)
         alone = pb.Evaluation(cases=[case], measures=evaluation.measures)
-        yield _line_of(whole, number, case.case_id, "case", alone.SerializeToString())
+        made = _line_of(whole, number, case.case_id, "case", alone.SerializeToString())
+        yield replace(made, subject=digest(whole.tenant, case.chat.chat.user))
 
 
 def _line_of(whole: Job, number: int, custom_id: str, kind: str, request: bytes) -> Job:

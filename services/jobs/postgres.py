@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import asyncpg
 
 from services.jobs import events, life
 from services.jobs.life import Fault, Job, JobUnknown, Outcome, QueueFull, RequestIdReused, State
-from services.jobs.rows import CLAIM, COLUMNS, FINISH, PARENTS, RECORD, WITHOUT_RESULT, read, record
+from services.jobs.rows import CLAIM, COLUMNS, ERASE_LINES, FINISH, PARENTS, RECORD, WITHOUT_RESULT, read, record
 from services.jobs.store import EVENTS, TICKETS, Delivery, Note
 
 MOST_TICKETS = 1000
@@ -166,6 +167,28 @@ class PostgresStore:
         async with self._pool.acquire() as connection, connection.transaction():
             life.deletable(await self._held(connection, job_id))
             await connection.execute("DELETE FROM job WHERE id = $1", job_id)
+
+    async def erase(self, tenant: str, subject: str) -> int:
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not subject:
+                many = await connection.fetchval("SELECT count(*) FROM job WHERE tenant = $1", tenant)
+                for table, column in (("job", "tenant"), ("delivery", "tenant"), ("outbox", "key")):
+                    await connection.execute(f"DELETE FROM {table} WHERE {column} = $1", tenant)
+                self._waiting.pop(tenant, None)
+                return int(many)
+            alone = await connection.execute(
+                "DELETE FROM job WHERE tenant = $1 AND subject = $2 AND parent IS NULL", tenant, subject
+            )
+            rows = await connection.fetch(ERASE_LINES, tenant, subject)
+            await self._ended(connection, [read(row) for row in rows if not State(row["before"]).over])
+            turned = Counter(row["parent"] for row in rows if row["before"] == State.SUCCEEDED)
+            for parent in sorted(turned):
+                await connection.execute(
+                    "UPDATE job SET succeeded = succeeded - $2, failed = failed + $2 WHERE id = $1",
+                    parent,
+                    turned[parent],
+                )
+        return int(alone.split()[-1]) + len(rows)
 
     async def scores(self, parent: UUID) -> dict[str, float]:
         rows = await self._pool.fetch(

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from services.jobs.life import Fault, Job, State
+from services.jobs.life import ERASED, Fault, Job, State
 
 WITHOUT_RESULT = """id, parent, line, custom_id, request_id, kind, account, key_id, state, priority, created, ready, deadline,
     started, ended, keep, attempts, total, succeeded, failed, webhook, metadata, code, reason, message, digest, evaluation,
-    scores, shown, partial, worker, lease"""
+    scores, shown, partial, worker, lease, subject"""
 COLUMNS = f"{WITHOUT_RESULT}, request, result"
 OURS = ", ".join(f"job.{name.strip()}" for name in WITHOUT_RESULT.split(","))
 
@@ -65,10 +65,21 @@ FROM sums JOIN held USING (id) WHERE job.id = sums.id
 RETURNING {OURS}, ''::bytea AS request, NULL::bytea AS result
 """
 
+# Lines of an end user: what they asked and got goes, they stay in their places, ended. `open` are those that had not ended.
+ERASE_LINES = f"""
+WITH found AS (
+    SELECT id, state AS before FROM job WHERE tenant = $1 AND subject = $2 AND parent IS NOT NULL ORDER BY id FOR UPDATE
+)
+UPDATE job SET state = 5, request = '', result = NULL, partial = '', custom_id = 'erased-' || line, scores = '{{}}', subject = '',
+    code = 5, reason = '{ERASED}', message = 'the data of its end user was erased', worker = NULL, lease = NULL,
+    ended = coalesce(ended, now()), succeeded = 0, failed = 1
+FROM found WHERE job.id = found.id
+RETURNING {OURS}, ''::bytea AS request, NULL::bytea AS result, found.before
+"""
 
 RECORD = ["id", "parent", "line", "custom_id", "request_id", "kind", "account", "tenant", "key_id", "state", "priority",
            "created", "ready", "deadline", "ended", "keep", "total", "failed", "webhook", "metadata", "code", "reason", "message",
-           "request", "digest", "evaluation", "shown", "worker", "lease", "attempts", "started"]  # fmt: skip
+           "request", "digest", "evaluation", "shown", "worker", "lease", "attempts", "started", "subject"]  # fmt: skip
 
 
 def record(job: Job) -> tuple[Any, ...]:
@@ -77,7 +88,7 @@ def record(job: Job) -> tuple[Any, ...]:
     return (job.id, job.parent, job.line, job.custom_id, job.request_id, kind, job.account, job.tenant, job.key_id,
             int(job.state), job.priority, job.created, job.ready, job.deadline, job.ended, job.keep, job.total, job.failed,
             job.webhook, json.dumps(dict(job.metadata)), fault.code, fault.reason, fault.message, job.request,
-            job.digest, evaluation, job.shown, job.worker, job.lease, job.attempts, job.started)  # fmt: skip
+            job.digest, evaluation, job.shown, job.worker, job.lease, job.attempts, job.started, job.subject)  # fmt: skip
 
 
 def read(row: Any) -> Job:
@@ -90,5 +101,5 @@ def read(row: Any) -> Job:
         attempts=row["attempts"], total=row["total"], succeeded=row["succeeded"], failed=row["failed"],
         webhook=row["webhook"], metadata=json.loads(row["metadata"]), fault=Fault(*said) if any(said) else None,
         result=row["result"], digest=row["digest"] or b"", scores=json.loads(row["scores"]), shown=row["shown"],
-        partial=row["partial"], worker=row["worker"], lease=row["lease"],
+        partial=row["partial"], worker=row["worker"], lease=row["lease"], subject=row["subject"],
     )  # fmt: skip

@@ -19,6 +19,7 @@ from services.jobs.life import Fault, Job, JobLost, JobsAway, JobUnknown, OtherA
 from services.jobs.store import Store
 from services.runtime import identity
 from services.runtime.postgres import AWAY
+from services.runtime.subjects import digest
 
 PAGE = 100
 WATCHED_EVERY_S = 0.2
@@ -188,6 +189,18 @@ class JobsService(JobsServiceServicer):
         with reached():
             await self.files.delete(found.id)
         return pb.DeleteFileResponse()
+
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        tenant, subject = request.tenant, request.subject
+        with reached():
+            erased = {
+                "jobs": await self.store.erase(tenant, digest(tenant, subject)),
+                "files": await self.files.erase(tenant, subject),
+            }
+            if not subject:
+                erased["hooks"] = await self.hooks.erase(tenant)
+        self.noted()
+        return pb.EraseResponse(erased=erased)
 
     async def _own_file(self, file_id: str) -> File:
         """

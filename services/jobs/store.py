@@ -66,6 +66,11 @@ class Store(Protocol):
         """Removes a job that has ended, with its lines."""
         ...
 
+    async def erase(self, tenant: str, subject: str) -> int:
+        """Removes the jobs of an end user, a digest, or all of a tenant where it is ''; how many. A line of a batch stays in its place,
+        ended and empty. Calls under way are cancelled."""
+        ...
+
     async def scores(self, parent: UUID) -> dict[str, float]:
         """The mean of its lines' scores, by measure."""
         ...

@@ -34,6 +34,7 @@ class MemoryStore:
         self._safeguards: dict[str, Safeguard] = {}
         self._alerts: dict[str, Alert] = {}
         self.ended: dict[UUID, Entry] = {}
+        self._erased: set[UUID] = set()
 
     async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
         if request_id and request_id in self._requests:
@@ -133,7 +134,7 @@ class MemoryStore:
         for ending in endings:
             known = self.ended.get(ending.entry.reservation_id)
             earlier.append(known)
-            if known is None:
+            if known is None and ending.entry.reservation_id not in self._erased:
                 self.ended[ending.entry.reservation_id] = ending.entry
                 for charge in ending.charges:
                     if charge.meter in self._spent:
@@ -198,6 +199,34 @@ class MemoryStore:
         for entry in self._asked(asked):
             days[entry.at.astimezone(zone(asked.time_zone)).date()] += entry.cost
         return dict(days)
+
+    async def erase(self, tenant: str, subject: str, at: datetime) -> Mapping[str, int]:
+        entries = {one.reservation_id: one for one in self.ended.values() if _within(one.account, tenant)}
+        if subject:
+            bare = {
+                key: replace(one, tags={name: value for name, value in one.tags.items() if value != subject})
+                for key, one in entries.items() if subject in one.tags.values()
+            }  # fmt: skip
+            self.ended.update(bare)
+            return {"entries": len(bare)}
+        self._erased.update(entries)
+        self.ended = {key: one for key, one in self.ended.items() if key not in entries}
+        keys = [one for one in self._keys.values() if _within(one.account, tenant)]
+        for one in keys:
+            self._keys[one.id] = replace(one, account="", name="", secret_hash=b"", revoked=one.revoked or at)
+        budgets = [one for one in self._budgets.values() if _within(one.account, tenant)]
+        for budget in budgets:
+            await self.delete_budget(budget.account, budget.name)
+        alerts = [once for once, one in self._alerts.items() if _within(one.account, tenant)]
+        safeguards = [account for account in self._safeguards if _within(account, tenant)]
+        for once in alerts:
+            del self._alerts[once]
+        for account in safeguards:
+            del self._safeguards[account]
+        for account in [one for one in self._suspensions if one.startswith(f"{tenant}/")]:
+            del self._suspensions[account]
+        return {"entries": len(entries), "keys": len(keys), "budgets": len(budgets), "alerts": len(alerts),
+                "safeguards": len(safeguards), "role_bindings": 0}  # fmt: skip
 
     def _asked(self, asked: Asked) -> list[Entry]:
         return [

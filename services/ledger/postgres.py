@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.ledger import reports
+from services.ledger import erasing, reports
 from services.ledger.books import Budget, Unit, carved, wanted
 from services.ledger.safeguards import Safeguard
 from services.ledger.statements import CONCERNED, END, LOCKED, OPEN_METER
@@ -293,6 +293,12 @@ class PostgresStore:
     async def daily(self, asked: Asked) -> dict[date, int]:
         async with self._connection() as connection:
             return await reports.daily(connection, asked)
+
+    async def erase(self, tenant: str, subject: str, at: datetime) -> Mapping[str, int]:
+        async with self._connection() as connection, connection.transaction():
+            if subject:
+                return await erasing.subject(connection, tenant, subject)
+            return await erasing.tenant(connection, tenant, at)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:

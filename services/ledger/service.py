@@ -204,6 +204,18 @@ class LedgerService(LedgerServiceServicer):
         await self.store.add_alert(made, f"{request.kind}/{actor.key_id}/{request.request_id}")
         return pb.RaiseAlertResponse()
 
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        caller, tenant = identity.caller(), request.tenant
+        if request.everything and stopped(caller.account, [tenant]):
+            raise OwnAccount(account=tenant)
+        gone = await self.store.erase(tenant, request.subject, datetime.now(UTC))
+        if request.everything:
+            budgets = [one.budget for one in self.replica.bounds if stopped(one.budget.account, [tenant])]
+            await self.replica.load()
+            for one in budgets:
+                self.replica.forget(one.account, one.name)
+        return pb.EraseResponse(erased=gone)
+
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()
         budget = messages.budget_of(request.budget)

@@ -257,3 +257,8 @@ class Store(Protocol):
     async def daily(self, asked: Asked) -> dict[date, int]:
         """What was spent, by day."""
         ...
+
+    async def erase(self, tenant: str, subject: str, at: datetime) -> Mapping[str, int]:
+        """Takes the labels with the name of an end user, or, where it is '', everything of a tenant but that it is suspended; how many
+        of each kind. Its keys count as revoked `at`."""
+        ...

@@ -14,6 +14,7 @@ from services.mesh.commands import audit as auditing
 from services.mesh.commands import cache as caching
 from services.mesh.commands import console as looking
 from services.mesh.commands import doctor as examining
+from services.mesh.commands import erase as erasing
 from services.mesh.commands import evaluate as evaluating
 from services.mesh.commands import health as probing
 from services.mesh.commands import jobs as working
@@ -54,6 +55,7 @@ app.add_typer(evaluating.evaluate, name="eval")
 app.add_typer(reviewing.reviews, name="reviews")
 app.add_typer(watching.probes, name="probes")
 app.add_typer(auditing.audit, name="audit")
+app.add_typer(erasing.erase, name="erase")
 app.add_typer(using.usage, name="usage")
 app.command("console")(looking.console)
 app.command("top")(vital.top)

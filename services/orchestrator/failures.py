@@ -55,6 +55,11 @@ class ModelMissing(Failure):
     field = "chat.model"
 
 
+class AuditAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "AUDIT_AWAY"
+    text = "the audit log cannot be written, and nothing is erased unseen: {why}"
+
+
 class ReviewRejected(Failure):
     kind, reason = Kind.DENIED, "REVIEW_REJECTED"
     text = "a person looked at the answer and rejected it: record {record_id}"

@@ -62,8 +62,8 @@ class Recording:
     def after(self, journey: Journey, made: chat.ChatCompletion, marks: Marks) -> None:
         """Keeps an answer that was given, beside the request."""
         if marks.causes and not marks.hold:
-            record = _record(journey, made, marks)
-            self.road.desk.later(lambda: self._kept(record))
+            record, user = _record(journey, made, marks), journey.chat.user
+            self.road.desk.later(lambda: self._kept(record, user))
 
     async def reviewed(self, journey: Journey, made: chat.ChatCompletion, marks: Marks) -> chat.ChatCompletion:
         """The answer as a person lets it go: as it is, or corrected. Waits as long as the request may take.
@@ -75,7 +75,7 @@ class Recording:
         # The model has been asked, whatever becomes of its answer.
         journey.answer.completion, journey.answer.characters = made, 1
         await self.road.peers.reach("registry", self.road.waits.restart_s)
-        record_id = await self._kept(_record(journey, made, marks))
+        record_id = await self._kept(_record(journey, made, marks), journey.chat.user)
         telemetry.event("waits for a person")
         while True:
             await self.road.tokens.fresh()
@@ -95,8 +95,8 @@ class Recording:
                 case registry_pb2.REVIEW_STATE_REJECTED:
                     raise ReviewRejected(record_id=record_id)
 
-    async def _kept(self, record: registry_pb2.Record) -> str:
-        request = registry_pb2.RecordAnswerRequest(record=record)
+    async def _kept(self, record: registry_pb2.Record, user: str) -> str:
+        request = registry_pb2.RecordAnswerRequest(record=record, user=user)
         return str((await self.road.peers.registry.RecordAnswer(request, timeout=RECORD_S)).record_id)
 
 

@@ -16,6 +16,7 @@ from tollway.models.v1 import models_pb2
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import LOCAL, Embedding
+from services.orchestrator.erasing import Erasing
 from services.orchestrator.failures import StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
@@ -202,6 +203,13 @@ class GatewayService(GatewayServiceServicer):
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: object) -> pb.GetStatusResponse:
         return await standing(self.road.peers)
+
+    async def EraseTenant(self, request: pb.EraseTenantRequest, context: object) -> pb.EraseTenantResponse:
+        return pb.EraseTenantResponse(receipt=await Erasing(self.road.peers).tenant(request.tenant))
+
+    async def EraseSubject(self, request: pb.EraseSubjectRequest, context: object) -> pb.EraseSubjectResponse:
+        tenant = request.tenant or identity.caller().tenant
+        return pb.EraseSubjectResponse(receipt=await Erasing(self.road.peers).subject(tenant, request.subject))
 
     async def _shared(self, journey: Journey) -> chat.ChatCompletion:
         """The answer; of those that ask the same at the same time only the first asks a model."""

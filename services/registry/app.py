@@ -14,6 +14,7 @@ from tollway.registry.v1 import registry_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
 
 from services.registry.comparisons import Comparisons
+from services.registry.erasing import Erasing
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
@@ -75,7 +76,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         learners = cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router)
         reviewing = Reviewing(Records(pool), store, *learners, settings.records)
         probing = Probing(Probes(pool), shelf, shadowing.jobs, ledger_pb2_grpc.LedgerServiceStub(directory), acting)
-        service = RegistryService(store, shelf, outcomes, approvals, shadowing, evaluating, reviewing, probing)
+        service = RegistryService(
+            store, shelf, outcomes, approvals, shadowing, evaluating, reviewing, probing, Erasing(pool)
+        )
         try:
             async with running(outcomes.run(), shadowing.run(), evaluating.run(), reviewing.run(), probing.run()):
                 yield Service(

@@ -45,6 +45,8 @@ class Record:
     correction: str = ""
     decided: datetime | None = None
     number: int = 0
+    subject: str = ""
+    """Digest of the end user who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ class Records:
 
     async def add(self, one: Record) -> None:
         await self._pool.execute(
-            "INSERT INTO record (id, tenant, trace, record, review, at, expires) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            one.id, one.tenant, one.trace, one.record, one.review, one.at, one.expires,
+            "INSERT INTO record (id, tenant, trace, record, review, at, expires, subject) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            one.id, one.tenant, one.trace, one.record, one.review, one.at, one.expires, one.subject,
         )  # fmt: skip
 
     async def record(self, tenant: str, name: str) -> Record:
@@ -149,5 +151,5 @@ class Records:
 def _record(row: asyncpg.Record) -> Record:
     return Record(
         row["id"], row["tenant"], row["trace"], row["record"], row["at"], row["expires"], row["review"], row["reviewer"],
-        row["reason"], row["correction"], row["decided"], row["number"],
+        row["reason"], row["correction"], row["decided"], row["number"], row["subject"],
     )  # fmt: skip

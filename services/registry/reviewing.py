@@ -22,6 +22,7 @@ from services.registry.versions import Actor, RegistryAway, Version
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller
 from services.runtime.metrics import Counted
+from services.runtime.subjects import digest
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +96,14 @@ class Reviewing:
     def policy(self, tenant: str) -> Policy:
         return self.policies.get(tenant) or self.policies.get(EVERYBODY) or Policy()
 
-    async def keep(self, said: pb.Record, caller: Caller) -> UUID:
+    async def keep(self, said: pb.Record, caller: Caller, user: str) -> UUID:
         now, made = datetime.now(UTC), pb.Record()
         made.CopyFrom(said)
         made.account, made.key_id = caller.account, caller.key_id
         one = Record(
             id=uuid4(), tenant=caller.tenant, trace=said.trace_id, record=made.SerializeToString(), at=now,
             expires=now + timedelta(days=self.policy(caller.tenant).keep_days), review=WORDS[said.review],
+            subject=digest(caller.tenant, user),
         )  # fmt: skip
         async with reached():
             await self.records.add(one)

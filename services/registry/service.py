@@ -23,6 +23,7 @@ from services.registry import (
     versions,
 )
 from services.registry.comparisons import Comparisons
+from services.registry.erasing import Erasing
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.probing import Probing
@@ -38,6 +39,7 @@ from services.registry.store import Store
 from services.registry.versions import Actor, ArtifactUnknown, LabelUnknown, Version, VersionUnknown, reference
 from services.runtime import identity
 from services.runtime.identity import Caller
+from services.runtime.subjects import digest
 
 PAGE = 100
 WATCHED_EVERY_S = 0.5
@@ -53,6 +55,7 @@ class RegistryService(RegistryServiceServicer):
     evaluating: Evaluating
     reviewing: Reviewing
     probing: Probing
+    erasing: Erasing
     resolutions: messages.Resolutions = field(default_factory=messages.Resolutions)
 
     async def ProposeVersion(self, request: pb.ProposeVersionRequest, context: object) -> pb.ProposeVersionResponse:
@@ -280,7 +283,7 @@ class RegistryService(RegistryServiceServicer):
         return pb.ListFeedbackResponse(entries=map(reviewing.entry, found[:most]), next_page_token=token)
 
     async def RecordAnswer(self, request: pb.RecordAnswerRequest, context: object) -> pb.RecordAnswerResponse:
-        made = await self.reviewing.keep(request.record, identity.caller())
+        made = await self.reviewing.keep(request.record, identity.caller(), request.user)
         return pb.RecordAnswerResponse(record_id=str(made))
 
     async def GetRecord(self, request: pb.GetRecordRequest, context: object) -> pb.GetRecordResponse:
@@ -329,6 +332,16 @@ class RegistryService(RegistryServiceServicer):
         async with reached():
             await self.probing.probes.renew(caller.tenant, request.name, request.model, _actor(caller), now)
         return pb.RenewProbeResponse()
+
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        tenant, by, now = request.tenant, _actor(identity.caller()), datetime.now(UTC)
+        async with reached():
+            if request.subject:
+                gone = await self.erasing.subject(tenant, digest(tenant, request.subject), by, now)
+            else:
+                gone = await self.erasing.tenant(tenant, by, now)
+                self.shelf.forget(tenant)
+        return pb.EraseResponse(erased=gone)
 
     @property
     def comparisons(self) -> Comparisons:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from services.registry.rendering import MOST_DEPTH, Compiled, ContentUnfit
 from services.registry.store import Store
@@ -86,6 +86,12 @@ class Shelf:
             raise VersionUnknown(name=name, version=number)
         _put(self._versions, key, found, MOST_VERSIONS)
         return found
+
+    def forget(self, tenant: str) -> None:
+        kept: tuple[OrderedDict[Any, Any], ...] = (self._versions, self._labels, self._compiled)
+        for one in kept:
+            for key in [key for key in one if key[0] == tenant]:
+                del one[key]
 
     async def found(self, tenant: str, wanted: Reference) -> Version:
         """The version that `wanted` names, a label's stable one.

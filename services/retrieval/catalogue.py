@@ -74,6 +74,14 @@ class Catalogue(Heads, Protocol):
         """Documents of all tenants, in order."""
         ...
 
+    async def about(self, tenant: str, subject: str, most: int) -> Sequence[Key]:
+        """Some documents about `subject`, a digest; some of all where it is ''."""
+        ...
+
+    async def clear(self, tenant: str) -> None:
+        """Forgets what is known of the tenant beside its documents, its epochs left alone."""
+        ...
+
     async def sample(self, most: int) -> Sequence[Key]:
         """Some documents of all tenants, by chance."""
         ...
@@ -190,6 +198,15 @@ class MemoryCatalogue:
 
     async def keys(self, after: Key, most: int) -> Sequence[Key]:
         return sorted(key for key in self.rows if key > after)[:most]
+
+    async def about(self, tenant: str, subject: str, most: int) -> Sequence[Key]:
+        found = (key for key, row in self.rows.items() if row.tenant == tenant and subject in ("", row.subject))
+        return sorted(found)[:most]
+
+    async def clear(self, tenant: str) -> None:
+        for kept in (self._arrived, self._runs):
+            for one in [one for one in kept if one[0] == tenant]:
+                del kept[one]
 
     async def sample(self, most: int) -> Sequence[Key]:
         return random.sample(sorted(self.rows), min(most, len(self.rows)))

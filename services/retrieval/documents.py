@@ -7,6 +7,8 @@ from typing import Self
 
 Key = tuple[str, str, str]
 """Tenant, collection, document id."""
+SUBJECT = "subject"
+"""The attribute that names whom a document is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Row:
     mark: str = ""
     changed: float = 0.0
     indexed: float = 0.0
+    subject: str = ""
+    """Digest of whom it is about."""
 
     @property
     def key(self) -> Key:

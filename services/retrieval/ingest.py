@@ -9,7 +9,7 @@ import numpy as np
 
 from services.retrieval.catalogue import Catalogue
 from services.retrieval.chunks import LARGEST, Chunk, Shape, chunks, paragraphs
-from services.retrieval.documents import Document, Row
+from services.retrieval.documents import SUBJECT, Document, Row
 from services.retrieval.encoding import Encoding, Metadata
 from services.retrieval.epochs import Epochs
 from services.retrieval.formats import Unreadable
@@ -18,6 +18,7 @@ from services.retrieval.screening import Screening
 from services.retrieval.store import EVERYBODY, Passage, Vector, passage_id
 from services.retrieval.topics import turns
 from services.retrieval.turns import Turns
+from services.runtime.subjects import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Ingest:
     async def _commit(self, tenant: str, document: Document, count: int, at: float) -> None:
         row = Row(
             tenant, document.collection, document.id, document.version, document.title, document.uri, count,
-            document.source, document.mark, document.changed, at,
+            document.source, document.mark, document.changed, at, digest(tenant, document.attributes.get(SUBJECT, "")),
         )  # fmt: skip
         self.epochs.heard(tenant, await self.catalogue.commit(row))
 

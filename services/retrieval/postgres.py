@@ -200,6 +200,19 @@ class PostgresCatalogue:
             )  # fmt: skip
         return [(row[0], row[1], row[2]) for row in rows]
 
+    async def about(self, tenant: str, subject: str, most: int) -> Sequence[Key]:
+        with told():
+            rows = await self.pool.fetch(
+                "SELECT tenant, collection, document_id FROM document WHERE tenant = $1 AND $2 IN ('', subject) LIMIT $3",
+                tenant, subject, most,
+            )  # fmt: skip
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def clear(self, tenant: str) -> None:
+        with told():
+            await self.pool.execute("DELETE FROM source WHERE tenant = $1", tenant)
+            await self.pool.execute("DELETE FROM evaluation WHERE tenant = $1", tenant)
+
     async def sample(self, most: int) -> Sequence[Key]:
         with told():
             rows = await self.pool.fetch(

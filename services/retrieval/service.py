@@ -13,6 +13,7 @@ from services.retrieval.catalogue import Catalogue
 from services.retrieval.desk import Case, QualityDesk
 from services.retrieval.encoding import STATIC
 from services.retrieval.epochs import Epochs
+from services.retrieval.erasing import Erasing
 from services.retrieval.intake import Intake
 from services.retrieval.migrating import Migrating, MoveUnderWay, NoMove
 from services.retrieval.search import Search, Wish
@@ -22,6 +23,7 @@ from services.retrieval.sources.keeper import Keeper
 from services.retrieval.store import EVERYBODY, Scope
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
+from services.runtime.subjects import digest
 
 USUAL_LIMIT, USUAL_PAGE = 5, 100
 TOLERANCE, MOVES_EVERY_S = 0.05, 0.5
@@ -149,6 +151,15 @@ class RetrievalService(RetrievalServiceServicer):
         cases = [Case(one.query, dict(one.relevant), one.answer) for one in request.cases]
         desk = QualityDesk(self.search, self.catalogue)
         return messages.report(await desk.run(request.name, scope, cases, request.limit or USUAL_LIMIT))
+
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        tenant, subject = request.tenant, request.subject
+        erasing = Erasing(self.intake.ingest, self.catalogue)
+        parked = await erasing.parked(tenant, subject)
+        documents = await erasing.documents(tenant, digest(tenant, subject))
+        if not subject:
+            await self.catalogue.clear(tenant)
+        return pb.EraseResponse(erased={"documents": documents, "parked": parked})
 
     async def StartMigration(self, request: pb.StartMigrationRequest, context: object) -> pb.StartMigrationResponse:
         identity.administrator()

@@ -322,3 +322,40 @@ async def test_what_is_not_to_be_kept_is_not_learnt_either(cache: Called) -> Non
     assert hit.match == pb.MATCH_SEMANTIC
     await cache.ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, right=True))
     assert (await cache.Lookup(look(REWORDED, private))).match == pb.MATCH_SEMANTIC
+
+
+async def test_what_an_end_user_asked_is_erased_and_nothing_else(cache: Called, kept: Kept) -> None:
+    admin = cache.by("operator", admin=True)
+    await cache.Store(store("Where is the harbour?", user="ann", tags=("tollway.subject/forged",)))
+    await cache.Store(store(TEXT, user="ben"))
+    await cache.by("other/search").Store(store("Where is the harbour?", user="ann"))
+    hit = await cache.Lookup(look("Tell me where the harbour is", user="ben"))
+    assert (
+        hit.match == pb.MATCH_SEMANTIC
+        and (await cache.ReportHit(pb.ReportHitRequest(entry_id=hit.entry_id, right=True))).known
+    )
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
+    assert gone.erased == {"answers": 1}
+    assert (await cache.Lookup(look("Where is the harbour?"))).match != pb.MATCH_EXACT, (
+        "another found it, and asked otherwise"
+    )
+    assert (await cache.by("other/search").Lookup(look("Where is the harbour?"))).match == pb.MATCH_EXACT
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ben"))
+    assert gone.erased == {"answers": 2}, "his own, and the words in which he found hers"
+    assert (await cache.Lookup(look(TEXT))).match == pb.MATCH_UNSPECIFIED
+    assert (await admin.Erase(pb.EraseRequest(tenant="acme", subject="ben"))).erased == {"answers": 0}
+
+
+async def test_a_tenant_is_erased(cache: Called, kept: Kept) -> None:
+    await cache.Store(store(TEXT))
+    await cache.by("other/search").Store(store(TEXT))
+    await cache.Lookup(look(REWORDED))
+    admin = cache.by("operator", admin=True)
+    assert (await admin.Erase(pb.EraseRequest(tenant="acme", everything=True))).erased == {"answers": 1}
+    assert (await cache.Lookup(look(TEXT))).match == pb.MATCH_UNSPECIFIED and not kept.cache._served
+    (insight,) = (await cache.GetInsight(pb.GetInsightRequest())).insights
+    assert insight.lookups == 1, "counted since"
+    assert (await cache.by("other/search").Lookup(look(TEXT))).match == pb.MATCH_EXACT
+    assert await field_of(admin.Erase(pb.EraseRequest(tenant="acme"))) == "what"
+    assert await field_of(admin.Erase(pb.EraseRequest(tenant="acme/search", everything=True))) == "tenant"
+    assert (await refused(cache.Erase(pb.EraseRequest(tenant="acme", everything=True))))[1] == "ADMINISTRATORS_ONLY"

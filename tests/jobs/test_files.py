@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from tollway.jobs.v1 import jobs_pb2 as pb
 
 from services.jobs.files import Files, FilesFull
+from services.jobs.naming import names
 from tests.jobs.test_service import Jobs, asking, both, ended
 from tests.support.refusals import field_of, refused
 from tests.support.stubs import Called
@@ -100,3 +101,28 @@ async def test_a_line_that_was_refused_stands_among_the_results(both: tuple[Jobs
     batches = (await stub.ListJobs(pb.ListJobsRequest(kind="batch", page_size=1))).jobs
     assert [one.job_id for one in batches] == [made.job_id]
     assert not (await stub.ListJobs(pb.ListJobsRequest(kind="chat"))).jobs
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (b'{"body": {"user": "ann"}}', True),
+        (b'{"body": {"safety_identifier": "ann"}}', True),
+        (b'{"user": "ann"}', True),
+        (b'{"body": {"user": "\\u0061nn"}}', True),
+        (b'{"body": {"user": "anna"}}', False),
+        (b'{"body": {"messages": [{"content": "ann"}]}}', False),
+        (b"ann, but no JSON", False),
+        (b'["ann"]', False),
+        (b"", False),
+    ],
+)
+def test_whose_request_a_line_is(line: bytes, named: bool) -> None:
+    assert names(line, "ann") is named
+
+
+async def test_a_line_that_is_cut_between_pieces_still_names_its_user(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    await stub.CreateFile(said(INFO, *pieces(b'{"body": {"us', b'er": "ann"}}\n{"body"', b": {}}")))
+    assert await jobs.files.erase("globex", "ann") == 0 == await jobs.files.erase("acme", "ben")
+    assert await jobs.files.erase("acme", "ann") == 1

@@ -526,3 +526,43 @@ async def test_a_job_that_is_claimed_during_a_heartbeat_goes_on(postgres_url: st
             goes_on.set()
             await asyncio.sleep(0.1)
             assert [str(one) for one in jobs.worker.running] == [job.job_id]
+
+
+async def test_what_an_end_user_handed_in_is_erased(both: tuple[Jobs, Called]) -> None:
+    _, stub = both
+
+    def of(user: str, text: str = "hello") -> pb.Chat:
+        made = asking(text)
+        made.chat.user = user
+        return made
+
+    lines = [pb.Line(custom_id=user, chat=of(user)) for user in ("ann", "ben")]
+    many = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
+    alone = (await stub.CreateJob(pb.CreateJobRequest(chat=of("ann")))).job
+    cases = [pb.Case(case_id="c", chat=of("ann"), expected="You said: hello")]
+    measures = [pb.Measure(name="right", kind=pb.Measure.KIND_EXACT)]
+    judged = (await stub.CreateJob(pb.CreateJobRequest(evaluation=pb.Evaluation(cases=cases, measures=measures)))).job
+    for one in (many, alone, judged):
+        await ended(stub, one.job_id)
+    body = {"custom_id": "1", "body": {"user": "ann", "messages": []}}
+    for text in (json.dumps(body) + "\n", json.dumps({**body, "body": {"user": "ben", "note": "ann"}})):
+        pieces = [
+            pb.CreateFileRequest(info=pb.FileInfo(name="f", purpose="batch")),
+            pb.CreateFileRequest(piece=text.encode()),
+        ]
+        await stub.CreateFile(iter(pieces))
+    admin = stub.by("operator", admin=True)
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
+    assert gone.erased == {"jobs": 3, "files": 1}
+    first, second = (await stub.ListResults(pb.ListResultsRequest(job_id=many.job_id))).results
+    assert (first.custom_id, first.state, first.error.reason) == ("erased-0", pb.STATE_CANCELLED, "ERASED")
+    assert not first.HasField("result") and second.custom_id == "ben" and second.HasField("result")
+    assert (await refused(stub.GetJob(pb.GetJobRequest(job_id=alone.job_id))))[1] == "JOB_UNKNOWN"
+    over = (await stub.GetJob(pb.GetJobRequest(job_id=many.job_id))).job
+    assert (over.succeeded, over.failed, over.total) == (1, 1, 2)
+    await stub.SetAlertHook(pb.SetAlertHookRequest(hook=pb.AlertHook(url="https://example.com/hook")))
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", everything=True))
+    assert gone.erased == {"jobs": 5, "files": 1, "hooks": 1}
+    assert (
+        not (await stub.ListJobs(pb.ListJobsRequest())).jobs and not (await stub.ListFiles(pb.ListFilesRequest())).files
+    )

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.jobs.app import MIGRATIONS
-from services.jobs.life import Fault, Job, JobEnded, JobNotEnded, JobUnknown, Outcome, QueueFull, State
+from services.jobs.life import ERASED, Fault, Job, JobEnded, JobNotEnded, JobUnknown, Outcome, QueueFull, State
 from services.jobs.postgres import PostgresStore
 from services.jobs.store import EVENTS, TICKETS
 from services.runtime import postgres
@@ -178,3 +178,39 @@ async def test_what_a_worker_does_not_name_is_not_kept_for_it(store: PostgresSto
     assert await store.beat(A, 2 * LEASE, [named.id]) == {named.id}
     assert await store.sweep(datetime.now(UTC) + 1.5 * LEASE) == 1
     assert [one.id for one in await store.claim(B, 10, 10, LEASE)] == [lost.id]
+
+
+async def test_an_end_users_jobs_are_erased_and_batches_still_add_up(store: PostgresStore) -> None:
+    lines = [replace(one, subject="ann" if one.line % 2 == 0 and one.parent else "") for one in batch(6)]
+    whole = await store.add(lines, 100)
+    alone, other = await store.add([job(subject="ann")], 100), await store.add([job(subject="ben")], 100)
+    theirs = await store.add([job("globex/app", subject="ann")], 100)
+    first, second = lines[1], lines[2]
+    ran = {one.id for one in await store.claim(A, 10, 10, LEASE)}
+    assert {first.id, second.id, alone.id} <= ran
+    await store.finish(A, [done(first, result=b"hers"), done(second, result=b"his")])
+    assert await store.erase("acme", "ann") == 4
+    assert await store.job(alone.id) is None
+    assert await store.job(other.id) is not None and await store.job(theirs.id) is not None
+    hers, his = await found(store, first.id), await found(store, second.id)
+    assert (hers.state, hers.request, hers.result, hers.custom_id) == (State.CANCELLED, b"", None, "erased-0")
+    assert hers.fault is not None and hers.fault.reason == ERASED and his.result == b"his"
+    assert await store.finish(A, [done(lines[3], result=b"late")]) == [], "what was under way is lost"
+    assert (kept := await found(store, whole.id)).succeeded == 1 and kept.failed == 3 and kept.ended is None
+    await store.finish(A, [done(lines[4]), done(lines[6])])
+    kept = await found(store, whole.id)
+    assert (kept.succeeded, kept.failed, kept.total) == (3, 3, 6) and kept.ended is not None
+    with pytest.raises(JobNotEnded):
+        await store.retry(whole.id)
+    assert await store.erase("acme", "ann") == 0
+
+
+async def test_a_tenants_jobs_are_erased(store: PostgresStore) -> None:
+    await store.add(batch(3, webhook="https://example.com/hook"), 100)
+    await store.add([job()], 100)
+    theirs = await store.add([job("globex/app")], 100)
+    await store.claim(A, 10, 10, LEASE)
+    assert await store.erase("acme", "") == 5
+    assert [one.id for one in await store.listed("", None, "", None, 10)] == [theirs.id]
+    async with store.outbox(100) as notes:
+        assert {note.key for note in notes} == {"globex"}

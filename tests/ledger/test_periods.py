@@ -15,8 +15,10 @@ import pytest
 from services.ledger.app import MIGRATIONS, Settings, app
 from services.ledger.books import Budget, Unit
 from services.ledger.memory import MemoryStore
+from services.ledger.people import PostgresPeople
 from services.ledger.periods import Periods
 from services.ledger.postgres import PostgresStore
+from services.ledger.roles import Binding, Person
 from services.ledger.store import Asked, Ending, Entry, MeterKey
 from services.ledger.windows import BEGINNING
 from services.runtime import postgres
@@ -155,3 +157,33 @@ async def test_fewer_months_than_budgets_look_back_are_refused(postgres_url: str
     with pytest.raises(BadSettings, match="entries_kept_months"):
         async with app(Settings(postgres_url, entries_kept_months=2)):
             pass
+
+
+async def test_an_erased_tenants_spend_leaves_what_was_carried_too_and_all_balances(pool: asyncpg.Pool) -> None:
+    store = PostgresStore(pool)
+    await Periods(pool, now=lambda: after(2)).turn()
+    old = [ending(NOW, cost, account=account, model=model)
+           for cost, account, model in ((7, "acme/a", "m"), (5, "acme", "n"), (3, "globex", "m"), (2, "globex", "n"))]  # fmt: skip
+    recent = [ending(after(4), 11), ending(after(4), 13, account="globex")]
+    await store.end([*old, *recent])
+    await Periods(pool, 3, lambda: after(3)).turn()
+    assert await Periods(pool, 3, lambda: after(4)).turn() == ["first"]
+    assert (await store.erase("acme", "", NOW))["entries"] == 1
+    books = {row["book"]: row["amount"] for row in await pool.fetch("SELECT * FROM carried")}
+    assert books == {"account:globex": -5, "model:m": 3, "model:n": 2}
+    rows = await pool.fetch("SELECT reservation_id, book, amount FROM posting")
+    assert {row["reservation_id"] for row in rows} == {recent[1].entry.reservation_id}
+    assert sum(row["amount"] for row in rows) == 0
+    (row,) = await store.usage(Asked("", BEGINNING, after(6)), "account", "", 10)
+    assert (row.group, row.cost) == ("globex", 18)
+
+
+async def test_people_who_are_bound_to_nothing_else_are_erased_with_a_tenant(pool: asyncpg.Pool) -> None:
+    people, store = PostgresPeople(pool), PostgresStore(pool)
+    for name, accounts in (("ann", ("acme",)), ("ben", ("acme/a", "globex"))):
+        for account in accounts:
+            await people.bind(Binding(account, f"user:{name}", "viewer"))
+        await people.remember(Person(name, "issuer", name, (f"user:{name}",)), NOW)
+    assert (await store.erase("acme", "", NOW))["role_bindings"] == 2
+    assert await people.person("ann", NOW) is None and await people.person("ben", NOW) is not None
+    assert [one.account for one in await people.listed("", None, 10)] == ["globex"]

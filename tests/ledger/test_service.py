@@ -637,3 +637,23 @@ async def test_savings_are_told_by_their_cause(ledger: Ledger) -> None:
     await who.Settle(spared)
     (row,) = (await who.QueryUsage(pb.QueryUsageRequest())).rows
     assert (row.cost_nano_usd, row.baseline_nano_usd, row.cached_baseline_nano_usd) == (120_000, 1_800_000, 600_000)
+
+
+async def test_an_erased_tenant_has_no_keys_budgets_or_spend(ledger: Ledger) -> None:
+    mine, theirs = await customer(ledger), await customer(ledger, "globex")
+    budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_NANO_USD, limit=10**9, window=pb.WINDOW_TOTAL)
+    await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    asked = asking()
+    held = await mine.Reserve(asked)
+    await mine.Settle(settling(asked, held, input_tokens=1000, tags={"customer": "ann"}))
+    gone = await ledger.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
+    assert gone.erased == {"entries": 1}
+    gone = await ledger.Erase(pb.EraseRequest(tenant="acme", everything=True))
+    assert (gone.erased["entries"], gone.erased["keys"], gone.erased["budgets"]) == (1, 1, 1)
+    assert not (await ledger.ListBudgets(pb.ListBudgetsRequest(account="acme"))).budgets
+    assert not (await ledger.QueryUsage(pb.QueryUsageRequest(account="acme", group_by="account"))).rows
+    again = ledger.stub.Authenticate(pb.AuthenticateRequest(api_key=mine.key), timeout=5.0)
+    assert (await refused(again)).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert (await theirs.Reserve(asking())).hold
+    own = await refused(ledger.Erase(pb.EraseRequest(tenant="operator", everything=True)))
+    assert (own.code(), info_of(own).reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OWN_ACCOUNT")

@@ -356,3 +356,44 @@ async def test_what_the_strongest_would_have_cost_is_summed(store: Store) -> Non
     asked = Asked("acme", NOW - timedelta(hours=1), NOW + timedelta(hours=1))
     (row,) = await store.usage(asked, "", "", 10)
     assert (row.cost, row.baseline, row.cached_baseline) == (3, 15, 5)
+
+
+async def test_a_tenant_is_erased(store: Store) -> None:
+    for account in ("acme", "acme/search", "acmex"):
+        await store.add_key(key(f"key_{account.replace('/', '_')}", account), "")
+        await store.set_budget(Budget(account, "main", Unit.NANO_USD, 1000))
+        await store.set_safeguard(Safeguard(account))
+        await store.add_alert(Alert("BUDGET", account, "main", "near its end", NOW), f"{account}/once")
+        await store.suspend(Suspension(account, "why", NOW))
+    mine, theirs = ended(5, account="acme/search", held=5), ended(7, account="acmex")
+    await store.end([mine, theirs])
+    gone = await store.erase("acme", "", NOW)
+    assert gone == {"entries": 1, "keys": 2, "budgets": 2, "alerts": 2, "safeguards": 2, "role_bindings": 0}
+    assert await store.entry(mine.entry.reservation_id) is None
+    assert await store.entry(theirs.entry.reservation_id) == theirs.entry
+    assert (
+        [one.account for one in await store.budgets()] == ["acmex"] == [one.account for one in await store.safeguards()]
+    )
+    assert [one.account for one in await store.alerts("", 0, 10)] == ["acmex"]
+    assert [one.account for one in await store.suspensions()] == ["acme", "acmex"], "nothing new comes in its name"
+    assert not await store.keys("acme", "", 10) and await store.find_key(b"key_acme") is None
+    assert set(await store.revoked_since(NOW)) == {"key_acme", "key_acme_search"}
+    erased = await store.key("key_acme")
+    assert erased is not None and (erased.account, erased.name) == ("", "")
+    (row,) = await store.usage(Asked("", BEGINNING, LATER), "account", "", 10)
+    assert (row.group, row.cost) == ("acmex", 7)
+    await store.end([mine])
+    assert await store.entry(mine.entry.reservation_id) is None, "it has ended, and ends no second time"
+    assert await store.erase("acme", "", LATER) == dict.fromkeys(gone, 0)
+
+
+async def test_an_end_users_name_is_erased_from_labels(store: Store) -> None:
+    one = ended(5, account="acme/search", tags={"customer": "ann", "team": "support"})
+    other, theirs = ended(7, account="acme", tags={"customer": "anna"}), ended(9, account="globex", tags={"who": "ann"})
+    await store.end([one, other, theirs])
+    assert await store.erase("acme", "ann", NOW) == {"entries": 1}
+    kept = await store.entry(one.entry.reservation_id)
+    assert kept == replace(one.entry, tags={"team": "support"}), "what was spent stays"
+    assert await store.entry(other.entry.reservation_id) == other.entry
+    assert await store.entry(theirs.entry.reservation_id) == theirs.entry
+    assert await store.erase("acme", "ann", NOW) == {"entries": 0}

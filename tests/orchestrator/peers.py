@@ -218,6 +218,18 @@ class Mesh:
     def _Resolve(self, request: Any) -> Any:
         return self.resolved
 
+    def _AppendAudit(self, request: Any) -> Any:
+        if "audit" in self.away:
+            raise Away(self.away["audit"])
+        return registry_pb2.AppendAuditResponse()
+
+    def _SuspendAccount(self, request: Any) -> Any:
+        return ledger_pb2.SuspendAccountResponse()
+
+    def _Erase(self, request: Any) -> Any:
+        kinds = {"jobs": 2} if isinstance(request, jobs_pb2.EraseRequest) else {}
+        return cache_pb2.EraseResponse(erased=kinds)
+
     def _RecordAnswer(self, request: Any) -> Any:
         return registry_pb2.RecordAnswerResponse(record_id="5f0c6e9e-3a0f-4b6e-9f5e-0f0f0f0f0f0f")
 

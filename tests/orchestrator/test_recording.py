@@ -66,8 +66,9 @@ def policy(*rules: registry_pb2.ReviewRule, share: float = 0.0) -> dict[str, reg
 async def test_a_share_of_requests_is_kept_masked(gateway: Called, mesh: Mesh, registered: Registered) -> None:
     await gateway.Complete(asking())
     registered.policies = policy(share=1.0)
-    made = await gateway.Complete(asking())
+    made = await gateway.Complete(asking(user="ann"))
     await until(lambda: "registry.RecordAnswer" in mesh.asked)
+    assert mesh.messages["registry.RecordAnswer"].user == "ann"
     kept = mesh.messages["registry.RecordAnswer"].record
     assert (kept.answer, kept.model, list(kept.causes)) == ("one two", "m", ["sampled"])
     assert kept.review == registry_pb2.REVIEW_STATE_UNSPECIFIED and kept.decision_id == made.road.decision_id

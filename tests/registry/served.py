@@ -20,6 +20,7 @@ from tollway.router.v1 import router_pb2
 from services.registry import documents
 from services.registry.app import MIGRATIONS
 from services.registry.comparisons import Comparisons
+from services.registry.erasing import Erasing
 from services.registry.evaluating import Evaluating
 from services.registry.outcomes import Outcomes
 from services.registry.postgres import PostgresStore
@@ -142,7 +143,9 @@ async def served(
         evaluating = Evaluating(Runs(pool), shelf, obedient, acting)
         reviewing = Reviewing(Records(pool), store, learning, learning, policies or {})
         probing = Probing(Probes(pool), shelf, obedient, listening, acting)
-        servicer = RegistryService(store, shelf, Outcomes(store), needed, shadowing, evaluating, reviewing, probing)
+        servicer = RegistryService(
+            store, shelf, Outcomes(store), needed, shadowing, evaluating, reviewing, probing, Erasing(pool)
+        )
         service = Service(
             name="tollway.registry.v1.RegistryService",
             domain="registry.tollway",

@@ -158,3 +158,21 @@ def test_a_policy_is_told_to_the_gateway_as_rules() -> None:
     assert [(one.WhichOneof("cause"), one.hold) for one in made.rules] == [
         ("sampled", False), ("flagged", True), ("unsure_below", False), ("label", True), ("label", False),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_was_kept_of_an_end_user_is_erased(postgres_url: str, transport: str) -> None:
+    async with served(postgres_url, transport=transport) as stub:
+        admin = stub.by("operator", admin=True)
+        other = "0af7651916cd43dd8448eb211c80319d"
+        for user, trace in (("ann", TRACE), ("ben", other)):
+            await stub.RecordAnswer(pb.RecordAnswerRequest(record=record(trace_id=trace), user=user))
+            await stub.RecordFeedback(pb.RecordFeedbackRequest(feedback=pb.Feedback(trace_id=trace, score=1)))
+        gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
+        assert gone.erased == {"records": 1, "feedback": 1}
+        (left,) = (await stub.ListRecords(pb.ListRecordsRequest())).records
+        (said,) = (await stub.ListFeedback(pb.ListFeedbackRequest())).entries
+        assert left.trace_id == other == said.feedback.trace_id
+        (entry,) = (await stub.ListAudit(pb.ListAuditRequest())).entries
+        assert '"registry.Erase"' in entry.json and "ann" not in entry.json
+        assert (await refused(stub.Erase(pb.EraseRequest(tenant="acme", subject="ann"))))[1] == "ADMINISTRATORS_ONLY"

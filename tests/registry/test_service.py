@@ -37,7 +37,7 @@ async def served(transport: str = "inproc", store: Any = None, **approvals: int)
     outcomes = Outcomes(store)
     nobody: Any = None  # shadows have tests of their own
     servicer = RegistryService(
-        store, Shelf(store), outcomes, Approvals({"*": approvals}), nobody, nobody, nobody, nobody
+        store, Shelf(store), outcomes, Approvals({"*": approvals}), nobody, nobody, nobody, nobody, nobody
     )
     service = Service(
         name="tollway.registry.v1.RegistryService",

@@ -129,3 +129,20 @@ async def test_the_last_run_of_a_name_is_found(catalogue: Catalogue) -> None:
     await catalogue.evaluated("acme", "week", 2.0, {"a": 0.75})
     assert await catalogue.last_evaluation("acme", "week") == (2.0, {"a": 0.75})
     assert await catalogue.last_evaluation("other", "week") is None
+
+
+async def test_whom_documents_are_about(catalogue: Catalogue) -> None:
+    other = replace(ROW, tenant="globex", subject="ann")
+    rows = [replace(ROW, document_id=f"d{n}", subject="ann" if n < 3 else "") for n in range(5)]
+    for row in (*rows, other):
+        await catalogue.commit(row)
+    assert {one[2] for one in await catalogue.about("acme", "ann", 10)} == {"d0", "d1", "d2"}
+    assert len(await catalogue.about("acme", "", 10)) == 5 and len(await catalogue.about("acme", "", 2)) == 2
+    await catalogue.commit(replace(rows[0], subject="ben"))
+    assert {one[2] for one in await catalogue.about("acme", "ann", 10)} == {"d1", "d2"}
+    await catalogue.arrived("acme", "files", 3, 2)
+    await catalogue.evaluated("acme", "run", 1.0, {"recall": 1.0})
+    await catalogue.evaluated("globex", "run", 1.0, {"recall": 1.0})
+    await catalogue.clear("acme")
+    assert not await catalogue.arrivals("acme") and await catalogue.last_evaluation("acme", "run") is None
+    assert await catalogue.last_evaluation("globex", "run") is not None

@@ -230,3 +230,36 @@ async def test_what_a_kill_left_of_the_version_before_goes_when_it_is_brought_ag
     await bring(retrieval, document(text="The new toll is ten."))
     found = await retrieval.Search(pb.SearchRequest(query="toll"))
     assert [one.text for one in found.passages] == ["The new toll is ten."]
+
+
+async def test_documents_about_an_end_user_are_erased(retrieval: Called) -> None:
+    admin, hers = retrieval.by("operator", admin=True), {"subject": "ann"}
+    await bring(
+        retrieval,
+        document("d1", "Ann pays nine crowns.", attributes=hers), document("d2", "Lorries pay ten crowns."),
+        document("d3", " ", attributes=hers), document("d4", " "), document("d5", "Ann again.", collection="hr", attributes=hers),
+    )  # fmt: skip
+    await bring(retrieval.by("other"), document("d1", "Ann pays elsewhere.", attributes=hers))
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
+    assert gone.erased == {"documents": 2, "parked": 1}
+    found = await retrieval.Search(pb.SearchRequest(query="ann pays crowns", limit=10))
+    assert {one.document_id for one in found.passages} == {"d2"}
+    assert [one.document_id for one in (await retrieval.ListParked(pb.ListParkedRequest())).parked] == ["d4"]
+    assert (await retrieval.by("other").Search(pb.SearchRequest(query="ann pays"))).passages
+
+
+async def test_a_tenants_documents_are_erased(retrieval: Called) -> None:
+    await bring(
+        retrieval,
+        *(document(f"d{n}", f"Lorry {n} pays.", collection=f"c{n % 2}") for n in range(5)),
+        document("d9", " "),
+    )
+    await bring(retrieval.by("other"), document())
+    admin = retrieval.by("operator", admin=True)
+    before = (await retrieval.Search(pb.SearchRequest(query="lorry"))).epoch
+    gone = await admin.Erase(pb.EraseRequest(tenant="acme", everything=True))
+    assert gone.erased == {"documents": 5, "parked": 1}
+    found = await retrieval.Search(pb.SearchRequest(query="lorry"))
+    assert not found.passages and found.epoch > before, "answers that rest on them are asked anew"
+    assert not (await retrieval.ListDocuments(pb.ListDocumentsRequest())).documents
+    assert (await retrieval.by("other").Search(pb.SearchRequest(query="lorries"))).passages

@@ -224,7 +224,7 @@ def result(one: pb.LineResult, side: str) -> bytes:
         said["response"] = _response(
             200, vectors.road.trace_id or said["id"], answer.embeddings(vectors, in_base64=False)
         )
-    elif one.state == pb.STATE_CANCELLED:
+    elif one.state == pb.STATE_CANCELLED and not one.error.reason:
         said["error"] = {"code": "batch_cancelled", "message": "the batch was cancelled before this was asked"}
     elif one.error.reason == "DEADLINE":
         said["error"] = {"code": "batch_expired", "message": "the batch's window ended before this was asked"}

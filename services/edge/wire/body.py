@@ -173,11 +173,12 @@ class ChatBody(Struct, forbid_unknown_fields=True):
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
     service_tier: ServiceTier | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    """The end user, where `user` does not say it."""
     # Accepted and of no effect here: they tune OpenAI's own storage and prompt cache.
     store: bool | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    safety_identifier: str | None = None
     prediction: dict[str, Any] | None = None
 
 

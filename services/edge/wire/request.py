@@ -21,7 +21,7 @@ MODES = {
 }
 SAME = (
     "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
-    "parallel_tool_calls", "user", "reasoning_effort", "verbosity", "service_tier",
+    "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier",
 )  # fmt: skip
 
 
@@ -44,6 +44,7 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
     for name in SAME:
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
+    made.user = body.user or body.safety_identifier or ""
     limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     if limit is not None:
         made.max_output_tokens = limit

@@ -127,12 +127,13 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     tollway: Raw = Raw()
     previous_response_id: str | None = None
     service_tier: wire.ServiceTier | None = None
+    safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
+    """The end user, where `user` does not say it."""
     # Accepted and of no effect here: they tune OpenAI's own storage and prompt cache.
     store: bool | None = None
     include: list[str] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    safety_identifier: str | None = None
     truncation: Literal["disabled"] | None = None
     stream_options: dict[str, Any] | None = None
 
@@ -186,7 +187,7 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     elif not isinstance(body.input, str):
         for n, raw in enumerate(body.input):
             _item(made, bytes(raw), f"input[{n}]")
-    for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "user", "service_tier"):
+    for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
     for tool in body.tools or ():
@@ -203,6 +204,7 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     if body.reasoning is not None and body.reasoning.effort is not None:
         made.reasoning_effort = body.reasoning.effort
     made.metadata.update(body.metadata or {})
+    made.user = body.user or body.safety_identifier or ""
     return made
 
 
