@@ -1,7 +1,7 @@
 """What an answer depends on, as hashes. Pure."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 
@@ -39,7 +39,7 @@ class Keys:
     """Equal for the same request."""
     text: str
     """The last user message; '' when it is not text alone."""
-    subject: str = ""
+    subject: str = field(default="", compare=False)
     """Digest of the end user who asks; no part of what an answer depends on."""
 
 
