@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import MessageToDict
 from tollway.cache.v1 import cache_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
@@ -80,10 +79,8 @@ class Erasing:
         Raises:
             AuditAway
         """
-        said = {"account": receipt.tenant, **MessageToDict(receipt, preserving_proto_field_name=True)}
-        entry = registry_pb2.AppendAuditRequest(
-            action=action, target=receipt.subject_digest or receipt.tenant, request_json=json.dumps(said)
-        )
+        target, said = receipt.subject_digest or receipt.tenant, json.dumps(_document(receipt))
+        entry = registry_pb2.AppendAuditRequest(action=action, target=target, request_json=said)
         try:
             await self.peers.registry.AppendAudit(entry, timeout=APPEND_S)
         except grpc.aio.AioRpcError as error:
@@ -99,6 +96,20 @@ def _begun(tenant: str, subject_digest: str) -> pb.Receipt:
     )
     receipt.began.GetCurrentTime()
     return receipt
+
+
+def _document(receipt: pb.Receipt) -> dict[str, Any]:
+    """As the audit log has it: the key and the times are its own."""
+    said: dict[str, Any] = {"account": receipt.tenant, "receipt_id": receipt.receipt_id}
+    if receipt.subject_digest:
+        said["subject_digest"] = receipt.subject_digest
+    if not receipt.HasField("ended"):
+        return said
+    said["complete"] = receipt.complete
+    said["erased"] = {one.service: dict(one.erased) for one in receipt.erasures if any(one.erased.values())}
+    if faults := {one.service: one.fault for one in receipt.erasures if one.fault}:
+        said["faults"] = faults
+    return said
 
 
 async def _tried(service: str, call: Awaitable[Any]) -> pb.Erasure:
