@@ -7,7 +7,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from qdrant_client import AsyncQdrantClient
 from tollway.cache.v1 import cache_pb2_grpc
 from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
@@ -18,7 +17,6 @@ from services.cache.cache import Cache
 from services.cache.edge import EdgeStore
 from services.cache.insight import Insights
 from services.cache.proof import Prover
-from services.cache.qdrant import QdrantStore
 from services.cache.screen import Screen
 from services.cache.service import CacheService, Kept
 from services.cache.store import Store
@@ -96,6 +94,12 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
             finally:
                 edge.close()
         return
+    from qdrant_client import (
+        AsyncQdrantClient,
+    )  # half a second of models, which the engine in this process does without
+
+    from services.cache.qdrant import QdrantStore
+
     host, _, port = settings.store.partition("://")[2].rpartition(":")
     client = AsyncQdrantClient(
         host=host,

@@ -5,6 +5,7 @@ was trained is told in `training/screen.py`.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from services.cache.plain import marked, spoken
 
 ARTEFACT = Path(__file__).parent / "artefacts" / "screen.json"
 Vector = npt.NDArray[np.float32]
+MIXED = re.compile(r"[^\W\d_]\d|\d[^\W\d_]")
+"""Where letters become digits, or digits letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,26 @@ class Gist:
 
     content: frozenset[str]
     numbers: frozenset[str]
+    codes: frozenset[str]
+    """Of the numbers those that nobody says twice without meaning the same: orders, accounts, hashes."""
 
 
 @lru_cache(maxsize=20_000)
 def gist(text: str) -> Gist:
     content = frozenset(spoken(text)) - STOP
-    return Gist(content, frozenset(word for word in content if marked(word)))
+    numbers = frozenset(word for word in content if marked(word))
+    return Gist(content, numbers, frozenset(filter(opaque, numbers)))
+
+
+def opaque(word: str) -> bool:
+    """Whether a number or an identifier is one of many alike: five digits, or digits here and there among letters."""
+    return sum(map(str.isdigit, word)) >= 5 or (len(word) >= 6 and len(MIXED.findall(word)) >= 2)
 
 
 def renumbered(a: Gist, b: Gist) -> bool:
-    """Whether each names a number or an identifier that the other does not: order 4711 is not order 4712."""
-    return bool(a.numbers - b.numbers and b.numbers - a.numbers)
+    """Whether each names a number or an identifier that the other does not, or one of them a code: order 4711 is not order 4712, nor
+    is an order that is not named 4f9a-22."""
+    return a.codes != b.codes or bool(a.numbers - b.numbers and b.numbers - a.numbers)
 
 
 def facts(a: Gist, b: Gist, static: float) -> tuple[float, ...]:

@@ -1,69 +1,77 @@
 """The `tollway` command: what it can be asked. What each command does is in `commands/`."""
 
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from services.mesh import running, upstreams
-from services.mesh.commands import accounts, background, certs, secrets
-from services.mesh.commands import alerts as alerting
-from services.mesh.commands import ask as asking
-from services.mesh.commands import audit as auditing
-from services.mesh.commands import cache as caching
-from services.mesh.commands import console as looking
-from services.mesh.commands import doctor as examining
-from services.mesh.commands import erase as erasing
-from services.mesh.commands import evaluate as evaluating
-from services.mesh.commands import health as probing
-from services.mesh.commands import jobs as working
-from services.mesh.commands import models as catalogue
-from services.mesh.commands import policy as policing
-from services.mesh.commands import probes as watching
-from services.mesh.commands import registry as registering
-from services.mesh.commands import restart as restarting
-from services.mesh.commands import retrieval as finding
-from services.mesh.commands import reviews as reviewing
-from services.mesh.commands import roles as binding
-from services.mesh.commands import route as routing
-from services.mesh.commands import shadow as shadowing
-from services.mesh.commands import top as vital
-from services.mesh.commands import trace as tracing
-from services.mesh.commands import usage as using
 from services.mesh.commands.calling import Key, State, key_of
 from services.mesh.plan import Plan
 from services.mesh.screen import fail
 
+COMMANDS = {
+    "keys": "accounts:keys",
+    "accounts": "accounts:accounts",
+    "roles": "roles:roles",
+    "safeguards": "alerts:safeguards",
+    "alerts": "alerts:alerts",
+    "budgets": "accounts:budgets",
+    "route": "route:route",
+    "cache": "cache:cache",
+    "retrieval": "retrieval:retrieval",
+    "policy": "policy:policy",
+    "jobs": "jobs:jobs",
+    "registry": "registry:registry",
+    "shadow": "shadow:shadow",
+    "eval": "evaluate:evaluate",
+    "reviews": "reviews:reviews",
+    "probes": "probes:probes",
+    "audit": "audit:audit",
+    "erase": "erase:erase",
+    "usage": "usage:usage",
+    "console": "console:console",
+    "top": "top:top",
+    "health": "health:health",
+    "models": "models:models",
+    "secrets": "secrets:make",
+    "certs": "certs:certs",
+    "restart": "restart:restart",
+}
+"""By name: the module in `commands/` and what it calls it. Those that need the whole mesh, or nothing of it, are below."""
+
+
+class Lazily(TyperGroup):
+    """Brings the module of a command in when it is asked for: each needs other things, and all of them together take a while."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"services.mesh.commands.{module}"), name)
+        if isinstance(found, typer.Typer):
+            made = get_group(found)
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command(cmd_name)(found)
+            made = get_command(alone)
+        made.name = cmd_name
+        return made
+
+
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_show_locals=False, help="Runs and administers a Tollway mesh."
+    cls=Lazily,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Runs and administers a Tollway mesh.",
 )
-app.add_typer(accounts.keys, name="keys")
-app.add_typer(accounts.accounts, name="accounts")
-app.add_typer(binding.roles, name="roles")
-app.add_typer(alerting.safeguards, name="safeguards")
-app.add_typer(alerting.alerts, name="alerts")
-app.add_typer(accounts.budgets, name="budgets")
-app.add_typer(routing.route, name="route")
-app.add_typer(caching.cache, name="cache")
-app.add_typer(finding.retrieval, name="retrieval")
-app.add_typer(policing.policy, name="policy")
-app.add_typer(working.jobs, name="jobs")
-app.add_typer(registering.registry, name="registry")
-app.add_typer(shadowing.shadow, name="shadow")
-app.add_typer(evaluating.evaluate, name="eval")
-app.add_typer(reviewing.reviews, name="reviews")
-app.add_typer(watching.probes, name="probes")
-app.add_typer(auditing.audit, name="audit")
-app.add_typer(erasing.erase, name="erase")
-app.add_typer(using.usage, name="usage")
-app.command("console")(looking.console)
-app.command("top")(vital.top)
-app.command("health")(probing.health)
-app.command("models")(catalogue.models)
-app.command("secrets")(secrets.make)
-app.command("certs")(certs.certs)
-app.command("restart")(restarting.restart)
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
@@ -95,10 +103,12 @@ def up(
         fail("--tls needs --split and a row of ports: within one process and over unix sockets nobody listens in")
     plan = Plan(state.absolute(), port, grpc_port, split, tls, named, config)
     if not detach:
-        from services.mesh.commands import up as foreground  # brings in every service: the others start faster without
+        from services.mesh.commands import up as foreground
 
         foreground.run(plan, quiet)
         return
+    from services.mesh.commands import background
+
     arguments = [f"--port={port}", f"--grpc-port={grpc_port}", f"--state={state.absolute()}"]
     arguments += [f"--model={one}" for one in model or ()]
     arguments += [f"--config={Path(config).absolute()}"] if config else []
@@ -110,6 +120,8 @@ def up(
 @app.command()
 def down(state: State = running.STATE) -> None:
     """Stops the mesh; calls under way are answered first."""
+    from services.mesh.commands import background
+
     background.down(state.absolute())
 
 
@@ -124,21 +136,29 @@ def ask(
     state: State = running.STATE,
 ) -> None:
     """Asks a question and shows the answer as it is written."""
+    from services.mesh.commands import ask as asking
+
     url, key = url or _url(state), key_of(state, key)
     trace_id = asking.ask(url, key, model, text, system, traced=trace)
     if trace:
+        from services.mesh.commands import trace as tracing
+
         tracing.trace(url, running.admin_key(state), trace_id)
 
 
 @app.command("trace")
 def show_trace(trace_id: str, state: State = running.STATE) -> None:
     """Draws a request's way through the services, from the `x-tollway-trace` of its answer."""
+    from services.mesh.commands import trace as tracing
+
     tracing.trace(_url(state), running.admin_key(state), trace_id)
 
 
 @app.command()
 def doctor(port: Port = 8080, grpc_port: GrpcPort = 50051, state: State = running.STATE) -> None:
     """Checks what a mesh needs, and says how to mend what is missing."""
+    from services.mesh.commands import doctor as examining
+
     if not examining.doctor(state, port, grpc_port):
         raise typer.Exit(1)
 

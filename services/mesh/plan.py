@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from services.mesh import certificates
 from services.runtime.channels import PLAIN, Tls
 
 TIERS = (
@@ -137,7 +136,11 @@ class Plan:
 
     def certificates(self, name: str) -> Tls:
         """Of a service, or of `client`."""
-        return certificates.files(self.state / "tls", name) if self.tls else PLAIN
+        if not self.tls:
+            return PLAIN
+        from services.mesh import certificates
+
+        return certificates.files(self.state / "tls", name)
 
     def write(self, database_url: str, broker: str = "") -> dict[str, Any]:
         """Makes the file and returns what is in it. `database_url` and `broker` count where the user names none.
@@ -170,6 +173,8 @@ class Plan:
             for name in PORTS
         }
         if self.tls:
+            from services.mesh import certificates
+
             signer = certificates.authority(self.state / "tls")
             for name in ("edge", *PORTS, "client"):
                 signer.keep(name, CERTIFICATE_DAYS)

@@ -10,7 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.cache.keys import Keys, keys, unfit
 from services.cache.proof import threshold_of
-from services.cache.screen import Screen
+from services.cache.screen import Screen, gist, opaque, renumbered
 from services.cache.store import Entry
 
 
@@ -122,3 +122,14 @@ def test_feedback_moves_a_threshold_within_bounds(right: int, wrong: int, thresh
 )
 def test_another_number_or_identifier_is_another_question(a: str, b: str) -> None:
     assert Screen().plausible(a, [(b, 0.999), (a, 0.999)]) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [("9f31c07e", True), ("1180234", True), ("a1b2c3", True), ("windows10", False), ("2014", False), ("i18n", False),
+     ("x86_64", False), ("covid19", False)],
+)  # fmt: skip
+def test_what_is_one_of_many_alike(word: str, code: bool) -> None:
+    assert opaque(word) is code
+    assert renumbered(gist(f"send {word} again"), gist("send it again")) is code
+    assert not renumbered(gist(f"send {word} again"), gist(f"again, please send {word}"))

@@ -117,6 +117,8 @@ async def test_a_rewording_hits_after_proof(cache: Called, kept: Kept) -> None:
         ("How do I open an account in Germany?", "How do I open an account in France?"),
         ("How do I enable two-factor login?", "How do I disable two-factor login?"),
         ("Who won the world cup in 2014?", "Who won the world cup in 2018?"),
+        ("Write to the buyers of 9f31c07e and 5b77a0d2", "Write to the buyers of 9f31c07e and 5b77a0d2 and 70ce41b9"),
+        ("What became of order 1180234 and its parcel?", "What became of the order and its parcel?"),
     ],
 )
 async def test_a_near_miss_is_not_served(cache: Called, stored: str, asked: str) -> None:
