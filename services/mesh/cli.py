@@ -57,7 +57,7 @@ class Lazily(TyperGroup):
         module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(f"services.mesh.commands.{module}"), name)
         if isinstance(found, typer.Typer):
-            made = get_group(found)
+            made: Any = get_group(found)
         else:
             alone = typer.Typer(add_completion=False)
             alone.command(cmd_name)(found)
