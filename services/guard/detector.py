@@ -7,8 +7,10 @@ those run. RE2 matches in time linear in the text, so no input makes it hang.
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 import re2
 
@@ -28,21 +30,43 @@ VALIDATED_ONLY = frozenset({"DATE_TIME", "AGE", "URL", "US_BANK_ACCOUNT", "LICEN
 """Types too weak to be believed in a decoded block."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A pattern, and the words that must be near it, or may not stand before it."""
+
+    pattern: Pattern
+    regex: Any
+    near: re.Pattern[str] | None
+    far: re.Pattern[str] | None
+
+
+@cache
+def automata() -> tuple[Any, tuple[Compiled, ...]]:
+    """The set that says which patterns can occur, and the patterns; compiled once, half a second, for all detectors."""
+    options, every = re2.Options(), (*patterns.PATTERNS, *secrets.PATTERNS)
+    options.max_mem = 256 << 20
+    which = re2.Set.SearchSet(options)
+    for one in every:
+        which.Add(one.regex)
+    which.Compile()
+    made = tuple(
+        Compiled(
+            one,
+            re2.compile(one.regex, options),
+            re.compile(one.near, re.I) if one.near else None,
+            re.compile(one.far, re.I) if one.far else None,
+        )
+        for one in every
+    )
+    for ready in made:  # RE2 builds half of an automaton at its first match: no caller waits for that
+        ready.regex.search(SEARCHED_FIRST)
+    return which, made
+
+
 class Detector:
     def __init__(self, names: Names | None) -> None:
         self._names = names
-        self._patterns: tuple[Pattern, ...] = (*patterns.PATTERNS, *secrets.PATTERNS)
-        options = re2.Options()
-        options.max_mem = 256 << 20
-        self._compiled = [re2.compile(one.regex, options) for one in self._patterns]
-        for one in self._compiled:  # RE2 builds half of an automaton at its first match: no caller waits for that
-            one.search(SEARCHED_FIRST)
-        self._near = [re.compile(one.near, re.I) if one.near else None for one in self._patterns]
-        self._far = [re.compile(one.far, re.I) if one.far else None for one in self._patterns]
-        self._set = re2.Set.SearchSet(options)
-        for one in self._patterns:
-            self._set.Add(one.regex)
-        self._set.Compile()
+        self._which, self._compiled = automata()
         self._kept: OrderedDict[tuple[bytes, frozenset[str]], tuple[Found, ...]] = OrderedDict()
 
     def find(
@@ -78,7 +102,7 @@ class Detector:
 
     def _read(self, view: View, unwanted: frozenset[str]) -> list[Found]:
         text = view.text
-        found = [hit for index in self._set.Match(text) or () for hit in self._hits(index, text)]
+        found = [hit for index in self._which.Match(text) or () for hit in self._hits(index, text)]
         if SIX_DIGITS.search(text):
             found += phones(text)
         if view.whole is not None:
@@ -95,9 +119,9 @@ class Detector:
         return found
 
     def _hits(self, index: int, text: str) -> list[Found]:
-        pattern, found = self._patterns[index], []
-        near, far = self._near[index], self._far[index]
-        for match in self._compiled[index].finditer(text):
+        one, found = self._compiled[index], []
+        pattern, near, far = one.pattern, one.near, one.far
+        for match in one.regex.finditer(text):
             group = pattern.group
             if group and match.group(group) is None:
                 group = next((n for n in range(1, len(match.groups()) + 1) if match.group(n) is not None), 0)

@@ -44,6 +44,8 @@ class Member:
 
     name: str
     settings: Any
+    leaving: asyncio.Event
+    """All services say at once that they will be gone, and then stop in their order."""
     up: "asyncio.Future[Up]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,7 +65,7 @@ class Member:
                 async with serving_http(made, self.settings.listen) as address:
                     yield Up(self.name, address, "OpenAI-compatible HTTP")
                 return
-            async with serving(made, self.settings.serve, inproc=self.name) as address:
+            async with serving(made, self.settings.serve, self.name, self.leaving) as address:
                 await _ready(self.name, made.ready)
                 yield Up(self.name, address, made.backend)
 
@@ -84,7 +86,8 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
         BadSettings: before anything is opened.
         NotReady, OSError, ...: what a service could not be opened for; those opened before are closed.
     """
-    members = [[Member(name, load(APPS[name].Settings, environ, name)) for name in tier] for tier in TIERS]
+    leaving = asyncio.Event()
+    members = [[Member(name, load(APPS[name].Settings, environ, name), leaving) for name in tier] for tier in TIERS]
     begun: list[list[asyncio.Task[None]]] = []
     ups: list[Up] = []
     waiting: asyncio.Task[None] | None = None
@@ -108,6 +111,7 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
     finally:
         if waiting is not None:
             waiting.cancel()
+        leaving.set()
         for tier, tasks in zip(reversed(members[: len(begun)]), reversed(begun), strict=True):
             for member in tier:
                 member.stop.set()

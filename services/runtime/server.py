@@ -69,12 +69,15 @@ callers are told CANCELLED; ours wait within their deadlines."""
 
 
 @asynccontextmanager
-async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIterator[str]:
+async def serving(
+    service: Service, where: Serving, inproc: str = "", leaving: asyncio.Event | None = None
+) -> AsyncIterator[str]:
     """Yields the address served; on leaving, answers what is under way before it stops.
 
     `grpc.aio` cancels calls that have arrived but not begun when it stops (grpc/grpc#41785). So the
     server first says NOT_SERVING and goes on serving for `lame_duck_s`, while callers turn elsewhere.
-    With `inproc` the service is served in this process under that name, too.
+    With `inproc` the service is served in this process under that name, too. Once `leaving` is set its time
+    as a lame duck has begun: of many that stop one after the other, nobody waits for each.
 
     Raises:
         RuntimeError: the address is taken. Without `so_reuseport=0` two servers would share it in silence.
@@ -101,16 +104,24 @@ async def serving(service: Service, where: Serving, inproc: str = "") -> AsyncIt
         health_pb2_grpc.add_HealthServicer_to_server(healthy, cast(grpc.aio.Server, within))
         within.start()
     await server.start()
+    leaving = leaving or asyncio.Event()
+    lame = asyncio.create_task(_lame(leaving, healthy, where.lame_duck_s))
     try:
         async with running(_readiness(service, healthy)):
             yield address
     finally:
-        await healthy.enter_graceful_shutdown()
-        await asyncio.sleep(where.lame_duck_s)
+        leaving.set()
+        await lame
         statuses.leave()
         await server.stop(where.drain_s)
         if within is not None:
             await within.stop(where.drain_s)
+
+
+async def _lame(leaving: asyncio.Event, healthy: health.aio.HealthServicer, for_s: float) -> None:
+    await leaving.wait()
+    await healthy.enter_graceful_shutdown()
+    await asyncio.sleep(for_s)
 
 
 async def _readiness(service: Service, healthy: health.aio.HealthServicer) -> None:

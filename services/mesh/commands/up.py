@@ -5,11 +5,12 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
 
 import uvloop
 import yaml
 
-from services.mesh import apart, embedded, ledgers, running, together
+from services.mesh import embedded, ledgers, running
 from services.mesh.commands.background import welcome
 from services.mesh.plan import Ended, NotReady, Plan, Up
 from services.mesh.screen import err, fail
@@ -58,11 +59,15 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         await stop
         err.print("[dim]draining, from the edge inwards[/dim]")
 
+    # All the services' code comes in while the database starts: each takes the better part of a second.
+    code = asyncio.create_task(
+        asyncio.to_thread(import_module, f"services.mesh.{'apart' if plan.split else 'together'}")
+    )
     async with _database(plan, environ) as database, _broker(plan, environ, database):
         if plan.split:
-            await apart.run(plan, environ, told, stopped)
+            await (await code).run(plan, environ, told, stopped)
         else:
-            await together.run(environ, told, stopped)
+            await (await code).run(environ, told, stopped)
 
 
 @asynccontextmanager
