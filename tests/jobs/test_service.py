@@ -36,6 +36,7 @@ from services.runtime.background import running
 from services.runtime.server import Service
 from tests.support.callers import identity
 from tests.support.refusals import field_of, refused
+from tests.support.scale import sized
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
 from tests.support.waiting import eventually, until
@@ -284,7 +285,8 @@ async def test_what_is_wrong_is_named(postgres_url: str) -> None:
 
 async def test_a_tenant_with_many_jobs_delays_no_other(both: tuple[Jobs, Called]) -> None:
     jobs, stub = both
-    lines = [pb.Line(custom_id=str(n), chat=asking(f"text {n}")) for n in range(400)]
+    many = sized(150, 400)
+    lines = [pb.Line(custom_id=str(n), chat=asking(f"text {n}")) for n in range(many)]
     big = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
     await until(lambda: len(jobs.gateway.keys) >= 10, 60)
     small = stub.by("globex/app")
@@ -294,7 +296,7 @@ async def test_a_tenant_with_many_jobs_delays_no_other(both: tuple[Jobs, Called]
     waited = jobs.gateway.keys.index(single.job_id) - before
     assert waited <= 3 * jobs.worker.slots, f"{waited} of the other's went first"
     assert jobs.gateway.most <= jobs.worker.slots
-    assert (await ended(stub, big.job_id)).succeeded == 400
+    assert (await ended(stub, big.job_id)).succeeded == many
 
 
 async def test_a_webhook_is_signed_and_told_again_until_it_is_heard(

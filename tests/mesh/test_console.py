@@ -14,6 +14,7 @@ from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh, running
 from tests.mesh.test_rolling import under_load
 from tests.peers.provider import provider
+from tests.support.scale import SOAK
 
 AXE = Path(".tools/node_modules/axe-core/axe.min.js")
 VIEWS = (
@@ -281,8 +282,9 @@ async def test_a_wrong_key_is_told(mesh: Mesh, browser: Browser) -> None:
     await expect(page.get_by_role("alert")).to_contain_text("no such API key")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1280), ("dark", 390), *([("dark", 1280), ("light", 390)] if SOAK else [])]
+)
 async def test_everybody_can_read_it(mesh: Mesh, browser: Browser, scheme: str, width: int) -> None:
     """No serious finding of axe-core, in no view, while others ask; on a phone nothing is wider than the screen."""
     if not AXE.exists():

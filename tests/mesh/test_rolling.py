@@ -18,10 +18,10 @@ from services.mesh.plan import TIERS
 from tests.mesh.client import Answer, asking, sent
 from tests.mesh.running import Mesh, free_row, running
 from tests.peers.provider import provider
+from tests.support.scale import SOAK
 from tests.support.waiting import until
 
 CLIENTS = 3
-SOAK = os.environ.get("TOLLWAY_TEST_SCALE") == "soak"
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
 HALVES = {"unix": SERVICES[::2], "tls": SERVICES[1::2]}
 KILLED = tuple(name for name in SERVICES if SOAK or name in ("edge", "orchestrator", "models", "ledger", "cache"))
