@@ -38,6 +38,7 @@ COMMANDS = {
     "top": "top:top",
     "health": "health:health",
     "models": "models:models",
+    "adopt": "adopt:adopt",
     "secrets": "secrets:make",
     "certs": "certs:certs",
     "restart": "restart:restart",

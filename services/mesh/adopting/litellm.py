@@ -1,0 +1,204 @@
+"""LiteLLM's proxy: `config.yaml`, as its documentation has it (docs.litellm.ai/docs/proxy/configs)."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import yaml
+
+from services.mesh.adopting.settings import (
+    ELSEWHERE,
+    Adopted,
+    BadFile,
+    a_million,
+    base_url,
+    name_of,
+    present,
+    usual_key,
+)
+from services.models.presets import PRESETS
+
+PROVIDERS = {
+    "fireworks_ai": "fireworks",
+    "gemini": "google",
+    "hosted_vllm": "vllm",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "together_ai": "together",
+    **{name: name for name in (*PRESETS, *ELSEWHERE)},
+}
+"""The first part of a model's name, and who that is here."""
+BARE = (("gpt-", "openai"), ("chatgpt-", "openai"), ("o1", "openai"), ("o3", "openai"), ("o4", "openai"),
+        ("text-embedding-", "openai"), ("claude-", "anthropic"))  # fmt: skip
+"""Whose a model is whose name begins so, where no provider is named."""
+BEDROCK_WAYS = ("converse/", "invoke/")
+VARIABLE = "os.environ/"
+PRICES = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached_input",
+    "cache_creation_input_token_cost": "cache_write",
+    "input_cost_per_audio_token": "audio_input",
+    "output_cost_per_audio_token": "audio_output",
+    "output_cost_per_reasoning_token": "reasoning",
+}
+ABLE = {
+    "supports_vision": "vision",
+    "supports_function_calling": "tools",
+    "supports_response_schema": "json_schema",
+}
+SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+TAKEN = frozenset(
+    ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
+     "aws_region_name", "region_name", *SAMPLING, *PRICES)
+)  # fmt: skip
+INSTEAD = {
+    "rpm": "what a provider says in its rate-limit headers is heeded; a limit of your own: `tollway budgets set ACCOUNT Nrequests --per minute --model NAME`",
+    "tpm": "what a provider says in its rate-limit headers is heeded; a limit of your own: `tollway budgets set ACCOUNT Ntokens --per minute --model NAME`",
+    "weight": "the less busy of a model's deployments is asked; shares among models: `router.policies.TENANT.weights`",
+    "max_budget": "`tollway budgets set ACCOUNT AMOUNTusd --per month`",
+    "budget_duration": "`--per` of `tollway budgets set`: minute, day, month or rolling",
+    "num_retries": "retries come out of a budget, one for five calls, and go to another deployment first",
+    "fallbacks": "ask for `auto`: with `router.policies.TENANT: {rule: fixed, model: FIRST}` the others follow as fallbacks",
+    "default_fallbacks": "ask for `auto`: with `router.policies.TENANT: {rule: fixed, model: FIRST}` the others follow as fallbacks",
+    "context_window_fallbacks": "`auto` leaves out models that a prompt is too long for, or set `orchestrator.context_tokens`",
+    "content_policy_fallbacks": "say what may go where in a policy of the guard: docs/policies.md",
+    "routing_strategy": "`router.policies.TENANT.rule`, of requests for `auto`; a model's deployments: the less busy of two",
+    "allowed_fails": "a deployment is out after five failures in a row, and back after a probe",
+    "cooldown_time": "a deployment is out after five failures in a row, and back after a probe",
+    "success_callback": "`process.otlp_endpoint` sends traces and metrics, `gen_ai.*`, to any OpenTelemetry collector",
+    "failure_callback": "`process.otlp_endpoint` sends traces and metrics, `gen_ai.*`, to any OpenTelemetry collector",
+    "callbacks": "`process.otlp_endpoint` sends traces and metrics, `gen_ai.*`, to any OpenTelemetry collector",
+    "drop_params": "what a wire cannot carry is refused with the word for it",
+    "guardrails": "the guard masks private data without settings; policies: docs/policies.md",
+    "master_key": "`tollway keys create ACCOUNT --admin`",
+    "database_url": "`ledger.database_url`, `jobs.database_url`, `registry.database_url`, `retrieval.database_url`: a database of Tollway's own",
+    "alerting": "`tollway alerts hook` sends them to a webhook",
+    "cache_params.type": "the cache is Qdrant's engine in the process; a server: `cache.store`",
+    "cache_params.similarity_threshold": "a semantic hit is proven, and `cache.error_bound` of look-ups may be answered wrongly",
+}  # fmt: skip
+NOTHING = "no counterpart"
+SECTIONS = ("litellm_settings", "router_settings", "general_settings")
+KNOWN = frozenset(("model_list", "environment_variables", *SECTIONS))
+SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
+                    "model_group_alias", "enable_pre_call_checks"))  # fmt: skip
+"""Taken elsewhere, or of no use here."""
+
+
+def adopted(text: str, environ: Mapping[str, str]) -> Adopted:
+    """Settings of `text`; addresses that stand in variables are read from `environ`.
+
+    Raises:
+        BadFile
+    """
+    try:
+        said = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadFile(f"it is no YAML: {error}") from None
+    if not isinstance(said, dict) or not isinstance(said.get("model_list"), list):
+        raise BadFile("it has no `model_list`: is it a config.yaml of LiteLLM's proxy?")
+    made = Adopted()
+    for n, one in enumerate(said["model_list"]):
+        _model(made, f"model_list[{n}]", one, environ)
+    for section in SECTIONS:
+        _section(made, section, said.get(section) or {})
+    for name in sorted(said.keys() - KNOWN):
+        made.leave(name, INSTEAD.get(name, NOTHING))
+    return made
+
+
+def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> None:
+    params = (one.get("litellm_params") if isinstance(one, dict) else None) or {}
+    if not (isinstance(params, dict) and isinstance(params.get("model"), str) and one.get("model_name")):
+        raise BadFile(f"{where} has no model_name, or no litellm_params.model")
+    info, name = one.get("model_info") or {}, name_of(str(one["model_name"]))
+    provider, model = _whose(params["model"], params)
+    if not provider or "*" in name or "*" in model:
+        reason = "name each model" if "*" in params["model"] else "no wire of Tollway's speaks to it"
+        made.leave(f"{where}: {params['model']}", reason)
+        return
+    url = str(params.get("api_base") or params.get("base_url") or "")
+    if url.startswith(VARIABLE):
+        variable, url = url, environ.get(url.removeprefix(VARIABLE), "")
+        if not url:
+            made.leave(
+                f"{where}.api_base: {variable}", "the variable is empty here: write the address into the settings"
+            )
+    place: dict[str, Any] = {"model": model, "base_url": base_url(provider, url)}
+    place |= {"region": params.get("aws_region_name") or params.get("region_name") or ""}
+    place |= {"keys": [_key(provider, params.get("api_key"))], "concurrency": params.get("max_parallel_requests") or 0}
+    _joined(made, where, name, provider, {key: value for key, value in place.items() if value not in ("", 0, [""])},
+            _entry(params, info, model))  # fmt: skip
+    _priced(made, name, {**info, **params})
+    for key in [key for key in params if key not in TAKEN] + [key for key in ("rpm", "tpm") if key in one]:
+        made.leave(f"{where}.{key}", INSTEAD.get(key, NOTHING))
+
+
+def _whose(said: str, params: Mapping[str, Any]) -> tuple[str, str]:
+    """The provider, '' for one that is not spoken to, and its name for the model."""
+    first, slash, rest = said.partition("/")
+    if slash and first in PROVIDERS:
+        for way in BEDROCK_WAYS if first == "bedrock" else ():
+            rest = rest.removeprefix(way)
+        return PROVIDERS[first], rest
+    begins = next((provider for start, provider in BARE if said.startswith(start)), "")
+    return begins or ("openai" if params.get("api_base") and not slash else ""), said
+
+
+def _key(provider: str, said: object) -> str:
+    if not said:
+        return usual_key(provider)
+    return f"env:{str(said).removeprefix(VARIABLE)}" if str(said).startswith(VARIABLE) else str(said)
+
+
+def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"model": str(info.get("base_model") or model).removeprefix("azure/")}
+    made |= {ours: bool(info[theirs]) for theirs, ours in ABLE.items() if theirs in info}
+    made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
+                     "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens"),
+                     "first_byte_s": params.get("stream_timeout") or params.get("timeout")},
+                    ("api_version", "context_tokens", "max_output_tokens", "first_byte_s"))  # fmt: skip
+    if info.get("mode") == "embedding":
+        made["embeddings"] = True
+    if defaults := present(params, SAMPLING):
+        made["defaults"] = defaults
+    return made
+
+
+def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str, Any], entry: dict[str, Any]) -> None:
+    """A second deployment of a model that is there joins it; one of another provider gets a name of its own."""
+    known = made.catalogue.get(name)
+    if known is not None and known["provider"] != provider:
+        made.leave(where, f"it is `{name}@{provider}`: a model has one provider, and `auto` chooses among models")
+        name = f"{name}@{provider}"
+        known = made.catalogue.get(name)
+    if known is None:
+        made.catalogue[name] = {"provider": provider, **entry, "deployments": [place]}
+        return
+    known["deployments"].append(place)
+
+
+def _priced(made: Adopted, name: str, facts: Mapping[str, Any]) -> None:
+    prices = {ours: a_million(facts[theirs]) for theirs, ours in PRICES.items() if facts.get(theirs) is not None}
+    if "input" in prices and "output" in prices:
+        made.prices[name] = prices
+
+
+def _section(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
+    for alias, target in (said.get("model_group_alias") or {}).items():
+        target = target.get("model") if isinstance(target, dict) else target
+        if target in made.catalogue:
+            made.catalogue.setdefault(name_of(str(alias)), deepcopy(made.catalogue[target]))
+            if target in made.prices:
+                made.prices.setdefault(name_of(str(alias)), dict(made.prices[target]))
+    cache = said.get("cache_params") or {}
+    if cache.get("ttl"):
+        made.others["cache"] = {"ttl_s": float(cache["ttl"])}
+    for key in ("type", "similarity_threshold"):
+        if key in cache:
+            made.leave(f"{section}.cache_params.{key}", INSTEAD[f"cache_params.{key}"])
+    if said.get("request_timeout"):
+        made.others.setdefault("edge", {})["deadline_s"] = float(said["request_timeout"])
+    for key in sorted(said.keys() - SILENT):
+        if said[key] not in (None, [], {}, ""):
+            made.leave(f"{section}.{key}", INSTEAD.get(key, NOTHING))

@@ -1,0 +1,204 @@
+"""Settings of other gateways: what is taken over is valid and means the same, and what is not is told, each by its place."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.cache import app as cache
+from services.edge import app as edge
+from services.ledger import app as ledger
+from services.mesh.adopting import litellm, portkey
+from services.mesh.adopting.settings import Adopted, BadFile, a_million
+from services.models import app as models
+from services.router import app as router
+from services.runtime.settings import load
+from tests.mesh.client import asking, sent
+from tests.mesh.running import running
+from tests.peers.provider import Provider, provider
+
+SERVICES = {"models": models, "cache": cache, "edge": edge, "ledger": ledger, "router": router}
+
+
+def of_litellm(environ: dict[str, str] | None = None, **said: Any) -> Adopted:
+    return litellm.adopted(yaml.safe_dump({"model_list": [], **said}), environ or {})
+
+
+def model(name: str, said: str, info: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+    return {"model_name": name, "litellm_params": {"model": said, **params}, "model_info": info or {}}
+
+
+def left(made: Adopted) -> dict[str, str]:
+    return {one.where: one.instead for one in made.left}
+
+
+def loaded(made: Adopted, tmp_path: Path) -> dict[str, Any]:
+    """The settings as services read them."""
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(made.settings()))
+    needed = {"TOLLWAY_CONFIG": str(file), "TOLLWAY_LEDGER__DATABASE_URL": "postgresql://nowhere"}
+    return {name: load(app.Settings, needed, name) for name, app in SERVICES.items()}
+
+
+def test_deployments_of_one_name_are_one_model(tmp_path: Path) -> None:
+    made = of_litellm(
+        model_list=[
+            model("gpt-4o", "azure/gpt-4o-eu", {"base_model": "azure/gpt-4o"}, api_base="https://eu.example/", api_key="os.environ/EU"),
+            model("gpt-4o", "azure/gpt-4o-ca", api_base="https://ca.example", api_key="os.environ/CA", max_parallel_requests=9),
+        ],
+        router_settings={"model_group_alias": {"gpt-4": "gpt-4o"}},
+    )  # fmt: skip
+    found = loaded(made, tmp_path)["models"].catalogue
+    assert found["gpt-4"] == found["gpt-4o"] and found["gpt-4o"].model == "gpt-4o"
+    assert [(one.model, one.base_url, one.keys, one.concurrency) for one in found["gpt-4o"].places] == [
+        ("gpt-4o-eu", "https://eu.example", ("env:EU",), 256),
+        ("gpt-4o-ca", "https://ca.example", ("env:CA",), 9),
+    ]
+    assert not made.left
+
+
+def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
+    info = {
+        "input_cost_per_token": 0.0000025, "output_cost_per_token": "1e-05", "cache_read_input_token_cost": 1.25e-6,
+        "max_input_tokens": 64000, "supports_vision": True, "supports_function_calling": False,
+    }  # fmt: skip
+    made = of_litellm(
+        model_list=[
+            model("own", "hosted_vllm/meta/Llama", info, api_base="http://10.0.0.7:8000/v1", temperature=0.2, stream_timeout=9),
+            model("embed", "text-embedding-3-small", {"mode": "embedding"}),
+            model("claude", "claude-sonnet-4-5", max_tokens=1000),
+            model("llama", "bedrock/converse/meta.llama3-1-70b-instruct-v1:0", aws_region_name="us-west-2"),
+            model("grok", "xai/grok-4"),
+        ],
+    )  # fmt: skip
+    settings = loaded(made, tmp_path)
+    found = settings["models"].catalogue
+    own = found["own"]
+    assert (own.provider, own.model, own.base_url, own.key) == ("vllm", "meta/Llama", "http://10.0.0.7:8000/v1", "")
+    assert (own.context_tokens, own.vision, own.tools, own.defaults, own.first_byte_s) == (
+        64000,
+        True,
+        False,
+        {"temperature": 0.2},
+        9,
+    )
+    assert (settings["ledger"].prices["own"].input, settings["ledger"].prices["own"].cached_input) == ("2.5", "1.25")
+    assert found["embed"].embeddings and found["embed"].key == "env:OPENAI_API_KEY"
+    assert (found["claude"].provider, found["claude"].max_output_tokens) == ("anthropic", 1000)
+    assert (found["llama"].model, found["llama"].region) == ("meta.llama3-1-70b-instruct-v1:0", "us-west-2")
+    assert (found["grok"].base_url, found["grok"].key) == ("https://api.x.ai/v1", "env:XAI_API_KEY")
+    assert not made.left
+
+
+def test_what_has_no_place_is_told_by_its_own() -> None:
+    made = of_litellm(
+        model_list=[
+            model("a", "vertex_ai/gemini-pro"), model("*", "openai/*"), model("b", "openai/b", rpm=6, mock_response="x"),
+            model("b", "groq/b"), model("c", "openai/c", api_base="os.environ/NOWHERE"),
+        ],
+        litellm_settings={"cache": True, "cache_params": {"type": "redis", "ttl": 600}, "fallbacks": [{"b": ["c"]}], "set_verbose": True},
+        router_settings={"routing_strategy": "least-busy"},
+        general_settings={"master_key": "sk-secret"},
+        guardrails=[{"guardrail_name": "pii"}],
+    )  # fmt: skip
+    told = left(made)
+    assert set(told) == {
+        "model_list[0]: vertex_ai/gemini-pro", "model_list[1]: openai/*", "model_list[2].rpm", "model_list[2].mock_response",
+        "model_list[3]", "model_list[4].api_base: os.environ/NOWHERE", "litellm_settings.cache_params.type", "litellm_settings.fallbacks",
+        "router_settings.routing_strategy", "general_settings.master_key", "guardrails",
+    }  # fmt: skip
+    assert list(made.catalogue) == ["b", "b@groq", "c"] and made.others == {"cache": {"ttl_s": 600.0}}
+    assert (
+        told["model_list[2].mock_response"] == "no counterpart" and "tollway budgets set" in told["model_list[2].rpm"]
+    )
+    assert "sk-secret" not in json.dumps([told, made.settings()])
+    found = of_litellm(
+        {"NOWHERE": "http://here/v1/"}, model_list=[model("c", "openai/c", api_base="os.environ/NOWHERE")]
+    )
+    assert found.settings()["models"]["catalogue"]["c"]["base_url"] == "http://here/v1" and not found.left
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("[", "no YAML"), ("- a", "no `model_list`"), ("a: 1", "no `model_list`"), ("model_list: [{model_name: x}]", "litellm_params.model")],
+)  # fmt: skip
+def test_what_is_no_file_of_theirs_is_said_to_be_none(text: str, why: str) -> None:
+    with pytest.raises(BadFile, match=why):
+        litellm.adopted(text, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("{", "no JSON"), ("{}", "neither"), ('{"targets": ["x"]}', "no list of objects")]
+)
+def test_nor_is_a_file_of_portkeys(text: str, why: str) -> None:
+    with pytest.raises(BadFile, match=why):
+        portkey.adopted(text)
+
+
+def test_portkeys_targets_keep_their_shares(tmp_path: Path) -> None:
+    claude = {"provider": "anthropic", "override_params": {"model": "claude-sonnet-4-5", "seed": 1}}
+    said = {
+        "strategy": {"mode": "loadbalance"}, "cache": {"mode": "semantic", "max_age": 600}, "retry": {"attempts": 3},
+        "targets": [
+            {"provider": "openai", "api_key": "env-key", "weight": 0.7, "override_params": {"model": "gpt-4o", "temperature": 0.1}},
+            {"provider": "azure-openai", "virtual_key": "azure-x", "weight": 0.2, "azure_resource_name": "house", "azure_deployment_id": "gpt-4o"},
+            {"strategy": {"mode": "fallback"}, "weight": 0.1, "request_timeout": 9000, "targets": [claude, {"provider": "groq"}]},
+        ],
+    }  # fmt: skip
+    made = portkey.adopted(json.dumps(said))
+    settings = loaded(made, tmp_path)
+    assert settings["router"].policies["*"].weights == {"gpt-4o": 0.7, "gpt-4o@azure": 0.2, "claude-sonnet-4-5": 0.1}
+    found = settings["models"].catalogue
+    assert (found["gpt-4o"].key, found["gpt-4o"].defaults) == ("env-key", {"temperature": 0.1})
+    assert (found["gpt-4o@azure"].base_url, found["gpt-4o@azure"].key) == (
+        "https://house.openai.azure.com",
+        "env:AZURE_API_KEY",
+    )
+    assert found["claude-sonnet-4-5"].first_byte_s == 9 and settings["cache"].ttl_s == 600
+    assert set(left(made)) == {
+        "retry", "targets[1].virtual_key", "targets[2].targets[0].override_params.seed", "targets[2].targets[1]: groq"
+    }  # fmt: skip
+
+
+def test_portkeys_fallbacks_follow_the_first(tmp_path: Path) -> None:
+    targets = [{"provider": "openai", "override_params": {"model": one}} for one in ("gpt-4o", "gpt-4o-mini")]
+    made = portkey.adopted(json.dumps({"strategy": {"mode": "fallback"}, "targets": targets}))
+    policy = loaded(made, tmp_path)["router"].policies["*"]
+    assert (policy.rule, policy.model, policy.models) == ("fixed", "gpt-4o", ("gpt-4o", "gpt-4o-mini"))
+
+
+def test_costs_are_exact() -> None:
+    assert [a_million(one) for one in (2.5e-06, "1e-05", 0.00000005, 0, 1)] == ["2.5", "10", "0.05", "0", "1000000"]
+
+
+async def test_a_mesh_answers_by_what_was_taken_over(tmp_path: Path) -> None:
+    peer: Provider
+    with provider() as peer:
+        theirs = tmp_path / "config.yaml"
+        theirs.write_text(
+            yaml.safe_dump(
+                {"model_list": [model("house", "openai/echo", api_base=peer.url, api_key="k", temperature=0.5)]}
+            )
+        )
+        made = litellm.adopted(theirs.read_text(), {})
+        own = tmp_path / "own.yaml"
+        own.write_text(yaml.safe_dump(made.settings()))
+        with running(peer, TOLLWAY_CONFIG=str(own)) as mesh:
+            answer = await sent(mesh, asking("hello", model="house"))
+        assert answer.status == 200 and answer.text == "You said: hello", answer.raw
+        assert peer.requests[-1]["temperature"] == 0.5 and peer.requests[-1]["model"] == "echo"
+
+
+def test_the_command_prints_the_settings_and_tells_the_rest(tmp_path: Path) -> None:
+    theirs, command = tmp_path / "config.yaml", [sys.executable, "-m", "services.mesh", "adopt", "litellm"]
+    theirs.write_text(yaml.safe_dump({"model_list": [model("house", "openai/echo", rpm=6)]}))
+    told = subprocess.run([*command, str(theirs)], capture_output=True, text=True, check=True, timeout=60)
+    assert "1 models" in told.stderr and "model_list[0].rpm" in told.stderr
+    assert yaml.safe_load(told.stdout) == litellm.adopted(theirs.read_text(), {}).settings()
+    theirs.write_text("- nothing")
+    told = subprocess.run([*command, str(theirs)], capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 1 and "no `model_list`" in told.stderr and not told.stdout
