@@ -46,8 +46,8 @@ class Keys:
 def keys(
     request: chat.ChatRequest, conditions: pb.Conditions, scope: "pb.Scope.ValueType", account: str, key_id: str
 ) -> Keys:
-    """Keys of a request of `account`. Labels, the end user's name and the tier of service do not change an
-    answer and do not count."""
+    """Keys of a request of `account`. Labels, the end user's name, the tier of service and marks for a
+    provider's own cache do not change an answer and do not count."""
     tenant, _, _ = account.partition("/")
     owner = {pb.SCOPE_TENANT: tenant, pb.SCOPE_KEY: f"{account}#{key_id}"}.get(scope, account)
     found = _keys(request.SerializeToString(), conditions.SerializeToString(deterministic=True), tenant, owner)
@@ -61,6 +61,9 @@ def _keys(raw: bytes, said: bytes, tenant: str, owner: str) -> Keys:
     bare.ClearField("metadata")
     bare.ClearField("include_usage")
     bare.ClearField("service_tier")
+    for message in bare.messages:
+        for part in message.parts:
+            part.ClearField("cache_mark")
     whole = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
     text = last_text(bare)
     if text:

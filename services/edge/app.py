@@ -27,6 +27,8 @@ from services.edge.embeddings import Embeddings
 from services.edge.erasures import Erasures
 from services.edge.files import Files
 from services.edge.jobs import Jobs
+from services.edge.messages import PATH as MESSAGES
+from services.edge.messages import Messages
 from services.edge.models import Models
 from services.edge.registry import Registry
 from services.edge.responses import Responses
@@ -34,6 +36,7 @@ from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
 from services.edge.waiting import Behind, CacheAway, GuardAway, JobsAway, RegistryAway, RetrievalAway, RouterAway
+from services.edge.wire.message import refused as refused_message
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -115,6 +118,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
+                MESSAGES: {"POST": Messages(gateway).answer},
                 "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
@@ -142,5 +146,6 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             },
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
+            refused={MESSAGES: refused_message},
             assets=assets(),
         )

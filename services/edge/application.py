@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 
@@ -31,6 +32,8 @@ class Application:
     """Routes that are open to whoever is not signed in yet."""
     uploads: frozenset[str] = frozenset()
     """Routes whose handlers read the body themselves when they are posted to."""
+    refused: Mapping[str, Callable[[Refusal], dict[str, Any]]] = field(default_factory=dict)
+    """What a refusal looks like on routes that do not speak OpenAI's wire."""
     assets: Mapping[str, Asset] = field(default_factory=dict)
     """Files of the console, by path."""
     draining: bool = False
@@ -89,7 +92,7 @@ class Application:
             raise Gone
         trace = telemetry.current()
         headers = [(b"x-tollway-trace", trace.hex.encode())] if trace is not None else []
-        await exchange.refuse(refusal, headers)
+        await exchange.refuse(refusal, headers, self.refused.get(exchange.route))
 
     async def _page(self, exchange: Exchange) -> bool:
         """A file of the console, which everybody may read; False when there is no such file."""

@@ -41,8 +41,8 @@ class Door:
         channels.DEADLINE.set(time.monotonic() + self.deadline_s)
         identity.hold(None)  # a request that follows another on its connection begins with nothing
         scheme, _, credential = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        credential = credential.strip()
-        if scheme.lower() != "bearer" or not credential:
+        credential = credential.strip() if scheme.lower() == "bearer" else ""
+        if not (credential := credential or headers.get(b"x-api-key", b"").decode("latin-1").strip()):
             raise Refusal(
                 401,
                 "missing_api_key",

@@ -145,9 +145,12 @@ class Exchange:
         await self.begin(status, [JSON, length, *headers])
         await self.send({"type": "http.response.body", "body": body})
 
-    async def refuse(self, refusal: Refusal, headers: Headers = ()) -> None:
+    async def refuse(
+        self, refusal: Refusal, headers: Headers = (), body: Callable[[Refusal], dict[str, Any]] | None = None
+    ) -> None:
         more = [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
-        await self.answer(orjson.dumps(refusal.body()), [*more, *headers], refusal.status)
+        said = refusal.body() if body is None else body(refusal)
+        await self.answer(orjson.dumps(said), [*more, *headers], refusal.status)
 
     async def begin(self, status: int, headers: Headers) -> None:
         self.begun = True

@@ -43,6 +43,9 @@ def test_what_changes_an_answer_changes_both_keys(other: chat.ChatRequest) -> No
 
 def test_what_does_not_change_it_does_not() -> None:
     assert key(asked()) == key(asked(user="u", metadata={"a": "b"}, include_usage=True))
+    marked = asked()
+    marked.messages[-1].parts[0].cache_mark = True
+    assert key(asked()) == key(marked)
 
 
 def test_other_words_keep_the_scope_alone() -> None:

@@ -13,6 +13,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.catalogue import Entry
+from services.models.wires import anthropic
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
@@ -287,3 +288,21 @@ async def test_a_tier_of_service_is_asked_of_those_that_have_them(
         made = await wires_over(http, counter())["openai"].complete(to, request)
     (got,) = upstream.got
     assert got["body"].get("service_tier") == told and made.usage.service_tier == ""
+
+
+async def test_anthropic_is_asked_to_keep_what_is_marked(upstream: Upstream) -> None:
+    request, to = asked("anthropic", "rich"), target("anthropic", upstream.url)
+    above = chat.Message(role=chat.ROLE_SYSTEM, parts=[chat.ContentPart(text="one"), chat.ContentPart(text="two")])
+    request.messages.insert(0, above)
+    bare = anthropic.written(to, request, stream=False)
+    for message in request.messages:
+        if message.role in (chat.ROLE_SYSTEM, chat.ROLE_TOOL):
+            message.parts[-1].cache_mark = True
+    marked = anthropic.written(to, request, stream=False)
+    assert bare["system"] == "onetwo" and "cache_control" not in str(bare)
+    assert marked["system"] == [
+        {"type": "text", "text": "one"},
+        {"type": "text", "text": "two", "cache_control": {"type": "ephemeral"}},
+    ]
+    results = [block for turn in marked["messages"] for block in turn["content"] if block["type"] == "tool_result"]
+    assert results and all(block["cache_control"] == {"type": "ephemeral"} for block in results)

@@ -11,8 +11,16 @@ ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
+class CacheControl(Struct):
+    """A mark for a provider's own cache: no field of OpenAI's, but one that its clients send to Anthropic's models."""
+
+    type: Literal["ephemeral"] = "ephemeral"
+    ttl: Literal["5m", "1h"] | None = None
+
+
 class TextPart(Struct, tag_field="type", tag="text"):
     text: str
+    cache_control: CacheControl | None = None
 
 
 class ImageUrl(Struct):

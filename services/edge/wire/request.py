@@ -115,7 +115,7 @@ def _part(
 ) -> None:
     match said:
         case wire.TextPart():
-            made.text = said.text
+            made.text, made.cache_mark = said.text, said.cache_control is not None
         case wire.RefusalPart():
             made.refusal = said.refusal
         case wire.ImagePart():

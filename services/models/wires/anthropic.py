@@ -16,6 +16,8 @@ from services.models.wires.billed import kinds, tier
 from services.models.wires.pictures import inline
 
 VERSION = "2023-06-01"
+MARK = {"cache_control": {"type": "ephemeral"}}
+"""Asks for the prompt up to here to be kept. Anthropic takes four of them."""
 FINISHES = {
     "end_turn": chat.FINISH_REASON_STOP,
     "stop_sequence": chat.FINISH_REASON_STOP,
@@ -74,9 +76,11 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         else target.entry.max_output_tokens,
         "messages": _turns(request.messages),
     }
-    above = [_text(one) for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
-    if above:
-        body["system"] = "\n\n".join(above)
+    above = [one for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
+    if any(part.cache_mark for one in above for part in one.parts):
+        body["system"] = [block for one in above for block in _blocks(one)]
+    elif above:
+        body["system"] = "\n\n".join(map(_text, above))
     if request.HasField("temperature"):
         body["temperature"] = min(request.temperature, 1.0)
     if request.HasField("top_p"):
@@ -133,8 +137,12 @@ def _turns(messages: Any) -> list[dict[str, Any]]:
 
 def _blocks(message: chat.Message) -> list[dict[str, Any]]:
     if message.role == chat.ROLE_TOOL:
-        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}]
-    blocks = [block for part in message.parts if (block := _block(part)) is not None]
+        marked = any(part.cache_mark for part in message.parts)
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}
+        return [{**result, **(MARK if marked else {})}]
+    blocks = [
+        {**block, **(MARK if part.cache_mark else {})} for part in message.parts if (block := _block(part)) is not None
+    ]
     for call in message.tool_calls:
         blocks.append(
             {"type": "tool_use", "id": call.id, "name": call.name, "input": orjson.Fragment(call.arguments or "{}")}

@@ -1,0 +1,154 @@
+"""A message as Anthropic publishes it: whole, as the events of a stream, and what a refusal looks like there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+
+from services.edge.wire.errors import Refusal
+
+STOPS = {
+    chat.FINISH_REASON_STOP: "end_turn",
+    chat.FINISH_REASON_LENGTH: "max_tokens",
+    chat.FINISH_REASON_TOOL_CALLS: "tool_use",
+    chat.FINISH_REASON_CONTENT_FILTER: "refusal",
+}
+ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""By status; anything else is `api_error`, or `invalid_request_error` where the caller did it."""
+
+
+def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
+    choice = made.choices[0] if made.choices else chat.Choice()
+    said = choice.message
+    content: list[dict[str, Any]] = []
+    if said.reasoning:
+        content.append(_thought(said.reasoning))
+    if text := "".join(part.text or part.refusal for part in said.parts) + (
+        said.refusal if said.HasField("refusal") else ""
+    ):
+        content.append(_text(text))
+    content += [_call(one.id, one.name, orjson.loads(one.arguments or "{}")) for one in said.tool_calls]
+    stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
+    return orjson.dumps(
+        {**frame(made.id, road, made.model), "content": content, "stop_reason": stop, "usage": usage(made.usage)}
+    )
+
+
+def frame(name: str, road: pb.Road, model: str) -> dict[str, Any]:
+    return {
+        "id": name or f"msg_{road.trace_id}",
+        "type": "message",
+        "role": "assistant",
+        "model": model or road.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage(chat.Usage()),
+    }
+
+
+def usage(made: chat.Usage) -> dict[str, int]:
+    """What a provider's own cache held, or took in, is counted apart here."""
+    cached, kept = made.cached_input_tokens, made.kinds.cache_write_tokens
+    return {
+        "input_tokens": max(made.input_tokens - cached - kept, 0),
+        "cache_creation_input_tokens": kept,
+        "cache_read_input_tokens": cached,
+        "output_tokens": made.output_tokens,
+    }
+
+
+def refused(refusal: Refusal) -> dict[str, Any]:
+    kind = ERRORS.get(refusal.status) or ("invalid_request_error" if refusal.status < 500 else "api_error")
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": refusal.message, "code": refusal.code, "param": refusal.param},
+    }
+
+
+class Events:
+    """Server-sent events for one message: each block is opened, grows and is closed in its turn."""
+
+    def __init__(self, road: pb.Road) -> None:
+        self._road = road
+        self._index = -1
+        self._open = ""
+        """What is being said: `text`, `thinking`, or `call N`."""
+        self._begun = False
+        self._stop = "end_turn"
+
+    def add(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+        if not self._begun:
+            self._begun = True
+            yield _event("message_start", message=frame(chunk.id, self._road, chunk.model))
+        for delta in chunk.choices:
+            if delta.reasoning:
+                yield from self._grow("thinking", _thought(""), {"type": "thinking_delta", "thinking": delta.reasoning})
+            if text := delta.content or delta.refusal:
+                yield from self._grow("text", _text(""), {"type": "text_delta", "text": text})
+            if delta.refusal:
+                self._stop = "refusal"
+            for call in delta.tool_calls:
+                piece = {"type": "input_json_delta", "partial_json": call.arguments}
+                yield from self._grow(
+                    f"call {call.index}", _call(call.id, call.name, {}), piece if call.arguments else None
+                )
+            if self._stop != "refusal":
+                self._stop = STOPS.get(delta.finish_reason, self._stop)
+
+    def end(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+        if not self._begun:  # a model that said nothing at all has answered, too
+            yield from self.add(chunk)
+        yield from self._close()
+        yield _event(
+            "message_delta", delta={"stop_reason": self._stop, "stop_sequence": None}, usage=usage(chunk.usage)
+        )
+        yield _event("message_stop")
+
+    def _grow(self, kind: str, block: dict[str, Any], delta: dict[str, Any] | None) -> Iterator[bytes]:
+        if self._open != kind:
+            yield from self._close()
+            self._open, self._index = kind, self._index + 1
+            yield _event("content_block_start", index=self._index, content_block=block)
+        if delta is not None:
+            yield _event("content_block_delta", index=self._index, delta=delta)
+
+    def _close(self) -> Iterator[bytes]:
+        if self._open:
+            yield _event("content_block_stop", index=self._index)
+            self._open = ""
+
+
+def error_event(refusal: Refusal) -> bytes:
+    return _written("error", refused(refusal))
+
+
+def _event(name: str, **more: Any) -> bytes:
+    return _written(name, {"type": name, **more})
+
+
+def _written(name: str, body: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(body))
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "citations": None}
+
+
+def _thought(text: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def _call(name: str, function: str, arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": name, "name": function, "input": arguments}

@@ -1,0 +1,279 @@
+"""Anthropic's Messages in our words: the body of `POST /v1/messages`, typed, and the conversation that it asks for."""
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta, Raw, Struct
+from tollway.chat.v1 import chat_pb2 as chat
+
+from services.edge.wire import body as wire
+from services.edge.wire.errors import Refusal, decoded
+
+Text = Annotated[str, Meta(max_length=10_485_760)]
+CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class TextBlock(Struct, tag_field="type", tag="text"):
+    text: Text
+    cache_control: wire.CacheControl | None = None
+
+
+class Inline(Struct, tag_field="type", tag="base64"):
+    media_type: Annotated[str, Meta(min_length=1, max_length=128)]
+    data: Annotated[str, Meta(min_length=1)]
+
+
+class Linked(Struct, tag_field="type", tag="url"):
+    url: Annotated[str, Meta(min_length=1)]
+
+
+class Plain(Struct, tag_field="type", tag="text"):
+    data: Text
+    media_type: Literal["text/plain"] = "text/plain"
+
+
+class ImageBlock(Struct, tag_field="type", tag="image"):
+    source: Inline | Linked
+    cache_control: wire.CacheControl | None = None
+
+
+class DocumentBlock(Struct, tag_field="type", tag="document"):
+    source: Inline | Plain
+    title: Annotated[str, Meta(max_length=1024)] | None = None
+    cache_control: wire.CacheControl | None = None
+
+
+class ToolUse(Struct, tag_field="type", tag="tool_use"):
+    id: CallId
+    name: wire.Name
+    input: Raw
+    cache_control: wire.CacheControl | None = None
+
+
+class ToolResult(Struct, tag_field="type", tag="tool_result"):
+    tool_use_id: CallId
+    content: Text | list[TextBlock] | None = None
+    is_error: bool | None = None
+    cache_control: wire.CacheControl | None = None
+
+
+class Thinking(Struct, tag_field="type", tag="thinking"):
+    thinking: Text
+    signature: str = ""
+
+
+class Redacted(Struct, tag_field="type", tag="redacted_thinking"):
+    data: str
+
+
+Block = TextBlock | ImageBlock | DocumentBlock | ToolUse | ToolResult | Thinking | Redacted
+
+
+class Turn(Struct):
+    role: Literal["user", "assistant"]
+    content: Text | list[Block]
+
+
+class Tool(Struct):
+    name: wire.Name
+    input_schema: dict[str, Any]
+    description: str | None = None
+    type: Literal["custom"] | None = None
+    strict: bool | None = None
+    cache_control: wire.CacheControl | None = None
+
+
+class ToolChoice(Struct):
+    type: Literal["auto", "any", "tool", "none"]
+    name: wire.Name | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Metadata(Struct):
+    user_id: Annotated[str, Meta(max_length=512)] | None = None
+
+
+class ThinkingOptions(Struct):
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Meta(ge=1)] | None = None
+    display: str | None = None
+
+
+class SchemaFormat(Struct, tag_field="type", tag="json_schema"):
+    schema: dict[str, Any]
+
+
+class OutputConfig(Struct):
+    format: SchemaFormat | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class MessagesBody(Struct, forbid_unknown_fields=True):
+    """`null` is the same as absent, as it is for Anthropic."""
+
+    model: wire.Name
+    max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)]
+    messages: Annotated[list[Turn], Meta(min_length=1, max_length=4096)]
+    system: Text | list[TextBlock] | None = None
+    stop_sequences: Annotated[list[str], Meta(max_length=16)] | None = None
+    stream: bool | None = None
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=512)] | None = None
+    tool_choice: ToolChoice | None = None
+    metadata: Metadata | None = None
+    output_config: OutputConfig | None = None
+    thinking: ThinkingOptions | None = None
+    tollway: Raw = Raw()
+    """How Tollway is to treat the request: see [services.edge.wire.options][]."""
+    # Accepted and of no effect here: they tune Anthropic's own service.
+    service_tier: Literal["auto", "standard_only"] | None = None
+    context_management: dict[str, Any] | None = None
+
+
+_BODY = msgspec.json.Decoder(MessagesBody)
+MODES = {
+    "auto": chat.ToolChoice.MODE_AUTO,
+    "any": chat.ToolChoice.MODE_REQUIRED,
+    "tool": chat.ToolChoice.MODE_FUNCTION,
+    "none": chat.ToolChoice.MODE_NONE,
+}
+EFFORTS = ((4_096, "low"), (16_384, "medium"))
+"""The most tokens to think with, and the effort that this comes to; more of them is `high`."""
+
+
+def parsed(raw: bytes) -> MessagesBody:
+    """
+    Raises:
+        Refusal: not JSON, not an object, or a field that breaks a rule.
+    """
+    body = decoded(_BODY, raw)
+    if body.tool_choice is not None and body.tool_choice.type == "tool" and not body.tool_choice.name:
+        raise Refusal(
+            400, "missing_required_parameter", "tool_choice of type tool names none", param="tool_choice.name"
+        )
+    return body
+
+
+def chat_request(body: MessagesBody) -> chat.ChatRequest:
+    """The conversation in our words.
+
+    Raises:
+        Refusal: a block that is none.
+    """
+    made = chat.ChatRequest(model=body.model, max_output_tokens=body.max_tokens, include_usage=True)
+    if body.system:
+        above = made.messages.add(role=chat.ROLE_SYSTEM)
+        _add(above, body.system)
+    for n, turn in enumerate(body.messages):
+        _turn(made, turn, f"messages[{n}]")
+    for name in ("temperature", "top_p"):
+        if (value := getattr(body, name)) is not None:
+            setattr(made, name, value)
+    made.stop.extend(body.stop_sequences or ())
+    for tool in body.tools or ():
+        one = made.tools.add(
+            name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema)
+        )
+        if tool.strict is not None:
+            one.strict = tool.strict
+    if (choice := body.tool_choice) is not None:
+        made.tool_choice.mode, made.tool_choice.function = MODES[choice.type], choice.name or ""
+        if choice.disable_parallel_tool_use is not None:
+            made.parallel_tool_calls = not choice.disable_parallel_tool_use
+    if body.output_config is not None and body.output_config.format is not None:
+        made.response_format.type, made.response_format.name = chat.ResponseFormat.TYPE_JSON_SCHEMA, "answer"
+        made.response_format.schema_json = _json(body.output_config.format.schema)
+    made.reasoning_effort = _effort(body)
+    if body.metadata is not None:
+        made.user = body.metadata.user_id or ""
+    return made
+
+
+def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
+    """A turn of the user's may be several messages of ours: results of tools first, then what is said."""
+    if isinstance(turn.content, str):
+        role = chat.ROLE_USER if turn.role == "user" else chat.ROLE_ASSISTANT
+        made.messages.add(role=role).parts.add(text=turn.content)
+        return
+    if turn.role == "assistant":
+        _assistant(made.messages.add(role=chat.ROLE_ASSISTANT), turn.content, at)
+        return
+    said: chat.Message | None = None
+    for n, block in enumerate(turn.content):
+        if isinstance(block, ToolResult):
+            result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=block.tool_use_id)
+            _add(result, block.content or "")
+            result.parts[-1].cache_mark |= block.cache_control is not None
+            said = None
+            continue
+        if said is None:
+            said = made.messages.add(role=chat.ROLE_USER)
+        _part(said, block, f"{at}.content[{n}]")
+
+
+def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
+    for n, block in enumerate(blocks):
+        match block:
+            case TextBlock():
+                _add(made, [block])
+            case ToolUse():
+                made.tool_calls.add(id=block.id, name=block.name, arguments=bytes(block.input).decode())
+            case Thinking():
+                made.reasoning += block.thinking
+            case Redacted():
+                pass  # sealed by who made it: a model thinks anew
+            case _:
+                raise _misplaced(f"{at}.content[{n}]", "an assistant says text, calls tools and thinks")
+
+
+def _part(made: chat.Message, block: Block, at: str) -> None:
+    match block:
+        case TextBlock():
+            _add(made, [block])
+            return
+        case ImageBlock(source=Linked() as source):
+            made.parts.add().image.url = source.url
+        case ImageBlock(source=Inline() as source):
+            made.parts.add().image.url = _data_url(source, f"{at}.source.data")
+        case DocumentBlock(source=Plain() as source):
+            made.parts.add(text=source.data)
+        case DocumentBlock(source=Inline() as source):
+            part = made.parts.add()
+            part.file.filename, part.file.data = block.title or "", _data_url(source, f"{at}.source.data")
+        case _:
+            raise _misplaced(at, "a user says text, shows pictures and documents, and hands in results")
+    made.parts[-1].cache_mark = block.cache_control is not None
+
+
+def _data_url(source: Inline, at: str) -> str:
+    try:
+        base64.b64decode(source.data, validate=True)
+    except binascii.Error:
+        raise Refusal(400, "invalid_value", f"invalid value for {at}: not base64", param=at) from None
+    return f"data:{source.media_type};base64,{source.data}"
+
+
+def _misplaced(at: str, rule: str) -> Refusal:
+    return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
+
+
+def _add(made: chat.Message, said: str | list[TextBlock]) -> None:
+    for one in [TextBlock(said)] if isinstance(said, str) else said or [TextBlock("")]:
+        made.parts.add(text=one.text, cache_mark=one.cache_control is not None)
+
+
+def _effort(body: MessagesBody) -> str:
+    if body.output_config is not None and body.output_config.effort is not None:
+        return {"max": "xhigh"}.get(body.output_config.effort, body.output_config.effort)
+    if body.thinking is None or body.thinking.type != "enabled":
+        return ""
+    budget = body.thinking.budget_tokens or 0
+    return next((effort for most, effort in EFFORTS if budget <= most), "high")
+
+
+def _json(schema: dict[str, Any]) -> str:
+    return orjson.dumps(schema).decode()

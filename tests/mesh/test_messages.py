@@ -1,0 +1,244 @@
+"""Anthropic's Messages through the official SDK, unchanged: any model of the mesh answers, whole or streamed, masked and cached."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import anthropic
+import orjson
+import pytest
+from anthropic import AsyncAnthropic
+from anthropic.types import Message
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+
+from services.edge.wire import message, messages, request
+from services.edge.wire.errors import Refusal
+from tests.mesh.client import sent
+from tests.mesh.running import Mesh
+
+TOOL: Any = {
+    "name": "look",
+    "description": "Looks it up.",
+    "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}},
+}
+PATH = "/v1/messages"
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[AsyncAnthropic]:
+    async with AsyncAnthropic(base_url=mesh.url, api_key=mesh.key, max_retries=0) as made:
+        yield made
+
+
+def fresh() -> str:
+    return f"hello {uuid4().hex}"
+
+
+def said(text: str) -> list[Any]:
+    return [{"role": "user", "content": text}]
+
+
+async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
+    text = fresh()
+    raw = await client.messages.with_raw_response.create(
+        model="echo", max_tokens=50, messages=said(text), system="Be brief.", extra_body={"temperature": 0.5}, stop_sequences=["never"],
+        metadata={"user_id": "ann"},
+    )  # fmt: skip
+    made: Message = await raw.parse()
+    assert (made.type, made.role, made.model, made.stop_reason) == ("message", "assistant", "echo", "end_turn")
+    assert [(one.type, getattr(one, "text", "")) for one in made.content] == [("text", f"You said: {text}")]
+    assert made.usage.input_tokens > 0 and made.usage.output_tokens > 0 and made.usage.cache_read_input_tokens == 0
+    assert raw.headers["request-id"] == raw.headers["x-tollway-trace"]
+    asked = mesh.provider.asked("echo")[-1]
+    assert [one["role"] for one in asked["messages"]] == ["system", "user"]
+    assert (asked["temperature"], asked["stop"], asked["max_tokens"]) == (0.5, ["never"], 50)
+
+
+async def test_a_message_piece_by_piece(client: AsyncAnthropic) -> None:
+    text = fresh()
+    async with client.messages.stream(model="echo", max_tokens=50, messages=said(text)) as stream:
+        words = [one async for one in stream.text_stream]
+        made = await stream.get_final_message()
+    assert "".join(words) == f"You said: {text}" and len(words) > 1
+    assert (made.stop_reason, made.usage.output_tokens > 0, made.usage.input_tokens > 0) == ("end_turn", True, True)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_tool_is_called_and_its_result_handed_in(client: AsyncAnthropic, streamed: bool) -> None:
+    text = fresh()
+    more: Any = {"model": "tools", "max_tokens": 50, "tools": [TOOL]}
+    if streamed:
+        async with client.messages.stream(messages=said(text), **more) as stream:
+            first = await stream.get_final_message()
+    else:
+        first = await client.messages.create(messages=said(text), tool_choice={"type": "any"}, **more)
+    (call,) = first.content
+    assert (
+        call.type == "tool_use"
+        and (call.name, call.input) == ("look", {"text": text})
+        and first.stop_reason == "tool_use"
+    )
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": f"found {text}"}]}
+    history: Any = [*said(text), {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+    done = await client.messages.create(messages=history, **more)
+    assert done.content[0].type == "text" and done.content[0].text == f"You said: found {text}"
+
+
+async def test_what_is_private_stays_and_a_second_ask_is_served_from_the_cache(
+    client: AsyncAnthropic, mesh: Mesh
+) -> None:
+    text = f"write to {uuid4().hex[:8]}@example.com about it"
+    more: Any = {"model": "echo", "max_tokens": 50, "messages": said(text)}
+    first = await client.messages.create(**more)
+    assert first.content[0].type == "text" and first.content[0].text == f"You said: {text}"
+    assert "@example.com" not in str(mesh.provider.asked("echo")[-1])
+    async with asyncio.timeout(10):
+        while (again := await client.messages.with_raw_response.create(**more)).headers["x-tollway-cache"] != "exact":
+            await asyncio.sleep(0.1)
+    assert (await again.parse()).content == first.content
+
+
+async def test_the_sdk_sees_typed_errors(client: AsyncAnthropic, mesh: Mesh) -> None:
+    with pytest.raises(anthropic.NotFoundError) as unknown:
+        await client.messages.create(model="nobody", max_tokens=5, messages=said("x"))
+    body: Any = unknown.value.body
+    assert (body["type"], body["error"]["type"], body["error"]["code"]) == (
+        "error",
+        "not_found_error",
+        "model_not_found",
+    )
+    with pytest.raises(anthropic.RateLimitError) as busy:
+        await client.messages.create(model="busy", max_tokens=5, messages=said(fresh()))
+    assert busy.value.response.headers["retry-after"]
+    more: Any = {"model": "echo", "max_tokens": 50, "messages": said("x")}
+    async with AsyncAnthropic(base_url=mesh.url, api_key="tw_nobody", max_retries=0) as nobody:
+        with pytest.raises(anthropic.AuthenticationError):
+            await nobody.messages.create(**more)
+    async with AsyncAnthropic(base_url=mesh.url, auth_token=mesh.key, max_retries=0) as bearer:
+        assert (await bearer.messages.create(**more)).content
+
+
+async def test_a_stream_that_breaks_ends_in_an_error(mesh: Mesh) -> None:
+    answer = await sent(mesh, {"model": "cut", "max_tokens": 50, "messages": said(fresh()), "stream": True}, path=PATH)
+    assert answer.status == 200 and answer.events[0]["type"] == "message_start" and answer.events[-1]["type"] == "error"
+    assert not any(one["type"] == "message_stop" for one in answer.events)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"temperature": 1.5}, "temperature"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "x", "input": {}}]}]}, "messages[0].content[0]"),
+        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"top_k": 5}, "top_k"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_body_is_refused_by_its_field(mesh: Mesh, body: dict[str, Any], param: str) -> None:
+    whole = {"model": "echo", "max_tokens": 5, "messages": said("x"), **body}
+    answer = await sent(mesh, {name: value for name, value in whole.items() if value is not None}, path=PATH)
+    assert answer.status == 400 and answer.json["type"] == "error", answer.raw
+    assert (answer.json["error"]["type"], answer.json["error"]["param"]) == ("invalid_request_error", param)
+
+
+def asked(**more: Any) -> chat.ChatRequest:
+    body = {"model": "m", "max_tokens": 5, "messages": said("x"), **more}
+    return messages.chat_request(messages.parsed(orjson.dumps(body)))
+
+
+def test_pictures_documents_and_thoughts() -> None:
+    picture = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"png").decode()},
+    }
+    linked = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    plain = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "its text"}}
+    paper = {
+        "type": "document",
+        "title": "a.pdf",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": "cGRm"},
+    }
+    thought = [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "text", "text": "so"},
+    ]
+    made = asked(
+        messages=[{"role": "user", "content": [picture, linked, plain, paper]}, {"role": "assistant", "content": thought}],
+        system=[{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "two"}],
+        thinking={"type": "enabled", "budget_tokens": 8000},
+    )  # fmt: skip
+    above, user, assistant = made.messages
+    assert [(part.text, part.cache_mark) for part in above.parts] == [("one", True), ("two", False)]
+    assert (
+        user.parts[0].image.url == "data:image/png;base64,cG5n"
+        and user.parts[1].image.url == "https://example.com/a.png"
+    )
+    assert user.parts[2].text == "its text" and (user.parts[3].file.filename, user.parts[3].file.data) == (
+        "a.pdf",
+        "data:application/pdf;base64,cGRm",
+    )
+    assert (assistant.reasoning, assistant.parts[0].text, made.reasoning_effort) == ("hm", "so", "medium")
+    with pytest.raises(Refusal, match="not base64") as wrong:
+        asked(messages=[{"role": "user", "content": [{**paper, "source": {**paper["source"], "data": "%"}}]}])  # type: ignore[dict-item]
+    assert wrong.value.param == "messages[0].content[0].source.data"
+
+
+def test_openais_wire_carries_a_mark_for_a_providers_own_cache_too() -> None:
+    parts = [
+        {"type": "text", "text": "long", "cache_control": {"type": "ephemeral"}},
+        {"type": "text", "text": "short"},
+    ]
+    body = {"model": "m", "messages": [{"role": "user", "content": parts}]}
+    made = request.chat_request(request.parsed(orjson.dumps(body)))
+    assert [part.cache_mark for part in made.messages[0].parts] == [True, False]
+
+
+def test_results_come_before_what_is_said_beside_them() -> None:
+    results = [{"type": "tool_result", "tool_use_id": f"c{n}", "content": f"r{n}"} for n in (1, 2)]
+    made = asked(
+        messages=[{"role": "user", "content": [*results, {"type": "text", "text": "and now?"}]}],
+        tool_choice={"type": "tool", "name": "look", "disable_parallel_tool_use": True},
+        output_config={"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "max"},
+        metadata={"user_id": "ann"},
+    )  # fmt: skip
+    assert [(one.role, one.tool_call_id, one.parts[0].text) for one in made.messages] == [
+        (chat.ROLE_TOOL, "c1", "r1"), (chat.ROLE_TOOL, "c2", "r2"), (chat.ROLE_USER, "", "and now?"),
+    ]  # fmt: skip
+    assert (made.tool_choice.mode, made.tool_choice.function, made.parallel_tool_calls) == (
+        chat.ToolChoice.MODE_FUNCTION,
+        "look",
+        False,
+    )
+    assert (made.response_format.schema_json, made.reasoning_effort, made.user) == ('{"type":"object"}', "xhigh", "ann")
+
+
+def test_thoughts_text_and_calls_stand_in_blocks_of_their_own() -> None:
+    events = message.Events(pb.Road(trace_id="t", model="m"))
+    road: list[bytes] = []
+    for delta in (
+        chat.ChoiceDelta(reasoning="hm"), chat.ChoiceDelta(content="so "), chat.ChoiceDelta(content="it is"),
+        chat.ChoiceDelta(tool_calls=[chat.ToolCallDelta(index=0, id="a", name="look", arguments='{"x":')]),
+        chat.ChoiceDelta(tool_calls=[chat.ToolCallDelta(index=0, arguments="1}")]),
+        chat.ChoiceDelta(tool_calls=[chat.ToolCallDelta(index=1, id="b", name="look")]),
+        chat.ChoiceDelta(finish_reason=chat.FINISH_REASON_TOOL_CALLS),
+    ):  # fmt: skip
+        road += events.add(chat.ChatChunk(choices=[delta]))
+    usage = chat.Usage(
+        input_tokens=10, cached_input_tokens=6, output_tokens=4, kinds=chat.TokenKinds(cache_write_tokens=1)
+    )
+    road += events.end(chat.ChatChunk(usage=usage))
+    told = [one.split(b"\n")[0].removeprefix(b"event: ").decode() for one in road]
+    assert told == [
+        "message_start", "content_block_start", "content_block_delta", "content_block_stop",
+        "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
+        "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
+        "content_block_start", "content_block_stop", "message_delta", "message_stop",
+    ]  # fmt: skip
+    assert b'"input_tokens":3,"cache_creation_input_tokens":1,"cache_read_input_tokens":6' in road[-2]
+    assert b'"stop_reason":"tool_use"' in road[-2]
