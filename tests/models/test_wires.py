@@ -291,9 +291,9 @@ async def test_a_tier_of_service_is_asked_of_those_that_have_them(
 
 
 async def test_anthropic_is_asked_to_keep_what_is_marked(upstream: Upstream) -> None:
-    request, to = asked("anthropic", "rich"), target("anthropic", upstream.url)
-    above = chat.Message(role=chat.ROLE_SYSTEM, parts=[chat.ContentPart(text="one"), chat.ContentPart(text="two")])
-    request.messages.insert(0, above)
+    to, parts = target("anthropic", upstream.url), [chat.ContentPart(text="one"), chat.ContentPart(text="two")]
+    result = chat.Message(role=chat.ROLE_TOOL, tool_call_id="call_1", parts=[chat.ContentPart(text="found")])
+    request = chat.ChatRequest(messages=[chat.Message(role=chat.ROLE_SYSTEM, parts=parts), result])
     bare = anthropic.written(to, request, stream=False)
     for message in request.messages:
         if message.role in (chat.ROLE_SYSTEM, chat.ROLE_TOOL):
