@@ -40,6 +40,11 @@ class Counted:
 
     def __post_init__(self) -> None:
         _counters[self.name] = self
+        for meter in _meters:
+            self.publish(meter)
+
+    def publish(self, meter: Meter) -> None:
+        meter.create_observable_counter(self.name, [self.observed], self.unit, self.words)
 
     def add(self, amount: float, *values: str) -> None:
         if len(self.values) >= MOST_SERIES and values not in self.values:
@@ -144,10 +149,10 @@ def gauge(name: str, unit: str, words: str, read: Read) -> None:
 
 
 def publish(meter: Meter) -> None:
-    """Begins to send all counters, and the gauges that come."""
+    """Begins to send all counters, those that are made later, and the gauges that come."""
     _meters.append(meter)
     for one in _counters.values():
-        meter.create_observable_counter(one.name, [one.observed], one.unit, one.words)
+        one.publish(meter)
 
 
 def withdraw() -> None:

@@ -48,7 +48,9 @@ def test_what_is_counted_measured_and_read_has_the_names_of_otlp() -> None:
         assert found["test_wait_duration_seconds_sum", "ada"] == 5.05
         assert found["process_resident_memory_bytes", ""] > 0
         counted.add(1.0, "ada")
-        assert scraped(address)["test_waited_USD_total", "ada"] == 3.5
+        metrics.Counted("test.waited.late", "USD", "Of what came in later.", ("by",)).add(4.0, "ada")
+        found = scraped(address)
+        assert (found["test_waited_USD_total", "ada"], found["test_waited_late_USD_total", "ada"]) == (3.5, 4.0)
     with pytest.raises(OSError):
         scraped(address)
 
