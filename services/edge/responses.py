@@ -5,20 +5,18 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-import grpc
 import orjson
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 
 from services.edge.door import Door
-from services.edge.exchange import EVENTS, Exchange
+from services.edge.exchange import Exchange
+from services.edge.streaming import streamed
 from services.edge.wire import answer, options, prompt, response, responses
-from services.edge.wire.errors import Refusal, of_failure
+from services.edge.wire.errors import Refusal
 from services.edge.wire.response_events import Events
-from services.runtime import telemetry
 
 KEPT = re.compile(r"resp_([0-9a-f]{32})")
 
@@ -45,7 +43,8 @@ class Responses:
         frame = response.frame(asked, response.response_id(str(uuid.uuid4())), int(time.time()))
         if body.stream:
             door.stream()
-            await self._stream(exchange, pb.StreamCompleteRequest(chat=asked, options=wanted), Events(frame))
+            call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=asked, options=wanted))
+            await streamed(exchange, call, answer.headers, lambda _: Events(frame))
             return
         whole = await self.gateway.Complete(pb.CompleteRequest(chat=asked, options=wanted))
         if whole.deferred_job_id:
@@ -85,27 +84,6 @@ class Responses:
         if found.kind != "chat":
             raise _unknown()
         return found
-
-    async def _stream(self, exchange: Exchange, asked: pb.StreamCompleteRequest, events: Events) -> None:
-        call = self.gateway.StreamComplete(asked)
-        try:
-            first: Any = await call.read()
-            await exchange.begin(200, [*EVENTS, *answer.headers(first.road)])
-            await exchange.write(b"".join(events.begin()))
-            try:
-                said: Any
-                while (said := await call.read()) is not grpc.aio.EOF:
-                    last = said.HasField("road")
-                    piece = b"".join(events.end(said.chunk.usage) if last else events.add(said.chunk))
-                    if piece:
-                        await exchange.write(piece)
-            except grpc.aio.AioRpcError as error:
-                refusal = of_failure(error)
-                telemetry.note(error__type=refusal.code)
-                await exchange.write(b"".join(events.fail(refusal)))
-            await exchange.end()
-        finally:
-            call.cancel()
 
 
 def _job_of(name: str) -> str:

@@ -13,6 +13,7 @@ from tollway.registry.v1 import registry_pb2, registry_pb2_grpc
 from services.ledger import messages
 from services.ledger.store import Store
 from services.runtime.errors import Failure, Kind
+from services.runtime.subjects import digest
 
 WITHIN_S = 5.0
 TARGETS = ("key_id", "account")
@@ -78,4 +79,9 @@ class Trail:
 
 
 def _document(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, preserving_proto_field_name=True)
+    said = MessageToDict(message, preserving_proto_field_name=True)
+    if isinstance(message, pb.EraseRequest):  # the log would keep the name that is to be erased
+        said["account"] = said.pop("tenant")
+        if said.pop("subject", ""):
+            said["subject_digest"] = digest(message.tenant, message.subject)
+    return said

@@ -17,6 +17,7 @@ from services.ledger.safeguards import Loop, Safeguard
 from services.ledger.store import ApiKey
 from services.ledger.suspensions import Suspension
 from services.ledger.trail import AuditAway, Trail
+from services.runtime.subjects import digest
 
 LOOP = {"likeness": 0.5, "most": 3, "within": "60s"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,3 +83,13 @@ async def test_what_cannot_be_written_is_not_made() -> None:
     registry.away = True
     with pytest.raises(AuditAway):
         await Trail(registry, MemoryStore())("ledger.CreateKey", pb.CreateKeyRequest(account="acme/app"))
+
+
+async def test_who_is_erased_is_not_named() -> None:
+    registry: Any = Registry()
+    trail = Trail(registry, MemoryStore())
+    await trail("ledger.Erase", pb.EraseRequest(tenant="acme", subject="ann@example.com"))
+    await trail("ledger.Erase", pb.EraseRequest(tenant="acme", everything=True))
+    one, whole = [json.loads(entry.request_json) for entry in registry.entries]
+    assert one == {"account": "acme", "subject_digest": digest("acme", "ann@example.com")}
+    assert whole == {"account": "acme", "everything": True} and registry.entries[0].target == "acme"

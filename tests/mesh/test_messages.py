@@ -219,8 +219,7 @@ def test_results_come_before_what_is_said_beside_them() -> None:
 
 
 def test_thoughts_text_and_calls_stand_in_blocks_of_their_own() -> None:
-    events = message.Events(pb.Road(trace_id="t", model="m"))
-    road: list[bytes] = []
+    events, told = message.Events(pb.Road(trace_id="t", model="m")), b""
     for delta in (
         chat.ChoiceDelta(reasoning="hm"), chat.ChoiceDelta(content="so "), chat.ChoiceDelta(content="it is"),
         chat.ChoiceDelta(tool_calls=[chat.ToolCallDelta(index=0, id="a", name="look", arguments='{"x":')]),
@@ -228,17 +227,30 @@ def test_thoughts_text_and_calls_stand_in_blocks_of_their_own() -> None:
         chat.ChoiceDelta(tool_calls=[chat.ToolCallDelta(index=1, id="b", name="look")]),
         chat.ChoiceDelta(finish_reason=chat.FINISH_REASON_TOOL_CALLS),
     ):  # fmt: skip
-        road += events.add(chat.ChatChunk(choices=[delta]))
+        told += events.add(chat.ChatChunk(choices=[delta]))
     usage = chat.Usage(
         input_tokens=10, cached_input_tokens=6, output_tokens=4, kinds=chat.TokenKinds(cache_write_tokens=1)
     )
-    road += events.end(chat.ChatChunk(usage=usage))
-    told = [one.split(b"\n")[0].removeprefix(b"event: ").decode() for one in road]
-    assert told == [
+    told += events.end(pb.StreamCompleteResponse(chunk=chat.ChatChunk(usage=usage)))
+    names = [line.removeprefix(b"event: ").decode() for line in told.split(b"\n") if line.startswith(b"event: ")]
+    assert names == [
         "message_start", "content_block_start", "content_block_delta", "content_block_stop",
         "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
         "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
         "content_block_start", "content_block_stop", "message_delta", "message_stop",
     ]  # fmt: skip
-    assert b'"input_tokens":3,"cache_creation_input_tokens":1,"cache_read_input_tokens":6' in road[-2]
-    assert b'"stop_reason":"tool_use"' in road[-2]
+    assert b'"input_tokens":3,"cache_creation_input_tokens":1,"cache_read_input_tokens":6' in told
+    assert b'"stop_reason":"tool_use"' in told
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [('{"a": 1}', {"a": 1}), ("", {}), ("[1]", {"value": [1]}), ("{a", {"invalid_json": "{a"})]
+)
+def test_arguments_are_an_object_whatever_a_model_writes(written: str, read: dict[str, Any]) -> None:
+    calls = [chat.ToolCall(id="c", name="look", arguments=written)]
+    choice = chat.Choice(message=chat.Message(tool_calls=calls), finish_reason=chat.FINISH_REASON_TOOL_CALLS)
+    made = orjson.loads(message.whole(chat.ChatCompletion(id="1", model="m", choices=[choice]), pb.Road()))
+    assert (
+        made["content"] == [{"type": "tool_use", "id": "c", "name": "look", "input": read}]
+        and made["stop_reason"] == "tool_use"
+    )

@@ -52,8 +52,9 @@ FAULTS = {
 
 
 @asynccontextmanager
-async def models(wire: str, url: str) -> AsyncIterator[Called]:
-    entries = {"m": Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k", first_byte_s=0.3)}
+async def models(wire: str, url: str, first_byte_s: float = 5.0) -> AsyncIterator[Called]:
+    one = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k", first_byte_s=first_byte_s)
+    entries = {"m": one}
     async with session() as http:
         ranking = Ranking(Catalogue(entries), wires_over(http, counter()), Secrets(http))
         service = ModelsService(ranking, compressor())
@@ -92,7 +93,7 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, float | None]:
 @pytest.mark.parametrize("name", FAULTS)
 async def test_a_fault_has_its_status(wire: str, name: str) -> None:
     fault, code, reason = FAULTS[name]
-    async with faulty(fault) as url, models(wire, url) as called:
+    async with faulty(fault) as url, models(wire, url, 0.3 if reason == "PROVIDER_SLOW" else 5.0) as called:
         for error, pieces in await both(called, wire):
             seen, after = details(error)
             assert (error.code(), seen, pieces) == (code, reason, 0)

@@ -14,6 +14,7 @@ from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 
 from services.edge.wire import prompt
+from services.edge.wire.errors import Refusal
 
 FINISHES = {
     chat.FINISH_REASON_STOP: "stop",
@@ -43,25 +44,34 @@ def completion(made: chat.ChatCompletion, road: pb.Road) -> bytes:
     return orjson.dumps(said)
 
 
-def chunk(piece: chat.ChatChunk, road: pb.Road, *, with_usage: bool) -> bytes:
-    """One `chat.completion.chunk` event."""
-    said = _frame(piece, road)
-    said["choices"] = [_delta(one) for one in piece.choices]
-    if with_usage:
-        said["usage"] = None
-    return b"data: " + orjson.dumps(said) + b"\n\n"
+class Chunks:
+    """`chat.completion.chunk` events, one a piece, and `[DONE]` after the last."""
 
+    def __init__(self, road: pb.Road, *, with_usage: bool) -> None:
+        self._road, self._with_usage = road, with_usage
 
-def last_chunk(piece: chat.ChatChunk, road: pb.Road) -> bytes:
-    """The event after the last choice: usage, and what it cost."""
-    said = _frame(piece, road)
-    said["choices"] = []
-    said["usage"] = {**usage(piece.usage), "cost_usd": road.cost_nano_usd / 1e9}
-    return b"data: " + orjson.dumps(said) + b"\n\n"
+    def begin(self) -> bytes:
+        return b""
 
+    def add(self, chunk: chat.ChatChunk) -> bytes:
+        if not chunk.choices:
+            return b""
+        said = _frame(chunk, self._road)
+        said["choices"] = [_delta(one) for one in chunk.choices]
+        if self._with_usage:
+            said["usage"] = None
+        return b"data: " + orjson.dumps(said) + b"\n\n"
 
-def error_event(body: dict[str, Any]) -> bytes:
-    return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
+    def end(self, said: pb.StreamCompleteResponse) -> bytes:
+        if not self._with_usage:
+            return DONE
+        last = _frame(said.chunk, said.road)
+        last["choices"] = []
+        last["usage"] = {**usage(said.chunk.usage), "cost_usd": said.road.cost_nano_usd / 1e9}
+        return b"data: " + orjson.dumps(last) + b"\n\n" + DONE
+
+    def fail(self, refusal: Refusal) -> bytes:
+        return b"event: error\ndata: " + orjson.dumps(refusal.body()) + b"\n\n"
 
 
 def usage(made: chat.Usage) -> dict[str, Any]:

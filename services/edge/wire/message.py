@@ -38,7 +38,7 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         said.refusal if said.HasField("refusal") else ""
     ):
         content.append(_text(text))
-    content += [_call(one.id, one.name, orjson.loads(one.arguments or "{}")) for one in said.tool_calls]
+    content += [_call(one.id, one.name, _arguments(one.arguments)) for one in said.tool_calls]
     stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
     return orjson.dumps(
         {**frame(made.id, road, made.model), "content": content, "stop_reason": stop, "usage": usage(made.usage)}
@@ -88,7 +88,19 @@ class Events:
         self._begun = False
         self._stop = "end_turn"
 
-    def add(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+    def begin(self) -> bytes:
+        return b""
+
+    def add(self, chunk: chat.ChatChunk) -> bytes:
+        return b"".join(self._added(chunk))
+
+    def end(self, said: pb.StreamCompleteResponse) -> bytes:
+        return b"".join(self._ended(said.chunk))
+
+    def fail(self, refusal: Refusal) -> bytes:
+        return _written("error", refused(refusal))
+
+    def _added(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
         if not self._begun:
             self._begun = True
             yield _event("message_start", message=frame(chunk.id, self._road, chunk.model))
@@ -107,9 +119,9 @@ class Events:
             if self._stop != "refusal":
                 self._stop = STOPS.get(delta.finish_reason, self._stop)
 
-    def end(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+    def _ended(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
         if not self._begun:  # a model that said nothing at all has answered, too
-            yield from self.add(chunk)
+            yield from self._added(chunk)
         yield from self._close()
         yield _event(
             "message_delta", delta={"stop_reason": self._stop, "stop_sequence": None}, usage=usage(chunk.usage)
@@ -130,10 +142,6 @@ class Events:
             self._open = ""
 
 
-def error_event(refusal: Refusal) -> bytes:
-    return _written("error", refused(refusal))
-
-
 def _event(name: str, **more: Any) -> bytes:
     return _written(name, {"type": name, **more})
 
@@ -148,6 +156,15 @@ def _text(text: str) -> dict[str, Any]:
 
 def _thought(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def _arguments(text: str) -> Any:
+    """As an object, whatever a model wrote: what is no JSON is told as it is."""
+    try:
+        said = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        return {"invalid_json": text}
+    return said if isinstance(said, dict) else {"value": said}
 
 
 def _call(name: str, function: str, arguments: Any) -> dict[str, Any]:

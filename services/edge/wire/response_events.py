@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import response
 from services.edge.wire.errors import Refusal
@@ -23,11 +24,22 @@ class Events:
         self._text = ""
         self._cut: str | None = None
 
-    def begin(self) -> Iterator[bytes]:
-        yield self._event("response.created", response=self.said)
-        yield self._event("response.in_progress", response=self.said)
+    def begin(self) -> bytes:
+        return self._event("response.created", response=self.said) + self._event(
+            "response.in_progress", response=self.said
+        )
 
-    def add(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
+    def add(self, chunk: chat.ChatChunk) -> bytes:
+        return b"".join(self._added(chunk))
+
+    def end(self, said: pb.StreamCompleteResponse) -> bytes:
+        return b"".join(self._ended(said.chunk.usage))
+
+    def fail(self, refusal: Refusal) -> bytes:
+        self.said |= {"status": "failed", "error": response.failure(refusal)}
+        return self._event("response.failed", response=self.said)
+
+    def _added(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
         self.said["model"] = chunk.model or self.said["model"]
         for delta in chunk.choices:
             if delta.reasoning:
@@ -40,7 +52,7 @@ class Events:
                 yield from self._grow(f"call {call.index}", call.arguments, call)
             self._cut = response.CUT.get(delta.finish_reason, self._cut)
 
-    def end(self, usage: chat.Usage) -> Iterator[bytes]:
+    def _ended(self, usage: chat.Usage) -> Iterator[bytes]:
         if not self._open and not self.said["output"]:  # a model that said nothing has answered, too
             yield from self._grow("text", "")
         yield from self._close()
@@ -48,10 +60,6 @@ class Events:
         if self._cut:
             self.said["incomplete_details"] = {"reason": self._cut}
         yield self._event(f"response.{self.said['status']}", response=self.said)
-
-    def fail(self, refusal: Refusal) -> Iterator[bytes]:
-        self.said |= {"status": "failed", "error": response.failure(refusal)}
-        yield self._event("response.failed", response=self.said)
 
     def _grow(self, kind: str, text: str, call: chat.ToolCallDelta | None = None) -> Iterator[bytes]:
         if self._open != kind:

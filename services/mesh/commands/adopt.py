@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 import yaml
+from rich.markup import escape
 
 from services.mesh.adopting import litellm, portkey
 from services.mesh.adopting.settings import Adopted, BadFile
@@ -36,4 +37,4 @@ def _told(file: Path, adopted: Callable[[str], Adopted]) -> None:
     say(yaml.safe_dump(made.settings(), sort_keys=False, width=120).rstrip())
     err.print(f"[green]✓[/green] {len(made.catalogue)} models")
     for one in made.left:
-        err.print(f"[yellow]![/yellow] {one.where}: {one.instead}", soft_wrap=True, markup=True)
+        err.print(f"[yellow]![/yellow] {escape(f'{one.where}: {one.instead}')}", soft_wrap=True)

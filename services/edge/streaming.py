@@ -1,0 +1,55 @@
+"""An answer as server-sent events, whichever wire's they are."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import grpc
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+
+from services.edge.exchange import EVENTS, Exchange, Headers
+from services.edge.wire.errors import Refusal, of_failure
+from services.runtime import telemetry
+
+
+class Events(Protocol):
+    """What a wire says of each thing that happens; empty for nothing."""
+
+    def begin(self) -> bytes: ...
+
+    def add(self, chunk: chat.ChatChunk) -> bytes: ...
+
+    def end(self, said: pb.StreamCompleteResponse) -> bytes:
+        """The answer is whole: its usage, and what it cost."""
+        ...
+
+    def fail(self, refusal: Refusal) -> bytes:
+        """It broke off after its first byte: never what [end][] says."""
+        ...
+
+
+async def streamed(
+    exchange: Exchange, call: Any, headers: Callable[[pb.Road], Headers], events: Callable[[pb.Road], Events]
+) -> None:
+    """The first message of the call brings the head of the answer, so a refusal still gets its own status."""
+    try:
+        first: Any = await call.read()
+        told = events(first.road)
+        await exchange.begin(200, [*EVENTS, *headers(first.road)])
+        await _written(exchange, told.begin())
+        try:
+            said: Any
+            while (said := await call.read()) is not grpc.aio.EOF:
+                await _written(exchange, told.end(said) if said.HasField("road") else told.add(said.chunk))
+        except grpc.aio.AioRpcError as error:
+            refusal = of_failure(error)
+            telemetry.note(error__type=refusal.code)
+            await _written(exchange, told.fail(refusal))
+        await exchange.end()
+    finally:
+        call.cancel()
+
+
+async def _written(exchange: Exchange, piece: bytes) -> None:
+    if piece:
+        await exchange.write(piece)
