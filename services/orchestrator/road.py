@@ -114,6 +114,8 @@ class Road:
         await cohorts.join("look_up")
         await self._look_up(journey)
         await self.prepare(journey)
+        if options.HasField("grounding"):
+            road.documents = len(road.citations)
         return journey
 
     async def prepare(self, journey: Journey) -> None:

@@ -48,6 +48,7 @@ async def test_a_file_is_answered_from_and_a_change_is_seen(library: Mesh, shelf
         assert answer.status == 200, answer.raw
         system = json.dumps(library.provider.requests[-1]["messages"][0])
         ids = [one["document_id"] for one in answer.json.get("citations", ())]
+        assert answer.headers["x-tollway-documents"] == str(len(ids))
         return words in system and ids == [f"{name}.md"]
 
     await eventually(lambda: cited("nine crowns"), 20)

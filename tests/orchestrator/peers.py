@@ -91,6 +91,8 @@ class Mesh:
         self.gate.set()
         self.job = jobs_pb2.Job()
         self.lost = False
+        self.found = True
+        """Whether retrieval has a passage."""
         self.quality = 1.0
         """What the router predicts."""
         self.findings: list[guard_pb2.Finding] = []
@@ -243,9 +245,8 @@ class Mesh:
         return registry_pb2.ReportOutcomeResponse()
 
     def _Search(self, request: Any) -> Any:
-        return retrieval_pb2.SearchResponse(
-            passages=[retrieval_pb2.Passage(document_id="d", text="nine crowns")], epoch=3
-        )
+        passages = [retrieval_pb2.Passage(document_id="d", text="nine crowns")] if self.found else []
+        return retrieval_pb2.SearchResponse(passages=passages, epoch=3)
 
     def _Compress(self, request: Any) -> Any:
         return models_pb2.CompressResponse(texts=request.texts)

@@ -225,7 +225,11 @@ async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh
     assert [one.document_id for one in made.road.citations] == ["d"]
     sent = mesh.messages["models.Generate"].chat.messages
     assert "nine crowns" in sent[0].parts[0].text and sent[-1].parts[0].text == "what is new?"
-    assert mesh.messages["cache.Lookup"].conditions.retrieval_epoch == 3
+    assert mesh.messages["cache.Lookup"].conditions.retrieval_epoch == 3 and made.road.documents == 1
+    mesh.found = False
+    nothing = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding(collection="hr"))))
+    assert nothing.road.HasField("documents") and nothing.road.documents == 0
+    assert not (await gateway.Complete(asking())).road.HasField("documents"), "nobody asked for any"
     mesh.away = {"retrieval": Code.UNAVAILABLE}
     without = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
     assert list(without.road.degraded) == ["retrieval"]

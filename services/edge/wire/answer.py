@@ -40,7 +40,7 @@ def completion(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         "system_fingerprint": made.system_fingerprint or None,
     }
     if road.citations:
-        said["citations"] = _citations(road)
+        said["citations"] = citations(road)
     return orjson.dumps(said)
 
 
@@ -115,6 +115,7 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "tokens-left-out": str(road.tokens_left_out) if road.tokens_left_out else "",
         "prompt": ",".join(prompt.used(one) for one in road.used),
         "budget-warning": ",".join(road.budget_warnings),
+        "documents": str(road.documents) if road.HasField("documents") else "",
     }
     return [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]
 
@@ -222,7 +223,7 @@ def _token(one: chat.TokenLogprob) -> dict[str, Any]:
     return {"token": one.token, "logprob": one.logprob, "bytes": list(one.utf8) or None}
 
 
-def _citations(road: pb.Road) -> list[dict[str, str]]:
+def citations(road: pb.Road) -> list[dict[str, str]]:
     return [
         {"document_id": one.document_id, "version": one.version, "title": one.title, "uri": one.uri}
         for one in road.citations

@@ -7,6 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
+from services.edge.wire.answer import citations
 from services.edge.wire.errors import Refusal
 
 STOPS = {
@@ -40,8 +41,15 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         content.append(_text(text))
     content += [_call(one.id, one.name, _arguments(one.arguments)) for one in said.tool_calls]
     stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
+    cited = {"citations": citations(road)} if road.citations else {}
     return orjson.dumps(
-        {**frame(made.id, road, made.model), "content": content, "stop_reason": stop, "usage": usage(made.usage)}
+        {
+            **cited,
+            **frame(made.id, road, made.model),
+            "content": content,
+            "stop_reason": stop,
+            "usage": usage(made.usage),
+        }
     )
 
 
