@@ -46,7 +46,7 @@ class Door:
             raise Refusal(
                 401,
                 "missing_api_key",
-                "no API key: send it as `Authorization: Bearer YOUR_KEY`",
+                "no API key: send it as `Authorization: Bearer YOUR_KEY`, or as `x-api-key`",
                 headers={"www-authenticate": "Bearer"},
             )
         identity.hold(self.identity.remembered(credential) or await self.identity.verify(credential))

@@ -49,6 +49,7 @@ async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
     )  # fmt: skip
     made: Message = await raw.parse()
     assert (made.type, made.role, made.model, made.stop_reason) == ("message", "assistant", "echo", "end_turn")
+    assert made.id.startswith("msg_")
     assert [(one.type, getattr(one, "text", "")) for one in made.content] == [("text", f"You said: {text}")]
     assert made.usage.input_tokens > 0 and made.usage.output_tokens > 0 and made.usage.cache_read_input_tokens == 0
     assert raw.headers["request-id"] == raw.headers["x-tollway-trace"]

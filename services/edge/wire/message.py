@@ -16,6 +16,7 @@ STOPS = {
     chat.FINISH_REASON_TOOL_CALLS: "tool_use",
     chat.FINISH_REASON_CONTENT_FILTER: "refusal",
 }
+PREFIX = "msg_"
 ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -55,7 +56,7 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
 
 def frame(name: str, road: pb.Road, model: str) -> dict[str, Any]:
     return {
-        "id": name or f"msg_{road.trace_id}",
+        "id": name if name.startswith(PREFIX) else f"{PREFIX}{road.trace_id}",
         "type": "message",
         "role": "assistant",
         "model": model or road.model,
