@@ -171,6 +171,26 @@ def test_portkeys_fallbacks_follow_the_first(tmp_path: Path) -> None:
     assert (policy.rule, policy.model, policy.models) == ("fixed", "gpt-4o", ("gpt-4o", "gpt-4o-mini"))
 
 
+def test_nothing_is_dropped_in_silence() -> None:
+    made = of_litellm(
+        model_list=[
+            model("a", "openai/a", {"id": "1", "tier": "paid"}, temperature=0.1),
+            model("a", "openai/b", {"input_cost_per_token": 1e-6}, temperature=0.7),
+            model("a", "groq/a", {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}),
+            model("pictures", "openai/gpt-image-1", {"mode": "image_generation"}),
+        ],
+        litellm_settings={"cache": False, "cache_params": {"namespace": "n"}},
+        environment_variables={"A": "1"},
+    )  # fmt: skip
+    told = left(made)
+    assert set(told) == {
+        "model_list[0].model_info.tier", "model_list[1]", "model_list[1]: input", "model_list[2]", "model_list[3]: openai/gpt-image-1",
+        "litellm_settings.cache", "litellm_settings.cache_params.namespace", "environment_variables",
+    }  # fmt: skip
+    assert told["model_list[1]"].endswith("defaults") and made.prices == {"a@groq": {"input": "1", "output": "2"}}
+    assert "pictures" not in made.catalogue
+
+
 def test_costs_are_exact() -> None:
     assert [a_million(one) for one in (2.5e-06, "1e-05", 0.00000005, 0, 1)] == ["2.5", "10", "0.05", "0", "1000000"]
 

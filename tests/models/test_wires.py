@@ -306,3 +306,24 @@ async def test_anthropic_is_asked_to_keep_what_is_marked(upstream: Upstream) -> 
     ]
     results = [block for turn in marked["messages"] for block in turn["content"] if block["type"] == "tool_result"]
     assert results and all(block["cache_control"] == {"type": "ephemeral"} for block in results)
+
+
+async def test_anthropic_reads_pdfs_thinks_as_hard_as_it_is_told_and_hears_nothing(upstream: Upstream) -> None:
+    to, paper = target("anthropic", upstream.url), chat.File(filename="a.pdf", data="data:application/pdf;base64,cGRm")
+
+    def body(part: chat.ContentPart, **more: Any) -> dict[str, Any]:
+        message = chat.Message(role=chat.ROLE_USER, parts=[part])
+        return anthropic.written(to, chat.ChatRequest(messages=[message], **more), stream=False)
+
+    made = body(chat.ContentPart(file=paper), reasoning_effort="minimal")
+    source = {"type": "base64", "media_type": "application/pdf", "data": "cGRm"}
+    assert made["messages"][0]["content"] == [{"type": "document", "source": source, "title": "a.pdf"}]
+    assert made["output_config"] == {"effort": "low"}
+    assert "output_config" not in body(chat.ContentPart(text="x"), reasoning_effort="none")
+    for unfit in (
+        chat.ContentPart(file=chat.File(file_id="f1")),
+        chat.ContentPart(file=chat.File(data="data:text/csv;base64,YQ==")),
+        chat.ContentPart(audio=chat.Audio(data=b"x", format="wav")),
+    ):
+        with pytest.raises(faults.Unsupported):
+            body(unfit)

@@ -73,13 +73,17 @@ INSTEAD = {
     "guardrails": "the guard masks private data without settings; policies: docs/policies.md",
     "master_key": "`tollway keys create ACCOUNT --admin`",
     "database_url": "`ledger.database_url`, `jobs.database_url`, `registry.database_url`, `retrieval.database_url`: a database of Tollway's own",
+    "environment_variables": "set them where Tollway runs",
     "alerting": "`tollway alerts hook` sends them to a webhook",
     "cache_params.type": "the cache is Qdrant's engine in the process; a server: `cache.store`",
     "cache_params.similarity_threshold": "a semantic hit is proven, and `cache.error_bound` of look-ups may be answered wrongly",
 }  # fmt: skip
 NOTHING = "no counterpart"
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
-KNOWN = frozenset(("model_list", "environment_variables", *SECTIONS))
+KNOWN = frozenset(("model_list", *SECTIONS))
+MODES = ("chat", "completion", "embedding", "responses")
+TOLD = frozenset(("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES))
+"""Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
                     "model_group_alias", "enable_pre_call_checks"))  # fmt: skip
 """Taken elsewhere, or of no use here."""
@@ -113,8 +117,10 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
         raise BadFile(f"{where} has no model_name, or no litellm_params.model")
     info, name = one.get("model_info") or {}, name_of(str(one["model_name"]))
     provider, model = _whose(params["model"], params)
-    if not provider or "*" in name or "*" in model:
-        reason = "name each model" if "*" in params["model"] else "no wire of Tollway's speaks to it"
+    if not provider or "*" in name or "*" in model or info.get("mode", "chat") not in MODES:
+        reason = (
+            "name each model" if "*" in params["model"] else "no wire of Tollway's speaks to it, or no path of its edge"
+        )
         made.leave(f"{where}: {params['model']}", reason)
         return
     url = str(params.get("api_base") or params.get("base_url") or "")
@@ -127,11 +133,13 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
     place: dict[str, Any] = {"model": model, "base_url": base_url(provider, url)}
     place |= {"region": params.get("aws_region_name") or params.get("region_name") or ""}
     place |= {"keys": [_key(provider, params.get("api_key"))], "concurrency": params.get("max_parallel_requests") or 0}
-    _joined(made, where, name, provider, {key: value for key, value in place.items() if value not in ("", 0, [""])},
-            _entry(params, info, model))  # fmt: skip
-    _priced(made, name, {**info, **params})
+    own = {key: value for key, value in place.items() if value not in ("", 0, [""])}
+    name = _joined(made, where, name, provider, own, _entry(params, info, model))
+    _priced(made, where, name, {**info, **params})
     for key in [key for key in params if key not in TAKEN] + [key for key in ("rpm", "tpm") if key in one]:
         made.leave(f"{where}.{key}", INSTEAD.get(key, NOTHING))
+    for key in [key for key in info if key not in TOLD]:
+        made.leave(f"{where}.model_info.{key}", INSTEAD.get(key, NOTHING))
 
 
 def _whose(said: str, params: Mapping[str, Any]) -> tuple[str, str]:
@@ -155,7 +163,7 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made: dict[str, Any] = {"model": str(info.get("base_model") or model).removeprefix("azure/")}
     made |= {ours: bool(info[theirs]) for theirs, ours in ABLE.items() if theirs in info}
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
-                     "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens"),
+                     "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")},
                     ("api_version", "context_tokens", "max_output_tokens", "first_byte_s"))  # fmt: skip
     if info.get("mode") == "embedding":
@@ -165,8 +173,8 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     return made
 
 
-def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str, Any], entry: dict[str, Any]) -> None:
-    """A second deployment of a model that is there joins it; one of another provider gets a name of its own."""
+def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str, Any], entry: dict[str, Any]) -> str:
+    """A second deployment of a model that is there joins it; one of another provider gets a name of its own. The name that it has then."""
     known = made.catalogue.get(name)
     if known is not None and known["provider"] != provider:
         made.leave(where, f"it is `{name}@{provider}`: a model has one provider, and `auto` chooses among models")
@@ -174,14 +182,19 @@ def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str
         known = made.catalogue.get(name)
     if known is None:
         made.catalogue[name] = {"provider": provider, **entry, "deployments": [place]}
-        return
+        return name
     known["deployments"].append(place)
+    if other := sorted(key for key, value in entry.items() if key != "model" and known.get(key) != value):
+        made.leave(where, f"a model's deployments share what the first says: {', '.join(other)}")
+    return name
 
 
-def _priced(made: Adopted, name: str, facts: Mapping[str, Any]) -> None:
+def _priced(made: Adopted, where: str, name: str, facts: Mapping[str, Any]) -> None:
     prices = {ours: a_million(facts[theirs]) for theirs, ours in PRICES.items() if facts.get(theirs) is not None}
     if "input" in prices and "output" in prices:
-        made.prices[name] = prices
+        made.prices.setdefault(name, prices)
+    elif prices:
+        made.leave(f"{where}: {', '.join(prices)}", "a price has both `input` and `output`: `ledger.prices`")
 
 
 def _section(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
@@ -194,9 +207,10 @@ def _section(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
     cache = said.get("cache_params") or {}
     if cache.get("ttl"):
         made.others["cache"] = {"ttl_s": float(cache["ttl"])}
-    for key in ("type", "similarity_threshold"):
-        if key in cache:
-            made.leave(f"{section}.cache_params.{key}", INSTEAD[f"cache_params.{key}"])
+    for key in [key for key in cache if key != "ttl"]:
+        made.leave(f"{section}.cache_params.{key}", INSTEAD.get(f"cache_params.{key}", NOTHING))
+    if said.get("cache") is False:
+        made.leave(f"{section}.cache", "the cache is on; a request says `cache-control: no-store` where it may not be")
     if said.get("request_timeout"):
         made.others.setdefault("edge", {})["deadline_s"] = float(said["request_timeout"])
     for key in sorted(said.keys() - SILENT):

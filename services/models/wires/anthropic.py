@@ -13,9 +13,12 @@ from services.models import faults
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
-from services.models.wires.pictures import inline
+from services.models.wires.pictures import Inline, inline
 
 VERSION = "2023-06-01"
+PDF = "application/pdf"
+EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
+"""OpenAI's words for how hard a model thinks, in Anthropic's; `none` says nothing."""
 MARK = {"cache_control": {"type": "ephemeral"}}
 """Asks for the prompt up to here to be kept. Anthropic takes four of them."""
 FINISHES = {
@@ -74,11 +77,11 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         "max_tokens": request.max_output_tokens
         if request.HasField("max_output_tokens")
         else target.entry.max_output_tokens,
-        "messages": _turns(request.messages),
+        "messages": _turns(target.name, request.messages),
     }
     above = [one for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
     if any(part.cache_mark for one in above for part in one.parts):
-        body["system"] = [block for one in above for block in _blocks(one)]
+        body["system"] = [block for one in above for block in _blocks(target.name, one)]
     elif above:
         body["system"] = "\n\n".join(map(_text, above))
     if request.HasField("temperature"):
@@ -98,9 +101,14 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         ]
         if (choice := _choice(request)) is not None:
             body["tool_choice"] = choice
+    output: dict[str, Any] = {}
     if request.response_format.schema_json:
         schema = orjson.Fragment(request.response_format.schema_json)
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        output["format"] = {"type": "json_schema", "schema": schema}
+    if effort := EFFORTS.get(request.reasoning_effort):
+        output["effort"] = effort
+    if output:
+        body["output_config"] = output
     if request.user:
         body["metadata"] = {"user_id": request.user}
     if stream:
@@ -122,26 +130,28 @@ def _choice(request: chat.ChatRequest) -> dict[str, Any] | None:
     return {"type": "auto", **more} if more else None
 
 
-def _turns(messages: Any) -> list[dict[str, Any]]:
+def _turns(name: str, messages: Any) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     for message in messages:
         if message.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER):
             continue
         role = "assistant" if message.role == chat.ROLE_ASSISTANT else "user"
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += _blocks(message)
+            turns[-1]["content"] += _blocks(name, message)
         else:
-            turns.append({"role": role, "content": _blocks(message)})
+            turns.append({"role": role, "content": _blocks(name, message)})
     return turns
 
 
-def _blocks(message: chat.Message) -> list[dict[str, Any]]:
+def _blocks(name: str, message: chat.Message) -> list[dict[str, Any]]:
     if message.role == chat.ROLE_TOOL:
         marked = any(part.cache_mark for part in message.parts)
         result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}
         return [{**result, **(MARK if marked else {})}]
     blocks = [
-        {**block, **(MARK if part.cache_mark else {})} for part in message.parts if (block := _block(part)) is not None
+        {**block, **(MARK if part.cache_mark else {})}
+        for part in message.parts
+        if (block := _block(name, part)) is not None
     ]
     for call in message.tool_calls:
         blocks.append(
@@ -150,14 +160,24 @@ def _blocks(message: chat.Message) -> list[dict[str, Any]]:
     return blocks
 
 
-def _block(part: chat.ContentPart) -> dict[str, Any] | None:
-    if part.WhichOneof("part") == "image":
-        if (found := inline(part.image.url)) is not None:
-            source = {"type": "base64", "media_type": found.media_type, "data": found.base64}
-        else:
-            source = {"type": "url", "url": part.image.url}
-        return {"type": "image", "source": source}
+def _block(name: str, part: chat.ContentPart) -> dict[str, Any] | None:
+    match part.WhichOneof("part"):
+        case "image":
+            if (found := inline(part.image.url)) is not None:
+                return {"type": "image", "source": _source(found)}
+            return {"type": "image", "source": {"type": "url", "url": part.image.url}}
+        case "file":
+            if (found := inline(part.file.data)) is None or found.media_type != PDF:
+                raise faults.Unsupported(model=name, what="be sent files over this wire but PDFs as data: URLs")
+            titled = {"title": part.file.filename} if part.file.filename else {}
+            return {"type": "document", "source": _source(found), **titled}
+        case "audio":
+            raise faults.Unsupported(model=name, what="be sent sound over this wire")
     return {"type": "text", "text": part.text} if part.text else None
+
+
+def _source(found: Inline) -> dict[str, str]:
+    return {"type": "base64", "media_type": found.media_type, "data": found.base64}
 
 
 def _text(message: chat.Message) -> str:
