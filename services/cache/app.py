@@ -94,9 +94,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
             finally:
                 edge.close()
         return
-    from qdrant_client import (
-        AsyncQdrantClient,
-    )  # half a second of models, which the engine in this process does without
+    # Half a second of models, which the engine in this process does without.
+    from qdrant_client import AsyncQdrantClient
 
     from services.cache.qdrant import QdrantStore
 

@@ -10,7 +10,7 @@ import grpc
 from services.cache.bound import Bounds
 from services.cache.keys import Keys
 from services.cache.proof import Judged, Prover
-from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id, tagged
+from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id, subject_tag, tagged
 
 CANDIDATES = 8
 LEAST_STATIC = 0.62
@@ -148,15 +148,15 @@ class Cache:
     async def drop(self, selection: Selection) -> int:
         return await self.store.drop(selection)
 
-    async def erase(self, tenant: str, tag: str) -> int:
-        """Drops a tenant's entries, those with `tag` alone where there is one, and what is remembered of who asked."""
+    async def erase(self, tenant: str, subject: str) -> int:
+        """Drops a tenant's entries and what is remembered of who asked; of one end user's digest alone where there is one."""
         for one, served in list(self._served.items()):
             keys = served.keys
-            if keys.tenant == tenant and (not tag or tag in tagged((), keys.subject)):
+            if keys.tenant == tenant and (not subject or keys.subject == subject):
                 del self._served[one]
-        if not tag:
+        if not subject:
             self.bounds.forget(tenant)
-        return await self.drop(Selection(tenant, tag))
+        return await self.drop(Selection(tenant, subject_tag(subject)))
 
     async def _same(self, keys: Keys) -> Entry | None:
         entry = await self.store.get(entry_id(keys.exact))

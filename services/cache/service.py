@@ -19,7 +19,7 @@ from services.cache.cache import Age, Cache
 from services.cache.insight import FROM, Insight, Insights
 from services.cache.keys import Keys, keys, last_text, unfit
 from services.cache.proof import Judged, threshold_of
-from services.cache.store import SUBJECT, Entry, Selection, Vector, entry_id, tagged
+from services.cache.store import Entry, Selection, Vector, entry_id, tagged
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
@@ -197,7 +197,7 @@ class CacheService(CacheServiceServicer):
 
     async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
         subject = subject_digest(request.tenant, request.subject)
-        dropped = await self.cache.erase(request.tenant, f"{SUBJECT}{subject}" if subject else "")
+        dropped = await self.cache.erase(request.tenant, subject)
         if not subject:
             self.insights.forget(request.tenant)
         return pb.EraseResponse(erased={"answers": dropped})

@@ -66,10 +66,15 @@ class Selection:
         )
 
 
+def subject_tag(subject: str) -> str:
+    """The tag of an end user's entries; '' for nobody."""
+    return f"{SUBJECT}{subject}" if subject else ""
+
+
 def tagged(tags: Iterable[str], subject: str) -> tuple[str, ...]:
     """`tags` of an entry that `subject` asked for, '' for nobody, and of nobody else."""
     others = tuple(one for one in tags if not one.startswith(SUBJECT))
-    return (*others, f"{SUBJECT}{subject}") if subject else others
+    return (*others, subject_tag(subject)) if subject else others
 
 
 def entry_id(exact: str) -> str:

@@ -28,8 +28,7 @@ class Chat:
             return
         made = await self.gateway.Complete(pb.CompleteRequest(chat=asked, options=wanted))
         if made.deferred_job_id:
-            where = [(b"location", job.path(made.deferred_job_id).encode())]
-            await exchange.answer(job.deferred(made.deferred_job_id), where, status=202)
+            await exchange.answer(*job.deferred(made.deferred_job_id), status=202)
             return
         await cohorts.join("leave")
         await exchange.answer(answer.completion(made.completion, made.road), answer.headers(made.road))

@@ -14,7 +14,7 @@ from tollway.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from services.jobs import events
 from services.jobs.store import EVENTS
 from services.runtime.errors import Failure, Kind
-from services.runtime.postgres import AWAY
+from services.runtime.postgres import AWAY, affected
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Hooks:
 
     async def erase(self, tenant: str) -> int:
         done = await self.pool.execute("DELETE FROM hook WHERE account = $1 OR starts_with(account, $1 || '/')", tenant)
-        return int(done.split()[-1])
+        return affected(done)
 
     async def listed(self, account: str, after: str, most: int) -> list[tuple[str, str]]:
         """Account and URL, of `account` ('' for all) and below, by account."""

@@ -92,11 +92,11 @@ def _lines(whole: Job, batch: pb.Batch) -> Iterable[Job]:
         seen.add(line.custom_id)
         work = line.WhichOneof("work") or ""
         if work != "refused":
-            made = _line_of(whole, number, line.custom_id, work, getattr(line, work).SerializeToString())
-            yield replace(made, subject=digest(whole.tenant, line.chat.chat.user))
+            asked = getattr(line, work).SerializeToString()
+            yield _line_of(whole, number, line.custom_id, work, asked, line.chat.chat.user)
             continue
         fault = Fault(line.refused.code, line.refused.reason, line.refused.message)
-        made = _line_of(whole, number, line.custom_id, work, b"")
+        made = _line_of(whole, number, line.custom_id, work, b"", "")
         yield replace(made, state=State.FAILED, fault=fault, ended=whole.created, failed=1)
 
 
@@ -118,11 +118,10 @@ def _cases(whole: Job, evaluation: pb.Evaluation) -> Iterable[Job]:
             if fits is not None and not fits(case.expected):
                 raise CaseUnfit(case_id=case.case_id, what=what, measure=measure.name)
         alone = pb.Evaluation(cases=[case], measures=evaluation.measures)
-        made = _line_of(whole, number, case.case_id, "case", alone.SerializeToString())
-        yield replace(made, subject=digest(whole.tenant, case.chat.chat.user))
+        yield _line_of(whole, number, case.case_id, "case", alone.SerializeToString(), case.chat.chat.user)
 
 
-def _line_of(whole: Job, number: int, custom_id: str, kind: str, request: bytes) -> Job:
+def _line_of(whole: Job, number: int, custom_id: str, kind: str, request: bytes, user: str) -> Job:
     return replace(
         whole,
         id=uuid5(whole.id, str(number)),
@@ -136,6 +135,7 @@ def _line_of(whole: Job, number: int, custom_id: str, kind: str, request: bytes)
         total=1,
         webhook="",
         metadata={},
+        subject=digest(whole.tenant, user),
     )
 
 

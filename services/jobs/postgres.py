@@ -15,6 +15,7 @@ from services.jobs import events, life
 from services.jobs.life import Fault, Job, JobUnknown, Outcome, QueueFull, RequestIdReused, State
 from services.jobs.rows import CLAIM, COLUMNS, ERASE_LINES, FINISH, PARENTS, RECORD, WITHOUT_RESULT, read, record
 from services.jobs.store import EVENTS, TICKETS, Delivery, Note
+from services.runtime.postgres import affected
 
 MOST_TICKETS = 1000
 """Tickets wake workers up, and a worker that is up looks for more by itself: a batch of 100,000 needs no more."""
@@ -153,7 +154,7 @@ class PostgresStore:
                 done = await connection.execute(
                     f"UPDATE job SET {again}, failed = 0 WHERE parent = $1 AND state IN (4, 6)", job_id
                 )
-                if not (many := int(done.split()[-1])):
+                if not (many := affected(done)):
                     life.retriable(found)
                 await self._reopened(connection, job_id, many)
                 row = await connection.fetchrow(f"SELECT {COLUMNS} FROM job WHERE id = $1", job_id)
@@ -188,7 +189,7 @@ class PostgresStore:
                     parent,
                     turned[parent],
                 )
-        return int(alone.split()[-1]) + len(rows)
+        return affected(alone) + len(rows)
 
     async def scores(self, parent: UUID) -> dict[str, float]:
         rows = await self._pool.fetch(
@@ -218,7 +219,7 @@ class PostgresStore:
                 "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE parent IS NULL AND ended IS NOT NULL AND ended + keep < $1 LIMIT 100)",
                 now,
             )
-            changed = int(lost.split()[-1]) + len(rows) + int(old.split()[-1])
+            changed = affected(lost) + len(rows) + affected(old)
         return changed
 
     @asynccontextmanager

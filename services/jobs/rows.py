@@ -65,7 +65,7 @@ FROM sums JOIN held USING (id) WHERE job.id = sums.id
 RETURNING {OURS}, ''::bytea AS request, NULL::bytea AS result
 """
 
-# Lines of an end user: what they asked and got goes, they stay in their places, ended. `open` are those that had not ended.
+# Lines of an end user: what they asked and got goes, they stay in their places, ended. `before` is the state each was in.
 ERASE_LINES = f"""
 WITH found AS (
     SELECT id, state AS before FROM job WHERE tenant = $1 AND subject = $2 AND parent IS NOT NULL ORDER BY id FOR UPDATE

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from services.runtime.postgres import affected
+
+# Not as in the reports, where '' stands for all: nothing may be erased of everybody.
 WITHIN = "(account = $1 OR starts_with(account, $1 || '/'))"
 # What of a tenant's spend was carried forward when its months left, by model: sums stay when entries leave.
 CARRIED = f"""
@@ -45,19 +48,15 @@ async def tenant(connection: Any, name: str, at: datetime) -> Mapping[str, int]:
     bound = await connection.fetch(f"DELETE FROM role_binding WHERE {WITHIN} RETURNING subject", name)
     await connection.execute(PEOPLE, [row["subject"] for row in bound])
     return {
-        "entries": _count(await connection.execute(f"DELETE FROM entry WHERE {WITHIN}", name)),
-        "keys": _count(await connection.execute(KEYS, name, at)),
-        "budgets": _count(await connection.execute(f"DELETE FROM budget WHERE {WITHIN}", name)),
-        "alerts": _count(await connection.execute(f"DELETE FROM alert WHERE {WITHIN}", name)),
-        "safeguards": _count(await connection.execute(f"DELETE FROM safeguard WHERE {WITHIN}", name)),
+        "entries": affected(await connection.execute(f"DELETE FROM entry WHERE {WITHIN}", name)),
+        "keys": affected(await connection.execute(KEYS, name, at)),
+        "budgets": affected(await connection.execute(f"DELETE FROM budget WHERE {WITHIN}", name)),
+        "alerts": affected(await connection.execute(f"DELETE FROM alert WHERE {WITHIN}", name)),
+        "safeguards": affected(await connection.execute(f"DELETE FROM safeguard WHERE {WITHIN}", name)),
         "role_bindings": len(bound),
     }
 
 
 async def subject(connection: Any, name: str, of: str) -> Mapping[str, int]:
     """Takes the labels whose value is the end user's name; what was spent stays."""
-    return {"entries": _count(await connection.execute(LABELS, name, of))}
-
-
-def _count(done: str) -> int:
-    return int(done.rsplit(" ", 1)[1])
+    return {"entries": affected(await connection.execute(LABELS, name, of))}

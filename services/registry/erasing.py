@@ -10,6 +10,7 @@ import asyncpg
 from services.registry.audit import Change
 from services.registry.logbook import logged
 from services.registry.versions import Actor
+from services.runtime.postgres import affected
 
 COUNTED = {
     "audit_entries": "entry",
@@ -55,5 +56,4 @@ class Erasing:
 
 
 async def _deleted(connection: Any, table: str, tenant: str) -> int:
-    done: str = await connection.execute(f"DELETE FROM {table} WHERE tenant = $1", tenant)
-    return int(done.split()[-1])
+    return affected(await connection.execute(f"DELETE FROM {table} WHERE tenant = $1", tenant))

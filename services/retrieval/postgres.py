@@ -12,7 +12,7 @@ import asyncpg
 from services.retrieval.catalogue import Place
 from services.retrieval.documents import Key, Parked, Row
 from services.retrieval.store import StoreAway
-from services.runtime.postgres import AWAY
+from services.runtime.postgres import AWAY, affected
 
 CHANNEL = "retrieval_epoch"
 LOOKS_EVERY_S = 1.0
@@ -86,7 +86,7 @@ class PostgresCatalogue:
                 f"DELETE FROM document WHERE (tenant, collection, document_id) IN ({KEYS})",
                 *_columns(keys),
             )
-        return _count(done)
+        return affected(done)
 
     @asynccontextmanager
     async def alone(self, key: Key) -> AsyncIterator[None]:
@@ -243,7 +243,7 @@ class PostgresCatalogue:
                 f"DELETE FROM parked WHERE (tenant, collection, document_id) IN ({KEYS})",
                 *_columns(keys),
             )
-        return _count(done)
+        return affected(done)
 
     async def counts(self, tenant: str) -> Mapping[str, tuple[int, int]]:
         with told():
@@ -287,11 +287,6 @@ class PostgresCatalogue:
 def _columns(keys: Iterable[Key]) -> tuple[list[str], list[str], list[str]]:
     listed = list(keys)
     return [one[0] for one in listed], [one[1] for one in listed], [one[2] for one in listed]
-
-
-def _count(done: str) -> int:
-    """Of a command's tag, such as `DELETE 3`."""
-    return int(done.rsplit(" ", 1)[1])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import prompt
+from services.edge.wire import prompt, sse
 from services.edge.wire.errors import Refusal
 
 FINISHES = {
@@ -60,7 +60,7 @@ class Chunks:
         said["choices"] = [_delta(one) for one in chunk.choices]
         if self._with_usage:
             said["usage"] = None
-        return b"data: " + orjson.dumps(said) + b"\n\n"
+        return sse.data(said)
 
     def end(self, said: pb.StreamCompleteResponse) -> bytes:
         if not self._with_usage:
@@ -68,10 +68,10 @@ class Chunks:
         last = _frame(said.chunk, said.road)
         last["choices"] = []
         last["usage"] = {**usage(said.chunk.usage), "cost_usd": said.road.cost_nano_usd / 1e9}
-        return b"data: " + orjson.dumps(last) + b"\n\n" + DONE
+        return sse.data(last) + DONE
 
     def fail(self, refusal: Refusal) -> bytes:
-        return b"event: error\ndata: " + orjson.dumps(refusal.body()) + b"\n\n"
+        return sse.event("error", refusal.body())
 
 
 def usage(made: chat.Usage) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Every refusal as an OpenAI error body: a status, a type, a code and the field."""
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +90,11 @@ PARAMS = {
 """Fields that have another name in OpenAI's wire."""
 
 
+def unfit(at: str, rule: str) -> Refusal:
+    """A field of a body, and the rule that it breaks."""
+    return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
+
+
 def of_body(error: msgspec.MsgspecError) -> Refusal:
     """A body that is not what it should be."""
     said = str(error)
@@ -103,7 +110,7 @@ def of_body(error: msgspec.MsgspecError) -> Refusal:
         return Refusal(400, "missing_required_parameter", f"missing required parameter: {name}", param=name)
     if not at:
         return Refusal(400, "invalid_type", f"the body must be an object of the published shape: {rule}")
-    return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
+    return unfit(at, rule)
 
 
 def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
@@ -116,6 +123,18 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
         return decoder.decode(raw)
     except msgspec.MsgspecError as error:
         raise of_body(error) from None
+
+
+def from_base64(said: str, at: str) -> bytes:
+    """What stands in a body's field `at`.
+
+    Raises:
+        Refusal: it is not base64.
+    """
+    try:
+        return base64.b64decode(said, validate=True)
+    except binascii.Error:
+        raise unfit(at, "not base64") from None
 
 
 def of_failure(error: Exception) -> Refusal:

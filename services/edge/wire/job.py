@@ -51,10 +51,11 @@ def body(job: pb.Job) -> bytes:
     return whole[:-1] + b',"result":' + result + b"}"
 
 
-def deferred(job_id: str) -> bytes:
-    """What a caller gets instead of an answer that was not there in time."""
-    name = job_name(job_id)
-    return orjson.dumps({"id": name, "object": "tollway.job", "kind": "chat", "status": "running", "url": path(job_id)})
+def deferred(job_id: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """What a caller gets instead of an answer that was not there in time, and the headers that say where it will be."""
+    name, url = job_name(job_id), path(job_id)
+    said = {"id": name, "object": "tollway.job", "kind": "chat", "status": "running", "url": url}
+    return orjson.dumps(said), [(b"location", url.encode())]
 
 
 def path(job_id: str) -> str:

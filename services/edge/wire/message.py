@@ -7,6 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
+from services.edge.wire import sse
 from services.edge.wire.answer import citations
 from services.edge.wire.errors import Refusal
 
@@ -107,7 +108,7 @@ class Events:
         return b"".join(self._ended(said.chunk))
 
     def fail(self, refusal: Refusal) -> bytes:
-        return _written("error", refused(refusal))
+        return sse.event("error", refused(refusal))
 
     def _added(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
         if not self._begun:
@@ -152,11 +153,7 @@ class Events:
 
 
 def _event(name: str, **more: Any) -> bytes:
-    return _written(name, {"type": name, **more})
-
-
-def _written(name: str, body: dict[str, Any]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(body))
+    return sse.event(name, {"type": name, **more})
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Anthropic's Messages in our words: the body of `POST /v1/messages`, typed, and the conversation that it asks for."""
 
-import base64
-import binascii
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +8,7 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded
+from services.edge.wire.errors import Refusal, decoded, from_base64, unfit
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -225,9 +223,9 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
             case Thinking():
                 made.reasoning += block.thinking
             case Redacted():
-                pass  # sealed by who made it: a model thinks anew
+                continue  # sealed by who made it: a model thinks anew
             case _:
-                raise _misplaced(f"{at}.content[{n}]", "an assistant says text, calls tools and thinks")
+                raise unfit(f"{at}.content[{n}]", "an assistant says text, calls tools and thinks")
 
 
 def _part(made: chat.Message, block: Block, at: str) -> None:
@@ -245,20 +243,13 @@ def _part(made: chat.Message, block: Block, at: str) -> None:
             part = made.parts.add()
             part.file.filename, part.file.data = block.title or "", _data_url(source, f"{at}.source.data")
         case _:
-            raise _misplaced(at, "a user says text, shows pictures and documents, and hands in results")
+            raise unfit(at, "a user says text, shows pictures and documents, and hands in results")
     made.parts[-1].cache_mark = block.cache_control is not None
 
 
 def _data_url(source: Inline, at: str) -> str:
-    try:
-        base64.b64decode(source.data, validate=True)
-    except binascii.Error:
-        raise Refusal(400, "invalid_value", f"invalid value for {at}: not base64", param=at) from None
+    from_base64(source.data, at)
     return f"data:{source.media_type};base64,{source.data}"
-
-
-def _misplaced(at: str, rule: str) -> Refusal:
-    return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
 
 
 def _add(made: chat.Message, said: str | list[TextBlock]) -> None:

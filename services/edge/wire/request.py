@@ -1,15 +1,12 @@
 """OpenAI's request in our words."""
 
-import base64
-import binascii
-
 import msgspec
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded
+from services.edge.wire.errors import Refusal, decoded, from_base64
 from services.edge.wire.prompt import missing
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
@@ -121,15 +118,7 @@ def _part(
         case wire.ImagePart():
             made.image.url, made.image.detail = said.image_url.url, said.image_url.detail or ""
         case wire.AudioPart():
-            try:
-                made.audio.data = base64.b64decode(said.input_audio.data, validate=True)
-            except binascii.Error:
-                raise Refusal(
-                    400,
-                    "invalid_value",
-                    f"invalid value for {at}.input_audio.data: not base64",
-                    param=f"{at}.input_audio.data",
-                ) from None
+            made.audio.data = from_base64(said.input_audio.data, f"{at}.input_audio.data")
             made.audio.format = said.input_audio.format
         case wire.FilePart():
             made.file.filename, made.file.data = said.file.filename or "", said.file.file_data or ""

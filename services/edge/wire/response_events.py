@@ -4,11 +4,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire import response
+from services.edge.wire import response, sse
 from services.edge.wire.errors import Refusal
 
 
@@ -122,8 +121,7 @@ class Events:
 
     def _event(self, name: str, /, **more: Any) -> bytes:
         self._number += 1
-        body = {"type": name, "sequence_number": self._number, **more}
-        return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(body))
+        return sse.event(name, {"type": name, "sequence_number": self._number, **more})
 
 
 DELTAS = {

@@ -8,12 +8,15 @@ import yaml
 
 from services.mesh.adopting.settings import (
     ELSEWHERE,
+    NOTHING,
+    SAMPLING,
     Adopted,
     BadFile,
     a_million,
     base_url,
     name_of,
     present,
+    sampling,
     usual_key,
 )
 from services.models.presets import PRESETS
@@ -47,7 +50,6 @@ ABLE = {
     "supports_function_calling": "tools",
     "supports_response_schema": "json_schema",
 }
-SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 TAKEN = frozenset(
     ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
      "aws_region_name", "region_name", *SAMPLING, *PRICES)
@@ -78,7 +80,6 @@ INSTEAD = {
     "cache_params.type": "the cache is Qdrant's engine in the process; a server: `cache.store`",
     "cache_params.similarity_threshold": "a semantic hit is proven, and `cache.error_bound` of look-ups may be answered wrongly",
 }  # fmt: skip
-NOTHING = "no counterpart"
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
 MODES = ("chat", "completion", "embedding", "responses")
@@ -164,11 +165,10 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made |= {ours: bool(info[theirs]) for theirs, ours in ABLE.items() if theirs in info}
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
-                     "first_byte_s": params.get("stream_timeout") or params.get("timeout")},
-                    ("api_version", "context_tokens", "max_output_tokens", "first_byte_s"))  # fmt: skip
+                     "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
     if info.get("mode") == "embedding":
         made["embeddings"] = True
-    if defaults := present(params, SAMPLING):
+    if defaults := sampling(params):
         made["defaults"] = defaults
     return made
 

@@ -4,7 +4,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.mesh.adopting.settings import ELSEWHERE, Adopted, BadFile, base_url, name_of, present, usual_key
+from services.mesh.adopting.settings import (
+    ELSEWHERE,
+    NOTHING,
+    SAMPLING,
+    Adopted,
+    BadFile,
+    base_url,
+    name_of,
+    present,
+    sampling,
+    usual_key,
+)
 from services.models.presets import PRESETS
 
 PROVIDERS = {
@@ -19,7 +30,6 @@ PROVIDERS = {
 }
 AZURE = "https://{}.openai.azure.com"
 MILLISECONDS = 1000.0
-SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 TAKEN = frozenset(("provider", "api_key", "virtual_key", "override_params", "custom_host", "weight", "azure_resource_name", "name",
                    "azure_deployment_id", "azure_api_version", "aws_region", "request_timeout", "strategy", "targets", "cache"))  # fmt: skip
 AROUND = frozenset(("targets", "strategy", "cache", "weight", "name"))
@@ -33,7 +43,6 @@ INSTEAD = {
     "conditional": "say who may answer what in `router.policies.TENANT`: models, regions, data_classes",
     "prompt_id": "templates are the registry's: docs/prompts.md",
 }
-NOTHING = "no counterpart"
 
 
 def adopted(text: str) -> Adopted:
@@ -116,7 +125,7 @@ def _model(made: Adopted, where: str, one: Mapping[str, Any]) -> str:
             f"the key stands in Portkey's vault: put it into {key.removeprefix('env:') or 'the settings'}",
         )
     place = present({"model": one.get("azure_deployment_id") or model, "base_url": base_url(ours, url), "region": one.get("aws_region"),
-                     "keys": [key] if key else ""}, ("model", "base_url", "region", "keys"))  # fmt: skip
+                     "keys": [key] if key else ""})  # fmt: skip
     if name in made.catalogue and made.catalogue[name]["provider"] != ours:
         name = f"{name}@{ours}"
     entry = made.catalogue.setdefault(name, {"provider": ours, "model": model, **_said(one, params), "deployments": []})
@@ -127,10 +136,9 @@ def _model(made: Adopted, where: str, one: Mapping[str, Any]) -> str:
 
 
 def _said(one: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    made = present({"api_version": one.get("azure_api_version"), "max_output_tokens": params.get("max_tokens")},
-                   ("api_version", "max_output_tokens"))  # fmt: skip
+    made = present({"api_version": one.get("azure_api_version"), "max_output_tokens": params.get("max_tokens")})
     if one.get("request_timeout"):
         made["first_byte_s"] = float(one["request_timeout"]) / MILLISECONDS
-    if defaults := present(params, SAMPLING):
+    if defaults := sampling(params):
         made["defaults"] = defaults
     return made

@@ -1,12 +1,14 @@
 """What comes out of another gateway's file, and the places that models are found at."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 MILLION = Decimal(1_000_000)
+NOTHING = "no counterpart"
+SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 ELSEWHERE = {
     "cerebras": "https://api.cerebras.ai/v1",
     "deepinfra": "https://api.deepinfra.com/v1/openai",
@@ -102,5 +104,10 @@ def a_million(cost: object) -> str:
     return format((Decimal(str(cost)) * MILLION).normalize(), "f")
 
 
-def present(facts: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: facts[name] for name in names if facts.get(name) not in (None, "")}
+def present(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def sampling(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model is asked with where a request does not say."""
+    return present({name: params.get(name) for name in SAMPLING})
