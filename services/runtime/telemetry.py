@@ -100,7 +100,10 @@ class Sampler:
         """A trace for a new request; it follows `parent` where there is one."""
         if parent is not None:
             return Trace(parent.trace_id, parent.span_id, parent.sampled or wanted)
-        return Trace(_ids.generate_trace_id(), 0, wanted or self._take())
+        if wanted or self._take():
+            return Trace(_ids.generate_trace_id(), 0, True)
+        # No span will bring an id of its own, and a `traceparent` without one is none.
+        return Trace(_ids.generate_trace_id(), _ids.generate_span_id(), False)
 
     def _take(self) -> bool:
         second = int(time.monotonic())

@@ -16,6 +16,8 @@ from tests.peers.collector import Collector
 from tests.support.waiting import until
 
 SERVICES = ("edge", "gateway", "encoder", "guard", "cache", "router", "ledger", "models")
+ASKED = 20
+"""At once: some of them are sampled, the most are not."""
 
 
 def address() -> str:
@@ -101,6 +103,11 @@ async def test_one_trace_crosses_every_service(mesh: Mesh, spans: Collector) -> 
 
 def _service(name: str) -> str:
     return name.split(".")[1] if name.startswith("tollway.") else name.split(" ")[0]
+
+
+async def test_every_answer_tells_its_trace_sampled_or_not(mesh: Mesh) -> None:
+    answers = await asyncio.gather(*(sent(mesh, asking()) for _ in range(ASKED)))
+    assert len({one.headers["x-tollway-trace"] for one in answers}) == ASKED
 
 
 async def test_a_callers_trace_goes_on(mesh: Mesh, spans: Collector) -> None:

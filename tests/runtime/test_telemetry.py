@@ -40,6 +40,11 @@ def test_a_parent_decides() -> None:
     assert sampler.begin(None, wanted=True).sampled
 
 
+def test_a_request_that_is_not_sampled_carries_its_trace() -> None:
+    made = Sampler(per_second=0, share=0).begin(None)
+    assert not made.sampled and parse(made.header) == made
+
+
 def test_spans_hang_together_and_keep_the_promised_trace() -> None:
     with telemetry.installed("", "tests") as installed:
         root = Trace(int(TRACE_ID, 16), 0, True)
