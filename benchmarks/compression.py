@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks import report
 from benchmarks.handbook import Question, questions
 from services.encoder import app as encoder
-from services.encoder.minilm import MiniLM
 from services.encoder.static import StaticEncoder
+from services.encoder.transformer import MINILM, Transformer
 from services.models.compression import Compressor
 from services.models.counting import Counter
 
@@ -95,7 +95,7 @@ async def judged(folder: Path, most: int) -> list[Question]:
         right = [
             (row["query-id"], row["corpus-id"]) for row in csv.DictReader(file, delimiter="\t") if int(row["score"])
         ]
-    rng, minilm, made = random.Random(3), MiniLM(encoder.tokenizer()), list[Question]()
+    rng, minilm, made = random.Random(3), Transformer(MINILM, encoder.tokenizer()), list[Question]()
     names = list(documents)
     for query, document in report.progress(rng.sample(right, min(most, len(right))), "finding evidence"):
         if len(documents[document]) < 200 or query not in queries:

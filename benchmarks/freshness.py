@@ -26,7 +26,7 @@ import uvloop
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from benchmarks import report
-from benchmarks.local_encoder import LocalEncoder
+from benchmarks.local_encoder import LocalEncoder, best_dense
 from services.mesh import embedded
 from services.retrieval.app import MIGRATIONS
 from services.retrieval.edge import EdgeStore
@@ -141,7 +141,7 @@ async def main(seconds: float, rate: float) -> None:
         store, catalogue = EdgeStore(folder / "shard"), PostgresCatalogue(pool)
         store.open()
         stack.callback(store.close)
-        encoding = Encoding(LocalEncoder(1), "bench")  # type: ignore[arg-type]
+        encoding = Encoding(LocalEncoder(1), "bench", model=best_dense())  # type: ignore[arg-type]
         epochs = Epochs(catalogue)
         generations = Generations(Generation("first", store, encoding))
         ingest = Ingest(generations, catalogue, encoding, epochs)

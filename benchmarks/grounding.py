@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import report
-from benchmarks.local_encoder import LocalEncoder
+from benchmarks.local_encoder import LocalEncoder, best_dense
 from services.retrieval.catalogue import MemoryCatalogue
 from services.retrieval.documents import Document
 from services.retrieval.edge import EdgeStore
@@ -109,7 +109,11 @@ class Index:
 
 
 def opened(name: str, folder: Path, encoder: Any) -> Index:
-    store, catalogue, encoding = EdgeStore(folder / name), MemoryCatalogue(), Encoding(encoder, "key")
+    store, catalogue, encoding = (
+        EdgeStore(folder / name),
+        MemoryCatalogue(),
+        Encoding(encoder, "key", model=best_dense()),
+    )
     store.open()
     generations = Generations(Generation("first", store, encoding))
     ingest = Ingest(generations, catalogue, encoding, Epochs(catalogue))

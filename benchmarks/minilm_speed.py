@@ -18,8 +18,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks import prompts, report
 from services.encoder.app import tokenizer
-from services.encoder.minilm import MiniLM
 from services.encoder.quantize import INPUTS
+from services.encoder.transformer import MINILM, Transformer
 
 TEXTS, WORDS = 200, (5, 15, 30)
 
@@ -54,7 +54,7 @@ def measured(vector: Callable[[str], Any], texts: list[str]) -> tuple[float, Any
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    ours = MiniLM(tokenizer(), 1)
+    ours = Transformer(MINILM, tokenizer(), 1)
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
         fused, quantised = Path(folder) / "fused.onnx", Path(folder) / "quantised.onnx"
         models = {

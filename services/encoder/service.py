@@ -1,21 +1,24 @@
 """Translates messages to the encoders and back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tollway.encoder.v1 import encoder_pb2 as pb
 from tollway.encoder.v1.encoder_pb2_grpc import EncoderServiceServicer
 
-from services.encoder import minilm, static
+from services.encoder import static
+from services.encoder.transformer import Transformer
 
 
 @dataclass(slots=True)
 class EncoderService(EncoderServiceServicer):
     static: static.StaticEncoder
-    minilm: minilm.MiniLM
+    transformers: Mapping[int, Transformer]
+    """By tier."""
 
     async def Encode(self, request: pb.EncodeRequest, context: object) -> pb.EncodeResponse:
-        if request.tier == pb.TIER_MINILM:
-            vectors, model = await self.minilm.encode(list(request.texts)), minilm.MODEL
+        if (transformer := self.transformers.get(request.tier)) is not None:
+            vectors, model = await transformer.encode(list(request.texts)), transformer.model.name
         else:
             vectors, model = [self.static.encode(text) for text in request.texts], static.MODEL
         return pb.EncodeResponse(vectors=[pb.Vector(model=model, values=vector.tobytes()) for vector in vectors])

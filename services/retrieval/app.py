@@ -14,6 +14,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.retrieval import stores
+from services.retrieval.dense import Models, PostgresModels, chosen
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.following import Following
@@ -48,7 +49,7 @@ class GenerationSettings:
     store: str
     """As `store` of the section."""
     store_key: str = field(default="", repr=False)
-    dense: str = "minilm"
+    dense: str = ""
     dimensions: int = 384
 
 
@@ -70,8 +71,9 @@ class Settings:
     `milvus:http://HOST:19530`, or `pinecone:HOST,HOST` for two indexes of 256 and 384 dimensions."""
     store_key: str = field(default="", repr=False)
     """API key of the store."""
-    dense: str = "minilm"
-    """The model of dense vectors: `minilm`, or a model of the mesh that embeds."""
+    dense: str = ""
+    """The model of dense vectors: `bge-small`, `minilm`, or a model of the mesh that embeds. Empty: what the store has vectors of; a
+    new one gets BGE-small's where the encoder has it."""
     dimensions: int = 384
     """Of its vectors."""
     generations: Mapping[str, GenerationSettings] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Settings:
     orchestrator: str = "127.0.0.1:50057"
     """Embeds, where the dense model is a provider's."""
     key: str = field(default="", repr=False)
-    """API key that the work in the background uses: without one no MiniLM vectors are made, and no source is read."""
+    """API key that the work in the background uses: without one no dense vectors are made, and no source is read."""
     partition: Partition = field(default_factory=Partition)
     pii: Mapping[str, Pii] = field(default_factory=dict)
     """By tenant, `*` for all others: `keep` (the default), `mask` or `refuse` documents with personal data."""
@@ -104,10 +106,10 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
         postgres.opened(settings.database_url, "retrieval", MIGRATIONS, connections) as pool,
     ):
-        catalogue, moves = PostgresCatalogue(pool), PostgresMoves(pool)
+        catalogue, moves, models = PostgresCatalogue(pool), PostgresMoves(pool), PostgresModels(pool)
         await catalogue.restarted()
         stub = encoder_pb2_grpc.EncoderServiceStub(encoder)
-        shelf = Shelf(partial(_opened, settings, catalogue, stub, gateway_pb2_grpc.GatewayServiceStub(gateway)))
+        shelf = Shelf(partial(_opened, settings, catalogue, models, stub, gateway_pb2_grpc.GatewayServiceStub(gateway)))
         try:
             generations = Generations(await shelf.open((await moves.get(FIRST)).active))
             encoding, epochs = generations.active.encoding, Epochs(catalogue)
@@ -117,10 +119,10 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             reranker = Reranker(settings.reranker, settings.reranker_key) if settings.reranker else None
             search = Search(generations, reranker, settings.reranker_within_s)
             following = Following(generations, ingest.wake)
-            metrics.gauge("tollway.retrieval.behind", "s", "How far MiniLM's vectors are behind.", lambda: [(following.lag_s, {})])  # fmt: skip
+            metrics.gauge("tollway.retrieval.behind", "s", "How far dense vectors are behind.", lambda: [(following.lag_s, {})])  # fmt: skip
             sources = keeper(settings.sources if settings.key else {}, catalogue, intake, encoding.own)
             names = frozenset({FIRST, *settings.generations})
-            migrating = Migrating(generations, shelf, moves, catalogue, ingest.turns, names, following)
+            migrating = Migrating(generations, shelf, moves, models, catalogue, ingest.turns, names, following)
             service = RetrievalService(intake, search, catalogue, epochs, sources, migrating)
             works = (
                 epochs.follow(catalogue),
@@ -138,7 +140,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                         register=partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, service),
                         identity=identity,
                         largest_message_bytes=9 << 20,
-                        backend=_backend(settings),
+                        backend=_backend(settings, encoding.model),
                     )
             finally:
                 await intake.aside.close()
@@ -152,25 +154,28 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
 async def _opened(
     settings: Settings,
     catalogue: PostgresCatalogue,
+    models: Models,
     encoder: encoder_pb2_grpc.EncoderServiceStub,
     gateway: gateway_pb2_grpc.GatewayServiceStub,
     name: str,
 ) -> AsyncIterator[Generation]:
     """
     Raises:
-        GenerationUnknown, StoreAway
+        GenerationUnknown, OtherModel, StoreAway
     """
     first = GenerationSettings(settings.store, settings.store_key, settings.dense, settings.dimensions)
-    chosen = first if name == FIRST else settings.generations.get(name)
-    if chosen is None:
+    own = first if name == FIRST else settings.generations.get(name)
+    if own is None:
         raise GenerationUnknown(name)
-    encoding = Encoding(encoder, settings.key, gateway, chosen.dense)
+    encoding = Encoding(encoder, settings.key, gateway)
+    older = name == FIRST and await catalogue.total() > 0
+    encoding.model = await chosen(name, own.dense, models, encoding, older=older)
     label = "" if name == FIRST else name
-    async with stores.opened(chosen.store, chosen.store_key, catalogue, chosen.dimensions, label) as store:
+    async with stores.opened(own.store, own.store_key, catalogue, own.dimensions, label) as store:
         yield Generation(name, store, encoding)
 
 
-def _backend(settings: Settings) -> str:
+def _backend(settings: Settings, model: str) -> str:
     alone = ": a single replica" if stores.single(settings.store) else ""
     sources = f", {len(settings.sources)} sources" if settings.sources else ""
-    return f"{settings.store}{alone}{sources}"
+    return f"{settings.store}, {model}{alone}{sources}"

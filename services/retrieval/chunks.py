@@ -9,7 +9,7 @@ from hashlib import sha256
 from services.retrieval.tokens import Measure
 
 LARGEST = 220
-"""Tokens of a passage: with its header, what MiniLM reads whole."""
+"""Tokens of a passage: with its header, what every dense model reads whole."""
 OVERLAP = 25
 """Tokens of the passage before that a passage begins with, where one paragraph was cut."""
 LONGEST_NAME = 80

@@ -1,4 +1,4 @@
-"""Vectors from the encoder: static ones always, MiniLM's when it has time."""
+"""Vectors from the encoder: static ones always, a transformer's when it has time."""
 
 import logging
 from dataclasses import dataclass, field
@@ -13,7 +13,11 @@ from services.retrieval.store import Vector
 
 log = logging.getLogger(__name__)
 
-MINILM = "minilm"
+MINILM, BGE_SMALL = "minilm", "bge-small"
+LOCAL = {MINILM: encoder_pb2.TIER_MINILM, BGE_SMALL: encoder_pb2.TIER_BGE_SMALL}
+"""Dense models that the encoder answers; all others are models of the mesh."""
+UNKNOWN = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
+"""What an encoder says to a model that is not installed, and one of a release before to a model that it does not know."""
 STATIC = "static-minilm-256-1"
 AT_ONCE = 512
 Metadata = tuple[tuple[str, str], ...]
@@ -23,7 +27,7 @@ Metadata = tuple[tuple[str, str], ...]
 class Encoding:
     encoder: encoder_pb2_grpc.EncoderServiceStub
     key: str = field(default="", repr=False)
-    """API key for work in the background; empty leaves the MiniLM vectors to nobody."""
+    """API key for work in the background; empty leaves the dense vectors to nobody."""
     gateway: gateway_pb2_grpc.GatewayServiceStub | None = None
     """Embeds where the dense model is a provider's, so that its cost is known."""
     model: str = MINILM
@@ -32,6 +36,20 @@ class Encoding:
     def own(self) -> Metadata:
         """For work that no caller stands behind."""
         return (("authorization", f"Bearer {self.key}"),) if self.key else ()
+
+    async def has(self, model: str) -> bool:
+        """Whether the encoder has one of its models.
+
+        Raises:
+            grpc.aio.AioRpcError: the encoder is away.
+        """
+        try:
+            await self._encode(["."], LOCAL[model], self.own)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in UNKNOWN:
+                return False
+            raise
+        return True
 
     async def static(self, texts: list[str], metadata: Metadata = ()) -> list[Vector]:
         made: list[Vector] = []
@@ -55,8 +73,8 @@ class Encoding:
         return await self._densely(texts, self.own)
 
     async def _densely(self, texts: list[str], metadata: Metadata) -> list[Vector]:
-        if self.model == MINILM:
-            return await self._encode(texts, encoder_pb2.TIER_MINILM, metadata)
+        if (tier := LOCAL.get(self.model)) is not None:
+            return await self._encode(texts, tier, metadata)
         assert self.gateway is not None
         request = gateway_pb2.EmbedRequest(model=self.model, texts=texts, idempotency_key=str(uuid4()))
         made = [

@@ -46,13 +46,13 @@ class Ingest:
     partition: Partition = Partition()
     now: Callable[[], float] = time.time
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when there are passages that MiniLM has not reached."""
+    """Set when there are passages without dense vectors."""
     turns: Turns = field(default_factory=Turns)
 
     async def bring(
         self, tenant: str, document: Document, shape: Shape = Shape.PLAIN, metadata: Metadata = ()
     ) -> Brought:
-        """Makes `document` searchable by its words and static vectors; MiniLM's follow. All of it or nothing.
+        """Makes `document` searchable by its words and static vectors; dense ones follow. All of it or nothing.
 
         Raises:
             Unreadable: nothing in it can be searched, or policy keeps it out.

@@ -15,6 +15,7 @@ import grpc
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.catalogue import Catalogue
+from services.retrieval.dense import Models, OtherModel
 from services.retrieval.following import Following
 from services.retrieval.generations import Generation, Generations, copied
 from services.retrieval.moves import Move, Moves
@@ -46,6 +47,7 @@ class Migrating:
     generations: Generations
     shelf: Shelf
     moves: Moves
+    models: Models
     catalogue: Catalogue
     turns: Turns
     names: frozenset[str]
@@ -95,6 +97,10 @@ class Migrating:
                 log.warning("the state of generations is not known: %s", error)
             except GenerationUnknown as error:
                 log.error("the settings have no generation %s, which a move is to or from: put it back", error)
+            except OtherModel as error:
+                log.error("a move waits: %s", error)
+            except grpc.aio.AioRpcError as error:
+                log.warning("a move waits: a service answers %s", error.code().name)
             await asyncio.sleep(EVERY_S)
 
     async def align(self) -> None:
@@ -122,7 +128,7 @@ class Migrating:
                             await asyncio.sleep(EVERY_S)
             except grpc.aio.AioRpcError as error:
                 log.warning("the move waits: a service answers %s", error.code().name)
-            except (StoreAway, GenerationUnknown) as error:
+            except (StoreAway, GenerationUnknown, OtherModel) as error:
                 log.warning("the move waits: %s", error)
             await asyncio.sleep(EVERY_S)
 
@@ -221,5 +227,6 @@ class Migrating:
             assert gone is not None and gone.name == name
             await asyncio.sleep(self.followed_s)  # until no other replica's searches are under way in it
             await gone.store.drop()
+            await self.models.drop(name)
             await self.shelf.close(name)
             await self.moves.put(after, move)

@@ -210,8 +210,9 @@ class PostgresCatalogue:
 
     async def clear(self, tenant: str) -> None:
         with told():
-            await self.pool.execute("DELETE FROM source WHERE tenant = $1", tenant)
-            await self.pool.execute("DELETE FROM evaluation WHERE tenant = $1", tenant)
+            async with self.pool.acquire() as connection, connection.transaction():
+                await connection.execute("DELETE FROM source WHERE tenant = $1", tenant)
+                await connection.execute("DELETE FROM evaluation WHERE tenant = $1", tenant)
 
     async def sample(self, most: int) -> Sequence[Key]:
         with told():

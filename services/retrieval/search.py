@@ -1,4 +1,4 @@
-"""Finds passages: by words, static vectors and MiniLM at once, looks again near what was found first, and puts them in order."""
+"""Finds passages: by words, static and dense vectors at once, and puts them in order."""
 
 import logging
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.retrieval.generations import Generations
-from services.retrieval.ranking import FEEDBACK, Ranked, Scored, decayed, distinct, diverse, fused, nearer
+from services.retrieval.ranking import COMPANY, Ranked, Scored, decayed, distinct, diverse, fused, in_company
 from services.retrieval.reranker import Reranker, RerankerAway
-from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
+from services.retrieval.store import Hit, Passage, Question, Scope, Vector
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,10 @@ class Search:
             static = (await self.store.active.encoding.static([text]))[0]
         dense = await self.store.active.encoding.question(text) if "dense" in self.store.ways else None
         wanted = max(CANDIDATES, wish.most)
-        scored = fused(await self.looked(Question(text, static, dense), scope, wanted), wanted)
+        scored = fused(await self.store.search(Question(text, static, dense), scope, wanted), wanted)
+        if dense is not None:
+            vectors = await self.store.dense_of([one.id for one in scored[:COMPANY]])
+            scored = [*in_company(text, scored[:COMPANY], vectors), *scored[COMPANY:]]
         every = self.reranker is not None or wish.half_life_s
         ranked = await self._judged(text, await self._read(scored if every else scored[: wish.most * TWINS]))
         if wish.half_life_s:
@@ -80,18 +83,6 @@ class Search:
         hits = (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())
         found = await self._passages(hits)
         return [found[hit.id] for hit in hits if hit.id in found]
-
-    async def looked(self, question: Question, scope: Scope, most: int) -> Found:
-        """What each way finds, MiniLM with the question moved towards what all of them found first."""
-        found = await self.store.search(question, scope, most)
-        if question.dense is None:
-            return found
-        first = [one.id for one in fused(found, FEEDBACK)]
-        relevant = list((await self.store.dense_of(first)).values()) if first else []
-        if not relevant:
-            return found
-        again = Question("", None, nearer(question.dense, relevant))
-        return {**found, **await self.store.search(again, scope, most)}
 
     async def _judged(self, text: str, ranked: list[Ranked]) -> list[Ranked]:
         if self.reranker is None or not ranked:

@@ -43,11 +43,11 @@ class Passage:
     static: Vector
     """(256,)"""
     dense: Vector | None = None
-    """(384,) once MiniLM has followed; searches leave vectors out."""
+    """Of unit length, once the dense model has followed; searches leave vectors out."""
     ordinal: int = 0
     """Its place in the document."""
     followed: bool = False
-    """Whether MiniLM has."""
+    """Whether it has."""
 
     @property
     def searched(self) -> str:
@@ -121,11 +121,11 @@ class Store(Protocol):
         ...
 
     async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
-        """Adds MiniLM vectors by passage id; ids that are gone are passed over."""
+        """Adds dense vectors by passage id; ids that are gone are passed over."""
         ...
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
-        """Passages that MiniLM has not reached."""
+        """Passages that have no dense vector yet."""
         ...
 
     async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
@@ -133,7 +133,7 @@ class Store(Protocol):
         ...
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        """The MiniLM vectors of passages that have one."""
+        """The dense vectors of passages that have one."""
         ...
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:

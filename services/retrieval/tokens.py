@@ -1,4 +1,4 @@
-"""How many tokens a text is for MiniLM, near enough and without its tokenizer: on English prose, Markdown and code 0 to 20 % too many. Pure."""
+"""How many tokens a text is for BERT, near enough and without its tokenizer: on English prose, Markdown and code 0 to 20 % too many. Pure."""
 
 import re
 from bisect import bisect_left, bisect_right

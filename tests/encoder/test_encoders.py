@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.encoder.app import tokenizer
-from services.encoder.minilm import AT_ONCE, MiniLM, QueueFull
+from services.encoder.transformer import AT_ONCE, MINILM, QueueFull, Transformer
 from tests.support.encoders import minilm_session, static
 from tests.support.scale import sized
 
@@ -42,7 +42,7 @@ def test_minilm_puts_like_beside_like_whatever_the_batch() -> None:
 
 
 async def test_concurrent_calls_share_batches_and_repeats_cost_nothing() -> None:
-    encoder, runs = MiniLM(tokenizer(), 1), []
+    encoder, runs = Transformer(MINILM, tokenizer(), 1), []
     run = encoder.run
     encoder.run = lambda texts: runs.append(len(texts)) or run(texts)  # type: ignore[method-assign,func-returns-value]
     await asyncio.gather(*(encoder.encode([f"text {n}"]) for n in range(40)))
@@ -53,7 +53,21 @@ async def test_concurrent_calls_share_batches_and_repeats_cost_nothing() -> None
 
 
 async def test_a_full_queue_refuses() -> None:
-    encoder = MiniLM(tokenizer(), 1)
+    encoder = Transformer(MINILM, tokenizer(), 1)
     with pytest.raises(QueueFull):
         await encoder.encode(["x"] * 5000)
+    encoder.close()
+
+
+async def test_a_short_text_waits_for_no_more_than_two_long_ones() -> None:
+    encoder, runs = Transformer(MINILM, tokenizer(), 1), []
+    run = encoder.run
+    encoder.run = lambda texts: runs.append(texts) or run(texts)  # type: ignore[method-assign,func-returns-value]
+    long = [f"{n} " + "a long passage of a document " * 40 for n in range(8)]
+    under_way = asyncio.gather(*(encoder.encode([text]) for text in long))
+    while not runs:
+        await asyncio.sleep(0)
+    await encoder.encode(["a question"])
+    assert len(runs[0]) == 1 and runs[1][0] == "a question" and max(map(len, runs[1:])) <= 2
+    await under_way
     encoder.close()

@@ -1,7 +1,9 @@
 """The encoder's contract over every transport."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -10,8 +12,8 @@ from tollway.encoder.v1 import encoder_pb2 as pb
 from tollway.encoder.v1 import encoder_pb2_grpc
 
 from services.encoder.app import tokenizer
-from services.encoder.minilm import MiniLM
 from services.encoder.service import EncoderService
+from services.encoder.transformer import BGE_SMALL, MINILM, Transformer
 from services.runtime.server import Service
 from tests.support.callers import identity
 from tests.support.encoders import static
@@ -21,13 +23,18 @@ from tests.support.stubs import Called
 
 
 @pytest.fixture(params=TRANSPORTS)
-async def encoder(request: pytest.FixtureRequest) -> AsyncIterator[Called]:
-    minilm = MiniLM(tokenizer(), 1)
-    register = partial(encoder_pb2_grpc.add_EncoderServiceServicer_to_server, EncoderService(static(), minilm))
+async def encoder(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Called]:
+    minilm, absent = (
+        Transformer(MINILM, tokenizer(), 1),
+        Transformer(replace(BGE_SMALL, file=tmp_path / "none.onnx"), tokenizer(), 1),
+    )
+    service = EncoderService(static(), {pb.TIER_MINILM: minilm, pb.TIER_BGE_SMALL: absent})
+    register = partial(encoder_pb2_grpc.add_EncoderServiceServicer_to_server, service)
     served = Service("tollway.encoder.v1.EncoderService", "encoder.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
         yield Called(encoder_pb2_grpc.EncoderServiceStub(channel))
     minilm.close()
+    absent.close()
 
 
 async def test_each_tier_names_its_model(encoder: Called) -> None:
@@ -48,3 +55,8 @@ async def test_the_static_tier_is_the_usual_one(encoder: Called) -> None:
 async def test_bad_requests_and_strangers(encoder: Called) -> None:
     assert await field_of(encoder.Encode(pb.EncodeRequest())) == "texts"
     assert (await refused(encoder.stub.Encode(pb.EncodeRequest(texts=["x"]))))[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_model_that_is_not_installed_is_named(encoder: Called) -> None:
+    code, reason, *_ = await refused(encoder.Encode(pb.EncodeRequest(texts=["x"], tier=pb.TIER_BGE_SMALL)))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_MISSING")

@@ -16,7 +16,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.formats import Unreadable
 from services.retrieval.ingest import Partition
-from services.retrieval.ranking import Ranked, decayed, diverse, nearer
+from services.retrieval.ranking import Ranked, Scored, decayed, diverse, in_company
 from services.retrieval.reranker import Reranker, RerankerAway
 from services.retrieval.screening import PIECE, Pii, Screening
 from services.retrieval.search import Wish
@@ -65,11 +65,40 @@ async def test_diversity_prefers_what_says_something_else() -> None:
     assert [found.passage.text for found in diverse(alike, vectors, 0.5, 2)] == ["a", "c"]
 
 
-@given(st.lists(st.floats(-1, 1, width=32), min_size=4, max_size=4))
-def test_feedback_gives_a_unit_vector_between_question_and_passages(values: list[float]) -> None:
-    question = np.array([1, 0, 0, 0], np.float32)
-    moved = nearer(question, [np.array(values, np.float32)])
-    assert np.isfinite(moved).all() and (abs(float(np.linalg.norm(moved)) - 1) < 1e-3 or not moved.any())
+def company(*scores: float) -> list[Scored]:
+    return [Scored(f"p{n}", None, score) for n, score in enumerate(scores)]
+
+
+def test_what_lies_together_passes_what_stands_alone() -> None:
+    alone, one, other = np.eye(3, 8, dtype=np.float32)
+    near = (one * 0.99 + other * np.sqrt(1 - 0.99**2)).astype(np.float32)
+    vectors = {"p0": one, "p1": alone, "p2": near, "p3": other}
+    assert [made.id for made in in_company("a toll", company(1.0, 0.9, 0.88, 0.1), vectors)][:3] == ["p0", "p2", "p1"]
+    named = in_company("the toll of form AB-17", company(1.0, 0.9, 0.88, 0.1), vectors)
+    assert next(made for made in named if made.id == "p1").score > 0.75
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 3, width=32), st.integers(0, 2**32 - 1) | st.none()), min_size=0, max_size=60),
+    st.sampled_from(("what is the toll", 'where is "gate 7"', "order 12345")),
+)
+def test_company_moves_no_score_beyond_the_others(given: list[tuple[float, int | None]], question: str) -> None:
+    scored = sorted(company(*(score for score, _ in given)), key=lambda one: -one.score)
+    before = {one.id: one.score for one in scored}
+    vectors = {}
+    for one, (_, seed) in zip(company(*(0.0 for _ in given)), given, strict=True):
+        if seed is not None:
+            made = np.random.default_rng(seed).normal(size=8).astype(np.float32)
+            vectors[one.id] = made / np.linalg.norm(made)
+    found = in_company(question, scored, vectors)
+    assert {one.id for one in found} == before.keys()
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    reached = [before[name] for name in vectors]
+    for one in found:
+        if one.id in vectors:
+            assert min(reached) - 1e-6 <= one.score <= max(reached) + 1e-6
+        else:
+            assert one.score == before[one.id]
 
 
 class CrossEncoder:

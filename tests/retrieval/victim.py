@@ -17,6 +17,7 @@ from tollway.encoder.v1 import encoder_pb2 as pb
 
 from services.retrieval import stores
 from services.retrieval.app import MIGRATIONS
+from services.retrieval.dense import PostgresModels
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
 from services.retrieval.following import Following
@@ -59,7 +60,8 @@ async def live(state: Path, url: str) -> None:
         source = SourceSettings(url=f"folder:{state / 'shelf'}", tenant="acme", collection="c")
         sources = keeper({"files": source}, catalogue, intake, ())
         names = frozenset({"first", "next"})
-        migrating = Migrating(generations, shelf, moves, catalogue, ingest.turns, names, following, followed_s=0.1)
+        models = PostgresModels(pool)
+        migrating = Migrating(generations, shelf, moves, models, catalogue, ingest.turns, names, following, 0.1)
         works = (following.run(), sources.run(), migrating.follow(), migrating.lead())
         try:
             async with running(*works):

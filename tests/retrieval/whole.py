@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.retrieval.catalogue import Catalogue, MemoryCatalogue
+from services.retrieval.dense import MemoryModels, Models
 from services.retrieval.documents import Document
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
@@ -37,6 +38,7 @@ class Whole:
     others: dict[str, tuple[Store, Encoding]] = field(default_factory=dict)
     """Generations beside the first."""
     moves: Moves = field(default_factory=MemoryMoves)
+    models: Models = field(default_factory=MemoryModels)
     encoder: Any = field(default_factory=Encoder)
     encoding: Encoding = field(init=False)
     epochs: Epochs = field(init=False)
@@ -60,7 +62,7 @@ class Whole:
         self.keeper = keeper(self.sources, self.catalogue, self.intake, self.encoding.own)
 
         self.migrating = Migrating(
-            self.generations, Shelf(self.opens), self.moves, self.catalogue, self.ingest.turns,
+            self.generations, Shelf(self.opens), self.moves, self.models, self.catalogue, self.ingest.turns,
             frozenset({"first", *self.others}), self.following, followed_s=0.0,
         )  # fmt: skip
 

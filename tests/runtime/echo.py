@@ -29,6 +29,8 @@ class Echo:
 
     def __init__(self) -> None:
         self.begun = self.cancelled = self.finished = self.produced = 0
+        self.told_late = 0
+        """Calls that ended by the DEADLINE_EXCEEDED of the call they waited for."""
         self.seen: list[str] = []
         self.deadlines: list[float | None] = []
         self.peer: Any = None
@@ -41,6 +43,9 @@ class Echo:
             return await self._done(request.value, context)
         except asyncio.CancelledError:
             self.cancelled += 1
+            raise
+        except grpc.aio.AioRpcError as error:
+            self.told_late += error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             raise
         finally:
             self.finished += 1

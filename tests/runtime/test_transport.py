@@ -130,7 +130,9 @@ async def test_the_deadline_ends_all_calls_below(stub: Stub, echo: Echo) -> None
     echo.peer = stub
     assert await code_of(stub.unary(said("ask:ask:sleep:5"), timeout=0.2)) is Code.DEADLINE_EXCEEDED
     await until(lambda: echo.begun == 3 and echo.finished == 3)
-    assert echo.cancelled == 3
+    # Over a socket each call has a timer of its own, so a handler may hear of the deadline from the call below it first.
+    assert echo.cancelled >= 1
+    assert echo.cancelled + echo.told_late == 3
 
 
 async def test_an_earlier_deadline_of_a_call_below_holds(stub: Stub, echo: Echo) -> None:

@@ -5,9 +5,9 @@ from functools import cache
 from tollway.encoder.v1 import encoder_pb2 as pb
 
 from services.encoder.app import tokenizer
-from services.encoder.minilm import MiniLM
 from services.encoder.service import EncoderService
 from services.encoder.static import StaticEncoder
+from services.encoder.transformer import MINILM, Transformer
 
 
 @cache
@@ -16,8 +16,8 @@ def static() -> StaticEncoder:
 
 
 @cache
-def minilm_session() -> MiniLM:
-    return MiniLM(tokenizer(), 1)
+def minilm_session() -> Transformer:
+    return Transformer(MINILM, tokenizer(), 1)
 
 
 class Encoder:
@@ -32,4 +32,4 @@ class Encoder:
             self.proved += len(texts)
             rows = minilm_session().run(texts)
             return pb.EncodeResponse(vectors=[pb.Vector(model="minilm", values=row.tobytes()) for row in rows])
-        return await EncoderService(static(), minilm_session()).Encode(request, None)
+        return await EncoderService(static(), {}).Encode(request, None)

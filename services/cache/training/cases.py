@@ -34,11 +34,11 @@ class Likeness:
 
     def __init__(self) -> None:
         from services.encoder.app import tokenizer
-        from services.encoder.minilm import MiniLM
         from services.encoder.static import StaticEncoder
+        from services.encoder.transformer import MINILM, Transformer
 
         pieces = tokenizer()
-        self._static, self._minilm = StaticEncoder(pieces), MiniLM(pieces, 1)
+        self._static, self._minilm = StaticEncoder(pieces), Transformer(MINILM, pieces, 1)
         self._words: dict[str, Any] = {}
         self._vectors: dict[str, tuple[Any, Any]] = {}
 

@@ -26,8 +26,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neural_network import MLPClassifier
 
 from services.encoder.app import tokenizer
-from services.encoder.minilm import MiniLM
 from services.encoder.static import StaticEncoder
+from services.encoder.transformer import MINILM, Transformer
 from services.guard.injection import ARTEFACTS, BUCKETS, UNSURE, grams
 from services.guard.training.benign import TEMPLATES, sentences
 from services.guard.training.everyday import GREETINGS, everyday
@@ -54,7 +54,7 @@ def main() -> None:
     labels = np.array([row["label"] for row in train] + [0] * len(own + others))
     groups = np.array([row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others))
     pieces = tokenizer()
-    encoder, transformer = StaticEncoder(pieces), MiniLM(pieces, 1)
+    encoder, transformer = StaticEncoder(pieces), Transformer(MINILM, pieces, 1)
     x, v = hashed(texts), np.stack([encoder.encode(text) for text in texts])
     m = _transformed(transformer, texts)
 
@@ -133,7 +133,7 @@ def harmless(files: list[Path]) -> list[str]:
     return found
 
 
-def _transformed(transformer: MiniLM, texts: list[str]) -> Any:
+def _transformed(transformer: Transformer, texts: list[str]) -> Any:
     """(n, 384), short texts beside short ones."""
     order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
     made = np.zeros((len(texts), 384), np.float32)

@@ -1,4 +1,4 @@
-"""Pinecone: an index for static vectors, in which every passage stands, and one for MiniLM's.
+"""Pinecone: an index for static vectors, in which every passage stands, and one for dense ones.
 
 It has no BM25 that keeps its own IDF, so words are no way of searching here; and a write is seen by searches a moment after it was
 taken, as Pinecone's documentation says.

@@ -1,10 +1,14 @@
-"""The MiniLM encoder: int8 on onnxruntime, off the event loop, concurrent calls handed over together."""
+"""The transformers: int8 on onnxruntime, off the event loop, concurrent calls handed over together."""
 
 import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +18,8 @@ from tokenizers import Tokenizer
 from services.encoder import quantize
 from services.runtime.errors import Failure, Kind
 
-MODEL = "all-minilm-l6-v2-int8"
-MOST_TOKENS = 256
-AT_ONCE = 8
+AT_ONCE, CHARACTERS = 8, 2000
+"""Texts that are handed over together, and what they have in all, so that a short one never waits for many long ones."""
 MOST_WAITING = 4096
 MOST_KEPT = 20_000
 
@@ -28,29 +31,57 @@ class QueueFull(Failure):
     text = "{waiting} texts wait for the encoder already"
 
 
-class MiniLM:
-    def __init__(self, tokenizer: Tokenizer, threads: int = 0) -> None:
-        if not quantize.MODEL.exists():
-            raise FileNotFoundError(
-                f"{quantize.MODEL} is made by `make install`, or `python -m services.encoder.quantize`"
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) // 2)
-        options.inter_op_num_threads = 1
-        # The graph is written as it is to run: more than the basic rewriting would undo that.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        self._session = onnxruntime.InferenceSession(str(quantize.MODEL), options, providers=["CPUExecutionProvider"])
+class ModelMissing(Failure):
+    kind, reason = Kind.PRECONDITION, "MODEL_MISSING"
+    text = "{model} is not installed: `python -m services.encoder.quantize` makes it"
+    field = "tier"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    file: Path
+    most_tokens: int
+    pooled: Callable[[Vector], Vector]
+    """One vector of those of all tokens, (n, 384)."""
+
+
+MINILM = Model("all-minilm-l6-v2-int8", quantize.MINILM, 256, lambda states: states.mean(axis=0))
+BGE_SMALL = Model("bge-small-en-v1.5-int8", quantize.BGE_SMALL, 512, lambda states: states[0])
+
+
+class Transformer:
+    def __init__(self, model: Model, tokenizer: Tokenizer, threads: int = 0) -> None:
+        self.model = model
         self._tokenizer = tokenizer
-        self._worker = ThreadPoolExecutor(1, "minilm")
+        self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
+        self._worker = ThreadPoolExecutor(1, model.file.stem)
         self._waiting: list[tuple[str, asyncio.Future[Vector]]] = []
         self._gathering: asyncio.Task[None] | None = None
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
 
+    @cached_property
+    def session(self) -> onnxruntime.InferenceSession:
+        """Read when first asked for: not every mesh has documents.
+
+        Raises:
+            ModelMissing
+        """
+        if not self.model.file.exists():
+            raise ModelMissing(model=self.model.name)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # The graph is written as it is to run: more than the basic rewriting would undo that.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        return onnxruntime.InferenceSession(str(self.model.file), options, providers=["CPUExecutionProvider"])
+
     async def encode(self, texts: list[str]) -> list[Vector]:
-        """(384,) of unit length for each text. Texts longer than 256 tokens are cut.
+        """(384,) of unit length for each text. Texts longer than the model reads are cut.
 
         Raises:
             QueueFull: too much waits already.
+            ModelMissing
         """
         if len(self._waiting) + len(texts) > MOST_WAITING:
             raise QueueFull(waiting=len(self._waiting))
@@ -78,7 +109,8 @@ class MiniLM:
         while self._waiting:
             # Short ones first: nobody waits long for them.
             self._waiting.sort(key=lambda one: len(one[0]))
-            group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            count = _together([len(text) for text, _ in self._waiting[:AT_ONCE]])
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
             try:
                 vectors = await loop.run_in_executor(self._worker, self.run, [text for text, _ in group])
             except BaseException as error:
@@ -96,11 +128,23 @@ class MiniLM:
 
     def _alone(self, text: str) -> Vector:
         """One at a time: activations are quantised by what is computed with them, so company would change a text's vector."""
-        ids = np.array([self._tokenizer.encode(text[: MOST_TOKENS * 12]).ids[:MOST_TOKENS]], np.int64)
+        most = self.model.most_tokens
+        ids = np.array([self._tokenizer.encode(text[: most * 12]).ids[:most]], np.int64)
         feeds = dict(zip(quantize.INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
-        pooled = np.asarray(self._session.run(None, feeds)[0])[0].mean(axis=0)
+        pooled = self.model.pooled(np.asarray(self.session.run(None, feeds)[0])[0])
         unit: Vector = (pooled / max(float(np.linalg.norm(pooled)), 1e-9)).astype(np.float32)
         return unit
 
     def close(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _together(lengths: list[int]) -> int:
+    """How many of the first fit, one at least."""
+    total = count = 0
+    for length in lengths:
+        total += length
+        if count and total > CHARACTERS:
+            break
+        count += 1
+    return count
