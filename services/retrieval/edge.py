@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -185,8 +186,13 @@ class EdgeStore:
 
         # A few vectors are read in less time than a thread takes to be asked, where nobody else is at the shard.
         found = await self._aside(work) if self._lock.locked() or len(ids) > FEW else work()
-        named = {str(one.id): one.vector.get("dense") for one in found if isinstance(one.vector, dict)}
-        return {one: np.asarray(vector, np.float32) for one, vector in named.items() if vector is not None}
+        made: dict[str, Vector] = {}
+        for one in found:
+            vectors = one.vector  # made anew each time it is looked at
+            dense = vectors.get("dense") if isinstance(vectors, dict) else None
+            if dense is not None:
+                made[str(one.id)] = np.frombuffer(struct.pack(f"{len(dense)}f", *dense), np.float32)
+        return made
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         chosen = _document(passage.tenant, passage.collection, [passage.document_id])

@@ -21,6 +21,8 @@ Check = Callable[[Any], bool]
 Rules = rules.FieldRules
 RANGES = ("int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "float", "double")
 LENGTHS = ("string", "bytes")
+DURATION, SECOND, LONGEST_S = "google.protobuf.Duration", 1_000_000_000, 315_576_000_000
+"""One that is longer, or whose nanoseconds have another sign than its seconds, is no duration: protovalidate says so."""
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -118,7 +120,7 @@ def _check(one: FieldDescriptor, said: Rules) -> Check | None:
     Raises:
         _Unknown: the field has a rule of another kind.
     """
-    _only(said, "required", "repeated", "map", "enum", *LENGTHS, *RANGES)
+    _only(said, "required", "repeated", "map", "enum", "duration", *LENGTHS, *RANGES)
     if not one.is_repeated:
         return _single(one, said)
     if one.message_type is not None and one.message_type.GetOptions().map_entry:
@@ -160,6 +162,8 @@ def _mapped(one: FieldDescriptor, said: Rules) -> Check | None:
 
 def _single(one: FieldDescriptor, said: Rules) -> Check | None:
     if one.message_type is not None:
+        if one.message_type.full_name == DURATION and said.HasField("duration"):
+            return _duration(said.duration)
         if _only(said, "required") or not _ruled(one.message_type, set()):
             return None
         return _type(one.message_type).surely
@@ -206,6 +210,27 @@ def _number(said: Any) -> Check:
         return gte <= value <= lte and gt < value < lt and (not among or value in among)
 
     return check  # of numbers that are not finite none is above and below something
+
+
+def _duration(said: rules.DurationRules) -> Check:
+    """Bounds in nanoseconds; one that is turned round is left to protovalidate."""
+    _only(said, "gte", "gt", "lte", "lt")
+    gte, gt = _nanoseconds(said, "gte", -math.inf), _nanoseconds(said, "gt", -math.inf)
+    lte, lt = _nanoseconds(said, "lte", math.inf), _nanoseconds(said, "lt", math.inf)
+    if max(gte, gt) >= min(lte, lt):
+        raise _Unknown
+
+    def check(value: Any) -> bool:
+        seconds: int = value.seconds
+        nanos: int = value.nanos
+        length = seconds * SECOND + nanos
+        return 0 <= nanos < SECOND and abs(seconds) <= LONGEST_S and gte <= length <= lte and gt < length < lt
+
+    return check
+
+
+def _nanoseconds(said: Any, name: str, otherwise: float) -> float:
+    return getattr(said, name).ToNanoseconds() if said.HasField(name) else otherwise
 
 
 def _enum(one: FieldDescriptor, said: rules.EnumRules) -> Check:

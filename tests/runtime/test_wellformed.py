@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import Default
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
@@ -41,16 +42,17 @@ SAID = chat.ChatCompletion(
 )
 VECTOR = encoder_pb2.Vector(model="static", values=b"\0" * 1024)
 HOLD = str(uuid.UUID(int=7))
+WORKED = Duration(seconds=1, nanos=5)
 ROAD: list[Message] = [
     gateway_pb2.CompleteRequest(chat=ASKED),
     encoder_pb2.EncodeRequest(texts=["What is photosynthesis?"]),
     guard_pb2.InspectPromptRequest(messages=ASKED.messages, vector=VECTOR),
     cache_pb2.LookupRequest(chat=ASKED, vector=VECTOR),
     router_pb2.RouteRequest(model="auto", text="What is photosynthesis?", vector=VECTOR),
-    ledger_pb2.ReserveRequest(reservation_id=HOLD),
+    ledger_pb2.ReserveRequest(reservation_id=HOLD, attempts=[ledger_pb2.Attempt(model="mock", compute=WORKED)]),
     models_pb2.GenerateRequest(chat=ASKED, candidates=["mock"]),
     guard_pb2.InspectAnswerRequest(completion=SAID),
-    ledger_pb2.SettleRequest(reservation_id=HOLD, hold=b"sealed"),
+    ledger_pb2.SettleRequest(reservation_id=HOLD, hold=b"sealed", compute=WORKED),
     cache_pb2.StoreRequest(chat=ASKED, vector=VECTOR, completion=SAID),
 ]
 
@@ -151,6 +153,24 @@ def test_rules_are_met_at_their_bounds() -> None:
             told[surely(message)] += 1
             assert good(message) or not surely(message)
     assert min(told.values()) > 500
+
+
+@pytest.mark.parametrize(
+    ("length", "well"),
+    [
+        (Duration(), True),
+        (Duration(seconds=604_800), True),
+        (Duration(seconds=604_800, nanos=1), False),
+        (Duration(nanos=-1), False),
+        (Duration(seconds=2, nanos=-1), None),
+        (Duration(seconds=10**12), False),
+    ],
+)
+def test_a_length_of_time_is_within_its_bounds(length: Duration, well: bool | None) -> None:
+    """None is no duration at all: whatever protovalidate says of it, it is asked."""
+    message = ledger_pb2.SettleRequest(reservation_id=HOLD, hold=b"sealed", compute=length)
+    assert surely(message) is bool(well)
+    assert well is None or good(message) is well
 
 
 @pytest.mark.parametrize("message", ROAD, ids=lambda one: one.DESCRIPTOR.name)
