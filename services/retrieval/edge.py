@@ -16,6 +16,7 @@ import orjson
 import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
+from services.retrieval.sharing import Sharing, in_thread
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 from services.retrieval.words import bm25
 from services.runtime import folders
@@ -42,7 +43,7 @@ class EdgeStore:
     """Of dense vectors, where the shard is made."""
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _shard: Any = None
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _sharing: Sharing = field(default_factory=Sharing)
     _words: Any = field(default_factory=bm25)
     _journal: list[Any] | None = None
     """Changes since a copy was taken; None while there is none."""
@@ -110,13 +111,13 @@ class EdgeStore:
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
         chosen = _document(tenant, collection, [document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=True)
-        return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
+        return [_read(one) for one in (await self._beside(lambda: self._shard.scroll(request)))[0]]
 
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
         points = [self._point(one) for one in passages]
         kept = {one.id for one in passages}
 
-        def work() -> None:  # under the lock: no search comes between
+        def work() -> None:  # alone: no search comes between
             self._finish_replacing()
             gone = self._others(tenant, collection, document_id, kept)
             if points and gone:
@@ -174,18 +175,18 @@ class EdgeStore:
     async def without_dense(self, most: int) -> Sequence[Passage]:
         chosen = q.Filter(must=[q.FieldCondition("dense", match=q.MatchValue("no"))])
         request = q.ScrollRequest(limit=most, filter=chosen, with_payload=True, with_vector=True)
-        return [_read(one) for one in (await self._aside(lambda: self._shard.scroll(request)))[0]]
+        return [_read(one) for one in (await self._beside(lambda: self._shard.scroll(request)))[0]]
 
     async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        found = await self._aside(lambda: self._shard.retrieve(list(ids), True, False))
+        found = await self._beside(lambda: self._shard.retrieve(list(ids), True, False))
         return {one.id: one for one in map(_read, found)}
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         def work() -> Any:
             return self._shard.retrieve(list(ids), False, ["dense"])
 
-        # A few vectors are read in less time than a thread takes to be asked, where nobody else is at the shard.
-        found = await self._aside(work) if self._lock.locked() or len(ids) > FEW else work()
+        # A few vectors are read in less time than a thread takes to be asked, where nobody changes the shard.
+        found = await self._beside(work) if self._sharing.changing or len(ids) > FEW else work()
         made: dict[str, Vector] = {}
         for one in found:
             vectors = one.vector  # made anew each time it is looked at
@@ -197,7 +198,7 @@ class EdgeStore:
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         chosen = _document(passage.tenant, passage.collection, [passage.document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
-        found = map(_read, (await self._aside(lambda: self._shard.scroll(request)))[0])
+        found = map(_read, (await self._beside(lambda: self._shard.scroll(request)))[0])
         near = [one for one in found if abs(one.ordinal - passage.ordinal) <= most]
         return sorted(near, key=lambda one: one.ordinal)
 
@@ -223,7 +224,7 @@ class EdgeStore:
             )
             for way, query in asked.items()
         ]
-        found = await self._aside(lambda: self._shard.query_batch(q.QueryBatchRequest(requests)))
+        found = await self._beside(lambda: self._shard.query_batch(q.QueryBatchRequest(requests)))
         return {
             way: [Hit(str(one.id), float(one.score)) for one in points]
             for way, points in zip(asked, found, strict=True)
@@ -317,14 +318,14 @@ class EdgeStore:
         return q.Point(one.id, vectors, written(one))
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        """The shard is blocking and takes one caller at a time, also when that one has left meanwhile."""
-        async with self._lock:
-            thread = asyncio.ensure_future(asyncio.to_thread(work))
-            try:
-                return await asyncio.shield(thread)
-            except asyncio.CancelledError:
-                await asyncio.wait([thread])
-                raise
+        """Changes the blocking shard, alone."""
+        async with self._sharing.alone():
+            return await in_thread(work)
+
+    async def _beside(self, work: Callable[[], T]) -> T:
+        """Reads the blocking shard, beside others who do."""
+        async with self._sharing.reading():
+            return await in_thread(work)
 
 
 def _document(tenant: str, collection: str, document_ids: Sequence[str]) -> Any:

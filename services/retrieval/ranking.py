@@ -8,11 +8,12 @@ import numpy as np
 
 from services.retrieval.store import Found, Passage, Vector
 
-WEIGHTS = {"bm25": 0.8, "static": 0.4, "dense": 1.0}
+WEIGHTS = {"bm25": 1.0, "static": 0.4, "dense": 1.0}
 FLOOR = 0.2
 """What the last of a list counts, where its first counts 1: more than what was not found at all."""
-COMPANY, SHARPNESS = 60, 60.0
-"""How many of the first passages are looked at together, and how much the nearest of one's neighbours counts before the next."""
+COMPANY, SHARPNESS = 60, 2.0
+"""How many of the first passages are looked at together; a neighbour that is one standard deviation of their cosines nearer than
+another counts e to that power as much."""
 SHARE, SHARE_NAMED = 0.5, 0.25
 """What the neighbours' scores count beside a passage's own; less where the question names what a single passage may hold."""
 NAMED = re.compile(r"\"[^\"]+\"|\w*(?:\d[^\W\d]|[^\W\d]\d)\w*|\w+[_./\\#]\w+|\d{4,}")
@@ -70,8 +71,9 @@ def in_company(question: str, scored: Sequence[Scored], vectors: Mapping[str, Ve
     share = SHARE_NAMED if NAMED.search(question) else SHARE
     rows = np.stack([vectors[one.id] for one in near])
     alike = rows @ rows.T
+    spread = max(float(alike[~np.eye(len(near), dtype=bool)].std()), 1e-6)  # models differ in it
     np.fill_diagonal(alike, -np.inf)
-    weights = np.exp(SHARPNESS * (alike - alike.max(axis=1, keepdims=True)))
+    weights = np.exp(SHARPNESS / spread * (alike - alike.max(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)
     own = np.array([one.score for one in near])
     mixed = (1 - share) * own + share * (weights @ own)
