@@ -27,8 +27,8 @@ from services.edge.embeddings import Embeddings
 from services.edge.erasures import Erasures
 from services.edge.files import Files
 from services.edge.jobs import Jobs
+from services.edge.messages import COUNT, Messages
 from services.edge.messages import PATH as MESSAGES
-from services.edge.messages import Messages
 from services.edge.models import Models
 from services.edge.registry import Registry
 from services.edge.responses import Responses
@@ -98,7 +98,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         door = Door(
             identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
         )
-        models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
+        models, messages, stub = Models(gateway), Messages(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
         files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
@@ -118,7 +118,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
-                MESSAGES: {"POST": Messages(gateway).answer},
+                MESSAGES: {"POST": messages.answer},
+                COUNT: {"POST": messages.count},
                 "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
@@ -146,6 +147,6 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             },
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
-            refused={MESSAGES: refused_message},
+            refused={MESSAGES: refused_message, COUNT: refused_message},
             assets=assets(),
         )

@@ -1,4 +1,4 @@
-"""`POST /v1/messages`: Anthropic's wire, in one piece or as server-sent events, to any model of the mesh."""
+"""`POST /v1/messages`: Anthropic's wire, in one piece or as server-sent events, to any model of the mesh; and how long a request is."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from services.edge.streaming import streamed
 from services.edge.wire import answer, job, message, messages, options
 from services.runtime import cohorts
 
-PATH = "/v1/messages"
+PATH, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class Messages:
             return
         await cohorts.join("leave")
         await exchange.answer(message.whole(made.completion, made.road), _headers(made.road))
+
+    async def count(self, exchange: Exchange, door: Door) -> None:
+        asked = pb.CountTokensRequest(chat=messages.read(messages.counted(exchange.body)))
+        made = await self.gateway.CountTokens(asked)
+        await exchange.answer(b'{"input_tokens":%d}' % made.input_tokens)
 
 
 def _headers(road: pb.Road) -> list[tuple[bytes, bytes]]:

@@ -20,6 +20,8 @@ from services.models.ranking import Ranking, Told
 from services.runtime import channels, identity
 
 PAGE = 1000
+AUTO = "auto"
+"""Whichever the router chooses: all are counted alike."""
 CHARACTERS_A_TOKEN = 4
 PRIORITIES = {pb.PRIORITY_LOW: Priority.LOW, pb.PRIORITY_HIGH: Priority.HIGH}
 HEALTH_EVERY_S = 2.0
@@ -60,6 +62,11 @@ class ModelsService(ModelsServiceServicer):
         made = await ask(request.model, list(request.texts), request.dimensions, asker)
         vectors = [pb.Embedding(values=values) for values in made.vectors]
         return pb.EmbedResponse(embeddings=vectors, input_tokens=made.input_tokens, model=request.model)
+
+    async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
+        if request.chat.model != AUTO:
+            self.ranking.catalogue.entry(request.chat.model)
+        return pb.CountTokensResponse(input_tokens=self.compressor.count.prompt(request.chat))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         entries = self.ranking.catalogue.entries

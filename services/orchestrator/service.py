@@ -17,7 +17,7 @@ from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import LOCAL, Embedding
 from services.orchestrator.erasing import Erasing
-from services.orchestrator.failures import StreamDeferred
+from services.orchestrator.failures import ModelNotAllowed, StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.mirroring import Mirrored, Mirroring
@@ -184,6 +184,14 @@ class GatewayService(GatewayServiceServicer):
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return await Embedding(self.road).embed(request)
+
+    async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
+        caller = identity.scoped("chat")
+        if caller.models and request.chat.model not in (AUTO, *caller.models):
+            raise ModelNotAllowed(model=request.chat.model)
+        asked = models_pb2.CountTokensRequest(chat=request.chat)
+        made = await self.road.peers.models.CountTokens(asked)
+        return pb.CountTokensResponse(input_tokens=made.input_tokens)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         allowed = identity.caller().models

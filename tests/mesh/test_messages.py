@@ -88,6 +88,31 @@ async def test_a_tool_is_called_and_its_result_handed_in(client: AsyncAnthropic,
     assert done.content[0].type == "text" and done.content[0].text == f"You said: found {text}"
 
 
+async def test_tokens_are_counted_before_they_are_sent(client: AsyncAnthropic, mesh: Mesh) -> None:
+    before = len(mesh.provider.asked("echo"))
+    plain = await client.messages.count_tokens(model="echo", messages=said("How long is this?"))
+    more = await client.messages.count_tokens(
+        model="echo", messages=said("How long is this?"), system="Be brief.", tools=[TOOL], tool_choice={"type": "auto"}
+    )
+    assert 5 <= plain.input_tokens <= 20 and more.input_tokens > plain.input_tokens + 5
+    assert len(mesh.provider.asked("echo")) == before
+    made = await client.messages.create(model="echo", max_tokens=5, messages=said("How long is this?"))
+    assert made.usage.input_tokens == pytest.approx(plain.input_tokens, abs=5)
+    with pytest.raises(anthropic.NotFoundError):
+        await client.messages.count_tokens(model="nobody", messages=said("x"))
+    with pytest.raises(anthropic.BadRequestError) as wrong:
+        await client.messages.count_tokens(model="echo", messages=said("x"), extra_body={"max_tokens": 5})
+    assert "max_tokens" in str(wrong.value.body)
+
+
+def test_a_tool_that_failed_is_told_as_failed() -> None:
+    result = {"type": "tool_result", "tool_use_id": "c", "content": "no such file", "is_error": True}
+    call = {"type": "tool_use", "id": "c", "name": "look", "input": {}}
+    turns = [*said("x"), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    asked = messages.parsed(orjson.dumps({"model": "m", "max_tokens": 5, "messages": turns}))
+    assert [one.failed for one in messages.chat_request(asked).messages] == [False, False, True]
+
+
 async def test_what_is_private_stays_and_a_second_ask_is_served_from_the_cache(
     client: AsyncAnthropic, mesh: Mesh
 ) -> None:

@@ -93,6 +93,21 @@ async def test_embeds_where_the_model_can(models: Models) -> None:
     )  # fmt: skip
 
 
+async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
+    short, long = asking(), asking()
+    long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
+    counts = [(await models.CountTokens(pb.CountTokensRequest(chat=one))).input_tokens for one in (short, long)]
+    assert 0 < counts[0] < 20 and 150 < counts[1] - counts[0] < 250
+    short.tools.add(name="look", description="Looks up whatever it is told to.")
+    assert (await models.CountTokens(pb.CountTokensRequest(chat=short))).input_tokens > counts[0]
+    short.model = "auto"
+    assert (await models.CountTokens(pb.CountTokensRequest(chat=short))).input_tokens > counts[0]
+    assert await refused(models.CountTokens(pb.CountTokensRequest(chat=asking("unheard-of")))) == (
+        grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN",
+    )  # fmt: skip
+    assert await field_of(models.CountTokens(pb.CountTokensRequest())) == "chat"
+
+
 async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))

@@ -308,6 +308,17 @@ async def test_anthropic_is_asked_to_keep_what_is_marked(upstream: Upstream) -> 
     assert results and all(block["cache_control"] == {"type": "ephemeral"} for block in results)
 
 
+@pytest.mark.parametrize("failed", [False, True])
+async def test_anthropic_is_told_that_a_tool_failed(upstream: Upstream, failed: bool) -> None:
+    said = [chat.ContentPart(text="no such file")]
+    result = chat.Message(role=chat.ROLE_TOOL, tool_call_id="call_1", parts=said, failed=failed)
+    body = anthropic.written(target("anthropic", upstream.url), chat.ChatRequest(messages=[result]), stream=False)
+    told = {"is_error": True} if failed else {}
+    assert body["messages"][0]["content"] == [
+        {"type": "tool_result", "tool_use_id": "call_1", "content": "no such file", **told}
+    ]
+
+
 async def test_anthropic_reads_pdfs_thinks_as_hard_as_it_is_told_and_hears_nothing(upstream: Upstream) -> None:
     to, paper = target("anthropic", upstream.url), chat.File(filename="a.pdf", data="data:application/pdf;base64,cGRm")
 

@@ -195,6 +195,9 @@ class Mesh:
     def _Embed(self, request: Any) -> Any:
         return models_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0])], input_tokens=4, model="e")
 
+    def _CountTokens(self, request: Any) -> Any:
+        return models_pb2.CountTokensResponse(input_tokens=9)
+
     def _GetJob(self, request: Any) -> Any:
         if not self.job.job_id:
             raise Away(grpc.StatusCode.NOT_FOUND)

@@ -382,6 +382,13 @@ async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
     }
 
 
+async def test_counting_asks_no_model_and_pays_nothing(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.CountTokens(pb.CountTokensRequest(chat=asking().chat))
+    assert made.input_tokens == 9 and mesh.asked == ["models.CountTokens"]
+    narrow = Called(gateway.stub, "acme/app", models=("other",))
+    assert (await refused(narrow.CountTokens(pb.CountTokensRequest(chat=asking("m").chat))))[1] == "MODEL_NOT_ALLOWED"
+
+
 async def test_embeddings_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
     made = await gateway.Embed(pb.EmbedRequest(model="e", texts=["x"]))
     assert list(made.embeddings[0].values) == [1.0] and made.input_tokens == 4

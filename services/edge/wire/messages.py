@@ -1,6 +1,6 @@
 """Anthropic's Messages in our words: the body of `POST /v1/messages`, typed, and the conversation that it asks for."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import orjson
@@ -109,30 +109,35 @@ class OutputConfig(Struct):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
-class MessagesBody(Struct, forbid_unknown_fields=True):
-    """`null` is the same as absent, as it is for Anthropic."""
+class CountBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is read of a request. `null` is the same as absent, as it is for Anthropic."""
 
     model: wire.Name
-    max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)]
     messages: Annotated[list[Turn], Meta(min_length=1, max_length=4096)]
     system: Text | list[TextBlock] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=512)] | None = None
+    tool_choice: ToolChoice | None = None
+    output_config: OutputConfig | None = None
+    thinking: ThinkingOptions | None = None
+    # Accepted and of no effect here: it tunes Anthropic's own service.
+    context_management: dict[str, Any] | None = None
+
+
+class MessagesBody(CountBody, forbid_unknown_fields=True, kw_only=True):
+    max_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)]
     stop_sequences: Annotated[list[str], Meta(max_length=16)] | None = None
     stream: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: Annotated[list[Tool], Meta(max_length=512)] | None = None
-    tool_choice: ToolChoice | None = None
     metadata: Metadata | None = None
-    output_config: OutputConfig | None = None
-    thinking: ThinkingOptions | None = None
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
-    # Accepted and of no effect here: they tune Anthropic's own service.
     service_tier: Literal["auto", "standard_only"] | None = None
-    context_management: dict[str, Any] | None = None
+    """Accepted and of no effect, too."""
 
 
-_BODY = msgspec.json.Decoder(MessagesBody)
+B = TypeVar("B", bound=CountBody)
+_BODY, _COUNT = msgspec.json.Decoder(MessagesBody), msgspec.json.Decoder(CountBody)
 MODES = {
     "auto": chat.ToolChoice.MODE_AUTO,
     "any": chat.ToolChoice.MODE_REQUIRED,
@@ -148,7 +153,18 @@ def parsed(raw: bytes) -> MessagesBody:
     Raises:
         Refusal: not JSON, not an object, or a field that breaks a rule.
     """
-    body = decoded(_BODY, raw)
+    return _fit(decoded(_BODY, raw))
+
+
+def counted(raw: bytes) -> CountBody:
+    """
+    Raises:
+        Refusal: as [parsed][].
+    """
+    return _fit(decoded(_COUNT, raw))
+
+
+def _fit(body: B) -> B:
     if body.tool_choice is not None and body.tool_choice.type == "tool" and not body.tool_choice.name:
         raise Refusal(
             400, "missing_required_parameter", "tool_choice of type tool names none", param="tool_choice.name"
@@ -162,22 +178,12 @@ def chat_request(body: MessagesBody) -> chat.ChatRequest:
     Raises:
         Refusal: a block that is none.
     """
-    made = chat.ChatRequest(model=body.model, max_output_tokens=body.max_tokens, include_usage=True)
-    if body.system:
-        above = made.messages.add(role=chat.ROLE_SYSTEM)
-        _add(above, body.system)
-    for n, turn in enumerate(body.messages):
-        _turn(made, turn, f"messages[{n}]")
+    made = read(body)
+    made.max_output_tokens, made.include_usage = body.max_tokens, True
     for name in ("temperature", "top_p"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
     made.stop.extend(body.stop_sequences or ())
-    for tool in body.tools or ():
-        one = made.tools.add(
-            name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema)
-        )
-        if tool.strict is not None:
-            one.strict = tool.strict
     if (choice := body.tool_choice) is not None:
         made.tool_choice.mode, made.tool_choice.function = MODES[choice.type], choice.name or ""
         if choice.disable_parallel_tool_use is not None:
@@ -188,6 +194,27 @@ def chat_request(body: MessagesBody) -> chat.ChatRequest:
     made.reasoning_effort = _effort(body)
     if body.metadata is not None:
         made.user = body.metadata.user_id or ""
+    return made
+
+
+def read(body: CountBody) -> chat.ChatRequest:
+    """What a model reads of it: the conversation and the tools.
+
+    Raises:
+        Refusal: a block that is none.
+    """
+    made = chat.ChatRequest(model=body.model)
+    if body.system:
+        above = made.messages.add(role=chat.ROLE_SYSTEM)
+        _add(above, body.system)
+    for n, turn in enumerate(body.messages):
+        _turn(made, turn, f"messages[{n}]")
+    for tool in body.tools or ():
+        one = made.tools.add(
+            name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema)
+        )
+        if tool.strict is not None:
+            one.strict = tool.strict
     return made
 
 
@@ -203,7 +230,7 @@ def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
     said: chat.Message | None = None
     for n, block in enumerate(turn.content):
         if isinstance(block, ToolResult):
-            result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=block.tool_use_id)
+            result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=block.tool_use_id, failed=bool(block.is_error))
             _add(result, block.content or "")
             result.parts[-1].cache_mark |= block.cache_control is not None
             said = None

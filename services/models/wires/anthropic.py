@@ -147,7 +147,8 @@ def _blocks(name: str, message: chat.Message) -> list[dict[str, Any]]:
     if message.role == chat.ROLE_TOOL:
         marked = any(part.cache_mark for part in message.parts)
         result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}
-        return [{**result, **(MARK if marked else {})}]
+        failed = {"is_error": True} if message.failed else {}
+        return [{**result, **failed, **(MARK if marked else {})}]
     blocks = [
         {**block, **(MARK if part.cache_mark else {})}
         for part in message.parts
