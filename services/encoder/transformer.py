@@ -18,8 +18,10 @@ from tokenizers import Tokenizer
 from services.encoder import quantize
 from services.runtime.errors import Failure, Kind
 
+SHORT = 400
+"""Characters of a text that goes before longer ones, by a way of its own: a question waits for no passage."""
 AT_ONCE, CHARACTERS = 8, 2000
-"""Texts that are handed over together, and what they have in all, so that a short one never waits for many long ones."""
+"""Texts that are handed over together, and what they have in all."""
 MOST_WAITING = 4096
 MOST_KEPT = 20_000
 
@@ -55,9 +57,7 @@ class Transformer:
         self.model = model
         self._tokenizer = tokenizer
         self._threads = threads or max(1, (os.cpu_count() or 2) // 2)
-        self._worker = ThreadPoolExecutor(1, model.file.stem)
-        self._waiting: list[tuple[str, asyncio.Future[Vector]]] = []
-        self._gathering: asyncio.Task[None] | None = None
+        self._short, self._long = _Lane(self), _Lane(self)
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
 
     @cached_property
@@ -83,8 +83,9 @@ class Transformer:
             QueueFull: too much waits already.
             ModelMissing
         """
-        if len(self._waiting) + len(texts) > MOST_WAITING:
-            raise QueueFull(waiting=len(self._waiting))
+        waiting = len(self._short.waiting) + len(self._long.waiting)
+        if waiting + len(texts) > MOST_WAITING:
+            raise QueueFull(waiting=waiting)
         return list(await asyncio.gather(*(self._one(text) for text in texts)))
 
     async def _one(self, text: str) -> Vector:
@@ -92,35 +93,11 @@ class Transformer:
         if (kept := self._kept.get(digest)) is not None:
             self._kept.move_to_end(digest)
             return kept
-        future: asyncio.Future[Vector] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, future))
-        if self._gathering is None or self._gathering.done():
-            self._gathering = asyncio.create_task(self._work())
-        vector = await future
+        vector = await (self._short if len(text) <= SHORT else self._long).join(text)
         self._kept[digest] = vector
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return vector
-
-    async def _work(self) -> None:
-        """A few at a time are handed over; what comes meanwhile is handed over next."""
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            # Short ones first: nobody waits long for them.
-            self._waiting.sort(key=lambda one: len(one[0]))
-            count = _together([len(text) for text, _ in self._waiting[:AT_ONCE]])
-            group, self._waiting = self._waiting[:count], self._waiting[count:]
-            try:
-                vectors = await loop.run_in_executor(self._worker, self.run, [text for text, _ in group])
-            except BaseException as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-                raise
-            for (_, future), vector in zip(group, vectors, strict=True):
-                if not future.done():
-                    future.set_result(vector)
 
     def run(self, texts: list[str]) -> Vector:
         """(n, 384) of unit rows, in the calling thread."""
@@ -136,7 +113,50 @@ class Transformer:
         return unit
 
     def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        for lane in (self._short, self._long):
+            lane.worker.shutdown(wait=False, cancel_futures=True)
+
+
+class _Lane:
+    """Texts on their way through a thread of their own."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.transformer = transformer
+        self.worker = ThreadPoolExecutor(1, transformer.model.file.stem)
+        self.waiting: list[tuple[str, asyncio.Future[Vector]]] = []
+        self._gathering: asyncio.Task[None] | None = None
+
+    def join(self, text: str) -> asyncio.Future[Vector]:
+        future: asyncio.Future[Vector] = asyncio.get_running_loop().create_future()
+        self.waiting.append((text, future))
+        if self._gathering is None or self._gathering.done():
+            self._gathering = asyncio.create_task(self._work())
+        return future
+
+    async def _work(self) -> None:
+        """A few at a time are handed over; what comes meanwhile is handed over next."""
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        while self.waiting:
+            # Short ones first: nobody waits long for them.
+            self.waiting.sort(key=lambda one: len(one[0]))
+            count = _together([len(text) for text, _ in self.waiting[:AT_ONCE]])
+            group, self.waiting = self.waiting[:count], self.waiting[count:]
+            run = self.transformer.run
+            try:
+                vectors = await loop.run_in_executor(self.worker, run, [text for text, _ in group])
+            except Exception as error:  # noqa: BLE001 - told to those who asked; the others are tried for themselves
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            except asyncio.CancelledError:
+                for _, future in [*group, *self.waiting]:
+                    future.cancel()
+                raise
+            for (_, future), vector in zip(group, vectors, strict=True):
+                if not future.done():
+                    future.set_result(vector)
 
 
 def _together(lengths: list[int]) -> int:

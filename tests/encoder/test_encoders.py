@@ -1,6 +1,10 @@
 """Both tiers: vectors of unit length that put like beside like, batches that change nothing."""
 
 import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.encoder.app import tokenizer
-from services.encoder.transformer import AT_ONCE, MINILM, QueueFull, Transformer
+from services.encoder.transformer import AT_ONCE, MINILM, SHORT, ModelMissing, QueueFull, Transformer
 from tests.support.encoders import minilm_session, static
 from tests.support.scale import sized
 
@@ -59,15 +63,31 @@ async def test_a_full_queue_refuses() -> None:
     encoder.close()
 
 
-async def test_a_short_text_waits_for_no_more_than_two_long_ones() -> None:
-    encoder, runs = Transformer(MINILM, tokenizer(), 1), []
+async def test_a_question_waits_for_no_passage_and_a_passage_for_two_at_most() -> None:
+    encoder, go_on, runs = Transformer(MINILM, tokenizer(), 1), threading.Event(), []
     run = encoder.run
-    encoder.run = lambda texts: runs.append(texts) or run(texts)  # type: ignore[method-assign,func-returns-value]
+
+    def held(texts: list[str]) -> Any:
+        runs.append([len(text) for text in texts])
+        if len(texts[0]) > SHORT:
+            go_on.wait(10)
+        return run(texts)
+
+    encoder.run = held  # type: ignore[method-assign]
     long = [f"{n} " + "a long passage of a document " * 40 for n in range(8)]
     under_way = asyncio.gather(*(encoder.encode([text]) for text in long))
     while not runs:
         await asyncio.sleep(0)
     await encoder.encode(["a question"])
-    assert len(runs[0]) == 1 and runs[1][0] == "a question" and max(map(len, runs[1:])) <= 2
+    assert runs[1:] == [[len("a question")]], "while the passage before it is still under way"
+    go_on.set()
     await under_way
+    assert max(len(texts) for texts in runs) <= 2
+    encoder.close()
+
+
+async def test_the_work_of_one_that_fails_is_told_to_all_of_its_group(tmp_path: Path) -> None:
+    encoder = Transformer(replace(MINILM, file=tmp_path / "none.onnx"), tokenizer(), 1)
+    found = await asyncio.gather(*(encoder.encode([f"text {n}"]) for n in range(20)), return_exceptions=True)
+    assert {type(one) for one in found} == {ModelMissing}
     encoder.close()
