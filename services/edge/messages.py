@@ -9,7 +9,7 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.streaming import streamed
 from services.edge.wire import answer, job, message, messages, options
-from services.runtime import cohorts
+from services.runtime import cohorts, telemetry
 
 PATH, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 
@@ -37,7 +37,9 @@ class Messages:
     async def count(self, exchange: Exchange, door: Door) -> None:
         asked = pb.CountTokensRequest(chat=messages.read(messages.counted(exchange.body)))
         made = await self.gateway.CountTokens(asked)
-        await exchange.answer(b'{"input_tokens":%d}' % made.input_tokens)
+        trace = telemetry.current()
+        headers = [(b"request-id", trace.hex.encode())] if trace is not None else []
+        await exchange.answer(b'{"input_tokens":%d}' % made.input_tokens, headers)
 
 
 def _headers(road: pb.Road) -> list[tuple[bytes, bytes]]:

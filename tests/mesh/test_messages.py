@@ -90,7 +90,9 @@ async def test_a_tool_is_called_and_its_result_handed_in(client: AsyncAnthropic,
 
 async def test_tokens_are_counted_before_they_are_sent(client: AsyncAnthropic, mesh: Mesh) -> None:
     before = len(mesh.provider.asked("echo"))
-    plain = await client.messages.count_tokens(model="echo", messages=said("How long is this?"))
+    raw = await client.messages.with_raw_response.count_tokens(model="echo", messages=said("How long is this?"))
+    plain = await raw.parse()
+    assert len(raw.headers["request-id"]) == 32
     more = await client.messages.count_tokens(
         model="echo", messages=said("How long is this?"), system="Be brief.", tools=[TOOL], tool_choice={"type": "auto"}
     )

