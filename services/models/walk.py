@@ -53,8 +53,7 @@ class Walk:
                     return pool, found
                 except Failure as failure:
                     self._note(pool.name, failure)
-            self._at, self._here = self._at + 1, 0
-            self._failed.clear()
+            self._leave()
         assert self.last is not None
         raise self.last
 
@@ -65,9 +64,17 @@ class Walk:
             Failure: the same, when something has been answered already or no other candidate could do better.
         """
         self._note(endpoint.name, failure)
+        if isinstance(failure, faults.Unsupported) and not begun:
+            self._leave()  # another model may be able; this one's other deployments are not
+            return
         if begun or not isinstance(failure, faults.WORTH_ANOTHER):
             raise failure
         self._failed.add(id(endpoint))
+
+    def _leave(self) -> None:
+        """Nothing more is asked of the present model."""
+        self._at, self._here = self._at + 1, 0
+        self._failed.clear()
 
     def stay(self, pool: Pool) -> None:
         """From now on only `pool` is asked."""
@@ -75,7 +82,7 @@ class Walk:
 
     def _note(self, model: str, failure: Failure) -> None:
         telemetry.event("attempt failed", model=model, reason=failure.reason)
-        if not (isinstance(failure, faults.TooLate) and self.last is not None):
+        if self.last is None or not isinstance(failure, faults.TooLate | faults.Unsupported):
             self.last = failure
 
     async def _again(self, pool: Pool) -> bool:

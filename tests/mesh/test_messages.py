@@ -44,7 +44,7 @@ def said(text: str) -> list[Any]:
 async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
     text = fresh()
     raw = await client.messages.with_raw_response.create(
-        model="echo", max_tokens=50, messages=said(text), system="Be brief.", extra_body={"temperature": 0.5}, stop_sequences=["never"],
+        model="echo", max_tokens=50, messages=said(text), system="Be brief.", extra_body={"temperature": 0.5, "top_k": 20}, stop_sequences=["never"],
         metadata={"user_id": "ann"},
     )  # fmt: skip
     made: Message = await raw.parse()
@@ -55,7 +55,7 @@ async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
     assert raw.headers["request-id"] == raw.headers["x-tollway-trace"]
     asked = mesh.provider.asked("echo")[-1]
     assert [one["role"] for one in asked["messages"]] == ["system", "user"]
-    assert (asked["temperature"], asked["stop"], asked["max_tokens"]) == (0.5, ["never"], 50)
+    assert (asked["temperature"], asked["top_k"], asked["stop"], asked["max_tokens"]) == (0.5, 20, ["never"], 50)
 
 
 async def test_a_message_piece_by_piece(client: AsyncAnthropic) -> None:
@@ -164,7 +164,8 @@ async def test_a_stream_that_breaks_ends_in_an_error(mesh: Mesh) -> None:
         ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "x", "input": {}}]}]}, "messages[0].content[0]"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
-        ({"top_k": 5}, "top_k"),
+        ({"top_k": 0}, "top_k"),
+        ({"mcp_servers": []}, "mcp_servers"),
     ],
 )  # fmt: skip
 async def test_a_wrong_body_is_refused_by_its_field(mesh: Mesh, body: dict[str, Any], param: str) -> None:

@@ -60,11 +60,13 @@ async def test_what_is_asked_reaches_the_provider_as_it_was(mesh: Mesh) -> None:
         logit_bias={"50256": -100}, max_completion_tokens=64, user="u-1", tools=[TOOL], tool_choice="auto",
         parallel_tool_calls=False, n=1, logprobs=True, top_logprobs=2,
         response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}, "strict": True}},
+        top_k=20, min_p=0.05, repetition_penalty=1.1, chat_template_kwargs={"enable_thinking": False, "depth": 3, "style": "brief"},
     )  # fmt: skip
     assert (await sent(mesh, body)).status == 200
     got = mesh.provider.requests[-1]
     same = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "user", "logprobs",
-            "top_logprobs", "parallel_tool_calls", "response_format")  # fmt: skip
+            "top_logprobs", "parallel_tool_calls", "response_format", "top_k", "min_p", "repetition_penalty",
+            "chat_template_kwargs")  # fmt: skip
     assert {name: got[name] for name in same} == {name: body[name] for name in same}
     assert got["max_tokens"] == 64 and got["logit_bias"] == {"50256": -100.0}
 
@@ -109,6 +111,10 @@ BAD: list[tuple[Any, str, str]] = [
     ({**asking(), "n": 0}, "invalid_value", "n"),
     ({**asking(), "max_tokens": -1}, "invalid_value", "max_tokens"),
     ({**asking(), "seed": 1 << 70}, "invalid_value", "seed"),
+    ({**asking(), "top_k": 0}, "invalid_value", "top_k"),
+    ({**asking(), "min_p": 2}, "invalid_value", "min_p"),
+    ({**asking(), "repetition_penalty": 0}, "invalid_value", "repetition_penalty"),
+    ({**asking(), "chat_template_kwargs": {"x": "a text of ann@example.com"}}, "invalid_value", "chat_template_kwargs[...]"),
     ({**asking(), "stream": "yes"}, "invalid_value", "stream"),
     ({**asking(), "colour": "red"}, "unknown_parameter", "colour"),
     ({**asking(), "tool_choice": "sometimes"}, "invalid_value", "tool_choice"),

@@ -52,6 +52,20 @@ async def test_a_bad_request_is_nobody_elses_to_answer() -> None:
     assert wire.asked == ["a"]
 
 
+async def test_who_cannot_is_passed_over_and_another_may_be_able() -> None:
+    wire = Scripted(a1=[unable()] * 2, a2=[unable()] * 2)
+    assert (await answered(ranking(wire, places=2), "a", "b"))[0] == "b1"
+    assert [name[0] for name in wire.asked] == ["a", "b"], "one deployment speaks for the other"
+    with pytest.raises(faults.Unsupported):
+        await answered(ranking(Scripted(a=[unable()], b=[unable()])), "a", "b")
+    with pytest.raises(faults.ProviderBroke):
+        await answered(ranking(Scripted(a=[broke()] * 2, b=[unable()])), "a", "b")
+
+
+def unable() -> Failure:
+    return faults.Unsupported(model="m", what="be told top_k")
+
+
 async def test_the_last_failure_speaks_when_all_fail() -> None:
     wire = Scripted(a=[broke()] * 2, b=[faults.ProviderBusy(model="b", status=429, retry_after_s=3.0)])
     with pytest.raises(faults.ProviderBusy) as caught:

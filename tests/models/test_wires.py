@@ -1,10 +1,11 @@
 """Every adapter against the same cases: golden requests out, golden answers in."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -13,7 +14,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.catalogue import Entry
-from services.models.wires import anthropic
+from services.models.wires import anthropic, bedrock_request, gemini_request, openai_request, responses_request
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
@@ -306,6 +307,83 @@ async def test_anthropic_is_asked_to_keep_what_is_marked(upstream: Upstream) -> 
     ]
     results = [block for turn in marked["messages"] for block in turn["content"] if block["type"] == "tool_result"]
     assert results and all(block["cache_control"] == {"type": "ephemeral"} for block in results)
+
+
+def sampled(**more: Any) -> chat.ChatRequest:
+    said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="x")])
+    return chat.ChatRequest(messages=[said], max_output_tokens=5, **more)
+
+
+OPEN = {"top_k": 20, "min_p": 0.25, "repetition_penalty": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ("vllm", OPEN),
+        ("our-own-server", OPEN),
+        ("local", {"top_k": 20, "min_p": 0.25, "repeat_penalty": 1.5}),
+        ("openrouter", OPEN),
+    ],
+)
+def test_open_models_are_told_in_the_words_of_their_server(provider: str, words: dict[str, Any]) -> None:
+    to = target("openai", "http://x", provider=provider, defaults={"top_k": 5, "top_p": 0.5})
+    body = openai_request.written(to, sampled(**OPEN), stream=False)
+    assert {name: body[name] for name in (*words, "top_p")} == {**words, "top_p": 0.5}
+
+
+@pytest.mark.parametrize("provider", ["vllm", "local"])
+def test_a_chat_template_is_told_its_options(provider: str) -> None:
+    options = [
+        chat.TemplateOption(name="enable_thinking", truth=False),
+        chat.TemplateOption(name="depth", number=3),
+        chat.TemplateOption(name="share", number=0.5),
+        chat.TemplateOption(name="style", word="brief"),
+    ]
+    to = target("openai", "http://x", provider=provider)
+    body = openai_request.written(to, sampled(template_options=options), stream=False)
+    assert orjson.dumps(body["chat_template_kwargs"]) == (
+        b'{"enable_thinking":false,"depth":3,"share":0.5,"style":"brief"}'
+    )
+
+
+@pytest.mark.parametrize("name", [*OPEN, "template_options"])
+@pytest.mark.parametrize("provider", ["openai", "azure", "groq", "ollama"])
+def test_who_does_not_know_it_is_not_asked(provider: str, name: str) -> None:
+    more: Any = {name: OPEN[name]} if name in OPEN else {name: [chat.TemplateOption(name="a", truth=True)]}
+    with pytest.raises(faults.Unsupported, match=f"m cannot be told {name}"):
+        openai_request.written(target("openai", "http://x", provider=provider), sampled(**more), stream=False)
+
+
+def test_other_wires_know_some_of_it() -> None:
+    request = sampled(top_k=20)
+    assert anthropic.written(target("anthropic", "http://x"), request, stream=False)["top_k"] == 20
+    assert gemini_request.written(target("gemini", "http://x"), request)["generationConfig"]["topK"] == 20
+    unable: list[Callable[[], Any]] = [
+        lambda: bedrock_request.written(target("bedrock", "http://x"), request),
+        lambda: responses_request.written(target("responses", "http://x"), request, stream=False),
+        lambda: anthropic.written(target("anthropic", "http://x"), sampled(min_p=0.5), stream=False),
+    ]
+    for one in unable:
+        with pytest.raises(faults.Unsupported):
+            one()
+
+
+def test_every_wire_fills_in_what_the_models_entry_says() -> None:
+    said: Any = {"temperature": 0.25, "top_p": 0.5}
+    request = sampled(top_p=0.75)
+    bodies = [
+        openai_request.written(target("openai", "http://x", defaults=said), request, stream=False),
+        anthropic.written(target("anthropic", "http://x", defaults=said), request, stream=False),
+        responses_request.written(target("responses", "http://x", defaults=said), request, stream=False),
+    ]
+    assert [(body["temperature"], body["top_p"]) for body in bodies] == [(0.25, 0.75)] * 3
+    config = gemini_request.written(target("gemini", "http://x", defaults=said), request)["generationConfig"]
+    assert (config["temperature"], config["topP"]) == (0.25, 0.75)
+    config = bedrock_request.written(target("bedrock", "http://x", defaults=said), request)["inferenceConfig"]
+    assert (config["temperature"], config["topP"]) == (0.25, 0.75)
+    kept = anthropic.written(target("anthropic", "http://x", defaults={"top_k": 7.0}), request, stream=False)
+    assert orjson.dumps(kept["top_k"]) == b"7" and not request.HasField("top_k")
 
 
 @pytest.mark.parametrize("failed", [False, True])

@@ -9,6 +9,10 @@ from services.edge.wire.prompt import Prompt
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TopK = Annotated[int, Meta(ge=1, lt=1 << 31)]
+TemplateName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+TemplateWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
+"""No text: what a template is told is not seen by the guard."""
 
 
 class CacheControl(Struct):
@@ -178,6 +182,11 @@ class ChatBody(Struct, forbid_unknown_fields=True):
         | None
     ) = None
     modalities: list[Literal["text"]] | None = None
+    top_k: TopK | None = None
+    """This and the next three are what servers of open models take beside OpenAI's fields."""
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    chat_template_kwargs: Annotated[dict[TemplateName, bool | float | TemplateWord], Meta(max_length=16)] | None = None
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
     service_tier: ServiceTier | None = None

@@ -129,6 +129,7 @@ class MessagesBody(CountBody, forbid_unknown_fields=True, kw_only=True):
     stream: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: wire.TopK | None = None
     metadata: Metadata | None = None
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
@@ -180,7 +181,7 @@ def chat_request(body: MessagesBody) -> chat.ChatRequest:
     """
     made = read(body)
     made.max_output_tokens, made.include_usage = body.max_tokens, True
-    for name in ("temperature", "top_p"):
+    for name in ("temperature", "top_p", "top_k"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
     made.stop.extend(body.stop_sequences or ())

@@ -18,7 +18,7 @@ MODES = {
 }
 SAME = (
     "temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
-    "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier",
+    "parallel_tool_calls", "reasoning_effort", "verbosity", "service_tier", "top_k", "min_p", "repetition_penalty",
 )  # fmt: skip
 
 
@@ -51,6 +51,8 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
         made.logit_bias.update(body.logit_bias)
     if body.metadata:
         made.metadata.update(body.metadata)
+    for name, value in (body.chat_template_kwargs or {}).items():
+        _template_option(made.template_options.add(name=name), value)
     for tool in body.tools or ():
         _tool(made.tools.add(), tool.function)
     if isinstance(body.tool_choice, str):
@@ -62,6 +64,16 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
         _format(made.response_format, body.response_format)
     made.include_usage = bool(body.stream_options and body.stream_options.include_usage)
     return made
+
+
+def _template_option(made: chat.TemplateOption, value: bool | float | str) -> None:
+    match value:
+        case bool():
+            made.truth = value
+        case str():
+            made.word = value
+        case _:
+            made.number = value
 
 
 def embed_request(raw: bytes) -> tuple[pb.EmbedRequest, bool]:

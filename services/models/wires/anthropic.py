@@ -10,7 +10,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import http
+from services.models.wires import http, sampling
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.pictures import Inline, inline
@@ -19,6 +19,7 @@ VERSION = "2023-06-01"
 PDF = "application/pdf"
 EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
 """OpenAI's words for how hard a model thinks, in Anthropic's; `none` says nothing."""
+TOLD = {"top_k": "top_k"}
 MARK = {"cache_control": {"type": "ephemeral"}}
 """Asks for the prompt up to here to be kept. Anthropic takes four of them."""
 FINISHES = {
@@ -70,6 +71,7 @@ def _headers(target: Target) -> dict[str, str]:
 
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post. Anthropic wants roles to take turns, and a limit said outright."""
+    request = sampling.defaulted(target, request)
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     body: dict[str, Any] = {
@@ -88,6 +90,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["temperature"] = min(request.temperature, 1.0)
     if request.HasField("top_p"):
         body["top_p"] = request.top_p
+    body.update(sampling.told(target, request, TOLD))
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.tools and request.tool_choice.mode != chat.ToolChoice.MODE_NONE:

@@ -7,6 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.wires import sampling
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 
@@ -20,6 +21,7 @@ PLAIN = {
     "logprobs": "responseLogprobs",
     "top_logprobs": "logprobs",
 }
+TOLD = {"top_k": "topK"}
 MODES = {
     chat.ToolChoice.MODE_NONE: "NONE",
     chat.ToolChoice.MODE_AUTO: "AUTO",
@@ -31,6 +33,7 @@ ABOVE = (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)
 
 def written(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
     """The body to post; the model and whether it streams stand in the path."""
+    request = sampling.defaulted(target, request)
     body: dict[str, Any] = {"contents": _contents(target, request.messages)}
     above = [part.text for one in request.messages if one.role in ABOVE for part in one.parts if part.text]
     if above:
@@ -53,6 +56,7 @@ def _config(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
         for ours, theirs in PLAIN.items()
         if request.HasField(ours)  # type: ignore[arg-type]
     }
+    made.update(sampling.told(target, request, TOLD))
     if request.HasField("max_output_tokens"):
         made["maxOutputTokens"] = min(request.max_output_tokens, target.entry.max_output_tokens)
     if request.stop:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
+from services.models.wires import sampling
 from services.models.wires.adapter import Target
 
 ROLES = {
@@ -46,6 +47,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     body.update(
         (name, value) for name in ("user", "reasoning_effort", "verbosity") if (value := getattr(request, name))
     )
+    body.update(sampling.told(target, request))
     if request.service_tier and target.entry.provider in TIERED:
         body["service_tier"] = request.service_tier
     if request.tools:

@@ -7,6 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.wires import sampling
 from services.models.wires.adapter import Target
 from services.models.wires.openai_request import CHOICES, ROLES, TIERED
 
@@ -15,10 +16,12 @@ PLAIN = ("parallel_tool_calls", "temperature", "top_p", "top_logprobs")
 
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post. Nothing is kept at the provider."""
+    request = sampling.defaulted(target, request)
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     if request.stop:
         raise faults.Unsupported(model=target.name, what="be given stop sequences over this wire")
+    sampling.told(target, request, sampling.NOTHING)
     body: dict[str, Any] = {"model": target.model, "input": _items(request.messages), "store": False}
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]
     if request.HasField("max_output_tokens"):
