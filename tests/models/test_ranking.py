@@ -54,7 +54,7 @@ async def test_a_bad_request_is_nobody_elses_to_answer() -> None:
 
 async def test_who_cannot_is_passed_over_and_another_may_be_able() -> None:
     wire = Scripted(a1=[unable()] * 2, a2=[unable()] * 2)
-    assert (await answered(ranking(wire, places=2), "a", "b"))[0] == "b1"
+    assert (await answered(ranking(wire, places=2), "a", "b"))[0].startswith("b")
     assert [name[0] for name in wire.asked] == ["a", "b"], "one deployment speaks for the other"
     with pytest.raises(faults.Unsupported):
         await answered(ranking(Scripted(a=[unable()], b=[unable()])), "a", "b")
