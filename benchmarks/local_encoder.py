@@ -2,8 +2,8 @@
 
 from tollway.encoder.v1 import encoder_pb2 as pb
 
-from services.encoder import static
 from services.encoder.app import tokenizer
+from services.encoder.service import EncoderService
 from services.encoder.static import StaticEncoder
 from services.encoder.transformer import BGE_SMALL, MINILM, Transformer
 from services.retrieval import encoding
@@ -18,16 +18,13 @@ class LocalEncoder:
     def __init__(self, threads: int = 0) -> None:
         pieces = tokenizer()
         self.static, self.minilm = StaticEncoder(pieces), Transformer(MINILM, pieces, threads)
-        self.bge_small = Transformer(BGE_SMALL, pieces, threads)
-        self.proved = 0
+        tiers: dict[int, Transformer] = {
+            pb.TIER_MINILM: self.minilm,
+            pb.TIER_BGE_SMALL: Transformer(BGE_SMALL, pieces, threads),
+        }
+        self._service, self.proved = EncoderService(self.static, tiers), 0
 
     async def Encode(self, request: pb.EncodeRequest, **_: object) -> pb.EncodeResponse:
-        texts = list(request.texts)
         if request.tier == pb.TIER_MINILM:
-            self.proved += len(texts)
-            vectors = await self.minilm.encode(texts)
-        elif request.tier == pb.TIER_BGE_SMALL:
-            vectors = await self.bge_small.encode(texts)
-        else:
-            vectors = [self.static.encode(text) for text in texts]
-        return pb.EncodeResponse(vectors=[pb.Vector(model=static.MODEL, values=one.tobytes()) for one in vectors])
+            self.proved += len(request.texts)
+        return await self._service.Encode(request, None)

@@ -20,6 +20,7 @@ import qdrant_edge as q
 from services.cache.payload import DIMENSIONS, EMPTY, read, written
 from services.cache.store import Entry, Selection, Vector
 from services.runtime import folders
+from services.runtime.background import in_thread
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -289,9 +290,9 @@ class EdgeStore:
             self._entries.popitem(last=False)
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        """The shard is blocking and takes one caller at a time."""
+        """The shard is blocking and takes one caller at a time, also when that one has left meanwhile."""
         async with self._lock:
-            return await asyncio.to_thread(work)
+            return await in_thread(work)
 
 
 def _digest(entry_id: str) -> int:

@@ -39,7 +39,8 @@ from services.runtime.server import Service, Serving
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-FIRST = "first"
+FIRST, START = "first", ("", "", "")
+"""What stands above `generations` in the settings; and before the first document of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ async def _opened(
     if own is None:
         raise GenerationUnknown(name)
     encoding = Encoding(encoder, settings.key, gateway)
-    older = name == FIRST and await catalogue.total() > 0
+    older = name == FIRST and bool(await catalogue.keys(START, 1))
     encoding.model = await chosen(name, own.dense, models, encoding, older=older)
     label = "" if name == FIRST else name
     async with stores.opened(own.store, own.store_key, catalogue, own.dimensions, label) as store:

@@ -16,10 +16,11 @@ import orjson
 import qdrant_edge as q
 
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
-from services.retrieval.sharing import Sharing, in_thread
+from services.retrieval.sharing import Sharing
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, Vector
 from services.retrieval.words import bm25
 from services.runtime import folders
+from services.runtime.background import in_thread
 from services.runtime.children import Child
 
 log = logging.getLogger(__name__)

@@ -45,17 +45,18 @@ class Search:
             static = (await self.store.active.encoding.static([text]))[0]
         dense = await self.store.active.encoding.question(text) if "dense" in self.store.ways else None
         wanted = max(CANDIDATES, wish.most)
-        scored = fused(await self.store.search(Question(text, static, dense), scope, wanted), wanted)
+        scored, vectors = fused(await self.store.search(Question(text, static, dense), scope, wanted), wanted), {}
         if dense is not None:
-            vectors = await self.store.dense_of([one.id for one in scored[:COMPANY]])
-            scored = [*in_company(text, scored[:COMPANY], vectors), *scored[COMPANY:]]
+            vectors = dict(await self.store.dense_of([one.id for one in scored[:COMPANY]]))
+            scored = in_company(text, scored, vectors)
         every = self.reranker is not None or wish.half_life_s
         ranked = await self._judged(text, await self._read(scored if every else scored[: wish.most * TWINS]))
         if wish.half_life_s:
             ranked = decayed(ranked, self.now(), wish.half_life_s)
         if wish.diversity:
             ranked = distinct(ranked, len(ranked))
-            vectors = await self.store.dense_of([one.passage.id for one in ranked])
+            if unread := [one.passage.id for one in ranked if one.passage.id not in vectors]:
+                vectors |= await self.store.dense_of(unread)
             ranked = diverse(ranked, vectors, wish.diversity, wish.most)
         else:
             ranked = distinct(ranked[: wish.most * TWINS], wish.most)

@@ -1,12 +1,9 @@
 """Many read a thing at once, one changes it alone; who came first goes first, so that neither waits without end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -38,13 +35,3 @@ class Sharing:
                 self._left.clear()
                 await self._left.wait()
             yield
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Does what blocks; returns when it has ended, also when the caller has left meanwhile."""
-    thread = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        await asyncio.wait([thread])
-        raise

@@ -1,9 +1,11 @@
-"""Work that goes on beside the calls, as long as its owner lives."""
+"""Work that goes on beside the calls: as long as its owner lives, or in a thread."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -21,3 +23,13 @@ async def running(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
         if len(several.exceptions) > 1:
             raise
         raise several.exceptions[0] from several.exceptions[0].__cause__  # as the block itself raised it
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Does what blocks; returns when it has ended, also when the caller has left meanwhile."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise

@@ -198,39 +198,36 @@ def _within(least: int, most: int) -> Check:
 
 
 def _number(said: Any) -> Check:
-    """Bounds; one that is turned round, which would forbid a range, is left to protovalidate."""
     _only(said, "gte", "gt", "lte", "lt", "in", "finite")
-    gte, gt = _or(said, "gte", -math.inf), _or(said, "gt", -math.inf)
-    lte, lt = _or(said, "lte", math.inf), _or(said, "lt", math.inf)
-    if max(gte, gt) >= min(lte, lt):
-        raise _Unknown
-    among = frozenset(getattr(said, "in"))
-
-    def check(value: float) -> bool:
-        return gte <= value <= lte and gt < value < lt and (not among or value in among)
-
-    return check  # of numbers that are not finite none is above and below something
+    between, among = _between(said, lambda bound: bound), frozenset(getattr(said, "in"))
+    return (lambda value: value in among and between(value)) if among else between
 
 
 def _duration(said: rules.DurationRules) -> Check:
-    """Bounds in nanoseconds; one that is turned round is left to protovalidate."""
     _only(said, "gte", "gt", "lte", "lt")
-    gte, gt = _nanoseconds(said, "gte", -math.inf), _nanoseconds(said, "gt", -math.inf)
-    lte, lt = _nanoseconds(said, "lte", math.inf), _nanoseconds(said, "lt", math.inf)
-    if max(gte, gt) >= min(lte, lt):
-        raise _Unknown
+    between = _between(said, lambda bound: bound.ToNanoseconds())
 
     def check(value: Any) -> bool:
         seconds: int = value.seconds
         nanos: int = value.nanos
-        length = seconds * SECOND + nanos
-        return 0 <= nanos < SECOND and abs(seconds) <= LONGEST_S and gte <= length <= lte and gt < length < lt
+        return 0 <= nanos < SECOND and abs(seconds) <= LONGEST_S and between(seconds * SECOND + nanos)
 
     return check
 
 
-def _nanoseconds(said: Any, name: str, otherwise: float) -> float:
-    return getattr(said, name).ToNanoseconds() if said.HasField(name) else otherwise
+def _between(said: Any, read: Callable[[Any], float]) -> Check:
+    """Bounds, each read as a number; those that are turned round, which would forbid a range, are left to protovalidate."""
+
+    def bound(name: str, otherwise: float) -> float:
+        return read(getattr(said, name)) if said.HasField(name) else otherwise
+
+    gte, gt = bound("gte", -math.inf), bound("gt", -math.inf)
+    lte, lt = bound("lte", math.inf), bound("lt", math.inf)
+    if max(gte, gt) >= min(lte, lt):
+        raise _Unknown
+    return lambda value: (
+        gte <= value <= lte and gt < value < lt
+    )  # of numbers that are not finite none is above and below something
 
 
 def _enum(one: FieldDescriptor, said: rules.EnumRules) -> Check:

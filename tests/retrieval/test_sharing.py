@@ -1,30 +1,32 @@
 """Readers together, a writer alone, nobody without end."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from services.retrieval.sharing import Sharing, in_thread
+from services.retrieval.sharing import Sharing
 
 
 async def test_readers_come_together_and_a_writer_alone() -> None:
     shared, seen, inside = Sharing(), [], set()
 
-    async def reads(name: str) -> None:
-        async with shared.reading():
+    async def enters(name: str, section: AbstractAsyncContextManager[None]) -> None:
+        async with section:
             inside.add(name)
             await asyncio.sleep(0.01)
             seen.append((name, frozenset(inside)))
             inside.discard(name)
 
-    async def writes(name: str) -> None:
-        async with shared.alone():
-            inside.add(name)
-            await asyncio.sleep(0.01)
-            seen.append((name, frozenset(inside)))
-            inside.discard(name)
-
-    await asyncio.gather(reads("a"), reads("b"), writes("c"), reads("d"), writes("e"), reads("f"))
+    kinds = {
+        "a": shared.reading,
+        "b": shared.reading,
+        "c": shared.alone,
+        "d": shared.reading,
+        "e": shared.alone,
+        "f": shared.reading,
+    }
+    await asyncio.gather(*(enters(name, kind()) for name, kind in kinds.items()))
     found = dict(seen)
     assert found["a"] == {"a", "b"}
     assert [name for name, _ in seen] == ["a", "b", "c", "d", "e", "f"], "in the order of asking"
@@ -68,23 +70,3 @@ async def test_who_gives_up_waiting_leaves_it_to_others(kind: str) -> None:
 async def _entered(section: object) -> None:
     async with section:  # type: ignore[attr-defined]
         pass
-
-
-async def test_what_blocks_is_waited_for_by_whoever_leaves() -> None:
-    started, go_on, ended = asyncio.Event(), asyncio.Event(), []
-    loop = asyncio.get_running_loop()
-
-    def work() -> None:
-        loop.call_soon_threadsafe(started.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
-        ended.append(True)
-
-    task = asyncio.create_task(in_thread(work))
-    await started.wait()
-    task.cancel()
-    await asyncio.sleep(0.01)
-    assert not task.done()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended
