@@ -63,7 +63,7 @@ async def brought(
     for start in report.progress(range(0, len(waiting), BATCH), encoding.model):
         part = waiting[start : start + BATCH]
         vectors = await encoding.dense([one.searched for one in part])
-        await store.add_dense({one.id: vector for one, vector in zip(part, vectors, strict=True)})
+        await store.add_dense("t", {one.id: vector for one, vector in zip(part, vectors, strict=True)})
     return {one.id: one.document_id for one in waiting}
 
 

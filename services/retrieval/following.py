@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import grpc
 
 from services.retrieval.generations import Generation, Generations
-from services.retrieval.store import StoreAway
+from services.retrieval.store import StoreAway, Vector
 
 log = logging.getLogger(__name__)
 BATCH, AGAIN_S, LOOKS_EVERY_S = 32, 1.0, 5.0
@@ -60,5 +61,9 @@ class Following:
             self.lag_s = self.now() - min((one.indexed for one in waiting), default=self.now())
         if waiting:
             vectors = await generation.encoding.dense([one.searched for one in waiting])
-            await generation.store.add_dense({one.id: vector for one, vector in zip(waiting, vectors, strict=True)})
+            by_tenant = defaultdict[str, dict[str, Vector]](dict)
+            for one, vector in zip(waiting, vectors, strict=True):
+                by_tenant[one.tenant][one.id] = vector
+            for tenant, own in by_tenant.items():
+                await generation.store.add_dense(tenant, own)
         return len(waiting)

@@ -46,11 +46,11 @@ class Generations:
             await self.other.store.remove(tenant, collection, document_ids)
         return await self.active.store.remove(tenant, collection, document_ids)
 
-    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        return await self.active.store.passages(ids)
+    async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
+        return await self.active.store.passages(tenant, ids)
 
-    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        return await self.active.store.dense_of(ids)
+    async def dense_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Vector]:
+        return await self.active.store.dense_of(tenant, ids)
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         return await self.active.store.around(passage, most)

@@ -31,19 +31,19 @@ class MemoryStore:
             del self._kept[one.id]
         return len({one.document_id for one in gone})
 
-    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
+    async def add_dense(self, tenant: str, vectors: Mapping[str, Vector]) -> None:
         for one, vector in vectors.items():
-            if one in self._kept:
+            if self._has(tenant, one):
                 self._kept[one] = replace(self._kept[one], dense=vector, followed=True)
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return [one for one in self._kept.values() if one.dense is None][:most]
 
-    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        return {one: self._kept[one] for one in ids if one in self._kept}
+    async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
+        return {one: self._kept[one] for one in ids if self._has(tenant, one)}
 
-    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        found = ((one, self._kept[one].dense) for one in ids if one in self._kept)
+    async def dense_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Vector]:
+        found = ((one, self._kept[one].dense) for one in ids if self._has(tenant, one))
         return {one: dense for one, dense in found if dense is not None}
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
@@ -52,6 +52,9 @@ class MemoryStore:
             if _key(one) == _key(passage) and abs(one.ordinal - passage.ordinal) <= most
         ]  # fmt: skip
         return sorted(near, key=lambda one: one.ordinal)
+
+    def _has(self, tenant: str, passage_id: str) -> bool:
+        return passage_id in self._kept and self._kept[passage_id].tenant == tenant
 
     async def drop(self) -> None:
         self._kept.clear()

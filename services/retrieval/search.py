@@ -47,30 +47,32 @@ class Search:
         wanted = max(CANDIDATES, wish.most)
         scored, vectors = fused(await self.store.search(Question(text, static, dense), scope, wanted), wanted), {}
         if dense is not None:
-            vectors = dict(await self.store.dense_of([one.id for one in scored[:COMPANY]]))
+            vectors = dict(await self.store.dense_of(scope.tenant, [one.id for one in scored[:COMPANY]]))
             scored = in_company(text, scored, vectors)
         every = self.reranker is not None or wish.half_life_s
-        ranked = await self._judged(text, await self._read(scored if every else scored[: wish.most * TWINS]))
+        ranked = await self._judged(
+            text, await self._read(scope.tenant, scored if every else scored[: wish.most * TWINS])
+        )
         if wish.half_life_s:
             ranked = decayed(ranked, self.now(), wish.half_life_s)
         if wish.diversity:
             ranked = distinct(ranked, len(ranked))
             if unread := [one.passage.id for one in ranked if one.passage.id not in vectors]:
-                vectors |= await self.store.dense_of(unread)
+                vectors |= await self.store.dense_of(scope.tenant, unread)
             ranked = diverse(ranked, vectors, wish.diversity, wish.most)
         else:
             ranked = distinct(ranked[: wish.most * TWINS], wish.most)
         return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
 
-    async def _read(self, scored: Sequence[Scored]) -> list[Ranked]:
+    async def _read(self, tenant: str, scored: Sequence[Scored]) -> list[Ranked]:
         """With their passages; what went meanwhile is left out."""
-        known = await self._passages(scored)
+        known = await self._passages(tenant, scored)
         return [Ranked(known[one.id], one.score, one.parts) for one in scored if one.id in known]
 
-    async def _passages(self, found: Sequence[Hit | Scored]) -> Mapping[str, Passage]:
+    async def _passages(self, tenant: str, found: Sequence[Hit | Scored]) -> Mapping[str, Passage]:
         """By id; only those that the engine did not give along are asked for."""
         missing = [one.id for one in found if one.passage is None]
-        read = await self.store.passages(missing) if missing else {}
+        read = await self.store.passages(tenant, missing) if missing else {}
         return {**read, **{one.id: one.passage for one in found if one.passage is not None}}
 
     async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
@@ -82,7 +84,7 @@ class Search:
         """
         (dense,) = await self.store.active.encoding.dense([text])
         hits = (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())
-        found = await self._passages(hits)
+        found = await self._passages(scope.tenant, hits)
         return [found[hit.id] for hit in hits if hit.id in found]
 
     async def _judged(self, text: str, ranked: list[Ranked]) -> list[Ranked]:

@@ -120,7 +120,7 @@ class Store(Protocol):
         """Removes documents; how many there were."""
         ...
 
-    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
+    async def add_dense(self, tenant: str, vectors: Mapping[str, Vector]) -> None:
         """Adds dense vectors by passage id; ids that are gone are passed over."""
         ...
 
@@ -128,12 +128,12 @@ class Store(Protocol):
         """Passages that have no dense vector yet."""
         ...
 
-    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        """Passages that are still there, without vectors."""
+    async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
+        """Passages of a tenant that are still there, without vectors."""
         ...
 
-    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        """The dense vectors of passages that have one."""
+    async def dense_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Vector]:
+        """The dense vectors of a tenant's passages that have one."""
         ...
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:

@@ -11,9 +11,12 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval import stores
 from services.retrieval.app import MIGRATIONS
+from services.retrieval.edge import EdgeStore
 from services.retrieval.moves import Move, PostgresMoves
 from services.retrieval.postgres import PostgresCatalogue
+from services.retrieval.store import Question, Scope
 from services.runtime import postgres
+from tests.retrieval import mover
 from tests.support.scale import sized
 
 KILLS = sized(6, 50)
@@ -89,3 +92,42 @@ async def settled(catalogue: PostgresCatalogue, moves: PostgresMoves, names: set
             if {row.document_id for row in rows} == names and not (move.under_way or move.leaving):
                 return
             await asyncio.sleep(0.1)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_killed_while_tenants_move_to_shards_of_their_own(tmp_path: Path) -> None:
+    """Of each document there is one version, whole: the last that was said to be in, or the one after it."""
+    chance, said = random.Random(5), dict[tuple[str, str], int]()
+    moved = 0
+    for life in range(KILLS):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.retrieval.mover", str(tmp_path), str(life), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"up\n"
+        await asyncio.sleep(chance.uniform(0.5, 4.0))
+        assert process.returncode is None
+        process.send_signal(signal.SIGKILL)
+        for line in (await process.stdout.read()).decode().splitlines(keepends=True):
+            if line.endswith("\n"):
+                tenant, name, version = line.split()
+                said[tenant, name] = int(version)
+        await process.wait()
+        edge = EdgeStore(tmp_path / "shard", own_from=mover.OWN_FROM, awake=4)
+        edge.open()
+        try:
+            for (tenant, name), version in said.items():
+                found = await edge.of_document(tenant, "", name)
+                assert sorted(one.ordinal for one in found) == list(range(mover.PASSAGES)), (tenant, name, len(found))
+                assert {int(one.version) for one in found} in ({version}, {version + 1}), (tenant, name)
+                hits = (await edge.search(Question(name, None, None), Scope(tenant), 100))["bm25"]
+                assert {one.id for one in found} <= {hit.id for hit in hits}
+                said[tenant, name] = int(found[0].version)
+            left = {one.tenant for one in await edge._shared.without_dense(10_000)}
+            assert left.isdisjoint(edge._own)
+            moved = len(edge._own)
+        finally:
+            edge.close()
+    assert moved >= KILLS // 3, "moves were under way"

@@ -51,16 +51,16 @@ class Engine:
                 await asyncio.sleep(0)
 
     async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
-        await self.inner.add_dense(vectors)
+        await self.inner.add_dense("acme", vectors)
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return await self.inner.without_dense(most)
 
     async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
-        return await self.inner.passages(ids)
+        return await self.inner.passages("acme", ids)
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        return await self.inner.dense_of(ids)
+        return await self.inner.dense_of("acme", ids)
 
     async def drop(self) -> None:
         await self.inner.drop()

@@ -1,8 +1,6 @@
 """What every store of passages must do."""
 
-import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +10,6 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-import qdrant_edge as q
 from pinecone import AsyncIndex
 from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient
@@ -34,6 +31,7 @@ SERVER = os.environ.get("TOLLWAY_TEST_QDRANT", "")
 STORES = [
     "memory",
     "edge",
+    "edge, a shard each",
     "qdrant",
     "milvus",
     "pinecone",
@@ -49,6 +47,18 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case "edge":
             edge = EdgeStore(tmp_path / "shard")
             edge.open()
+            yield edge
+            edge.close()
+        case "edge, a shard each":
+            edge = EdgeStore(tmp_path / "shard", own_from=1, awake=1)
+            edge.open()
+            for tenant in ("acme", "other"):
+                first = replace(passage(TOLL, "first"), tenant=tenant, id=passage_id(tenant, "", "first", "v1", 0))
+                await edge.replace(tenant, "", "first", [first])
+            await edge.tidy()
+            for tenant in ("acme", "other"):
+                await edge.remove(tenant, "", ["first"])
+            assert set(edge._own) == {"acme", "other"}
             yield edge
             edge.close()
         case "qdrant":
@@ -101,7 +111,7 @@ def question(text: str) -> Question:
 async def texts(store: Store, text: str, way: str = "static", **scope: Any) -> list[str]:
     found = await store.search(question(text), Scope(**{"tenant": "acme", **scope}), 10)
     hits = found.get(way, ())
-    read = await store.passages([hit.id for hit in hits])
+    read = await store.passages(scope.get("tenant", "acme"), [hit.id for hit in hits])
     return [read[hit.id].text for hit in hits]
 
 
@@ -122,7 +132,7 @@ async def test_dense_vectors_follow(store: Store) -> None:
     assert {one.text for one in waiting} == {TOLL, BRIDGE}
     vectors = minilm_session().run([one.text for one in waiting])
     await store.add_dense(
-        {one.id: vector for one, vector in zip(waiting, vectors, strict=True)} | {passage("x").id: vectors[0]}
+        "acme", {one.id: vector for one, vector in zip(waiting, vectors, strict=True)} | {passage("x").id: vectors[0]}
     )
     assert not await store.without_dense(10)
     assert (await texts(store, "price for a truck", "dense"))[0] == TOLL
@@ -155,8 +165,9 @@ async def test_vectors_of_passages_by_id(store: Store) -> None:
     vector = np.asarray(minilm_session().run([TOLL])[0])
     made = [passage(TOLL, dense=vector, followed=True), passage(BRIDGE)]
     await store.replace("acme", "", "d1", made)
-    found = await store.dense_of([one.id for one in made])
+    found = await store.dense_of("acme", [one.id for one in made])
     assert list(found) == [made[0].id] and np.allclose(found[made[0].id], vector, atol=1e-5)
+    assert not await store.passages("other", [one.id for one in made])
 
 
 async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None:
@@ -168,144 +179,3 @@ async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None
     assert await texts(store, "bridge", collection="hr") == [BRIDGE]
     assert await texts(store, "bridge", collection="hr", attributes={"lang": "de"}) == []
     assert await texts(store, "bridge", collection="hr", attributes={"lang": "en"}) == [BRIDGE]
-
-
-async def test_graphs_are_built_aside_while_the_shard_changes(tmp_path: Path) -> None:
-    """What comes, changes and goes while the copy is worked on is in the shard that takes its place."""
-    edge = EdgeStore(tmp_path / "shard")
-    edge.open()
-    chance = np.random.default_rng(1)
-
-    def some(name: str, version: str, count: int = 20) -> list[Passage]:
-        made = []
-        for n in range(count):
-            dense = chance.normal(size=384).astype(np.float32)
-            facts: dict[str, Any] = {"version": version, "ordinal": n, "id": passage_id("acme", "", name, version, n)}
-            made.append(
-                passage(f"{name} {version} {n}", name, dense=dense / np.linalg.norm(dense), followed=True, **facts)
-            )
-        return made
-
-    for n in range(150):
-        await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v1"))
-    tidying = asyncio.create_task(edge.tidy())
-    for n in range(20):
-        await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v2", 10))
-        await edge.remove("acme", "", [f"d{n + 100}"])
-        await edge.replace("acme", "", f"new{n}", some(f"new{n}", "v1", 5))
-        assert await texts(edge, f"d{n} v2", "bm25")
-        await asyncio.sleep(0.02)
-    await tidying
-    for store in (edge, EdgeStore(tmp_path / "shard")):
-        if store is not edge:
-            edge.close()
-            store.open()
-        counts = {name: len(await store.of_document("acme", "", name)) for name in ("d0", "d50", "d100", "new0", "d19")}
-        assert counts == {"d0": 10, "d50": 20, "d100": 0, "new0": 5, "d19": 10}
-        kept = await store.of_document("acme", "", "d60")
-        question = Question("", None, kept[3].dense)
-        assert (await store.search(question, Scope("acme"), 3))["dense"][0].id == kept[3].id
-    assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["shard"]
-    store.close()
-
-
-@pytest.mark.parametrize("after", [0, 1])
-async def test_a_replacement_that_broke_off_leaves_one_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    """Before the new passages are in, the old version stands; after that, the new one: on the next start, and before that too."""
-    edge, done = EdgeStore(tmp_path / "shard"), list[object]()
-    edge.open()
-    await edge.replace("acme", "", "d1", [passage(TOLL, ordinal=0), passage(BRIDGE, ordinal=1)])
-    whole = EdgeStore._update
-
-    def breaking(store: EdgeStore, operation: object) -> None:
-        if len(done) == after:
-            raise OSError("no power")
-        done.append(operation)
-        whole(store, operation)
-
-    new = [passage("Bridges cost nothing.", version="v2", id=passage_id("acme", "", "d1", "v2", 0))]
-    with monkeypatch.context() as broken:
-        broken.setattr(EdgeStore, "_update", breaking)
-        with pytest.raises(OSError, match="no power"):
-            await edge.replace("acme", "", "d1", new)
-    shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name}-same"))
-    wanted = {"v2"} if after else {"v1"}
-    await edge.replace("acme", "", "d2", [passage(TOLL, "d2")])  # the next change ends what broke off before it
-    assert {one.version for one in await edge.of_document("acme", "", "d1")} == wanted
-    edge.close()
-    again = EdgeStore(tmp_path.with_name(f"{tmp_path.name}-same") / "shard")
-    again.open()
-    assert {one.version for one in await again.of_document("acme", "", "d1")} == wanted
-    again.close()
-
-
-async def test_a_shard_of_the_release_before_looks_through_8_bits_once_it_is_tidied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def plain(store: EdgeStore) -> Any:
-        sizes = {"static": 256, "dense": 384}
-        vectors = {name: q.EdgeVectorParams(size=size, distance=q.Distance.Cosine) for name, size in sizes.items()}
-        words = q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)
-        return q.EdgeConfig(vectors=vectors, sparse_vectors={"bm25": words})
-
-    chance = np.random.default_rng(2)
-    vectors = chance.normal(size=(8000, 384)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    one = passage(TOLL, followed=True)
-    with monkeypatch.context() as before:
-        before.setattr(EdgeStore, "_config", plain)
-        edge = EdgeStore(tmp_path / "shard")
-        edge.open()
-        for d in range(8):
-            some = [
-                replace(
-                    one,
-                    id=passage_id("acme", "", f"d{d}", "v1", n),
-                    document_id=f"d{d}",
-                    ordinal=n,
-                    dense=vectors[1000 * d + n],
-                )
-                for n in range(1000)
-            ]
-            await edge.replace("acme", "", f"d{d}", some)
-        edge.close()
-    assert "int8" not in told(tmp_path)
-    edge = EdgeStore(tmp_path / "shard")
-    edge.open()
-    await edge.tidy()
-    assert "int8" in told(tmp_path)
-    for n in range(0, 8000, 400):
-        (first, *_) = (await edge.search(Question("", None, vectors[n]), Scope("acme"), 5))["dense"]
-        assert first.id == passage_id("acme", "", f"d{n // 1000}", "v1", n % 1000) and first.score > 0.999
-    edge.close()
-
-
-def told(folder: Path) -> str:
-    """What the engine says of the shard's segments."""
-    return " ".join(one.read_text() for one in folder.glob("shard/segments/*/segment.json"))
-
-
-def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> None:
-    edge = EdgeStore(tmp_path / "shard")
-    edge.open()
-    asyncio.run(edge.replace("acme", "", "d1", [passage(TOLL)]))
-    edge.close()
-    (tmp_path / "shard").rename(tmp_path / "shard.old")
-    again = EdgeStore(tmp_path / "shard")
-    again.open()
-    assert len(asyncio.run(again.of_document("acme", "", "d1"))) == 1
-    again.close()
-
-
-async def test_a_shard_that_is_dropped_while_its_graphs_are_built_stays_dropped(tmp_path: Path) -> None:
-    edge = EdgeStore(tmp_path / "shard")
-    edge.open()
-    await edge.replace("acme", "", "d1", [passage(TOLL)])
-    tidying = asyncio.create_task(edge.tidy())
-    await asyncio.sleep(0.05)
-    await edge.drop()
-    await tidying
-    edge.close()
-    assert list(tmp_path.iterdir()) == []

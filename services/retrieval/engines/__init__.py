@@ -79,18 +79,19 @@ class Snapshot:
                     await self.engine.prune(key, "")
         return gone
 
-    async def add_dense(self, vectors: Mapping[str, Vector]) -> None:
+    async def add_dense(self, tenant: str, vectors: Mapping[str, Vector]) -> None:
         await self.engine.add_dense(vectors)
 
     async def without_dense(self, most: int) -> Sequence[Passage]:
         return await self.engine.without_dense(most)
 
-    async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
+    async def dense_of(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Vector]:
         return await self.engine.dense_of(ids)
 
-    async def passages(self, ids: Sequence[str]) -> Mapping[str, Passage]:
+    async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
         found = await self.engine.passages(ids)
-        return {one.id: one for one in await self._counting(list(found.values()))}
+        own = [one for one in found.values() if one.tenant == tenant]
+        return {one.id: one for one in await self._counting(own)}
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         key = (passage.tenant, passage.collection, passage.document_id)
