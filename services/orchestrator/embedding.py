@@ -4,6 +4,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
+import grpc
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
@@ -20,7 +21,8 @@ from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
-LOCAL = {"minilm": encoder_pb2.TIER_MINILM, "static": encoder_pb2.TIER_STATIC}
+BGE_SMALL = "bge-small"
+LOCAL = {"minilm": encoder_pb2.TIER_MINILM, "static": encoder_pb2.TIER_STATIC, BGE_SMALL: encoder_pb2.TIER_BGE_SMALL}
 """Models that the encoder of the mesh answers."""
 BATCH = 512
 
@@ -29,6 +31,12 @@ class TooManyDimensions(Failure):
     kind, reason = Kind.INVALID, "TOO_MANY_DIMENSIONS"
     text = "{model} has {most} dimensions"
     field = "dimensions"
+
+
+class ModelUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "MODEL_UNKNOWN"
+    text = "the encoder has no model {model}: it was installed without"
+    field = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,14 @@ class Embedding:
         made.road.CopyFrom(road)
         return made
 
+    async def offered(self) -> list[str]:
+        """The encoder's models that are installed: BGE-small comes from elsewhere than all the others."""
+        try:
+            await self.road.peers.encoder.Encode(encoder_pb2.EncodeRequest(texts=["."], tier=LOCAL[BGE_SMALL]))
+        except grpc.aio.AioRpcError:
+            return [name for name in LOCAL if name != BGE_SMALL]
+        return list(LOCAL)
+
     async def _inspected(self, request: pb.EmbedRequest, road: pb.Road) -> list[str]:
         """The texts, masked where policy says so."""
         messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in request.texts]
@@ -112,7 +128,13 @@ class Embedding:
         for start in range(0, len(texts), BATCH):
             await self.road.tokens.fresh()
             part = encoder_pb2.EncodeRequest(texts=texts[start : start + BATCH], tier=LOCAL[request.model])
-            for vector in (await self.road.peers.encoder.Encode(part)).vectors:
+            try:
+                vectors = (await self.road.peers.encoder.Encode(part)).vectors
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    raise ModelUnknown(model=request.model) from None
+                raise
+            for vector in vectors:
                 made.embeddings.add(values=self._cut(request, np.frombuffer(vector.values, np.float32)))
         return made
 

@@ -15,7 +15,7 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
-from services.orchestrator.embedding import LOCAL, Embedding
+from services.orchestrator.embedding import Embedding
 from services.orchestrator.erasing import Erasing
 from services.orchestrator.failures import ModelNotAllowed, StreamDeferred
 from services.orchestrator.flights import Flights
@@ -197,9 +197,10 @@ class GatewayService(GatewayServiceServicer):
         allowed = identity.caller().models
         if not self.road.models.known:
             await self.road.models.read()
+        offered = await Embedding(self.road).offered()
         listed = {
             AUTO: models_pb2.Model(name=AUTO, provider="tollway", tools=True, vision=True, json_schema=True),
-            **{name: models_pb2.Model(name=name, provider="local", embeddings=True) for name in LOCAL},
+            **{name: models_pb2.Model(name=name, provider="local", embeddings=True) for name in offered},
             **self.road.models.known,
         }
         names = sorted(

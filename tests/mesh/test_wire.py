@@ -12,6 +12,7 @@ import pytest
 from openai.types import CreateEmbeddingResponse, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from services.encoder.transformer import BGE_SMALL
 from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh
 from tests.support.waiting import until
@@ -256,6 +257,7 @@ async def test_models_are_listed(mesh: Mesh) -> None:
     listed = await sent(mesh, method="GET", path="/v1/models")
     names = [Model.model_validate(one).id for one in listed.json["data"]]
     assert {"auto", "echo", "minilm", "static"} <= set(names)
+    assert ("bge-small" in names) == BGE_SMALL.file.exists()
     one = await sent(mesh, method="GET", path="/v1/models/echo")
     assert one.json == {"id": "echo", "object": "model", "created": 0, "owned_by": "test"}
 
@@ -264,6 +266,11 @@ async def test_embeddings_by_the_meshs_own_encoder(mesh: Mesh) -> None:
     answer = await sent(mesh, {"model": "minilm", "input": ["a cat", "a dog"]}, path="/v1/embeddings")
     made = CreateEmbeddingResponse.model_validate(answer.json)
     assert [len(one.embedding) for one in made.data] == [384, 384] and made.usage.prompt_tokens > 0
+    better = await sent(mesh, {"model": "bge-small", "input": "a cat"}, path="/v1/embeddings")
+    if BGE_SMALL.file.exists():
+        assert better.json["model"] == "bge-small" and better.json["data"][0]["embedding"] != made.data[0].embedding
+    else:
+        assert (better.status, better.code) == (404, "model_not_found")
     cut = await sent(mesh, {"model": "static", "input": "a cat", "dimensions": 64}, path="/v1/embeddings")
     values = cut.json["data"][0]["embedding"]
     assert len(values) == 64 and sum(value * value for value in values) == pytest.approx(1, abs=1e-3)

@@ -374,12 +374,11 @@ async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
     narrow = Called(gateway.stub, "acme/app", models=("other",))
     assert await refused(narrow.Complete(asking("m"))) == (Code.PERMISSION_DENIED, "MODEL_NOT_ALLOWED")
     assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto"]
-    assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == {
-        "auto",
-        "m",
-        "minilm",
-        "static",
-    }
+    every = {"auto", "m", "minilm", "static", "bge-small"}
+    assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == every
+    mesh.away["encoder"] = Code.FAILED_PRECONDITION
+    listed = {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models}
+    assert listed == every - {"bge-small"}, "what is not installed is not offered"
 
 
 async def test_counting_asks_no_model_and_pays_nothing(gateway: Called, mesh: Mesh) -> None:
