@@ -115,6 +115,24 @@ def test_a_tool_that_failed_is_told_as_failed() -> None:
     assert [one.failed for one in messages.chat_request(asked).messages] == [False, False, True]
 
 
+async def test_a_tool_shows_a_picture(client: AsyncAnthropic, mesh: Mesh) -> None:
+    """Where results are text alone the picture comes right after them."""
+    call = {"type": "tool_use", "id": "c1", "name": "look", "input": {}}
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"png").decode()}
+    image, text = {"type": "image", "source": source}, fresh()
+    result: Any = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": text}, image]}
+    turns: Any = [*said(text), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    await client.messages.create(model="echo", max_tokens=5, messages=turns, tools=[TOOL])
+    asked = mesh.provider.asked("echo")[-1]["messages"]
+    assert asked[-2] == {"role": "tool", "tool_call_id": "c1", "content": text}
+    shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}}
+    assert asked[-1] == {"role": "user", "content": [{"type": "text", "text": "From the result of c1:"}, shown]}
+    turns[-1]["content"] = [{**result, "content": [{"type": "image", "source": {**source, "data": "%"}}]}]
+    with pytest.raises(anthropic.BadRequestError) as wrong:
+        await client.messages.create(model="echo", max_tokens=5, messages=turns)
+    assert "messages[2].content[0].content[0].source.data" in str(wrong.value.body)
+
+
 async def test_what_is_private_stays_and_a_second_ask_is_served_from_the_cache(
     client: AsyncAnthropic, mesh: Mesh
 ) -> None:

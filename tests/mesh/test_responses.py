@@ -67,6 +67,23 @@ async def test_a_conversation_with_a_tool(client: AsyncOpenAI, mesh: Mesh) -> No
     assert asked[1]["tool_calls"][0]["id"] == asked[2]["tool_call_id"] == call.call_id
 
 
+async def test_a_tool_shows_a_picture(client: AsyncOpenAI, mesh: Mesh) -> None:
+    said, picture = fresh(), "data:image/png;base64,cG5n"
+    output: Any = [
+        {"type": "input_text", "text": "the map"},
+        {"type": "input_image", "image_url": picture, "detail": "low"},
+    ]
+    history: Any = [
+        {"role": "user", "content": said},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": output},
+    ]
+    await client.responses.create(model="echo", input=history, tools=[TOOL])
+    *_, result, shown = mesh.provider.asked("echo")[-1]["messages"]
+    assert (result["role"], result["content"], shown["role"]) == ("tool", "the map", "user")
+    assert shown["content"][1] == {"type": "image_url", "image_url": {"url": picture, "detail": "low"}}
+
+
 async def test_a_streamed_response(client: AsyncOpenAI) -> None:
     said = fresh()
     async with client.responses.stream(model="echo", input=said) as events:

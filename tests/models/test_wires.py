@@ -397,6 +397,44 @@ async def test_anthropic_is_told_that_a_tool_failed(upstream: Upstream, failed: 
     ]
 
 
+async def test_what_a_tool_shows_reaches_every_provider() -> None:
+    """In the result where the wire has room for it, right after the results where it has none."""
+    url = "data:image/png;base64,cG5n"
+    image = chat.ContentPart(image=chat.Image(url=url))
+
+    def result(call: str, *parts: chat.ContentPart) -> chat.Message:
+        return chat.Message(role=chat.ROLE_TOOL, tool_call_id=call, parts=parts)
+
+    calls = [chat.ToolCall(id=name, name="look", arguments="{}") for name in ("a", "b")]
+    request = chat.ChatRequest(
+        messages=[
+            chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=calls),
+            result("a", chat.ContentPart(text="a map"), image),
+            result("b", image),
+            chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="and?")]),
+        ]
+    )
+    _, one, two, shown, last = openai_request.written(target("openai", "http://x"), request, stream=False)["messages"]
+    assert (one["content"], one["tool_call_id"], two["tool_call_id"]) == ("a map", "a", "b") and two["content"]
+    seen = {"type": "image_url", "image_url": {"url": url}}
+    of = [{"type": "text", "text": f"From the result of {name}:"} for name in ("a", "b")]
+    assert shown == {"role": "user", "content": [of[0], seen, of[1], seen]} and last["content"] == "and?"
+    (_, turn) = anthropic.written(target("anthropic", "http://x"), request, stream=False)["messages"]
+    source = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cG5n"}}
+    assert [block.get("content") for block in turn["content"]] == [
+        [{"type": "text", "text": "a map"}, source], [source], None,
+    ]  # fmt: skip
+    items = responses_request.written(target("responses", "http://x"), request, stream=False)["input"]
+    assert [kind["type"] for kind in items[2]["output"]] == ["input_text", "input_image"]
+    turns = gemini_request.written(target("gemini", "http://x"), request)["contents"]
+    assert [next(iter(part)) for part in turns[1]["parts"]] == [
+        "functionResponse", "inlineData", "functionResponse", "inlineData", "text",
+    ]  # fmt: skip
+    turns = bedrock_request.written(target("bedrock", "http://x"), request)["messages"]
+    content = [block["toolResult"]["content"] for block in turns[1]["content"] if "toolResult" in block]
+    assert [[next(iter(block)) for block in one] for one in content] == [["text", "image"], ["image"]]
+
+
 async def test_anthropic_reads_pdfs_thinks_as_hard_as_it_is_told_and_hears_nothing(upstream: Upstream) -> None:
     to, paper = target("anthropic", upstream.url), chat.File(filename="a.pdf", data="data:application/pdf;base64,cGRm")
 

@@ -112,8 +112,8 @@ async def test_killed_while_tenants_move_to_shards_of_their_own(tmp_path: Path) 
         process.send_signal(signal.SIGKILL)
         for line in (await process.stdout.read()).decode().splitlines(keepends=True):
             if line.endswith("\n"):
-                tenant, name, version = line.split()
-                said[tenant, name] = int(version)
+                tenant, name, last = line.split()
+                said[tenant, name] = int(last)
         await process.wait()
         edge = EdgeStore(tmp_path / "shard", own_from=mover.OWN_FROM, awake=4)
         edge.open()

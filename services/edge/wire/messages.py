@@ -53,7 +53,7 @@ class ToolUse(Struct, tag_field="type", tag="tool_use"):
 
 class ToolResult(Struct, tag_field="type", tag="tool_result"):
     tool_use_id: CallId
-    content: Text | list[TextBlock] | None = None
+    content: Text | list[TextBlock | ImageBlock | DocumentBlock] | None = None
     is_error: bool | None = None
     cache_control: wire.CacheControl | None = None
 
@@ -232,7 +232,9 @@ def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
     for n, block in enumerate(turn.content):
         if isinstance(block, ToolResult):
             result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=block.tool_use_id, failed=bool(block.is_error))
-            _add(result, block.content or "")
+            shown = [TextBlock(block.content)] if isinstance(block.content, str) else block.content
+            for k, one in enumerate(shown or [TextBlock("")]):
+                _part(result, one, f"{at}.content[{n}].content[{k}]")
             result.parts[-1].cache_mark |= block.cache_control is not None
             said = None
             continue

@@ -1,5 +1,6 @@
 """OpenAI's Responses in our words: the body of `POST /v1/responses`, typed, and the conversation that it asks for."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -56,7 +57,7 @@ class FunctionCall(Struct):
 
 class FunctionOutput(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
-    output: Text | list[InputText]
+    output: Text | list[InputText | InputImage | InputFile]
 
 
 class Kind(Struct):
@@ -225,22 +226,22 @@ def _item(made: chat.ChatRequest, raw: bytes, at: str) -> None:
         raise Refusal(400, refusal.code, f"{at}: {refusal.message}", param=where) from None
     match said:
         case Message():
-            _message(made.messages.add(role=ROLES[said.role]), said)
+            _parts(made.messages.add(role=ROLES[said.role]), said.content)
         case FunctionCall():
             last = made.messages[-1] if made.messages else None
             if last is None or last.role != chat.ROLE_ASSISTANT:
                 last = made.messages.add(role=chat.ROLE_ASSISTANT)
             last.tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
         case FunctionOutput():
-            text = said.output if isinstance(said.output, str) else "".join(part.text for part in said.output)
-            made.messages.add(role=chat.ROLE_TOOL, tool_call_id=said.call_id).parts.add(text=text)
+            result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=said.call_id)
+            _parts(result, said.output)
 
 
-def _message(made: chat.Message, said: Message) -> None:
-    if isinstance(said.content, str):
-        made.parts.add(text=said.content)
+def _parts(made: chat.Message, said: str | Sequence[Part]) -> None:
+    if isinstance(said, str):
+        made.parts.add(text=said)
         return
-    for part in said.content:
+    for part in said:
         match part:
             case InputText() | OutputText():
                 made.parts.add(text=part.text)

@@ -13,7 +13,7 @@ from services.models import faults
 from services.models.wires import http, sampling
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
-from services.models.wires.pictures import Inline, inline
+from services.models.wires.pictures import Inline, inline, words
 
 VERSION = "2023-06-01"
 PDF = "application/pdf"
@@ -149,7 +149,9 @@ def _turns(name: str, messages: Any) -> list[dict[str, Any]]:
 def _blocks(name: str, message: chat.Message) -> list[dict[str, Any]]:
     if message.role == chat.ROLE_TOOL:
         marked = any(part.cache_mark for part in message.parts)
-        result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": _text(message)}
+        said = words(message)
+        shown = [block for part in message.parts if (block := _block(name, part)) is not None] if said is None else said
+        result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": shown}
         failed = {"is_error": True} if message.failed else {}
         return [{**result, **failed, **(MARK if marked else {})}]
     blocks = [

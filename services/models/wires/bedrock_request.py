@@ -81,8 +81,8 @@ def _turns(target: Target, messages: Iterable[chat.Message]) -> list[dict[str, A
 
 def _blocks(target: Target, message: chat.Message) -> list[dict[str, Any]]:
     if message.role == chat.ROLE_TOOL:
-        said = "".join(part.text for part in message.parts)
-        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": [{"text": said}]}}]
+        said = [block for part in message.parts if (block := _block(target, part)) is not None] or [{"text": ""}]
+        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": said}}]
     blocks = [block for part in message.parts if (block := _block(target, part)) is not None]
     blocks += [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": orjson.Fragment(call.arguments or "{}")}}

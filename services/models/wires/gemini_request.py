@@ -81,7 +81,8 @@ def _contents(target: Target, messages: Iterable[chat.Message]) -> list[dict[str
         if message.role == chat.ROLE_TOOL:
             said = "".join(part.text for part in message.parts)
             answer = {"name": names.get(message.tool_call_id, message.tool_call_id), "response": {"result": said}}
-            parts = [{"functionResponse": answer}]
+            shown = [_part(target, part) for part in message.parts if part.WhichOneof("part") != "text"]
+            parts = [{"functionResponse": answer}, *shown]
         else:
             parts = [_part(target, part) for part in message.parts]
             for call in message.tool_calls:

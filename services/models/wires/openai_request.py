@@ -1,6 +1,7 @@
 """Our chat request in OpenAI's words."""
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models.wires import sampling
 from services.models.wires.adapter import Target
+from services.models.wires.pictures import words
 
 ROLES = {
     chat.ROLE_SYSTEM: "system",
@@ -31,10 +33,11 @@ OWN_LIMIT = frozenset({"openai", "azure"})
 
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post."""
+    request = sampling.defaulted(target, request)
     body: dict[str, Any] = {
-        **target.entry.defaults,
+        **{name: value for name, value in target.entry.defaults.items() if name not in sampling.DEFAULTED},
         "model": target.model,
-        "messages": [_message(message) for message in request.messages],
+        "messages": _messages(request.messages),
     }
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]
     if request.HasField("max_output_tokens"):
@@ -62,6 +65,24 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     return body
+
+
+def _messages(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
+    """Results of tools are text on this wire: what they show beside it is shown by the user, after the last of them."""
+    made: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == chat.ROLE_TOOL and words(message) is None:
+            said = [part for part in message.parts if part.WhichOneof("part") == "text"]
+            more = [_part(part) for part in message.parts if part.WhichOneof("part") != "text"]
+            shown += [{"type": "text", "text": f"From the result of {message.tool_call_id}:"}, *more]
+            text = chat.ContentPart(text="".join(part.text for part in said) or "See what the user shows next.")
+            message = chat.Message(role=chat.ROLE_TOOL, tool_call_id=message.tool_call_id, parts=[text])
+        elif shown and message.role != chat.ROLE_TOOL:
+            made.append({"role": "user", "content": shown})
+            shown = []
+        made.append(_message(message))
+    return [*made, {"role": "user", "content": shown}] if shown else made
 
 
 def _message(message: chat.Message) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tollway.chat.v1 import chat_pb2 as chat
+
 
 @dataclass(frozen=True, slots=True)
 class Inline:
@@ -12,6 +14,13 @@ class Inline:
     def format(self) -> str:
         """`png`, `jpeg`, `gif`, `webp`."""
         return self.media_type.partition("/")[2]
+
+
+def words(message: chat.Message) -> str | None:
+    """What it says; None where it shows something, too."""
+    if all(part.WhichOneof("part") == "text" for part in message.parts):
+        return "".join(part.text for part in message.parts)
+    return None
 
 
 def inline(url: str) -> Inline | None:

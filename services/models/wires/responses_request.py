@@ -10,6 +10,7 @@ from services.models import faults
 from services.models.wires import sampling
 from services.models.wires.adapter import Target
 from services.models.wires.openai_request import CHOICES, ROLES, TIERED
+from services.models.wires.pictures import words
 
 PLAIN = ("parallel_tool_calls", "temperature", "top_p", "top_logprobs")
 
@@ -50,8 +51,9 @@ def _items(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for message in messages:
         if message.role == chat.ROLE_TOOL:
-            said = "".join(part.text for part in message.parts)
-            items.append({"type": "function_call_output", "call_id": message.tool_call_id, "output": said})
+            said = words(message)
+            shown = [_part(part) for part in message.parts] if said is None else said
+            items.append({"type": "function_call_output", "call_id": message.tool_call_id, "output": shown})
             continue
         if message.parts and message.role == chat.ROLE_ASSISTANT:
             said = "".join(part.text or part.refusal for part in message.parts)
