@@ -68,7 +68,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     }  # fmt: skip
     made = of_litellm(
         model_list=[
-            model("own", "hosted_vllm/meta/Llama", info, api_base="http://10.0.0.7:8000/v1", temperature=0.2, stream_timeout=9),
+            model("own", "hosted_vllm/meta/Llama", info, api_base="http://10.0.0.7:8000/v1", temperature=0.2, top_k=40, min_p=0.05, stream_timeout=9),
             model("embed", "text-embedding-3-small", {"mode": "embedding"}),
             model("claude", "claude-sonnet-4-5", max_tokens=1000),
             model("llama", "bedrock/converse/meta.llama3-1-70b-instruct-v1:0", aws_region_name="us-west-2"),
@@ -83,7 +83,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
         64000,
         True,
         False,
-        {"temperature": 0.2},
+        {"temperature": 0.2, "top_k": 40, "min_p": 0.05},
         9,
     )
     assert (settings["ledger"].prices["own"].input, settings["ledger"].prices["own"].cached_input) == ("2.5", "1.25")

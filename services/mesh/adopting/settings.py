@@ -8,7 +8,7 @@ from typing import Any
 
 MILLION = Decimal(1_000_000)
 NOTHING = "no counterpart"
-SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty")
 ELSEWHERE = {
     "cerebras": "https://api.cerebras.ai/v1",
     "deepinfra": "https://api.deepinfra.com/v1/openai",
