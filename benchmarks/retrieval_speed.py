@@ -36,7 +36,7 @@ from services.retrieval.store import EVERYBODY, Passage, Scope, passage_id
 from services.runtime import postgres
 
 VOCABULARY, WORDS, ASKED, OF_DOCUMENT, GROUPS = 30_000, 60, 12, 10, 8
-QUESTIONS, INGESTED, TOGETHER = 200, 300, 8
+WARMING, QUESTIONS, INGESTED, TOGETHER = 100, 1000, 300, 8
 
 
 class Words:
@@ -99,12 +99,12 @@ async def measured(sizes: list[int], tenants: int, dense: str) -> dict[str, Any]
                     await store.tidy()
                 tidied = time.perf_counter() - began
                 times = []
-                for n in range(QUESTIONS + 10):
+                for n in range(WARMING + QUESTIONS):
                     scope = Scope(f"t{chance.randrange(tenants)}", "c", (EVERYBODY, f"g{chance.randrange(GROUPS)}"))
                     question = words.text(ASKED)
                     began = time.perf_counter()
                     found = await search.search(question, None, scope, Wish(5))
-                    if n >= 10:
+                    if n >= WARMING:
                         times.append(time.perf_counter() - began)
                     assert found
                 texts = [f"{words.text(80)}\n\n{words.text(80)}" for _ in range(INGESTED)]

@@ -161,7 +161,7 @@ class EdgeStore:
         """Opens their shards, as many as may be open."""
         for tenant in tenants[: self.awake]:
             async with self._of(tenant) as shard:
-                if shard is not self._shared:
+                if not shard.awake:
                     await shard.wake()
 
     async def tidy(self) -> None:

@@ -75,7 +75,7 @@ class Shard:
         for half in map(self._aside_folder, HALVES):
             shutil.rmtree(half, ignore_errors=True)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
-            made(self._aside_folder("new"), self.dimensions).close()
+            created(self._aside_folder("new"), self.dimensions).close()
             if self.folder.is_dir():
                 self.folder.rmdir()
             self._aside_folder("new").rename(self.folder)
@@ -306,7 +306,9 @@ class Shard:
             yield not code
         finally:
             self._journal = None
-            for left in (copy, self._aside_folder("old")):
+            # Where the second rename of a swap failed, `old` is all there is.
+            whole = self.folder.is_dir() or self.dropped
+            for left in (copy, self._aside_folder("old")) if whole else (copy,):
                 await asyncio.to_thread(shutil.rmtree, left, True)
 
     async def settle(self, gone: Collection[str] = ()) -> None:
@@ -316,10 +318,10 @@ class Shard:
         def work(shard: Any) -> None:
             self.replay(copy, lambda tenant: tenant not in gone)
             shard.close()
+            self._shard = None
             self.folder.rename(old)
             copy.rename(self.folder)
-            self._shard = q.EdgeShard.load(str(self.folder))
-            folders.reading_ahead(self.folder)
+            self._loaded()
 
         await self._aside(work)
 
@@ -365,7 +367,7 @@ class Shard:
         return await self._aside(work)
 
 
-def made(folder: Path, dimensions: int) -> Any:
+def created(folder: Path, dimensions: int) -> Any:
     """A new shard, open."""
     folder.mkdir(parents=True)
     shard = q.EdgeShard.create(str(folder), configured(dimensions))

@@ -12,7 +12,7 @@ from typing import Any
 import qdrant_edge as q
 
 from services.retrieval.edge import home_of
-from services.retrieval.shard import made, of_tenants
+from services.retrieval.shard import created, of_tenants
 
 NICE = 10
 PAGE = 500
@@ -33,7 +33,7 @@ def part(shard: Any, homes: Path, own_from: int, dimensions: int) -> None:
     leaving = [str(one.value) for one in counted if one.count >= own_from]
     for tenant in leaving:
         home = homes / f"{home_of(tenant)}.new"
-        target = made(home / "shard", dimensions)
+        target = created(home / "shard", dimensions)
         (home / "tenant").write_text(tenant)
         offset = None
         while True:

@@ -154,6 +154,29 @@ def test_a_kill_between_the_renames_of_a_swap_loses_nothing(tmp_path: Path) -> N
     again.close()
 
 
+async def test_a_swap_that_breaks_off_between_its_renames_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, rename = EdgeStore(tmp_path / "shard"), Path.rename
+    edge.open()
+    await edge.replace("acme", "", "d1", [passage(TOLL)])
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.suffix == ".copy":
+            raise OSError(5, "the disk is gone")
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", failing)
+        with pytest.raises(OSError, match="the disk is gone"):
+            await edge.tidy()
+    edge.close()
+    again = EdgeStore(tmp_path / "shard")
+    again.open()
+    assert await texts(again, "toll", "bm25") == [TOLL]
+    again.close()
+
+
 @pytest.mark.parametrize("own_from", [10_000, 1])
 async def test_a_shard_that_is_dropped_while_its_graphs_are_built_stays_dropped(tmp_path: Path, own_from: int) -> None:
     edge = EdgeStore(tmp_path / "shard", own_from=own_from)
