@@ -59,7 +59,7 @@ class EdgeStore:
         """Opens the shared shard, or makes it. Called once, before anything else."""
         self._shared.open()
         for home in sorted(self._homes.glob("*")):
-            if home.suffix:  # a move that broke off
+            if home.suffix or not (home / "tenant").exists():  # a kill came while it was made, or taken away
                 shutil.rmtree(home)
                 continue
             tenant, shard = self._at_home(home)
@@ -150,12 +150,23 @@ class EdgeStore:
         await self._wake(list(self._own))
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
+            await self.clear()
             for shard in self._every:
                 if await shard.flushed():
                     try:
                         await self._tidy(shard)
                     except OSError as error:
                         log.warning("the graphs of %s were not built: %s", shard.folder, error.strerror)
+
+    async def clear(self) -> None:
+        """Takes away the shards of tenants who have nothing any more: deleting alone leaves on the disk what was deleted."""
+        for tenant, shard in list(self._own.items()):
+            if shard.awake and await shard.empty():
+                async with self._routes.alone():
+                    if await shard.empty():  # nothing has come meanwhile
+                        del self._own[tenant]
+                        await shard.drop()
+                        await asyncio.to_thread(shutil.rmtree, shard.folder.parent)
 
     async def _wake(self, tenants: Sequence[str]) -> None:
         """Opens their shards, as many as may be open."""

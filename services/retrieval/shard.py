@@ -238,6 +238,9 @@ class Shard:
             for way, points in zip(asked, found, strict=True)
         }
 
+    async def empty(self) -> bool:
+        return await self._beside(lambda shard: shard.info().points_count == 0)
+
     def forget(self, tenants: Collection[str]) -> None:
         """Takes tenants' passages away that are kept elsewhere. Nobody else works in it meanwhile."""
         if tenants:

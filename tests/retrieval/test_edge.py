@@ -297,3 +297,21 @@ async def test_shards_that_are_not_asked_rest_and_wake_when_they_are(tmp_path: P
     waiting = {(one.tenant, one.document_id) for _ in range(10) for one in await edge.without_dense(10)}
     assert waiting == {(tenant, name) for tenant in tenants for name in ("d1", "d2")}, "each shard has its turn"
     edge.close()
+
+
+async def test_of_a_tenant_who_has_nothing_any_more_nothing_is_left_on_the_disk(tmp_path: Path) -> None:
+    edge = await parting(tmp_path)
+    await edge.tidy()
+    await edge.clear()
+    assert set(edge._own) == {"acme"}
+    await edge.remove("acme", "", ["d1"])
+    await edge.clear()
+    assert not edge._own and not list((tmp_path / "shard.own").iterdir())
+    assert await held(edge) == {**MOVED, "acme": []}
+    await edge.replace("acme", "", "d1", [passage(TOLL)])
+    assert await texts(edge, "toll", "bm25") == [TOLL]
+    edge.close()
+    (tmp_path / "shard.own" / home_of("acme") / "shard.gone").mkdir(parents=True)  # killed while it was taken away
+    edge.open()
+    assert await texts(edge, "toll", "bm25") == [TOLL] and not list((tmp_path / "shard.own").iterdir())
+    edge.close()
