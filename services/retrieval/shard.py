@@ -16,7 +16,8 @@ import numpy as np
 import orjson
 import qdrant_edge as q
 
-from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
+from services.retrieval import points
+from services.retrieval.payload import DENSE, written
 from services.retrieval.sharing import Sharing
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 from services.retrieval.words import bm25
@@ -75,7 +76,7 @@ class Shard:
         for half in map(self._aside_folder, HALVES):
             shutil.rmtree(half, ignore_errors=True)
         if not self.folder.is_dir() or not any(self.folder.iterdir()):
-            created(self._aside_folder("new"), self.dimensions).close()
+            points.created(self._aside_folder("new"), self.dimensions).close()
             if self.folder.is_dir():
                 self.folder.rmdir()
             self._aside_folder("new").rename(self.folder)
@@ -109,23 +110,23 @@ class Shard:
             self._shard = None
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
-        chosen = _document(tenant, collection, [document_id])
+        chosen = points.of_document(tenant, collection, [document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=True)
-        return [_read(one) for one in (await self._beside(lambda shard: shard.scroll(request)))[0]]
+        return [points.passage(one) for one in (await self._beside(lambda shard: shard.scroll(request)))[0]]
 
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
-        points = [self._point(one) for one in passages]
+        new = [self._point(one) for one in passages]
         kept = {one.id for one in passages}
 
         def work(_: Any) -> None:  # alone: no search comes between
             self._finish_replacing()
             self.behind = True
             gone = self._others(tenant, collection, document_id, kept)
-            if points and gone:
+            if new and gone:
                 self._halfway.write_bytes(orjson.dumps([tenant, collection, document_id, sorted(kept)]))
-            if points:
-                self._update(tenant, q.UpdateOperation.upsert_points(points))
-                self._since = None if self._since is None else self._since + len(points)
+            if new:
+                self._update(tenant, q.UpdateOperation.upsert_points(new))
+                self._since = None if self._since is None else self._since + len(new)
             if gone:
                 self._update(tenant, q.UpdateOperation.delete_points(gone))
                 self._halfway.unlink(missing_ok=True)
@@ -147,12 +148,12 @@ class Shard:
 
     def _others(self, tenant: str, collection: str, document_id: str, kept: Set[str]) -> list[Any]:
         """The ids of a document's passages but `kept`."""
-        chosen = _document(tenant, collection, [document_id])
+        chosen = points.of_document(tenant, collection, [document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=False, with_vector=False)
         return [one.id for one in self._shard.scroll(request)[0] if str(one.id) not in kept]
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
-        chosen = _document(tenant, collection, document_ids)
+        chosen = points.of_document(tenant, collection, document_ids)
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
 
         def work(shard: Any) -> int:
@@ -182,11 +183,11 @@ class Shard:
             self.behind = bool(found)  # no change comes between
             return found
 
-        return [_read(one) for one in await self._beside(work)]
+        return [points.passage(one) for one in await self._beside(work)]
 
     async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
         found = await self._beside(lambda shard: shard.retrieve(list(ids), True, False))
-        return {one.id: one for one in map(_read, found) if one.tenant == tenant}
+        return {one.id: one for one in map(points.passage, found) if one.tenant == tenant}
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
         def work(shard: Any) -> Any:
@@ -204,15 +205,15 @@ class Shard:
         return made
 
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
-        chosen = _document(passage.tenant, passage.collection, [passage.document_id])
+        chosen = points.of_document(passage.tenant, passage.collection, [passage.document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
-        found = map(_read, (await self._beside(lambda shard: shard.scroll(request)))[0])
+        found = map(points.passage, (await self._beside(lambda shard: shard.scroll(request)))[0])
         near = [one for one in found if abs(one.ordinal - passage.ordinal) <= most]
         return sorted(near, key=lambda one: one.ordinal)
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
-        chosen = _scope(scope)
-        left = _scope(scope, waiting=True) if question.dense is not None else chosen
+        chosen = points.within(scope)
+        left = points.within(scope, waiting=True) if question.dense is not None else chosen
         asked: dict[str, Any] = {}
         if question.text:
             asked["bm25"] = q.Query.Nearest(self._words.embed_query(question.text), using="bm25")
@@ -234,8 +235,8 @@ class Shard:
         ]
         found = await self._beside(lambda shard: shard.query_batch(q.QueryBatchRequest(requests)))
         return {
-            way: [Hit(str(one.id), float(one.score)) for one in points]
-            for way, points in zip(asked, found, strict=True)
+            way: [Hit(str(one.id), float(one.score)) for one in listed]
+            for way, listed in zip(asked, found, strict=True)
         }
 
     async def empty(self) -> bool:
@@ -244,7 +245,7 @@ class Shard:
     def forget(self, tenants: Collection[str]) -> None:
         """Takes tenants' passages away that are kept elsewhere. Nobody else works in it meanwhile."""
         if tenants:
-            self._loaded().update(q.UpdateOperation.delete_points_by_filter(of_tenants(tenants)))
+            self._loaded().update(q.UpdateOperation.delete_points_by_filter(points.of_tenants(tenants)))
 
     async def drop(self) -> None:
         """The folder goes with it: nothing can be asked of it any more."""
@@ -352,7 +353,7 @@ class Shard:
             raise StoreAway
         if self._shard is None:
             # One of the release before takes the configuration up when it is tidied.
-            self._shard = q.EdgeShard.load(str(self.folder), configured(self.dimensions))
+            self._shard = q.EdgeShard.load(str(self.folder), points.configured(self.dimensions))
             self._finish_replacing()
             folders.reading_ahead(self.folder)
         return self._shard
@@ -368,56 +369,3 @@ class Shard:
             if (shard := self._shard) is not None:
                 return await in_thread(lambda: work(shard))
         return await self._aside(work)
-
-
-def created(folder: Path, dimensions: int) -> Any:
-    """A new shard, open."""
-    folder.mkdir(parents=True)
-    shard = q.EdgeShard.create(str(folder), configured(dimensions))
-    for name in FILTERED:
-        shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
-    shard.flush()
-    return shard
-
-
-def configured(dimensions: int) -> Any:
-    """Dense vectors are looked through in 8 bits, and the best of them compared whole."""
-    quantised = q.ScalarQuantizationConfig(type=q.ScalarType.Int8, always_ram=True)
-    vectors = {
-        "static": q.EdgeVectorParams(size=STATIC, distance=q.Distance.Cosine),
-        "dense": q.EdgeVectorParams(size=dimensions, distance=q.Distance.Cosine, quantization_config=quantised),
-    }
-    sparse = {"bm25": q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)}
-    return q.EdgeConfig(vectors=vectors, sparse_vectors=sparse)
-
-
-def of_tenants(tenants: Collection[str]) -> Any:
-    return q.Filter(must=[q.FieldCondition("tenant", match=q.MatchAny(list(tenants)))])
-
-
-def _document(tenant: str, collection: str, document_ids: Sequence[str]) -> Any:
-    return q.Filter(
-        must=[
-            q.FieldCondition("tenant", match=q.MatchValue(tenant)),
-            q.FieldCondition("collection", match=q.MatchValue(collection)),
-            q.FieldCondition("document_id", match=q.MatchAny(list(document_ids))),
-        ]
-    )
-
-
-def _scope(scope: Scope, *, waiting: bool = False) -> Any:
-    must = [
-        q.FieldCondition("tenant", match=q.MatchValue(scope.tenant)),
-        q.FieldCondition("readers", match=q.MatchAny(list(scope.readers))),
-    ]
-    if scope.collection:
-        must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
-    must += [q.FieldCondition("attributes", match=q.MatchValue(pair)) for pair in pairs(scope.attributes)]
-    if waiting:
-        must.append(q.FieldCondition("dense", match=q.MatchValue("no")))
-    return q.Filter(must=must)  # type: ignore[arg-type]
-
-
-def _read(point: Any) -> Passage:
-    vectors = point.vector if isinstance(point.vector, dict) else {}
-    return read(str(point.id), point.payload, vectors.get("static"), vectors.get("dense"))

@@ -12,7 +12,7 @@ from typing import Any
 import qdrant_edge as q
 
 from services.retrieval.edge import home_of
-from services.retrieval.shard import created, of_tenants
+from services.retrieval.points import created, of_tenants
 
 NICE = 10
 PAGE = 500

@@ -1,6 +1,6 @@
 """Tenants who come, change and move to shards of their own, until it is killed: `python -m tests.retrieval.mover FOLDER LIFE`.
 
-Says each change when it is done, as `TENANT DOCUMENT VERSION`.
+Says each change when it is done, as `TENANT DOCUMENT VERSION`, and `moved` when somebody has.
 """
 
 import asyncio
@@ -51,6 +51,8 @@ async def live(folder: Path, life: str) -> None:
     async def tidying() -> None:
         while True:
             await edge.tidy()
+            if edge._own:
+                say("moved")
 
     await asyncio.gather(tidying(), *(changing(f"t{life}-{n}") for n in range(TENANTS)))
 
