@@ -52,8 +52,8 @@ async def test_services_of_two_versions_work_together(mesh: Mesh, before: Path) 
     async with under_load(mesh, mesh.key, clients=1) as load:
         for code in (f"--code={before}", None):
             for tier in TIERS:
-                for name in (one for one in tier if (before / "services" / one).exists()):
-                    await restarted(mesh, name, *filter(None, [code]))
+                names = [one for one in tier if (before / "services" / one).exists()]
+                await asyncio.gather(*(restarted(mesh, name, *filter(None, [code])) for name in names))
                 await load.more(2)
                 await everything(mesh)
                 assert not load.failed, (tier, code, load.failed[:3])

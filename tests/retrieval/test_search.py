@@ -138,7 +138,7 @@ async def test_a_cross_encoder_has_the_last_word_if_it_comes_in_time(peer: tuple
     found = await searched(made, "toll for lorries")
     assert found[0].passage.document_id == "b" and found[0].parts["reranker"] == 1.0
     assert encoder.asked[0][0] == "Bearer secret" and encoder.asked[0][1]["query"] == "toll for lorries"
-    encoder.slow_s, made.search.budget_s = 5.0, 0.05
+    encoder.slow_s, made.search.budget_s = 1.0, 0.05
     assert (await searched(made, "toll for lorries"))[0].passage.document_id == "a", "what comes late is not waited for"
     encoder.slow_s, encoder.status = 0.0, 503
     with pytest.raises(RerankerAway, match="503"):
