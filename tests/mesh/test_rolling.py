@@ -21,7 +21,8 @@ from tests.peers.provider import provider
 from tests.support.scale import SOAK
 from tests.support.waiting import until
 
-CLIENTS = 3
+CLIENTS, PAUSE_S = 3, 0.0 if SOAK else 0.05
+"""Who asks all the time, and how long each waits for the next request: what starts again has the machine meanwhile."""
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
 HALVES = {"unix": SERVICES[::2], "tls": SERVICES[1::2]}
 KILLED = tuple(name for name in SERVICES if SOAK or name in ("edge", "orchestrator", "models", "ledger", "cache"))
@@ -31,7 +32,7 @@ OPEN = ("cache", "router", "retrieval", "encoder")
 
 
 class Load:
-    """Asks all the time, half of it streamed, and keeps every answer."""
+    """Asks again and again, half of it streamed, and keeps every answer."""
 
     def __init__(self, mesh: Mesh, key: str) -> None:
         self.mesh, self.key = mesh, key
@@ -44,6 +45,7 @@ class Load:
                 self.answers.append(await sent(self.mesh, asking(stream=streamed), key=self.key))
             except (OSError, aiohttp.ClientError) as error:
                 self.answers.append(error)
+            await asyncio.sleep(PAUSE_S)
 
     async def more(self, answers: int) -> None:
         enough = len(self.answers) + answers
