@@ -26,7 +26,7 @@ down: ## Stop the mesh; calls under way are answered first
 	@./tollway down
 
 test: install ## Run all tests
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: install ## Run the long versions of the same tests
 	@TOLLWAY_TEST_SCALE=soak $(BIN)/python -m pytest -q --timeout 3600 $(ARGS)

@@ -155,24 +155,27 @@ class EdgeStore:
                 if await shard.flushed():
                     try:
                         await self._tidy(shard)
-                    except OSError as error:
-                        log.warning("the graphs of %s were not built: %s", shard.folder, error.strerror)
+                    except Exception as error:  # noqa: BLE001 - the engine fails with no other; what is kept stays as it is
+                        log.warning("the graphs of %s were not built: %s", shard.folder, error)
 
     async def clear(self) -> None:
         """Takes away the shards of tenants who have nothing any more: deleting alone leaves on the disk what was deleted."""
-        for tenant, shard in list(self._own.items()):
-            if shard.awake and await shard.empty():
-                async with self._routes.alone():
-                    if await shard.empty():  # nothing has come meanwhile
-                        del self._own[tenant]
-                        await shard.drop()
-                        await asyncio.to_thread(shutil.rmtree, shard.folder.parent)
+        for tenant in list(self._own):
+            async with self._routes.reading():
+                shard = self._own.get(tenant)
+                if shard is None or not shard.awake or not await shard.empty():
+                    continue
+            async with self._routes.alone():
+                if tenant in self._own and await shard.empty():  # nothing has come meanwhile
+                    del self._own[tenant]
+                    await shard.drop()
+                    await asyncio.to_thread(shutil.rmtree, shard.folder.parent)
 
     async def _wake(self, tenants: Sequence[str]) -> None:
         """Opens their shards, as many as may be open."""
         for tenant in tenants[: self.awake]:
             async with self._of(tenant) as shard:
-                if not shard.awake:
+                if not shard.awake and not shard.dropped:
                     await shard.wake()
 
     async def tidy(self) -> None:

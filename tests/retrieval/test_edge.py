@@ -14,7 +14,9 @@ from services.retrieval import points
 from services.retrieval.edge import EdgeStore, home_of
 from services.retrieval.shard import Shard
 from services.retrieval.store import Passage, Question, Scope, passage_id
+from services.runtime.background import running
 from tests.retrieval.test_store import BRIDGE, TOLL, passage, texts
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("own_from", [10_000, 1000])
@@ -314,4 +316,27 @@ async def test_of_a_tenant_who_has_nothing_any_more_nothing_is_left_on_the_disk(
     (tmp_path / "shard.own" / home_of("acme") / "shard.gone").mkdir(parents=True)  # killed while it was taken away
     edge.open()
     assert await texts(edge, "toll", "bm25") == [TOLL] and not list((tmp_path / "shard.own").iterdir())
+    edge.close()
+
+
+async def test_an_engine_that_cannot_build_graphs_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge = await parting(tmp_path)
+    tried = list[str]()
+
+    async def worth_it(_: Shard) -> bool:
+        return True
+
+    async def failing(*_: Any) -> None:
+        tried.append("settle")
+        raise Exception("Service runtime error: no space left")
+
+    monkeypatch.setattr("services.retrieval.edge.FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr(Shard, "flushed", worth_it)
+    monkeypatch.setattr(Shard, "settle", failing)
+    async with running(edge.run()):
+        await until(lambda: len(tried) >= 3, within_s=30)
+        assert await held(edge) == MOVED
+    assert "no space left" in caplog.text
     edge.close()
