@@ -336,7 +336,7 @@ async def test_an_engine_that_cannot_build_graphs_stops_nothing(
     monkeypatch.setattr(Shard, "flushed", worth_it)
     monkeypatch.setattr(Shard, "settle", failing)
     async with running(edge.run()):
-        await until(lambda: len(tried) >= 3, within_s=30)
+        await until(lambda: len(tried) >= 2, within_s=90)
         assert await held(edge) == MOVED
     assert "no space left" in caplog.text
     edge.close()
