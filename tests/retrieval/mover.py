@@ -40,6 +40,7 @@ async def live(folder: Path, life: str) -> None:
     """Until somebody ends it. Each life has tenants of its own to move, beside those of the lives before."""
     edge = EdgeStore(folder / "shard", own_from=OWN_FROM, awake=4)
     edge.open()
+    tenants = [f"t{life}-{n}" for n in range(TENANTS)]
     say("up")
 
     async def changing(tenant: str) -> None:
@@ -50,11 +51,12 @@ async def live(folder: Path, life: str) -> None:
 
     async def tidying() -> None:
         while True:
-            await edge.tidy()
-            if edge._own:
+            for shard in (edge._shared, *(edge._own[tenant] for tenant in tenants if tenant in edge._own)):
+                await edge._tidy(shard)
+            if not edge._own.keys().isdisjoint(tenants):
                 say("moved")
 
-    await asyncio.gather(tidying(), *(changing(f"t{life}-{n}") for n in range(TENANTS)))
+    await asyncio.gather(tidying(), *map(changing, tenants))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,9 @@ async def test_killed_while_tenants_move_to_shards_of_their_own(tmp_path: Path) 
         edge = EdgeStore(tmp_path / "shard", own_from=mover.OWN_FROM, awake=4)
         edge.open()
         try:
-            for (tenant, name), version in said.items():
+            every = list(said.items())
+            looked = every if life == MOVERS - 1 else every[-30:] + chance.sample(every, min(10, len(every)))
+            for (tenant, name), version in looked:
                 found = await edge.of_document(tenant, "", name)
                 assert sorted(one.ordinal for one in found) == list(range(mover.PASSAGES)), (tenant, name, len(found))
                 assert {int(one.version) for one in found} in ({version}, {version + 1}), (tenant, name)
