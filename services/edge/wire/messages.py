@@ -1,5 +1,6 @@
 """Anthropic's Messages in our words: the body of `POST /v1/messages`, typed, and the conversation that it asks for."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -207,7 +208,8 @@ def read(body: CountBody) -> chat.ChatRequest:
     made = chat.ChatRequest(model=body.model)
     if body.system:
         above = made.messages.add(role=chat.ROLE_SYSTEM)
-        _add(above, body.system)
+        for block in _listed(body.system):
+            _part(above, block, "system")
     for n, turn in enumerate(body.messages):
         _turn(made, turn, f"messages[{n}]")
     for tool in body.tools or ():
@@ -232,8 +234,7 @@ def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
     for n, block in enumerate(turn.content):
         if isinstance(block, ToolResult):
             result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=block.tool_use_id, failed=bool(block.is_error))
-            shown = [TextBlock(block.content)] if isinstance(block.content, str) else block.content
-            for k, one in enumerate(shown or [TextBlock("")]):
+            for k, one in enumerate(_listed(block.content or "")):
                 _part(result, one, f"{at}.content[{n}].content[{k}]")
             result.parts[-1].cache_mark |= block.cache_control is not None
             said = None
@@ -247,7 +248,7 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
     for n, block in enumerate(blocks):
         match block:
             case TextBlock():
-                _add(made, [block])
+                _part(made, block, f"{at}.content[{n}]")
             case ToolUse():
                 made.tool_calls.add(id=block.id, name=block.name, arguments=bytes(block.input).decode())
             case Thinking():
@@ -261,8 +262,7 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
 def _part(made: chat.Message, block: Block, at: str) -> None:
     match block:
         case TextBlock():
-            _add(made, [block])
-            return
+            made.parts.add(text=block.text)
         case ImageBlock(source=Linked() as source):
             made.parts.add().image.url = source.url
         case ImageBlock(source=Inline() as source):
@@ -282,9 +282,8 @@ def _data_url(source: Inline, at: str) -> str:
     return f"data:{source.media_type};base64,{source.data}"
 
 
-def _add(made: chat.Message, said: str | list[TextBlock]) -> None:
-    for one in [TextBlock(said)] if isinstance(said, str) else said or [TextBlock("")]:
-        made.parts.add(text=one.text, cache_mark=one.cache_control is not None)
+def _listed(said: str | Sequence[Block]) -> Sequence[Block]:
+    return [TextBlock(said)] if isinstance(said, str) else said
 
 
 def _effort(body: MessagesBody) -> str:

@@ -80,10 +80,9 @@ def _turns(target: Target, messages: Iterable[chat.Message]) -> list[dict[str, A
 
 
 def _blocks(target: Target, message: chat.Message) -> list[dict[str, Any]]:
-    if message.role == chat.ROLE_TOOL:
-        said = [block for part in message.parts if (block := _block(target, part)) is not None] or [{"text": ""}]
-        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": said}}]
     blocks = [block for part in message.parts if (block := _block(target, part)) is not None]
+    if message.role == chat.ROLE_TOOL:
+        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": blocks or [{"text": ""}]}}]
     blocks += [
         {"toolUse": {"toolUseId": call.id, "name": call.name, "input": orjson.Fragment(call.arguments or "{}")}}
         for call in message.tool_calls

@@ -72,16 +72,16 @@ def _messages(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []
     for message in messages:
-        if message.role == chat.ROLE_TOOL and words(message) is None:
-            said = [part for part in message.parts if part.WhichOneof("part") == "text"]
+        one = _message(message)
+        if message.role != chat.ROLE_TOOL:
+            if shown:
+                made.append({"role": "user", "content": shown})
+                shown = []
+        elif words(message) is None:
             more = [_part(part) for part in message.parts if part.WhichOneof("part") != "text"]
             shown += [{"type": "text", "text": f"From the result of {message.tool_call_id}:"}, *more]
-            text = chat.ContentPart(text="".join(part.text for part in said) or "See what the user shows next.")
-            message = chat.Message(role=chat.ROLE_TOOL, tool_call_id=message.tool_call_id, parts=[text])
-        elif shown and message.role != chat.ROLE_TOOL:
-            made.append({"role": "user", "content": shown})
-            shown = []
-        made.append(_message(message))
+            one["content"] = "".join(part.text for part in message.parts) or "See what the user shows next."
+        made.append(one)
     return [*made, {"role": "user", "content": shown}] if shown else made
 
 
