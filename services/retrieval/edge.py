@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 5.0
 OWN_FROM = 10_000
 """Passages from which a tenant moves to a shard of its own when graphs are next built."""
-AWAKE = 32
+MOST_AWAKE = 32
 """Shards of a single tenant that are open at once. Each maps 100 MB of files however little is in it, and opens in 0.1 to 0.3 s."""
 
 
@@ -35,7 +35,7 @@ class EdgeStore:
     dimensions: int = DENSE
     """Of dense vectors, where a shard is made."""
     own_from: int = OWN_FROM
-    awake: int = AWAKE
+    most_awake: int = MOST_AWAKE
     ways: frozenset[str] = frozenset({"bm25", "static", "dense"})
     _shared: Shard = field(init=False)
     _own: dict[str, Shard] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class EdgeStore:
         if shard.awake or shard is self._shared:
             return
         others = [one for one in self._own.values() if one.awake]
-        for one in others[: max(len(others) - self.awake + 1, 0)]:
+        for one in others[: max(len(others) - self.most_awake + 1, 0)]:
             await one.rest()
 
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
@@ -173,7 +173,7 @@ class EdgeStore:
 
     async def _wake(self, tenants: Sequence[str]) -> None:
         """Opens their shards, as many as may be open."""
-        for tenant in tenants[: self.awake]:
+        for tenant in tenants[: self.most_awake]:
             async with self._of(tenant) as shard:
                 if not shard.awake and not shard.dropped:
                     await shard.wake()
@@ -184,23 +184,23 @@ class EdgeStore:
             await self._tidy(shard)
 
     async def _tidy(self, shard: Shard) -> None:
-        shared, moved = shard is self._shared, list[str]()
-        more = (str(self._homes), str(self.own_from), str(self.dimensions)) if shared else ()
+        if shard is self._shared:
+            await self._tidy_shared()
+            return
+        async with shard.rebuilding() as ready, self._routes.reading():
+            if ready and not shard.dropped:
+                await shard.settle()
+
+    async def _tidy_shared(self) -> None:
+        moved = list[str]()
         try:
-            async with (
-                shard.rebuilding(*more) as ready,
-                self._routes.alone() if shared else self._routes.reading(),
-            ):
-                if not ready or shard.dropped:
-                    return
-                if shared:
+            more = (str(self._homes), str(self.own_from), str(self.dimensions))
+            async with self._shared.rebuilding(*more) as ready, self._routes.alone():
+                if ready and not self._shared.dropped:
                     moved = await self._part()
-                else:
-                    await shard.settle()
         finally:
-            if shared:
-                for left in [self._homes] if shard.dropped else self._homes.glob("*.new"):
-                    await asyncio.to_thread(shutil.rmtree, left, True)
+            for left in [self._homes] if self._shared.dropped else self._homes.glob("*.new"):
+                await asyncio.to_thread(shutil.rmtree, left, True)
         await self._wake(moved)
 
     async def _part(self) -> list[str]:
@@ -216,14 +216,12 @@ class EdgeStore:
                 shard.folder = home.with_suffix("") / shard.folder.name
                 self._own[tenant] = shard
 
-        settled = False
         try:
             await in_thread(work)
             await self._shared.settle(moving)
-            settled = True
-        finally:
-            if not settled:
-                self._shared.forget([tenant for tenant in moving if tenant in self._own])
+        except BaseException:
+            self._shared.forget([tenant for tenant in moving if tenant in self._own])
+            raise
         return list(moving)
 
 

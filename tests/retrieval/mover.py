@@ -38,7 +38,7 @@ def say(line: str) -> None:
 
 async def live(folder: Path, life: str) -> None:
     """Until somebody ends it. Each life has tenants of its own to move, beside those of the lives before."""
-    edge = EdgeStore(folder / "shard", own_from=OWN_FROM, awake=4)
+    edge = EdgeStore(folder / "shard", own_from=OWN_FROM, most_awake=4)
     edge.open()
     tenants = [f"t{life}-{n}" for n in range(TENANTS)]
     say("up")

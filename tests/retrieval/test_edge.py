@@ -38,7 +38,7 @@ async def test_graphs_are_built_aside_while_the_shard_changes(tmp_path: Path, ow
 
     for n in range(150):
         await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v1"))
-    await edge.replace("small", "", "d1", [replace(passage(BRIDGE), tenant="small")])
+    await edge.replace("small", "", "d1", [passage(BRIDGE, tenant="small")])
     tidying = asyncio.create_task(edge.tidy())
     for n in range(20):
         await edge.replace("acme", "", f"d{n}", some(f"d{n}", "v2", 10))
@@ -46,9 +46,7 @@ async def test_graphs_are_built_aside_while_the_shard_changes(tmp_path: Path, ow
         await edge.replace("acme", "", f"new{n}", some(f"new{n}", "v1", 5))
         assert await texts(edge, f"d{n} v2", "bm25")
         await asyncio.sleep(0.02)
-    await edge.replace(
-        "small", "", "d2", [replace(passage(TOLL, "d2"), tenant="small", id=passage_id("small", "", "d2", "v1", 0))]
-    )
+    await edge.replace("small", "", "d2", [passage(TOLL, "d2", tenant="small")])
     await tidying
     assert set(edge._own) == ({"acme"} if own_from == 1000 else set())
     for store in (edge, EdgeStore(tmp_path / "shard")):
@@ -196,10 +194,8 @@ async def parting(folder: Path) -> EdgeStore:
     """With a tenant of two passages who moves when graphs are next built, and one of one who stays."""
     edge = EdgeStore(folder / "shard", own_from=2)
     edge.open()
-    await edge.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE, id=passage_id("acme", "", "d1", "v1", 1))])
-    await edge.replace(
-        "small", "", "d1", [replace(passage(TOLL), tenant="small", id=passage_id("small", "", "d1", "v1", 0))]
-    )
+    await edge.replace("acme", "", "d1", [passage(TOLL), passage(BRIDGE)])
+    await edge.replace("small", "", "d1", [passage(TOLL, tenant="small")])
     return edge
 
 
@@ -278,13 +274,12 @@ async def test_a_move_that_fails_at_its_end_is_one_all_the_same(
 
 
 async def test_shards_that_are_not_asked_rest_and_wake_when_they_are(tmp_path: Path) -> None:
-    edge = EdgeStore(tmp_path / "shard", own_from=1, awake=2)
+    edge = EdgeStore(tmp_path / "shard", own_from=1, most_awake=2)
     edge.open()
     tenants = [f"t{n}" for n in range(5)]
 
     async def brought(tenant: str, text: str, document: str) -> None:
-        one = replace(passage(text, document), tenant=tenant, id=passage_id(tenant, "", document, "v1", 0))
-        await edge.replace(tenant, "", document, [one])
+        await edge.replace(tenant, "", document, [passage(text, document, tenant=tenant)])
 
     for tenant in tenants:
         await brought(tenant, f"{TOLL} {tenant}", "d1")

@@ -117,7 +117,7 @@ async def test_killed_while_tenants_move_to_shards_of_their_own(tmp_path: Path) 
             if line.count(b" ") == 2 and line.endswith(b"\n"):
                 tenant, name, last = line.decode().split()
                 said[tenant, name] = int(last)
-        edge = EdgeStore(tmp_path / "shard", own_from=mover.OWN_FROM, awake=4)
+        edge = EdgeStore(tmp_path / "shard", own_from=mover.OWN_FROM, most_awake=4)
         edge.open()
         try:
             every = list(said.items())

@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -50,11 +49,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield edge
             edge.close()
         case "edge, a shard each":
-            edge = EdgeStore(tmp_path / "shard", own_from=1, awake=1)
+            edge = EdgeStore(tmp_path / "shard", own_from=1, most_awake=1)
             edge.open()
             for tenant in ("acme", "other"):
-                first = replace(passage(TOLL, "first"), tenant=tenant, id=passage_id(tenant, "", "first", "v1", 0))
-                await edge.replace(tenant, "", "first", [first])
+                await edge.replace(tenant, "", "first", [passage(TOLL, "first", tenant=tenant)])
             await edge.tidy()
             for tenant in ("acme", "other"):
                 await edge.remove(tenant, "", ["first"])
@@ -96,7 +94,7 @@ async def qdrant(host: str, port: int) -> AsyncIterator[Store]:
 
 def passage(text: str, document: str = "d1", **more: Any) -> Passage:
     facts: dict[str, Any] = {
-        "id": passage_id("acme", more.get("collection", ""), document, f"v1-{text}", 0), "tenant": "acme", "collection": "",
+        "id": passage_id(more.get("tenant", "acme"), more.get("collection", ""), document, f"v1-{text}", 0), "tenant": "acme", "collection": "",
         "document_id": document, "version": "v1", "title": "T", "uri": "u", "text": text, "header": "", "start": 0,
         "end": len(text), "digest": text, "readers": ("*",), "attributes": {}, "indexed": 1.0,
         "static": static().encode(text),
