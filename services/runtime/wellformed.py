@@ -225,9 +225,8 @@ def _between(said: Any, read: Callable[[Any], float]) -> Check:
     lte, lt = bound("lte", math.inf), bound("lt", math.inf)
     if max(gte, gt) >= min(lte, lt):
         raise _Unknown
-    return lambda value: (
-        gte <= value <= lte and gt < value < lt
-    )  # of numbers that are not finite none is above and below something
+    # Of numbers that are not finite none is above and below something.
+    return lambda value: gte <= value <= lte and gt < value < lt
 
 
 def _enum(one: FieldDescriptor, said: rules.EnumRules) -> Check:
