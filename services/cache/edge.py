@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ FLUSH_EVERY_S = 5.0
 GROUP_S = 0.1
 """How long what is stored may wait for others to share a write: so much a crash can lose."""
 LONGEST_GROUP = 500
+MOST_WAITING = 10_000
+"""What waits for a disk that takes nothing: past that the oldest are given up."""
 SCROLL = 20_000
 FIRST_ROWS = 64
 WORDS = DIMENSIONS // 64
@@ -107,6 +110,8 @@ class EdgeStore:
     _scopes: OrderedDict[str, _Scope] = field(default_factory=OrderedDict)
     _pending: dict[str, tuple[Entry, Any]] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _writes: bool = True
+    """Whether the last write went well."""
     _old: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     _new: set[int] = field(default_factory=set)
     """With `_old` a digest of every id there is: what is in neither is not worth a look at the shard."""
@@ -156,8 +161,8 @@ class EdgeStore:
         # Sealed here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
         self._pending[entry.id] = (entry, written(entry, self.key))
         self._wake.set()
-        if len(self._pending) >= LONGEST_GROUP:
-            await self._written()
+        if len(self._pending) >= LONGEST_GROUP and self._writes:
+            await self._tried()
 
     async def drop(self, selection: Selection) -> int:
         must = [q.FieldCondition("tenant", match=q.MatchValue(selection.tenant))]
@@ -206,17 +211,36 @@ class EdgeStore:
         flushed = loop.time()
         while True:
             await self._wake.wait()
-            await asyncio.sleep(GROUP_S)
-            await self._written()
-            if loop.time() - flushed > FLUSH_EVERY_S:
+            await asyncio.sleep(GROUP_S if self._writes else FLUSH_EVERY_S)
+            due = loop.time() - flushed > FLUSH_EVERY_S
+            if await self._tried(flushes=due) and due:
                 flushed = loop.time()
+
+    async def _tried(self, *, flushes: bool = False) -> bool:
+        """Writes what waits, for nobody who could do anything about an engine that fails: then it waits for the next time."""
+        try:
+            await self._written()
+            if flushes:
                 await self._aside(self._shard.flush)
+        except Exception as error:  # noqa: BLE001 - the engine fails with no other
+            log.warning("answers were not written to %s: %s", self.folder, error)
+            self._writes = False
+        else:
+            self._writes = True
+        return self._writes
 
     async def _written(self) -> None:
         self._wake.clear()
         group, self._pending = self._pending, {}
-        if group:
+        if not group:
+            return
+        try:
             await self._aside(lambda: self._write(group))
+        except Exception:
+            every = {**group, **self._pending}
+            self._pending = dict(islice(every.items(), max(len(every) - MOST_WAITING, 0), None))
+            self._wake.set()
+            raise
 
     def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
         points = [
@@ -253,7 +277,7 @@ class EdgeStore:
         return entry
 
     async def _loaded(self, scope: str) -> _Scope:
-        await self._written()
+        await self._tried()
         chosen = q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
         request = q.ScrollRequest(limit=SMALL + 1, filter=chosen, with_payload=False, with_vector=True)
         records = await self._aside(lambda: self._shard.scroll(request)[0])
@@ -271,7 +295,7 @@ class EdgeStore:
         return made
 
     async def _searched(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
-        await self._written()
+        await self._tried()
         request = q.QueryRequest(
             limit=most,
             query=q.Query.Nearest(vector.tolist()),

@@ -59,7 +59,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 domain="encoder.tollway",
                 register=partial(encoder_pb2_grpc.add_EncoderServiceServicer_to_server, service),
                 identity=identity,
-                backend=f"static table, MiniLM{' and BGE-small' if BGE_SMALL.file.exists() else ''} int8 on onnxruntime",
+                backend=f"static table, MiniLM{' and BGE-small' if documents.installed else ''} int8 on onnxruntime",
             )
         finally:
             minilm.close()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tollway.encoder.v1 import encoder_pb2 as pb
 from tollway.encoder.v1.encoder_pb2_grpc import EncoderServiceServicer
 
-from services.encoder import static
+from services.encoder import quantize, static
 from services.encoder.transformer import Transformer
 
 
@@ -22,3 +22,10 @@ class EncoderService(EncoderServiceServicer):
         else:
             vectors, model = [self.static.encode(text) for text in request.texts], static.MODEL
         return pb.EncodeResponse(vectors=[pb.Vector(model=model, values=vector.tobytes()) for vector in vectors])
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
+        made = [pb.Model(tier=pb.TIER_STATIC, name=static.MODEL, dimensions=static.DIMENSIONS)]
+        for tier, one in sorted(self.transformers.items()):
+            if one.installed:
+                made.append(pb.Model(tier=pb.Tier.ValueType(tier), name=one.model.name, dimensions=quantize.WIDTH))
+        return pb.ListModelsResponse(models=made)

@@ -60,6 +60,10 @@ class Transformer:
         self._short, self._long = _Lane(self), _Lane(self)
         self._kept: OrderedDict[bytes, Vector] = OrderedDict()
 
+    @property
+    def installed(self) -> bool:
+        return self.model.file.exists()
+
     @cached_property
     def session(self) -> onnxruntime.InferenceSession:
         """Read when first asked for: not every mesh has documents.
@@ -67,7 +71,7 @@ class Transformer:
         Raises:
             ModelMissing
         """
-        if not self.model.file.exists():
+        if not self.installed:
             raise ModelMissing(model=self.model.name)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads

@@ -96,12 +96,13 @@ class Embedding:
         return made
 
     async def offered(self) -> list[str]:
-        """The encoder's models that are installed: BGE-small comes from elsewhere than all the others."""
+        """The encoder's models that are installed; while it is away, those that every encoder has."""
         try:
-            await self.road.peers.encoder.Encode(encoder_pb2.EncodeRequest(texts=["."], tier=LOCAL[BGE_SMALL]))
+            made = await self.road.peers.encoder.ListModels(encoder_pb2.ListModelsRequest())
         except grpc.aio.AioRpcError:
             return [name for name in LOCAL if name != BGE_SMALL]
-        return list(LOCAL)
+        there = {one.tier for one in made.models}
+        return [name for name, tier in LOCAL.items() if tier in there]
 
     async def _inspected(self, request: pb.EmbedRequest, road: pb.Road) -> list[str]:
         """The texts, masked where policy says so."""

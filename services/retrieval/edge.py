@@ -7,11 +7,12 @@ tenant pays for what another keeps, and rare words are those that are rare in th
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from services.retrieval.payload import DENSE
 from services.retrieval.shard import Shard
@@ -20,6 +21,7 @@ from services.retrieval.store import Found, Passage, Question, Scope, Vector
 from services.runtime.background import in_thread
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 FLUSH_EVERY_S = 5.0
 OWN_FROM = 10_000
@@ -150,13 +152,10 @@ class EdgeStore:
         await self._wake(list(self._own))
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
-            await self.clear()
+            await _outlived("empty shards were not taken away", self.clear())
             for shard in self._every:
-                if await shard.flushed():
-                    try:
-                        await self._tidy(shard)
-                    except Exception as error:  # noqa: BLE001 - the engine fails with no other; what is kept stays as it is
-                        log.warning("the graphs of %s were not built: %s", shard.folder, error)
+                if await _outlived(f"{shard.folder} was not written", shard.flushed()):
+                    await _outlived(f"the graphs of {shard.folder} were not built", self._tidy(shard))
 
     async def clear(self) -> None:
         """Takes away the shards of tenants who have nothing any more: deleting alone leaves on the disk what was deleted."""
@@ -223,6 +222,15 @@ class EdgeStore:
             self._shared.forget([tenant for tenant in moving if tenant in self._own])
             raise
         return list(moving)
+
+
+async def _outlived(what: str, work: Awaitable[T]) -> T | None:
+    """Says so where `work` fails, and goes on: the next round does it again, and searches need it no less meanwhile."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the engine fails with no other
+        log.warning("%s: %s", what, error)
+        return None
 
 
 def home_of(tenant: str) -> str:

@@ -16,8 +16,6 @@ log = logging.getLogger(__name__)
 MINILM, BGE_SMALL = "minilm", "bge-small"
 LOCAL = {MINILM: encoder_pb2.TIER_MINILM, BGE_SMALL: encoder_pb2.TIER_BGE_SMALL}
 """Dense models that the encoder answers; all others are models of the mesh."""
-UNKNOWN = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
-"""What an encoder says to a model that is not installed, and one of a release before to a model that it does not know."""
 STATIC = "static-minilm-256-1"
 AT_ONCE = 512
 Metadata = tuple[tuple[str, str], ...]
@@ -44,12 +42,12 @@ class Encoding:
             grpc.aio.AioRpcError: the encoder is away.
         """
         try:
-            await self._encode(["."], LOCAL[model], self.own)
+            made = await self.encoder.ListModels(encoder_pb2.ListModelsRequest(), metadata=self.own)
         except grpc.aio.AioRpcError as error:
-            if error.code() in UNKNOWN:
-                return False
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return False  # one of a release before says nothing of what it has
             raise
-        return True
+        return any(one.tier == LOCAL[model] for one in made.models)
 
     async def static(self, texts: list[str], metadata: Metadata = ()) -> list[Vector]:
         made: list[Vector] = []

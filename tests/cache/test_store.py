@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from services.cache.edge import SMALL, EdgeStore
+from services.cache.edge import LONGEST_GROUP, SMALL, EdgeStore
 from services.cache.memory import MemoryStore
 from services.cache.qdrant import QdrantStore
 from services.cache.store import Entry, Selection, Store
+from services.runtime.background import running
 from tests.peers.qdrant import serving
 from tests.support.scale import sized
+from tests.support.waiting import until
 
 KEY = b"k" * 32
 SERVER = os.environ.get("TOLLWAY_TEST_QDRANT", "")
@@ -156,4 +158,59 @@ async def test_a_large_scope_is_searched_by_the_shard(tmp_path: Path) -> None:
         await edge.put(entry(n))
     found = await edge.nearest("s1", vector(SMALL + 7), 3)
     assert found[0][0].text == f"text {SMALL + 7}" and len(found) == 3
+    edge.close()
+
+
+class Full:
+    """A shard on a disk that has no room until somebody makes some."""
+
+    def __init__(self, shard: Any) -> None:
+        self.shard, self.full, self.tried = shard, True, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.shard, name)
+
+    def update(self, operation: Any) -> None:
+        self.tried += 1
+        if self.full:
+            raise Exception("Service runtime error: no space left")
+        self.shard.update(operation)
+
+
+async def test_a_disk_without_room_stops_nothing_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.cache.edge.FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr("services.cache.edge.GROUP_S", 0.001)
+    edge = EdgeStore(tmp_path / "shard", KEY)
+    edge.open()
+    edge._shard = full = Full(edge._shard)
+    made = [entry(n) for n in range(LONGEST_GROUP + 1)]
+    async with running(edge.run()):
+        for one in made:
+            await edge.put(one)
+        await until(lambda: full.tried >= 3)
+        assert "no space left" in caplog.text
+        assert await edge.get(made[0].id) is not None
+        assert (await edge.nearest("s1", vector(7), 1))[0][0].id == made[7].id
+        with pytest.raises(Exception, match="no space left"):  # who asks for it hears that it was not done
+            await edge.drop(Selection("acme"))
+        full.full = False
+        await until(lambda: not edge._pending)
+    assert await edge.count() == len(made)
+    edge.close()
+
+
+async def test_of_what_waits_for_a_disk_the_oldest_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.cache.edge.MOST_WAITING", 3)
+    edge = EdgeStore(tmp_path / "shard", KEY)
+    edge.open()
+    edge._shard = full = Full(edge._shard)
+    made = [entry(n) for n in range(5)]
+    for one in made:
+        await edge.put(one)
+    with pytest.raises(Exception, match="no space left"):
+        await edge.count()
+    full.full = False
+    assert {one.id for one in await edge.oldest(10)} == {one.id for one in made[2:]}
     edge.close()

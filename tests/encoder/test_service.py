@@ -57,6 +57,17 @@ async def test_bad_requests_and_strangers(encoder: Called) -> None:
     assert (await refused(encoder.stub.Encode(pb.EncodeRequest(texts=["x"]))))[0] is grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_what_is_installed_is_listed(encoder: Called) -> None:
+    listed = (await encoder.ListModels(pb.ListModelsRequest())).models
+    assert [(one.tier, one.name, one.dimensions) for one in listed] == [
+        (pb.TIER_STATIC, "static-minilm-256-1", 256),
+        (pb.TIER_MINILM, "all-minilm-l6-v2-int8", 384),
+    ]
+    for one in listed:
+        made = (await encoder.Encode(pb.EncodeRequest(texts=["x"], tier=one.tier))).vectors[0]
+        assert (made.model, len(made.values)) == (one.name, 4 * one.dimensions), "it is as it was told"
+
+
 async def test_a_model_that_is_not_installed_is_named(encoder: Called) -> None:
     code, reason, *_ = await refused(encoder.Encode(pb.EncodeRequest(texts=["x"], tier=pb.TIER_BGE_SMALL)))
     assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MODEL_MISSING")

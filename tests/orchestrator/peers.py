@@ -93,6 +93,8 @@ class Mesh:
         self.lost = False
         self.found = True
         """Whether retrieval has a passage."""
+        self.tiers = [encoder_pb2.TIER_STATIC, encoder_pb2.TIER_MINILM, encoder_pb2.TIER_BGE_SMALL]
+        """That the encoder has."""
         self.quality = 1.0
         """What the router predicts."""
         self.findings: list[guard_pb2.Finding] = []
@@ -122,6 +124,9 @@ class Mesh:
 
     def _Encode(self, request: Any) -> Any:
         return encoder_pb2.EncodeResponse(vectors=[encoder_pb2.Vector(model="s", values=b"0000")])
+
+    def _ListModels(self, request: Any) -> Any:
+        return encoder_pb2.ListModelsResponse(models=[encoder_pb2.Model(tier=tier, name="m") for tier in self.tiers])
 
     def _InspectPrompt(self, request: Any) -> Any:
         action = guard_pb2.ACTION_BLOCK if self.blocked else guard_pb2.ACTION_ALLOW

@@ -377,9 +377,11 @@ async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
     assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto"]
     every = {"auto", "m", "minilm", "static", "bge-small"}
     assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == every
-    mesh.away["encoder"] = Code.FAILED_PRECONDITION
+    mesh.tiers.pop()
     listed = {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models}
     assert listed == every - {"bge-small"}, "what is not installed is not offered"
+    mesh.away["encoder"] = Code.UNAVAILABLE
+    assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == listed
 
 
 async def test_counting_asks_no_model_and_pays_nothing(gateway: Called, mesh: Mesh) -> None:

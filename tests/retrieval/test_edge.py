@@ -314,22 +314,24 @@ async def test_of_a_tenant_who_has_nothing_any_more_nothing_is_left_on_the_disk(
     edge.close()
 
 
-async def test_an_engine_that_cannot_build_graphs_stops_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("step", ["empty", "flushed", "settle"])
+async def test_an_engine_that_fails_beside_the_calls_stops_nothing(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     edge = await parting(tmp_path)
+    await edge.tidy()  # so that there are shards of single tenants
     tried = list[str]()
 
     async def worth_it(_: Shard) -> bool:
         return True
 
     async def failing(*_: Any) -> None:
-        tried.append("settle")
+        tried.append(step)
         raise Exception("Service runtime error: no space left")
 
     monkeypatch.setattr("services.retrieval.edge.FLUSH_EVERY_S", 0.01)
     monkeypatch.setattr(Shard, "flushed", worth_it)
-    monkeypatch.setattr(Shard, "settle", failing)
+    monkeypatch.setattr(Shard, step, failing)
     async with running(edge.run()):
         await until(lambda: len(tried) >= 2, within_s=90)
         assert await held(edge) == MOVED
