@@ -67,6 +67,8 @@ class Up:
 Told = Callable[[Up], None]
 """Hears of each service as it comes up."""
 READY_WITHIN_S = 90.0
+LAME_DUCK_S = 0.3
+"""Of a service with a process of its own: its callers are on this machine, hear within milliseconds that it goes, and wait for it."""
 CERTIFICATE_DAYS = 90.0
 
 
@@ -172,6 +174,9 @@ class Plan:
             }
             for name in PORTS
         }
+        if self.split:
+            for name in PORTS:
+                sections[name]["serve"]["lame_duck_s"] = LAME_DUCK_S
         if self.tls:
             from services.mesh import certificates
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import grpc
+import psutil
 import yaml
 
 from services.mesh.plan import Up
@@ -33,13 +34,11 @@ class Running:
 
     @property
     def alive(self) -> bool:
+        """One that has ended and that nobody has asked after, as in a container without an init, is not."""
         try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
             return False
-        except PermissionError:
-            return True
-        return True
 
 
 class NotUp(Exception):

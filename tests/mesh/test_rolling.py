@@ -21,7 +21,7 @@ from tests.peers.provider import provider
 from tests.support.scale import SOAK
 from tests.support.waiting import until
 
-CLIENTS, PAUSE_S = 3, 0.0 if SOAK else 0.05
+CLIENTS, PAUSE_S = 3, 0.0 if SOAK else 0.25
 """Who asks all the time, and how long each waits for the next request: what starts again has the machine meanwhile."""
 SERVICES = tuple(name for tier in reversed(TIERS) for name in tier)
 RESTARTED = {"unix": SERVICES, "tls": SERVICES} if SOAK else {"tls": SERVICES[::2]}
@@ -77,8 +77,8 @@ async def under_load(mesh: Mesh, key: str, clients: int = CLIENTS) -> AsyncItera
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def restarted(mesh: Mesh, name: str, *more: str) -> None:
-    done = await asyncio.to_thread(mesh.tollway, "restart", name, *more)
+async def restarted(mesh: Mesh, *arguments: str) -> None:
+    done = await asyncio.to_thread(mesh.tollway, "restart", *arguments)
     assert done.returncode == 0, done.stderr
 
 
@@ -123,6 +123,14 @@ async def test_a_kill_of_any_service_charges_what_was_answered(apart: Mesh) -> N
         await asyncio.sleep(0.25)
     # Each client's last request was under way when the load ended: it may be charged, and its answer is not counted.
     assert answered <= charged <= len(load.answers) + CLIENTS, (answered, charged, load.failed)
+
+
+@pytest.mark.parametrize("apart", ("unix",), indirect=True)
+def test_a_name_that_is_no_services_restarts_none(apart: Mesh) -> None:
+    before = told.running(apart.state).processes
+    done = apart.tollway("restart", "router", "nobody")
+    assert done.returncode and "there is no service nobody" in done.stderr.replace("\n", " ")
+    assert told.running(apart.state).processes == before
 
 
 @pytest.mark.parametrize("apart", ("unix",), indirect=True)

@@ -41,8 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
-    quick = {f"TOLLWAY_{name.upper()}__SERVE__LAME_DUCK_S": "0.3" for tier in TIERS for name in tier if name != "edge"}
-    with provider() as peer, running(peer, "--split", **quick) as made:
+    with provider() as peer, running(peer, "--split") as made:
         yield made
 
 
@@ -53,7 +52,7 @@ async def test_services_of_two_versions_work_together(mesh: Mesh, before: Path) 
         for code in (f"--code={before}", None):
             for tier in TIERS:
                 names = [one for one in tier if (before / "services" / one).exists()]
-                await asyncio.gather(*(restarted(mesh, name, *filter(None, [code])) for name in names))
+                await restarted(mesh, *names, *filter(None, [code]))
                 await load.more(2)
                 await everything(mesh)
                 assert not load.failed, (tier, code, load.failed[:3])
