@@ -10,7 +10,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,6 +108,7 @@ class EdgeStore:
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     _scopes: OrderedDict[str, _Scope] = field(default_factory=OrderedDict)
     _pending: dict[str, tuple[Entry, Any]] = field(default_factory=dict)
+    """What the shard does not have yet, until it has been written."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _writes: bool = True
     """Whether the last write went well."""
@@ -160,6 +160,8 @@ class EdgeStore:
             scope.add(entry)
         # Sealed here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
         self._pending[entry.id] = (entry, written(entry, self.key))
+        if len(self._pending) > MOST_WAITING:
+            del self._pending[next(iter(self._pending))]
         self._wake.set()
         if len(self._pending) >= LONGEST_GROUP and self._writes:
             await self._tried()
@@ -231,16 +233,18 @@ class EdgeStore:
 
     async def _written(self) -> None:
         self._wake.clear()
-        group, self._pending = self._pending, {}
-        if not group:
-            return
-        try:
-            await self._aside(lambda: self._write(group))
-        except Exception:
-            every = {**group, **self._pending}
-            self._pending = dict(islice(every.items(), max(len(every) - MOST_WAITING, 0), None))
-            self._wake.set()
-            raise
+        async with self._lock:
+            group = dict(self._pending)
+            if not group:
+                return
+            try:
+                await in_thread(lambda: self._write(group))
+            except Exception:
+                self._wake.set()
+                raise
+        for name, one in group.items():
+            if self._pending.get(name) is one:
+                del self._pending[name]
 
     def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
         points = [

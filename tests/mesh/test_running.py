@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from services.mesh import running
+from tests.support.waiting import until
 
 
 def left(state: Path, pid: int) -> None:
@@ -22,15 +23,12 @@ def test_a_mesh_runs_as_long_as_its_process_does(tmp_path: Path) -> None:
     assert running.told(tmp_path) is None
 
 
-def test_one_that_has_ended_and_that_nobody_reaps_does_not_run(tmp_path: Path) -> None:
+async def test_one_that_has_ended_and_that_nobody_reaps_does_not_run(tmp_path: Path) -> None:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     left(tmp_path, process.pid)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.close()
     assert process.stdout.read() == b""  # it has ended, and is a zombie until somebody waits for it
-    for _ in range(1000):
-        if running.told(tmp_path) is None:
-            break
-    assert running.told(tmp_path) is None
+    await until(lambda: running.told(tmp_path) is None)
     process.stdout.close()
     process.wait()
