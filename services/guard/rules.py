@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
-import cel
 import numpy as np
 import numpy.typing as npt
 
@@ -175,6 +174,8 @@ def condition(text: str) -> Any:
     Raises:
         ValueError: it is not one, names something unknown, or is neither true nor false.
     """
+    import cel  # a command line comes along with it, a tenth of a second: only with the first rule
+
     try:
         program = cel.compile(text)
         made = program.execute(_context(Facts()))
@@ -186,6 +187,8 @@ def condition(text: str) -> Any:
 
 
 def _context(facts: Facts) -> Any:
+    import cel
+
     context = cel.Context(
         {
             "types": sorted(facts.types),

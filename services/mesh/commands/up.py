@@ -14,6 +14,7 @@ from services.mesh import embedded, ledgers, running
 from services.mesh.commands.background import welcome
 from services.mesh.plan import Ended, NotReady, Plan, Up
 from services.mesh.screen import err, fail
+from services.runtime import memory
 from services.runtime.server import Process, told_to_stop
 from services.runtime.settings import BadSettings, load
 
@@ -59,6 +60,8 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         await stop
         err.print("[dim]draining, from the edge inwards[/dim]")
 
+    if not plan.split:
+        memory.opening()
     # All the services' code comes in while the database starts: each takes the better part of a second.
     code = asyncio.create_task(
         asyncio.to_thread(import_module, f"services.mesh.{'apart' if plan.split else 'together'}")
