@@ -9,12 +9,12 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 
-from services.runtime.children import Child
+from services.runtime.children import Child, alive
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it wants XDG_RUNTIME_DIR, and copes without
@@ -62,11 +62,11 @@ def _without_the_dead(file: Path) -> None:
     if not file.exists():
         return
     try:
-        process = psutil.Process(int(file.read_text().split()[0]))
-        alive = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+        pid = int(file.read_text().split()[0])
+        serves = alive(pid) and "postgres" in psutil.Process(pid).name()
     except (OSError, psutil.NoSuchProcess, ValueError, IndexError):
-        alive = False
-    if not alive:
+        serves = False
+    if not serves:
         file.unlink(missing_ok=True)
 
 
@@ -104,16 +104,18 @@ def _ended(pid: int, folder: Path) -> None:
     Raises:
         BrokerStuck: it does not end.
     """
-    with suppress(psutil.NoSuchProcess):
+    try:
         process = psutil.Process(pid)
         if not any(_same_folder(process, one, folder) for one in process.cmdline()):
             return  # another program by now
         process.terminate()
-        for _ in range(int(ENDS_WITHIN_S / 0.05)):
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return
-            time.sleep(0.05)
-        raise BrokerStuck(f"process {pid}, which a mesh left running on {folder}, does not end")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended, or is another user's by now
+        return
+    until = time.monotonic() + ENDS_WITHIN_S
+    while alive(pid):
+        if time.monotonic() > until:
+            raise BrokerStuck(f"process {pid}, which a mesh left running on {folder}, does not end")
+        time.sleep(0.05)
 
 
 def _same_folder(process: psutil.Process, argument: str, folder: Path) -> bool:

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import grpc
-import psutil
 import yaml
 
 from services.mesh.plan import Up
-from services.runtime import channels
+from services.runtime import channels, children
 from services.runtime.channels import PLAIN, Tls
 
 STATE = Path(".tollway")
@@ -34,11 +33,7 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """One that has ended and that nobody has asked after, as in a container without an init, is not."""
-        try:
-            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return children.alive(self.pid)
 
 
 class NotUp(Exception):

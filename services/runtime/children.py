@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended and that nobody reaps, as in a container without an init, does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Child:
