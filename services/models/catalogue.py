@@ -15,6 +15,7 @@ class Deployment:
     """Its name there: an Azure deployment, a Bedrock inference profile."""
     base_url: str = ""
     region: str = ""
+    project: str = ""
     keys: tuple[str, ...] = field(default=(), repr=False)
     """References as in `Entry.key`; each is used within its own rate limits."""
     concurrency: int = 0
@@ -28,10 +29,12 @@ class Entry:
     """The provider's name for it."""
     provider: str = "openai"
     wire: str = ""
-    """`openai`, `responses`, `anthropic`, `gemini`, `bedrock` or `local`; empty takes the provider's usual one."""
+    """`openai`, `responses`, `anthropic`, `gemini`, `bedrock`, `vertex` or `local`; empty takes the provider's usual one."""
     base_url: str = ""
     region: str = ""
-    """Where it runs, such as `eu-central-1`: Bedrock is asked there, and the router may keep data to a region."""
+    """Where it runs, such as `eu-central-1`: Bedrock and Vertex are asked there, and the router may keep data to a region."""
+    project: str = ""
+    """Google Cloud's, that Vertex bills; empty takes the one that its key belongs to."""
     api_version: str = ""
     """Azure's `api-version`, for its older paths; empty uses its `v1` path."""
     key: str = field(default="", repr=False)
@@ -74,6 +77,7 @@ class Entry:
                 one.model or self.model,
                 (one.base_url or self.base_url or self.preset.base_url).rstrip("/"),
                 one.region or self.region,
+                one.project or self.project,
                 one.keys or (self.key,),
                 one.concurrency or self.concurrency,
             )

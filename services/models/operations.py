@@ -28,6 +28,7 @@ PROVIDERS = {
     "gemini": "gcp.gemini",
     "google": "gcp.gemini",
     "mistral": "mistral_ai",
+    "vertex": "gcp.vertex_ai",
     "xai": "x_ai",
 }
 """The conventions' names, where they are not ours."""

@@ -24,4 +24,5 @@ PRESETS = {
     "anthropic": Preset("https://api.anthropic.com/v1", "anthropic"),
     "google": Preset("https://generativelanguage.googleapis.com/v1beta", "gemini"),
     "bedrock": Preset(wire="bedrock"),
+    "vertex": Preset(wire="vertex"),
 }

@@ -97,7 +97,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
 def test_what_has_no_place_is_told_by_its_own() -> None:
     made = of_litellm(
         model_list=[
-            model("a", "vertex_ai/gemini-pro"), model("*", "openai/*"), model("b", "openai/b", rpm=6, mock_response="x"),
+            model("a", "vertex_ai/mistral-large@2407"), model("*", "openai/*"), model("b", "openai/b", rpm=6, mock_response="x"),
             model("b", "groq/b"), model("c", "openai/c", api_base="os.environ/NOWHERE"),
         ],
         litellm_settings={"cache": True, "cache_params": {"type": "redis", "ttl": 600}, "fallbacks": [{"b": ["c"]}], "set_verbose": True},
@@ -107,7 +107,7 @@ def test_what_has_no_place_is_told_by_its_own() -> None:
     )  # fmt: skip
     told = left(made)
     assert set(told) == {
-        "model_list[0]: vertex_ai/gemini-pro", "model_list[1]: openai/*", "model_list[2].rpm", "model_list[2].mock_response",
+        "model_list[0]: vertex_ai/mistral-large@2407", "model_list[1]: openai/*", "model_list[2].rpm", "model_list[2].mock_response",
         "model_list[3]", "model_list[4].api_base: os.environ/NOWHERE", "litellm_settings.cache_params.type", "litellm_settings.fallbacks",
         "router_settings.routing_strategy", "general_settings.master_key", "guardrails",
     }  # fmt: skip
@@ -189,6 +189,33 @@ def test_nothing_is_dropped_in_silence() -> None:
     }  # fmt: skip
     assert told["model_list[1]"].endswith("defaults") and made.prices == {"a@groq": {"input": "1", "output": "2"}}
     assert "pictures" not in made.catalogue
+
+
+def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:
+    account = {"project_id": "p", "type": "service_account"}
+    environ = {"PATH_OF": "/run/google.json", "JSON_OF": json.dumps(account)}
+    said: dict[str, dict[str, Any]] = {
+        "file": {"vertex_credentials": "/keys/a.json", "vertex_location": "eu"},
+        "path": {"vertex_credentials": "os.environ/PATH_OF"}, "json": {"vertex_credentials": "os.environ/JSON_OF"},
+        "later": {"vertex_credentials": "os.environ/UNSET"}, "inline": {"vertex_credentials": account}, "found": {"vertex_project": "house"},
+    }  # fmt: skip
+    models = [model(name, "vertex_ai/claude-sonnet-4-5@20250929", **params) for name, params in said.items()]
+    made = of_litellm(environ, model_list=models)
+    found = loaded(made, tmp_path)["models"].catalogue
+    assert {name: one.key for name, one in found.items()} == {
+        "file": "file:/keys/a.json", "path": "file:/run/google.json", "json": "env:JSON_OF", "later": "env:UNSET",
+        "inline": json.dumps(account), "found": "",
+    }  # fmt: skip
+    assert found["file"].region == "eu" and found["found"].region == "us-central1" and found["found"].project == "house"
+    assert {one.spoken for one in found.values()} == {"vertex"} and not made.left
+    target = {
+        "provider": "vertex-ai", "vertex_project_id": "house", "vertex_region": "us-east5", "vertex_service_account_json": account,
+        "override_params": {"model": "gemini-2.5-pro"},
+    }  # fmt: skip
+    made = portkey.adopted(json.dumps(target))
+    (one,) = loaded(made, tmp_path)["models"].catalogue.values()
+    assert (one.provider, one.project, one.region) == ("vertex", "house", "us-east5")
+    assert json.loads(one.key) == account and not made.left
 
 
 def test_costs_are_exact() -> None:

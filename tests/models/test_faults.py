@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import grpc
@@ -53,7 +54,8 @@ FAULTS = {
 
 @asynccontextmanager
 async def models(wire: str, url: str, first_byte_s: float = 5.0) -> AsyncIterator[Called]:
-    one = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k", first_byte_s=first_byte_s)
+    there = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", project="house", key="k")
+    one = replace(there, first_byte_s=first_byte_s)
     entries = {"m": one}
     async with session() as http:
         ranking = Ranking(Catalogue(entries), wires_over(http, counter()), Secrets(http))
@@ -129,7 +131,9 @@ async def test_a_stream_cut_after_any_event(wire: str) -> None:
     async with session() as http:
         for at in cuts[: -2 if wire == "openai" else -1]:
             async with faulty(Fault(headers=kind, body=whole[:at])) as url:
-                entry = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", key="k")
+                entry = Entry(
+                    "provider-model", wire=wire, base_url=url, region="eu-central-1", project="house", key="k"
+                )
                 ranking = Ranking(Catalogue({"m": entry}), wires_over(http, counter()), Secrets(http))
                 service = ModelsService(ranking, compressor())
                 register = partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service)

@@ -18,7 +18,19 @@ from services.models.wires import anthropic, bedrock_request, gemini_request, op
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
-from tests.models.upstream import SECRET, WIRES, Upstream, asked, counter, frame, golden, stream, streamed, target
+from tests.models.upstream import (
+    SECRET,
+    SPEAKS,
+    WIRES,
+    Upstream,
+    asked,
+    counter,
+    frame,
+    golden,
+    stream,
+    streamed,
+    target,
+)
 from tests.models.upstream import upstream as serving
 
 PATHS = {
@@ -27,6 +39,7 @@ PATHS = {
     "anthropic": "/messages",
     "gemini": "/models/provider-model:generateContent",
     "bedrock": "/model/provider-model/converse",
+    "vertex": "/projects/house/locations/eu-central-1/publishers/google/models/provider-model:generateContent",
 }
 SHOWN = {
     "openai": ("authorization", f"Bearer {SECRET}"),
@@ -34,6 +47,7 @@ SHOWN = {
     "anthropic": ("x-api-key", SECRET),
     "gemini": ("x-goog-api-key", SECRET),
     "bedrock": ("authorization", f"Bearer {SECRET}"),
+    "vertex": ("authorization", f"Bearer {SECRET}"),
 }
 
 
@@ -79,7 +93,7 @@ async def test_an_answer_is_read_whole(wire: Wire) -> None:
     ]
     used = made.usage
     assert (used.input_tokens, used.output_tokens, used.cached_input_tokens) == (120, 30, 100) and not used.estimated
-    if wire.name in ("gemini", "responses"):
+    if wire.name in ("gemini", "vertex", "responses"):
         assert used.reasoning_tokens == 8 and choice.message.reasoning == "Where to?"
 
 
@@ -110,6 +124,7 @@ async def test_embeddings_where_the_wire_has_them(wire: Wire) -> None:
         "openai": {"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 2}},
         "gemini": {"embeddings": [{"values": [1.0]}, {"values": [2.0]}]},
         "bedrock": {"embeddings": [[1.0], [2.0]]},
+        "vertex": {"predictions": [{"embeddings": {"values": [n], "statistics": {"token_count": 1}}} for n in (1.0, 2.0)]},
     }  # fmt: skip
     answers["responses"] = answers["openai"]
     if wire.name == "anthropic":
@@ -119,7 +134,7 @@ async def test_embeddings_where_the_wire_has_them(wire: Wire) -> None:
     wire.upstream.answer = answers[wire.name]
     made = await wire.adapter.embed(wire.to, ["a", "b"], 0)
     assert made.vectors == [[1.0], [2.0]] and made.input_tokens == 2
-    wire.upstream.answer = {"data": [], "embeddings": []}
+    wire.upstream.answer = {"data": [], "embeddings": [], "predictions": []}
     if wire.name != "bedrock":
         with pytest.raises(faults.ProviderBroke):
             await wire.adapter.embed(wire.to, ["a", "b"], 0)
@@ -128,7 +143,7 @@ async def test_embeddings_where_the_wire_has_them(wire: Wire) -> None:
 async def test_one_answer_at_a_time_where_the_wire_gives_no_more(wire: Wire) -> None:
     request = asked(wire.name)
     request.n = 2
-    if wire.name in ("openai", "gemini"):
+    if wire.name in ("openai", "gemini", "vertex"):
         wire.upstream.answer = golden(wire.name, "answer")
         await wire.adapter.complete(wire.to, request)
         return
@@ -269,10 +284,11 @@ TIERS = {"openai": "flex", "responses": "priority", "anthropic": "batch"}
 
 
 async def test_what_a_provider_bills_apart_is_told(wire: Wire) -> None:
-    wire.upstream.answer = {**golden(wire.name, "answer"), **APART[wire.name]}
+    said = SPEAKS.get(wire.name, wire.name)
+    wire.upstream.answer = {**golden(wire.name, "answer"), **APART[said]}
     used = (await wire.adapter.complete(wire.to, asked(wire.name))).usage
     assert (used.input_tokens, used.output_tokens) == (120, 30)
-    assert used.kinds == KINDS.get(wire.name, chat.TokenKinds(cache_write_tokens=40))
+    assert used.kinds == KINDS.get(said, chat.TokenKinds(cache_write_tokens=40))
     assert used.service_tier == TIERS.get(wire.name, "")
 
 

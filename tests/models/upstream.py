@@ -22,7 +22,9 @@ from services.models.wires.adapter import Adapter, Target
 from tests.support.encoders import Encoder
 
 GOLDEN = Path(__file__).parent / "golden"
-WIRES = ("openai", "responses", "anthropic", "gemini", "bedrock")
+WIRES = ("openai", "responses", "anthropic", "gemini", "bedrock", "vertex")
+SPEAKS = {"vertex": "gemini"}
+"""Wires at other addresses that say what one of the others says."""
 SECRET = "secret-key"
 PIECE = 37
 """Bytes that a stream is cut into, wherever that falls."""
@@ -38,7 +40,7 @@ def compressor() -> Compressor:
 
 
 def golden(wire: str, name: str) -> Any:
-    return json.loads((GOLDEN / f"{wire}.json").read_text())[name]
+    return json.loads((GOLDEN / f"{SPEAKS.get(wire, wire)}.json").read_text())[name]
 
 
 def asked(wire: str, name: str = "request") -> chat.ChatRequest:
@@ -69,7 +71,7 @@ def frame(kind: str, event: Any, type_header: str = ":event-type") -> bytes:
 
 
 def target(wire: str, url: str, secret: str = SECRET, **more: Any) -> Target:
-    entry = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", **more)
+    entry = Entry("provider-model", wire=wire, base_url=url, region="eu-central-1", project="house", **more)
     return Target("m", entry, entry.places[0], secret)
 
 

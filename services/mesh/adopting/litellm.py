@@ -1,5 +1,6 @@
 """LiteLLM's proxy: `config.yaml`, as its documentation has it (docs.litellm.ai/docs/proxy/configs)."""
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -28,13 +29,18 @@ PROVIDERS = {
     "nvidia_nim": "nvidia",
     "ollama_chat": "ollama",
     "together_ai": "together",
+    "vertex_ai": "vertex",
     **{name: name for name in (*PRESETS, *ELSEWHERE)},
 }
 """The first part of a model's name, and who that is here."""
 BARE = (("gpt-", "openai"), ("chatgpt-", "openai"), ("o1", "openai"), ("o3", "openai"), ("o4", "openai"),
         ("text-embedding-", "openai"), ("claude-", "anthropic"))  # fmt: skip
 """Whose a model is whose name begins so, where no provider is named."""
+OTHER_MAKERS = ("mistral", "codestral", "jamba")
+"""Makers whose models Vertex has on wires of their own."""
 BEDROCK_WAYS = ("converse/", "invoke/")
+VERTEX_REGION = "us-central1"
+"""LiteLLM's own, where nothing is said."""
 VARIABLE = "os.environ/"
 PRICES = {
     "input_cost_per_token": "input",
@@ -52,7 +58,7 @@ ABLE = {
 }
 TAKEN = frozenset(
     ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
-     "aws_region_name", "region_name", *SAMPLING, *PRICES)
+     "aws_region_name", "region_name", "vertex_location", "vertex_project", "vertex_credentials", *SAMPLING, *PRICES)
 )  # fmt: skip
 INSTEAD = {
     "rpm": "what a provider says in its rate-limit headers is heeded; a limit of your own: `tollway budgets set ACCOUNT Nrequests --per minute --model NAME`",
@@ -132,8 +138,14 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
                 f"{where}.api_base: {variable}", "the variable is empty here: write the address into the settings"
             )
     place: dict[str, Any] = {"model": model, "base_url": base_url(provider, url)}
-    place |= {"region": params.get("aws_region_name") or params.get("region_name") or ""}
-    place |= {"keys": [_key(provider, params.get("api_key"))], "concurrency": params.get("max_parallel_requests") or 0}
+    region, key = (
+        params.get("aws_region_name") or params.get("region_name") or "",
+        _key(provider, params.get("api_key")),
+    )
+    if provider == "vertex":
+        region, key = params.get("vertex_location") or VERTEX_REGION, _lying(params.get("vertex_credentials"), environ)
+    place |= {"region": region, "project": params.get("vertex_project") or ""}
+    place |= {"keys": [key], "concurrency": params.get("max_parallel_requests") or 0}
     own = {key: value for key, value in place.items() if value not in ("", 0, [""])}
     name = _joined(made, where, name, provider, own, _entry(params, info, model))
     _priced(made, where, name, {**info, **params})
@@ -149,7 +161,8 @@ def _whose(said: str, params: Mapping[str, Any]) -> tuple[str, str]:
     if slash and first in PROVIDERS:
         for way in BEDROCK_WAYS if first == "bedrock" else ():
             rest = rest.removeprefix(way)
-        return PROVIDERS[first], rest
+        unspoken = first == "vertex_ai" and rest.startswith(OTHER_MAKERS)
+        return "" if unspoken else PROVIDERS[first], rest
     begins = next((provider for start, provider in BARE if said.startswith(start)), "")
     return begins or ("openai" if params.get("api_base") and not slash else ""), said
 
@@ -158,6 +171,18 @@ def _key(provider: str, said: object) -> str:
     if not said:
         return usual_key(provider)
     return f"env:{str(said).removeprefix(VARIABLE)}" if str(said).startswith(VARIABLE) else str(said)
+
+
+def _lying(said: object, environ: Mapping[str, str]) -> str:
+    """A reference to what Google is shown: the JSON itself, a file's path, or a variable with either; none where its tools find it."""
+    if isinstance(said, dict):
+        return json.dumps(said)
+    named = str(said or "")
+    variable = named.removeprefix(VARIABLE) if named.startswith(VARIABLE) else ""
+    there = environ.get(variable, "") if variable else named
+    if there.lstrip().startswith("{") or (variable and not there):
+        return f"env:{variable}" if variable else there
+    return f"file:{there}" if there else ""
 
 
 def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> dict[str, Any]:

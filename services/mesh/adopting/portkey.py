@@ -25,13 +25,15 @@ PROVIDERS = {
     "mistral-ai": "mistral",
     "perplexity-ai": "perplexity",
     "together-ai": "together",
+    "vertex-ai": "vertex",
     "x-ai": "xai",
     **{name: name for name in (*PRESETS, *ELSEWHERE)},
 }
 AZURE = "https://{}.openai.azure.com"
 MILLISECONDS = 1000.0
 TAKEN = frozenset(("provider", "api_key", "virtual_key", "override_params", "custom_host", "weight", "azure_resource_name", "name",
-                   "azure_deployment_id", "azure_api_version", "aws_region", "request_timeout", "strategy", "targets", "cache"))  # fmt: skip
+                   "azure_deployment_id", "azure_api_version", "aws_region", "vertex_project_id", "vertex_region",
+                   "vertex_service_account_json", "request_timeout", "strategy", "targets", "cache"))  # fmt: skip
 AROUND = frozenset(("targets", "strategy", "cache", "weight", "name"))
 """Of a group of targets alone."""
 INSTEAD = {
@@ -119,12 +121,15 @@ def _model(made: Adopted, where: str, one: Mapping[str, Any]) -> str:
     if ours == "azure" and one.get("azure_resource_name"):
         url = AZURE.format(one["azure_resource_name"])
     key = str(one.get("api_key") or usual_key(ours))
+    if account := one.get("vertex_service_account_json"):
+        key = account if isinstance(account, str) else json.dumps(account)
     if one.get("virtual_key") and not one.get("api_key"):
         made.leave(
             f"{where}.virtual_key",
             f"the key stands in Portkey's vault: put it into {key.removeprefix('env:') or 'the settings'}",
         )
-    place = present({"model": one.get("azure_deployment_id") or model, "base_url": base_url(ours, url), "region": one.get("aws_region"),
+    place = present({"model": one.get("azure_deployment_id") or model, "base_url": base_url(ours, url), "region": one.get("aws_region") or one.get("vertex_region"),
+                     "project": one.get("vertex_project_id"),
                      "keys": [key] if key else ""})  # fmt: skip
     if name in made.catalogue and made.catalogue[name]["provider"] != ours:
         name = f"{name}@{ours}"

@@ -13,6 +13,7 @@ from services.models import faults
 from services.models.wires import http, sampling
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
+from services.models.wires.http import Posting
 from services.models.wires.pictures import Inline, inline, words
 
 VERSION = "2023-06-01"
@@ -39,9 +40,7 @@ class Anthropic:
     http: aiohttp.ClientSession
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        async with http.posted(
-            self.http, target, f"{target.url}/messages", _headers(target), written(target, request, stream=False)
-        ) as response:
+        async with self.posted(target, written(target, request, stream=False)) as response:
             body = await http.parsed(target, response)
         made: chat.ChatCompletion = http.shaped(target, completion, body, target.name)
         return made
@@ -49,7 +48,7 @@ class Anthropic:
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         body = written(target, request, stream=True)
         reading = _Reading(target.name)
-        async with http.posted(self.http, target, f"{target.url}/messages", _headers(target), body) as response:
+        async with self.posted(target, body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
                 if found.get("type") == "error":
@@ -64,9 +63,10 @@ class Anthropic:
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
         raise faults.Unsupported(model=target.name, what="embed")
 
-
-def _headers(target: Target) -> dict[str, str]:
-    return {"anthropic-version": VERSION, "x-api-key": target.secret}
+    def posted(self, target: Target, body: dict[str, Any]) -> Posting:
+        """As Anthropic itself wants it."""
+        headers = {"anthropic-version": VERSION, "x-api-key": target.secret}
+        return http.posted(self.http, target, f"{target.url}/messages", headers, body)
 
 
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:

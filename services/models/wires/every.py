@@ -9,6 +9,7 @@ from services.models.wires.bedrock import Bedrock
 from services.models.wires.gemini import Gemini
 from services.models.wires.openai import OpenAI
 from services.models.wires.responses import Responses
+from services.models.wires.vertex import Vertex
 
 
 def wires_over(http: aiohttp.ClientSession, count: Counter) -> dict[str, Adapter]:
@@ -19,4 +20,5 @@ def wires_over(http: aiohttp.ClientSession, count: Counter) -> dict[str, Adapter
         "anthropic": Anthropic(http),
         "gemini": Gemini(http, count),
         "bedrock": Bedrock(http, count),
+        "vertex": Vertex(http, count),
     }

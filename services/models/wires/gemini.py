@@ -15,6 +15,7 @@ from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds
 from services.models.wires.gemini_request import written
+from services.models.wires.http import Posting
 
 FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY"})
 FINISHES = {"STOP": chat.FINISH_REASON_STOP, "MAX_TOKENS": chat.FINISH_REASON_LENGTH} | dict.fromkeys(
@@ -29,7 +30,7 @@ class Gemini:
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
         body = written(target, request)
-        async with http.posted(self.http, target, _url(target, "generateContent"), _headers(target), body) as response:
+        async with self.posted(target, "generateContent", body) as response:
             found = await http.parsed(target, response)
         made: chat.ChatCompletion = http.shaped(target, completion, found, target.name)
         if not found.get("usageMetadata"):
@@ -37,8 +38,8 @@ class Gemini:
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        reading, url = _Reading(target.name), _url(target, "streamGenerateContent?alt=sse")
-        async with http.posted(self.http, target, url, _headers(target), written(target, request)) as response:
+        reading, body = _Reading(target.name), written(target, request)
+        async with self.posted(target, "streamGenerateContent?alt=sse", body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
                 if isinstance(fault := found.get("error"), dict):
@@ -51,21 +52,17 @@ class Gemini:
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
         more = {"outputDimensionality": dimensions} if dimensions else {}
         asked = [{"model": f"models/{target.model}", "content": {"parts": [{"text": text}]}, **more} for text in texts]
-        url = _url(target, "batchEmbedContents")
-        async with http.posted(self.http, target, url, _headers(target), {"requests": asked}) as response:
+        async with self.posted(target, "batchEmbedContents", {"requests": asked}) as response:
             found = await http.parsed(target, response)
         vectors = http.shaped(target, lambda body: [one["values"] for one in body["embeddings"]], found)
         if len(vectors) != len(texts):
             raise faults.ProviderBroke(model=target.name, why="another number of vectors than of texts")
         return Embedded(vectors, sum(self.count.text(text) for text in texts))
 
-
-def _url(target: Target, method: str) -> str:
-    return f"{target.url}/models/{target.model}:{method}"
-
-
-def _headers(target: Target) -> dict[str, str]:
-    return {"x-goog-api-key": target.secret} if target.secret else {}
+    def posted(self, target: Target, method: str, body: dict[str, Any]) -> Posting:
+        """As Google AI Studio wants it."""
+        headers = {"x-goog-api-key": target.secret} if target.secret else {}
+        return http.posted(self.http, target, f"{target.url}/models/{target.model}:{method}", headers, body)
 
 
 def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:

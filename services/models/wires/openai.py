@@ -13,6 +13,7 @@ from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
+from services.models.wires.http import Posting
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
 
@@ -32,8 +33,8 @@ class OpenAI:
     count: Counter
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        asked, url = written(target, request, stream=False), address(target, "chat/completions")
-        async with http.posted(self.http, target, url, headers(target), asked) as response:
+        asked = written(target, request, stream=False)
+        async with self.posted(target, "chat/completions", asked) as response:
             body = await http.parsed(target, response)
         made = http.shaped(target, completion, body, target.name)
         if not made.choices:
@@ -47,8 +48,7 @@ class OpenAI:
         text, usage, done = 0, None, False
         open_choices, ended = set[int](), set[int]()
         ends: chat.ChatChunk | None = None
-        url = address(target, "chat/completions")
-        async with http.posted(self.http, target, url, headers(target), body) as response:
+        async with self.posted(target, "chat/completions", body) as response:
             async for data in http.events(target, response):
                 if data.strip() == b"[DONE]":
                     done = True
@@ -82,10 +82,12 @@ class OpenAI:
         body: dict[str, Any] = {"model": target.model, "input": texts, "encoding_format": "float"}
         if dimensions:
             body["dimensions"] = dimensions
-        url = address(target, "embeddings")
-        async with http.posted(self.http, target, url, headers(target), body) as response:
+        async with self.posted(target, "embeddings", body) as response:
             found = await http.parsed(target, response)
         return http.shaped(target, _embedded, found, len(texts))
+
+    def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
+        return http.posted(self.http, target, address(target, path), headers(target), body)
 
 
 def address(target: Target, path: str) -> str:
