@@ -218,6 +218,25 @@ def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:
     assert json.loads(one.key) == account and not made.left
 
 
+def test_azure_without_a_key_is_asked_by_entra(tmp_path: Path) -> None:
+    said = {
+        "api_base": "https://house.example",
+        "tenant_id": "t",
+        "client_id": "c",
+        "client_secret": "os.environ/SECRET",
+    }
+    made = of_litellm(model_list=[model("gpt-4o", "azure/gpt-4o", **said)])
+    assert loaded(made, tmp_path)["models"].catalogue["gpt-4o"].key == "entra"
+    told = left(made)
+    assert set(told) == {f"model_list[0].{name}" for name in ("tenant_id", "client_id", "client_secret")}
+    assert all("AZURE_TENANT_ID" in one for one in told.values())
+    target = {"provider": "azure-openai", "azure_resource_name": "house", "azure_deployment_id": "gpt-4o"}
+    made = portkey.adopted(json.dumps({**target, "azure_auth_mode": "managed"}))
+    assert loaded(made, tmp_path)["models"].catalogue["gpt-4o"].key == "entra" and set(left(made)) == {
+        "azure_auth_mode"
+    }
+
+
 def test_costs_are_exact() -> None:
     assert [a_million(one) for one in (2.5e-06, "1e-05", 0.00000005, 0, 1)] == ["2.5", "10", "0.05", "0", "1000000"]
 

@@ -9,6 +9,8 @@ import yaml
 
 from services.mesh.adopting.settings import (
     ELSEWHERE,
+    ENTRA,
+    ENTRA_INSTEAD,
     NOTHING,
     SAMPLING,
     Adopted,
@@ -60,7 +62,9 @@ TAKEN = frozenset(
     ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
      "aws_region_name", "region_name", "vertex_location", "vertex_project", "vertex_credentials", *SAMPLING, *PRICES)
 )  # fmt: skip
+ENTRAS = ("tenant_id", "client_id", "client_secret", "azure_ad_token")
 INSTEAD = {
+    **dict.fromkeys(ENTRAS, ENTRA_INSTEAD),
     "rpm": "what a provider says in its rate-limit headers is heeded; a limit of your own: `tollway budgets set ACCOUNT Nrequests --per minute --model NAME`",
     "tpm": "what a provider says in its rate-limit headers is heeded; a limit of your own: `tollway budgets set ACCOUNT Ntokens --per minute --model NAME`",
     "weight": "the less busy of a model's deployments is asked; shares among models: `router.policies.TENANT.weights`",
@@ -144,6 +148,8 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
     )
     if provider == "vertex":
         region, key = params.get("vertex_location") or VERTEX_REGION, _lying(params.get("vertex_credentials"), environ)
+    elif provider == "azure" and not params.get("api_key") and any(name in params for name in ENTRAS):
+        key = ENTRA
     place |= {"region": region, "project": params.get("vertex_project") or ""}
     place |= {"keys": [key], "concurrency": params.get("max_parallel_requests") or 0}
     own = {key: value for key, value in place.items() if value not in ("", 0, [""])}

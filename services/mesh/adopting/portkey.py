@@ -6,6 +6,8 @@ from typing import Any
 
 from services.mesh.adopting.settings import (
     ELSEWHERE,
+    ENTRA,
+    ENTRA_INSTEAD,
     NOTHING,
     SAMPLING,
     Adopted,
@@ -36,7 +38,15 @@ TAKEN = frozenset(("provider", "api_key", "virtual_key", "override_params", "cus
                    "vertex_service_account_json", "request_timeout", "strategy", "targets", "cache"))  # fmt: skip
 AROUND = frozenset(("targets", "strategy", "cache", "weight", "name"))
 """Of a group of targets alone."""
+ENTRAS = (
+    "azure_auth_mode",
+    "azure_entra_tenant_id",
+    "azure_entra_client_id",
+    "azure_entra_client_secret",
+    "azure_ad_token",
+)
 INSTEAD = {
+    **dict.fromkeys(ENTRAS, ENTRA_INSTEAD),
     "retry": "retries come out of a budget, one for five calls, and go to another deployment first",
     "input_guardrails": "the guard masks private data without settings; policies: docs/policies.md",
     "output_guardrails": "the guard looks at answers, too; policies: docs/policies.md",
@@ -121,6 +131,8 @@ def _model(made: Adopted, where: str, one: Mapping[str, Any]) -> str:
     if ours == "azure" and one.get("azure_resource_name"):
         url = AZURE.format(one["azure_resource_name"])
     key = str(one.get("api_key") or usual_key(ours))
+    if ours == "azure" and not one.get("api_key") and any(one.get(name) for name in ENTRAS):
+        key = ENTRA
     if account := one.get("vertex_service_account_json"):
         key = account if isinstance(account, str) else json.dumps(account)
     if one.get("virtual_key") and not one.get("api_key"):

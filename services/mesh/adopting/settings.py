@@ -8,6 +8,8 @@ from typing import Any
 
 MILLION = Decimal(1_000_000)
 NOTHING = "no counterpart"
+ENTRA = "entra"
+ENTRA_INSTEAD = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET where Tollway runs, or let `key` be their JSON: docs/models.md"
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty")
 ELSEWHERE = {
     "cerebras": "https://api.cerebras.ai/v1",

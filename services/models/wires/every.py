@@ -14,9 +14,10 @@ from services.models.wires.vertex import Vertex
 
 def wires_over(http: aiohttp.ClientSession, count: Counter) -> dict[str, Adapter]:
     """One adapter each, over the same pool of connections."""
+    openai = OpenAI(http, count)
     return {
-        "openai": OpenAI(http, count),
-        "responses": Responses(http, count),
+        "openai": openai,
+        "responses": Responses(openai),
         "anthropic": Anthropic(http),
         "gemini": Gemini(http, count),
         "bedrock": Bedrock(http, count),

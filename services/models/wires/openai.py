@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -13,11 +13,12 @@ from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
-from services.models.wires.http import Posting
+from services.models.wires.clouds import Door
+from services.models.wires.http import Posting, Signer
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
 
-AZURE = "azure"
+AZURE, ENTRA = "azure", "entra"
 FINISHES = {
     "stop": chat.FINISH_REASON_STOP,
     "length": chat.FINISH_REASON_LENGTH,
@@ -31,6 +32,7 @@ FINISHES = {
 class OpenAI:
     http: aiohttp.ClientSession
     count: Counter
+    door: Door = field(default_factory=lambda: Door("services.models.wires.entra"))
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
         asked = written(target, request, stream=False)
@@ -87,7 +89,18 @@ class OpenAI:
         return http.shaped(target, _embedded, found, len(texts))
 
     def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
-        return http.posted(self.http, target, address(target, path), headers(target), body)
+        return http.posted(self.http, target, address(target, path), self._shown(target), body)
+
+    def _shown(self, target: Target) -> dict[str, str] | Signer:
+        """Headers that prove who asks: a key, or on Azure a token of Entra's, which the word `entra` asks for."""
+        if target.entry.provider != AZURE:
+            return {"authorization": f"Bearer {target.secret}"} if target.secret else {}
+        if target.secret == ENTRA or target.secret.lstrip().startswith("{"):
+            return lambda _: self._token(target)
+        return {"api-key": target.secret} if target.secret else {}
+
+    async def _token(self, target: Target) -> dict[str, str]:
+        return (await self.door.access(target)).headers
 
 
 def address(target: Target, path: str) -> str:
@@ -97,14 +110,6 @@ def address(target: Target, path: str) -> str:
     if version := target.entry.api_version:
         return f"{target.url}/openai/deployments/{target.model}/{path}?api-version={version}"
     return f"{target.url}/openai/v1/{path}"
-
-
-def headers(target: Target) -> dict[str, str]:
-    if not target.secret:
-        return {}
-    if target.entry.provider == AZURE:
-        return {"api-key": target.secret}
-    return {"authorization": f"Bearer {target.secret}"}
 
 
 def _broken(target: Target, found: dict[str, Any]) -> Failure:

@@ -5,15 +5,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
-from services.models.wires.openai import OpenAI, address, headers
+from services.models.wires.openai import OpenAI
 from services.models.wires.responses_request import written
 from services.runtime.errors import Failure
 
@@ -28,24 +26,22 @@ SAID = {
 
 @dataclass(slots=True)
 class Responses:
-    http: aiohttp.ClientSession
-    count: Counter
+    openai: OpenAI
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
         body = written(target, request, stream=False)
-        async with http.posted(self.http, target, address(target, "responses"), headers(target), body) as response:
+        async with self.openai.posted(target, "responses", body) as response:
             found = await http.parsed(target, response)
         if isinstance(found.get("error"), dict):
             raise _broken(target, found["error"])
         made: chat.ChatCompletion = http.shaped(target, completion, found, target.name)
         if not found.get("usage"):
-            made.usage.CopyFrom(self.count.usage(request, made))
+            made.usage.CopyFrom(self.openai.count.usage(request, made))
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        reading, url = _Reading(target.name), address(target, "responses")
-        body = written(target, request, stream=True)
-        async with http.posted(self.http, target, url, headers(target), body) as response:
+        reading, body = _Reading(target.name), written(target, request, stream=True)
+        async with self.openai.posted(target, "responses", body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
                 match found.get("type"):
@@ -60,7 +56,7 @@ class Responses:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
-        return await OpenAI(self.http, self.count).embed(target, texts, dimensions)
+        return await self.openai.embed(target, texts, dimensions)
 
 
 def _broken(target: Target, fault: dict[str, Any]) -> Failure:

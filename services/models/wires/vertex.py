@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -16,12 +15,10 @@ from services.models.counting import Counter
 from services.models.wires import http
 from services.models.wires.adapter import Adapter, Embedded, Target
 from services.models.wires.anthropic import Anthropic
+from services.models.wires.clouds import Door
 from services.models.wires.gemini import Gemini
 from services.models.wires.http import Posting
 from services.models.wires.openai import OpenAI
-
-if TYPE_CHECKING:
-    from services.models.wires.google_access import Access, Google
 
 VERSION = "vertex-2023-10-16"
 """Anthropic's wire as Google passes it on."""
@@ -46,7 +43,7 @@ class Vertex:
     _open: "_Open" = field(init=False)
 
     def __post_init__(self) -> None:
-        door = _Door()
+        door = Door("services.models.wires.google_cloud")
         self._gemini = _Gemini(self.http, self.count, door)
         self._claude = _Claude(self.http, door)
         self._open = _Open(self.http, self.count, door)
@@ -83,21 +80,8 @@ class Vertex:
 
 
 @dataclass(slots=True)
-class _Door:
-    """What Google is shown. Its library comes in with the first caller: it takes a tenth of a second."""
-
-    _google: "Google | None" = None
-
-    async def access(self, target: Target) -> "Access":
-        if self._google is None:
-            code = await asyncio.to_thread(import_module, "services.models.wires.google_access")
-            self._google = self._google or code.Google()  # of all who waited, the first opens it
-        return await self._google.access(target)
-
-
-@dataclass(slots=True)
 class _Gemini(Gemini):
-    door: _Door
+    door: Door
 
     def posted(self, target: Target, method: str, body: dict[str, Any]) -> Posting:
         model = quote(target.model.removeprefix("google/"), safe="@")
@@ -106,7 +90,7 @@ class _Gemini(Gemini):
 
 @dataclass(slots=True)
 class _Claude(Anthropic):
-    door: _Door
+    door: Door
 
     def posted(self, target: Target, body: dict[str, Any]) -> Posting:
         """The model stands in the address, and the version in the body."""
@@ -118,8 +102,6 @@ class _Claude(Anthropic):
 
 @dataclass(slots=True)
 class _Open(OpenAI):
-    door: _Door
-
     def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
         return _posted(self, target, f"endpoints/openapi/{path}", body)
 
@@ -131,7 +113,7 @@ async def _posted(
     """An answer from `path` of the project, at the target's region.
 
     Raises:
-        ProviderDenied: nobody tells whose project it is; or as `Google.access`.
+        ProviderDenied: nobody tells whose project it is; or as `Cloud.access`.
     """
     access = await of.door.access(target)
     if not (project := target.place.project or access.project):

@@ -1,7 +1,6 @@
 """Who asks Google Cloud: access tokens as google-auth gets them, each used until shortly before it expires."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from google.oauth2 import credentials, service_account
 
 from services.models import faults
 from services.models.wires.adapter import Target
+from services.models.wires.clouds import Access, ByKey
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 KINDS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
@@ -25,18 +25,7 @@ KINDS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "external_account": lambda info: identity_pool.Credentials.from_info(info, scopes=SCOPES),
 }
 """What a key's `type` says it is. A federated identity is one that a file or an address gives."""
-MOST_KEPT = 64
-"""Keys whose tokens are kept; one that was rotated is forgotten when so many came after it."""
 TOKEN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What opens the door."""
-
-    headers: dict[str, str] = field(repr=False)
-    project: str
-    """Empty where the key tells none."""
 
 
 @dataclass(slots=True)
@@ -48,27 +37,22 @@ class _Known:
     refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-@dataclass(slots=True)
-class Google:
-    """Tokens by key: the JSON of a service account, of a federated identity or of a user; empty for the credentials that
+class Here:
+    """Google. A key is the JSON of a service account, of a federated identity or of a user; an empty one stands for what
     Google's own tools would find on this machine (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's, the machine's metadata
     service); anything else is a token itself.
     """
 
-    _pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=TOKEN_S, retries=False))
-    _known: dict[str, _Known] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._ask = Request(urllib3.PoolManager(timeout=TOKEN_S, retries=False))
+        self._known = ByKey(self._found)
 
     async def access(self, target: Target) -> Access:
-        """
-        Raises:
-            ProviderDenied: nothing is found, or Google gives no token for it.
-            ProviderAway: Google cannot be asked for one.
-        """
-        secret = target.secret.strip()
-        if secret and not secret.startswith("{"):
-            return Access({"authorization": f"Bearer {secret}"}, "")
+        key = target.secret.strip()
+        if key and not key.startswith("{"):
+            return Access({"authorization": f"Bearer {key}"})
         try:
-            known = await self._of(secret)
+            known = await self._known.of(key)
             if known.credentials.token_state is not TokenState.FRESH:
                 await self._refreshed(known)
         except TransportError as error:
@@ -79,20 +63,11 @@ class Google:
         known.credentials.apply(headers)
         return Access(headers, known.project)
 
-    async def _of(self, secret: str) -> _Known:
-        name = hashlib.sha256(secret.encode()).hexdigest()
-        if (found := self._known.get(name)) is None:
-            made = await asyncio.to_thread(self._found, secret)  # may ask the machine's metadata service
-            found = self._known.setdefault(name, made)
-            while len(self._known) > MOST_KEPT:
-                del self._known[next(iter(self._known))]
-        return found
-
-    def _found(self, secret: str) -> _Known:
-        if not secret:
-            found, project = google.auth.default(scopes=SCOPES, request=Request(self._pool))
+    def _found(self, key: str) -> _Known:
+        if not key:
+            found, project = google.auth.default(scopes=SCOPES, request=self._ask)
             return _Known(found, project or "")
-        info = json.loads(secret)
+        info = json.loads(key)
         if (kind := KINDS.get(str(info.get("type")))) is None:
             raise ValueError
         return _Known(kind(info), str(info.get("project_id") or info.get("quota_project_id") or ""))
@@ -100,4 +75,4 @@ class Google:
     async def _refreshed(self, known: _Known) -> None:
         async with known.refreshing:
             if known.credentials.token_state is not TokenState.FRESH:
-                await asyncio.to_thread(known.credentials.refresh, Request(self._pool))
+                await asyncio.to_thread(known.credentials.refresh, self._ask)
