@@ -219,7 +219,7 @@ def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:
 
 
 def test_azure_without_a_key_is_asked_by_entra(tmp_path: Path) -> None:
-    said = {
+    said: dict[str, Any] = {
         "api_base": "https://house.example",
         "tenant_id": "t",
         "client_id": "c",
