@@ -28,6 +28,8 @@ STEADY, LIVELY = 0.0, 1.0
 """What stands for the temperatures up to [STEADIEST][], and for those up to [WARM][]."""
 STEADIEST = 0.3
 WHOLE = (chat.FINISH_REASON_STOP, chat.FINISH_REASON_TOOL_CALLS)
+CUT = (*WHOLE, chat.FINISH_REASON_LENGTH)
+"""Also ended: a text goes on for as many tokens as are asked for, and is served to whoever asks for as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _keys(raw: bytes, said: bytes, tenant: str, owner: str) -> Keys:
         for part in message.parts:
             part.ClearField("cache_mark")
     whole = sha256(b"\0".join((owner.encode(), said, bare.SerializeToString(deterministic=True)))).hexdigest()
-    text = last_text(bare)
+    text = "" if bare.text_completion else last_text(bare)  # what goes on from a text goes on from no other
     if text:
         del bare.messages[-1].parts[:]
     if bare.HasField("temperature") and bare.temperature <= WARM:
@@ -84,7 +86,8 @@ def last_text(request: chat.ChatRequest) -> str:
 
 def unfit(request: chat.ChatRequest, made: chat.ChatCompletion | None = None) -> str:
     """Why an answer, or any answer, is not kept unless asked; '' when it is."""
-    if made is not None and (not made.choices or any(one.finish_reason not in WHOLE for one in made.choices)):
+    whole = CUT if request.text_completion else WHOLE
+    if made is not None and (not made.choices or any(one.finish_reason not in whole for one in made.choices)):
         return "INCOMPLETE"
     text = last_text(request)
     if request.tools or (made is not None and any(choice.message.tool_calls for choice in made.choices)):

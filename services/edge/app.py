@@ -20,6 +20,7 @@ from services.edge.batches import Batches
 from services.edge.books import Books
 from services.edge.chat import Chat
 from services.edge.choices import Choices
+from services.edge.completions import Completions
 from services.edge.console import assets
 from services.edge.documents import Documents
 from services.edge.door import Door
@@ -115,6 +116,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             largest_body_bytes=settings.largest_body_bytes,
             routes={
                 "/v1/chat/completions": {"POST": Chat(gateway).answer},
+                "/v1/completions": {"POST": Completions(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},

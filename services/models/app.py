@@ -98,6 +98,7 @@ SMOLLM2 = Entry(
     context_tokens=8192,
     max_output_tokens=1024,
     tools=False,
+    completions=True,
     quality=0.2,
     concurrency=32,
     # As its makers advise; so few weights repeat themselves without end unless that costs them.

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from services.models.faults import ModelUnknown
 from services.models.presets import PRESETS, Preset
 
+OVER = frozenset({"openai", "local"})
+"""Wires that have a path for texts without roles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -47,6 +50,8 @@ class Entry:
     vision: bool = False
     json_schema: bool = True
     embeddings: bool = False
+    completions: bool | None = None
+    """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5
     """Prior chance of a good answer, 0 to 1, until outcomes say more."""
     concurrency: int = 256
@@ -68,6 +73,12 @@ class Entry:
     def spoken(self) -> str:
         """The wire it is spoken to with."""
         return self.wire or self.preset.wire
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has a path for texts without roles."""
+        said = self.preset.completions if self.completions is None else self.completions
+        return said and self.spoken in OVER
 
     @property
     def places(self) -> tuple[Deployment, ...]:

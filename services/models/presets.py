@@ -8,6 +8,8 @@ class Preset:
     base_url: str = ""
     """Empty where every customer has their own."""
     wire: str = "openai"
+    completions: bool = False
+    """Whether all of its models go on from a text by `/completions`."""
 
 
 PRESETS = {
@@ -15,12 +17,12 @@ PRESETS = {
     "azure": Preset(),
     "groq": Preset("https://api.groq.com/openai/v1"),
     "mistral": Preset("https://api.mistral.ai/v1"),
-    "together": Preset("https://api.together.xyz/v1"),
-    "openrouter": Preset("https://openrouter.ai/api/v1"),
+    "together": Preset("https://api.together.xyz/v1", completions=True),
+    "openrouter": Preset("https://openrouter.ai/api/v1", completions=True),
     "deepseek": Preset("https://api.deepseek.com/v1"),
-    "ollama": Preset("http://127.0.0.1:11434/v1"),
-    "vllm": Preset("http://127.0.0.1:8000/v1"),
-    "tgi": Preset("http://127.0.0.1:3000/v1"),
+    "ollama": Preset("http://127.0.0.1:11434/v1", completions=True),
+    "vllm": Preset("http://127.0.0.1:8000/v1", completions=True),
+    "tgi": Preset("http://127.0.0.1:3000/v1", completions=True),
     "anthropic": Preset("https://api.anthropic.com/v1", "anthropic"),
     "google": Preset("https://generativelanguage.googleapis.com/v1beta", "gemini"),
     "bedrock": Preset(wire="bedrock"),

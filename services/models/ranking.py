@@ -17,6 +17,7 @@ from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
 from services.models.walk import Walk
+from services.models.wires import text
 from services.models.wires.adapter import Adapter, Embedded, Target
 from services.runtime import telemetry
 from services.runtime.errors import Failure
@@ -135,6 +136,7 @@ class Ranking:
     async def _whole(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> chat.ChatCompletion:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
+            text.fit(target.entry, target.name, request)
             with operation(CHAT, endpoint, target.entry, request) as observed:
                 made = await self.wires[target.entry.spoken].complete(target, request)
                 observed.answered(made)
@@ -146,6 +148,7 @@ class Ranking:
     ) -> AsyncGenerator[chat.ChatChunk, None]:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
+            text.fit(target.entry, target.name, request)
             with operation(CHAT, endpoint, target.entry, request, stream=True) as observed:
                 async with aclosing(self.wires[target.entry.spoken].stream(target, request)) as pieces:
                     async for piece in pieces:

@@ -55,6 +55,12 @@ class ModelMissing(Failure):
     field = "chat.model"
 
 
+class TextNotAlone(Failure):
+    kind, reason = Kind.INVALID, "TEXT_NOT_ALONE"
+    text = "a text is gone on from alone: one message of the user's, of one or two texts, without tools and without a template"
+    field = "chat.messages"
+
+
 class AuditAway(Failure):
     kind, reason = Kind.UNAVAILABLE, "AUDIT_AWAY"
     text = "the audit log cannot be written, and nothing is erased unseen: {why}"

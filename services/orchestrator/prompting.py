@@ -11,7 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.registry.v1 import registry_pb2
 
-from services.orchestrator.failures import MessagesMissing, ModelMissing, away
+from services.orchestrator.failures import MessagesMissing, ModelMissing, TextNotAlone, away
 from services.orchestrator.journey import Asked
 from services.orchestrator.road import AUTO, Road
 from services.runtime import identity, telemetry
@@ -42,8 +42,11 @@ class Prompting:
         """
         Raises:
             MessagesMissing, ModelMissing: there is no template to say what the request does not.
+            TextNotAlone: a text that is to be gone on from has something beside it.
             AioRpcError: what the registry says of the template or its variables.
         """
+        if request.text_completion and (options.HasField("prompt") or not _alone(request)):
+            raise TextNotAlone
         if not options.HasField("prompt"):
             if not request.model:
                 raise ModelMissing
@@ -96,6 +99,14 @@ class Prompting:
         while len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
         return found, ()
+
+
+def _alone(request: chat.ChatRequest) -> bool:
+    if len(request.messages) != 1 or request.tools:
+        return False
+    (said,) = request.messages
+    texts = all(part.WhichOneof("part") == "text" for part in said.parts)
+    return said.role == chat.ROLE_USER and texts and len(said.parts) in (1, 2)
 
 
 def _laid_over(

@@ -35,7 +35,11 @@ MODELS = (
     "typist",
 )
 PRICES = json.dumps(
-    {**{name: {"input": "1", "output": "2"} for name in MODELS}, "strong": {"input": "10", "output": "20"}}
+    {
+        **{name: {"input": "1", "output": "2"} for name in MODELS},
+        "strong": {"input": "10", "output": "20"},
+        "story": {"input": "1", "output": "2"},
+    }
 )
 
 
@@ -104,6 +108,7 @@ def _started(
     state: Path, provider: Provider, arguments: tuple[str, ...], environ: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     models = [f"--model={name}=test:{name}@{provider.url}" for name in MODELS]
+    models.append(f"--model=story=vllm:story@{provider.url}")
     usual = {
         "TOLLWAY_MODELS__LOCAL": "false",
         "TOLLWAY_LEDGER__PRICES": PRICES,

@@ -49,6 +49,27 @@ class Provider:
                 await asyncio.sleep(1.5)
         return await self._streamed(request, body) if body.get("stream") else web.json_response(self._whole(body))
 
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        """Goes on with the text's own last word, up to what comes after."""
+        body = await request.json()
+        self.requests.append(body)
+        text = f" and {body['prompt'].split()[-1]}{' then ' if body.get('suffix') else ''}"
+        frame = {"id": "cmpl-peer", "object": "text_completion", "created": 1700000000, "model": body["model"]}
+
+        def said(text: str, finish: str | None) -> dict[str, Any]:
+            return {**frame, "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": finish}]}
+
+        usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+        if not body.get("stream"):
+            return web.json_response({**said(text, "length"), "usage": usage})
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        pieces = [said(text[n : n + 4], None) for n in range(0, len(text), 4)]
+        for event in (*pieces, said("", "length"), {**frame, "choices": [], "usage": usage}):
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
     async def embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append(body)
@@ -154,6 +175,7 @@ def provider() -> Iterator[Provider]:
     peer, loop, ready = Provider(), asyncio.new_event_loop(), threading.Event()
     application = web.Application(client_max_size=64 << 20)
     application.router.add_post("/v1/chat/completions", peer.chat)
+    application.router.add_post("/v1/completions", peer.completions)
     application.router.add_post("/v1/embeddings", peer.embeddings)
 
     async def serve() -> web.AppRunner:

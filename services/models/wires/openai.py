@@ -10,7 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import http
+from services.models.wires import http, text
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
@@ -19,6 +19,7 @@ from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
 
 AZURE, ENTRA = "azure", "entra"
+PATH = "chat/completions"
 FINISHES = {
     "stop": chat.FINISH_REASON_STOP,
     "length": chat.FINISH_REASON_LENGTH,
@@ -35,10 +36,11 @@ class OpenAI:
     door: Door = field(default_factory=lambda: Door("services.models.wires.entra"))
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        asked = written(target, request, stream=False)
-        async with self.posted(target, "chat/completions", asked) as response:
+        raw = text.wanted(target, request)
+        asked = (text.written if raw else written)(target, request, stream=False)
+        async with self.posted(target, text.PATH if raw else PATH, asked) as response:
             body = await http.parsed(target, response)
-        made = http.shaped(target, completion, body, target.name)
+        made = http.shaped(target, _whole if raw else completion, body, target.name)
         if not made.choices:
             raise faults.ProviderBroke(model=target.name, why="its answer has no choices")
         if not body.get("usage"):
@@ -46,11 +48,12 @@ class OpenAI:
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        body = written(target, request, stream=True)
-        text, usage, done = 0, None, False
+        raw = text.wanted(target, request)
+        body = (text.written if raw else written)(target, request, stream=True)
+        tokens, usage, done = 0, None, False
         open_choices, ended = set[int](), set[int]()
         ends: chat.ChatChunk | None = None
-        async with self.posted(target, "chat/completions", body) as response:
+        async with self.posted(target, text.PATH if raw else PATH, body) as response:
             async for data in http.events(target, response):
                 if data.strip() == b"[DONE]":
                     done = True
@@ -58,12 +61,12 @@ class OpenAI:
                 found = http.event_object(target, data)
                 if isinstance(found.get("error"), dict):
                     raise _broken(target, found)
-                piece = http.shaped(target, chunk, found, target.name)
+                piece = http.shaped(target, _piece if raw else chunk, found, target.name)
                 if piece.HasField("usage"):
                     usage = piece.usage
                 for choice in piece.choices:
                     (ended if choice.finish_reason else open_choices).add(choice.index)
-                    text += self.count.delta(choice)
+                    tokens += self.count.delta(choice)
                 if piece.choices:
                     if ends is not None:
                         yield ends
@@ -76,7 +79,7 @@ class OpenAI:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
         last = ends or chat.ChatChunk(model=target.name)
         last.usage.CopyFrom(
-            usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=text, estimated=True)
+            usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=tokens, estimated=True)
         )
         yield last
 
@@ -143,6 +146,14 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
     if body.get("usage") is not None:
         made.usage.CopyFrom(_usage(body))
     return made
+
+
+def _whole(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+    return completion(text.in_chat(body), model)
+
+
+def _piece(body: dict[str, Any], model: str) -> chat.ChatChunk:
+    return chunk(text.in_chat(body), model)
 
 
 def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:

@@ -34,11 +34,7 @@ OWN_LIMIT = frozenset({"openai", "azure"})
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post."""
     request = sampling.defaulted(target, request)
-    body: dict[str, Any] = {
-        **{name: value for name, value in target.entry.defaults.items() if name not in sampling.DEFAULTED},
-        "model": target.model,
-        "messages": _messages(request.messages),
-    }
+    body = {**begun(target), "messages": _messages(request.messages)}
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]
     if request.HasField("max_output_tokens"):
         name = "max_completion_tokens" if target.entry.provider in OWN_LIMIT else "max_tokens"
@@ -65,6 +61,12 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     return body
+
+
+def begun(target: Target) -> dict[str, Any]:
+    """What every body says: the model, and what its entry adds for its provider alone."""
+    own = {name: value for name, value in target.entry.defaults.items() if name not in sampling.DEFAULTED}
+    return {**own, "model": target.model}
 
 
 def _messages(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
