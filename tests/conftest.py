@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import uvloop
 
+from services.runtime import memory
 from tests.support.brokers import broker_url, kafka, rabbit  # noqa: F401 - fixtures
 
 with warnings.catch_warnings():
@@ -33,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, part in enumerate(LONGEST) if name.startswith(part)), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: nobody looks at it again for garbage."""
+    memory.settled()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Waits for what another task, thread or process does."""
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable
 
 
@@ -9,7 +8,6 @@ async def until(true: Callable[[], object], within_s: float = 20.0) -> None:
     """Returns once `true()` is; raises TimeoutError when it does not come to be."""
     async with asyncio.timeout(within_s):
         while not true():
-            gc.collect()  # what nobody holds any more ends by its finaliser
             await asyncio.sleep(0.005)
 
 
