@@ -64,6 +64,21 @@ async def test_llama_cpp_speaks_three_of_the_wires(llama: aiohttp.ClientSession,
     assert text and 0 < usage.output_tokens <= 12 and usage.input_tokens == made.usage.input_tokens
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_llama_cpp_goes_on_from_a_text(llama: aiohttp.ClientSession) -> None:
+    entry = Entry("local", base_url="http://llama/v1", provider="vllm", max_output_tokens=12)
+    ranking = Ranking(Catalogue({"m": entry}), wires_over(llama, counter()), Secrets(llama))
+    request = asking("One, two, three, four, five, six,", 12)
+    request.text_completion, request.temperature = True, 0.0
+    made = await ranking.complete(["m"], request, Asker(), Told())
+    said = made.choices[0].message.parts[0].text
+    assert said.startswith(" seven") and made.choices[0].finish_reason == chat.FINISH_REASON_LENGTH
+    text, usage = await streamed(ranking, request)
+    assert text == said and usage.output_tokens == made.usage.output_tokens == 12
+    chatted = await ranking.complete(["m"], asking("One, two, three, four, five, six,", 12), Asker(), Told())
+    assert made.usage.input_tokens < chatted.usage.input_tokens, "no template stands around it"
+
+
 @pytest.fixture(scope="module")
 def litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not LITELLM.exists():
