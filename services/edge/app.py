@@ -32,6 +32,7 @@ from services.edge.messages import COUNT, Messages
 from services.edge.messages import PATH as MESSAGES
 from services.edge.models import Models
 from services.edge.registry import Registry
+from services.edge.reranking import Reranking
 from services.edge.responses import Responses
 from services.edge.safety import Safety
 from services.edge.server import Listening
@@ -118,6 +119,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/chat/completions": {"POST": Chat(gateway).answer},
                 "/v1/completions": {"POST": Completions(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
+                **Reranking(gateway).routes(),
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
                 MESSAGES: {"POST": messages.answer},

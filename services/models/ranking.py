@@ -12,13 +12,13 @@ from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
-from services.models.operations import CHAT, EMBEDDINGS, operation
+from services.models.operations import CHAT, EMBEDDINGS, RERANK, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
 from services.models.walk import Walk
 from services.models.wires import text
-from services.models.wires.adapter import Adapter, Embedded, Target
+from services.models.wires.adapter import Adapter, Embedded, Ranks, Reranked, Target
 from services.runtime import telemetry
 from services.runtime.errors import Failure
 
@@ -112,6 +112,24 @@ class Ranking:
             try:
                 with endpoint.call(asker) as call, operation(EMBEDDINGS, endpoint, entry) as observed:
                     made = await self.wires[entry.spoken].embed(await self._target(endpoint), texts, dimensions)
+                    call.answered()
+                    observed.used(chat.Usage(input_tokens=made.input_tokens))
+                    return made
+            except Failure as failure:
+                walk.failed(endpoint, failure)
+
+    async def rerank(self, name: str, query: str, documents: list[str], asker: Asker) -> Reranked:
+        """Texts in the order that the model `name` puts them in; see `complete`."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.rerank or not isinstance(wire, Ranks):
+            raise faults.Unsupported(model=name, what="rank texts")
+        walk = self._walk([name], asker)
+        while True:
+            _, endpoint = await walk.next()
+            try:
+                with endpoint.call(asker) as call, operation(RERANK, endpoint, entry) as observed:
+                    made = await wire.rerank(await self._target(endpoint), query, documents)
                     call.answered()
                     observed.used(chat.Usage(input_tokens=made.input_tokens))
                     return made

@@ -63,6 +63,14 @@ class ModelsService(ModelsServiceServicer):
         vectors = [pb.Embedding(values=values) for values in made.vectors]
         return pb.EmbedResponse(embeddings=vectors, input_tokens=made.input_tokens, model=request.model)
 
+    async def Rerank(self, request: pb.RerankRequest, context: object) -> pb.RerankResponse:
+        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
+        tokens = (len(request.query) + sum(map(len, request.documents))) // CHARACTERS_A_TOKEN
+        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
+        made = await self.ranking.rerank(request.model, request.query, list(request.documents), asker)
+        ranked = [pb.Ranked(index=index, score=score) for index, score in made.scores]
+        return pb.RerankResponse(ranked=ranked, input_tokens=made.input_tokens, model=request.model)
+
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         if request.chat.model != AUTO:
             self.ranking.catalogue.entry(request.chat.model)
@@ -155,6 +163,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         vision=entry.vision,
         json_schema=entry.json_schema,
         embeddings=entry.embeddings,
+        rerank=entry.rerank,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

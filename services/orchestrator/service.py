@@ -13,6 +13,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1.gateway_pb2_grpc import GatewayServiceServicer
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator import encoded
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.embedding import Embedding
@@ -23,6 +24,7 @@ from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.mirroring import Mirrored, Mirroring
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.recording import Marks, Recording
+from services.orchestrator.reranking import Reranking
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole, as_chunk
 from services.orchestrator.standing import standing
@@ -185,6 +187,9 @@ class GatewayService(GatewayServiceServicer):
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
         return await Embedding(self.road).embed(request)
 
+    async def Rerank(self, request: pb.RerankRequest, context: object) -> pb.RerankResponse:
+        return await Reranking(self.road).rerank(request)
+
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")
         if caller.models and request.chat.model not in (AUTO, *caller.models):
@@ -197,10 +202,10 @@ class GatewayService(GatewayServiceServicer):
         allowed = identity.caller().models
         if not self.road.models.known:
             await self.road.models.read()
-        offered = await Embedding(self.road).offered()
+        offered = await encoded.offered(self.road)
         listed = {
             AUTO: models_pb2.Model(name=AUTO, provider="tollway", tools=True, vision=True, json_schema=True),
-            **{name: models_pb2.Model(name=name, provider="local", embeddings=True) for name in offered},
+            **{name: models_pb2.Model(name=name, provider="local", embeddings=True, rerank=True) for name in offered},
             **self.road.models.known,
         }
         names = sorted(

@@ -36,9 +36,8 @@ MODELS = (
 )
 PRICES = json.dumps(
     {
-        **{name: {"input": "1", "output": "2"} for name in MODELS},
+        **{name: {"input": "1", "output": "2"} for name in (*MODELS, "story", "judge")},
         "strong": {"input": "10", "output": "20"},
-        "story": {"input": "1", "output": "2"},
     }
 )
 
@@ -101,16 +100,17 @@ def running(provider: Provider, *arguments: str, **environ: str) -> Iterator[Mes
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise
+                raise AssertionError((state / "log").read_text()[-3000:]) from None
 
 
 def _started(
     state: Path, provider: Provider, arguments: tuple[str, ...], environ: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     models = [f"--model={name}=test:{name}@{provider.url}" for name in MODELS]
-    models.append(f"--model=story=vllm:story@{provider.url}")
+    models += [f"--model=story=vllm:story@{provider.url}", f"--model=judge=test:judge@{provider.url}"]
     usual = {
         "TOLLWAY_MODELS__LOCAL": "false",
+        "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true",
         "TOLLWAY_LEDGER__PRICES": PRICES,
         "TOLLWAY_LEDGER__STRONGEST__MODEL": "strong",
         "TOLLWAY_EDGE__LISTEN__LAME_DUCK_S": "0.2",

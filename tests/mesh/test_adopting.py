@@ -73,6 +73,8 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
             model("claude", "claude-sonnet-4-5", max_tokens=1000),
             model("llama", "bedrock/converse/meta.llama3-1-70b-instruct-v1:0", aws_region_name="us-west-2"),
             model("grok", "xai/grok-4"),
+            model("ranker", "cohere/rerank-v3.5", {"mode": "rerank"}),
+            model("command", "cohere/command-a"),
         ],
     )  # fmt: skip
     settings = loaded(made, tmp_path)
@@ -91,6 +93,9 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert (found["claude"].provider, found["claude"].max_output_tokens) == ("anthropic", 1000)
     assert (found["llama"].model, found["llama"].region) == ("meta.llama3-1-70b-instruct-v1:0", "us-west-2")
     assert (found["grok"].base_url, found["grok"].key) == ("https://api.x.ai/v1", "env:XAI_API_KEY")
+    ranker, command = found["ranker"], found["command"]
+    assert ranker.rerank and ranker.base_url == "https://api.cohere.com/v2" and ranker.key == "env:COHERE_API_KEY"
+    assert not command.rerank and command.base_url == "https://api.cohere.ai/compatibility/v1"
     assert not made.left
 
 

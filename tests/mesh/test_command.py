@@ -5,7 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from services.mesh.commands import secrets
 from services.mesh.plan import PORTS
@@ -106,6 +109,24 @@ def test_a_faulty_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("guard: {colour: red}\n")
     failed = tollway("up", f"--state={tmp_path}/s", f"--config={tmp_path}/bad.yaml", "--port=0", "--grpc-port=0")
     assert failed.returncode == 1 and "guard.colour: unknown" in failed.stderr
+
+
+@pytest.mark.parametrize("how", [(), ("--split",)])
+def test_a_start_that_waits_for_a_database_ends_when_it_is_told_to(tmp_path: Path, how: tuple[str, ...]) -> None:
+    nowhere = {
+        f"TOLLWAY_{one}__DATABASE_URL": "postgresql://127.0.0.1:1/x"
+        for one in ("LEDGER", "JOBS", "REGISTRY", "RETRIEVAL")
+    }
+    command = [sys.executable, "-m", "services.mesh", "up", "--port=0", "--grpc-port=0", f"--state={tmp_path}", *how]
+    with (tmp_path / "log").open("wb") as out:
+        starting = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **nowhere})
+    logs = (tmp_path / "log", tmp_path / "run" / "ledger.log")
+    until = time.monotonic() + 60
+    while not any(log.exists() and "the database is away" in log.read_text() for log in logs):
+        assert starting.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    starting.terminate()
+    assert starting.wait(30) == 0, (tmp_path / "log").read_text()
 
 
 def test_without_a_mesh_commands_say_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.mesh.client import Answer, asking, sent
@@ -101,9 +102,8 @@ async def test_a_real_model_on_this_machine_answers(tmp_path: Path) -> None:
             mesh, {**body, "messages": [{"role": "user", "content": "Count to three."}], "stream": True}
         )
         assert streamed.streamed.strip() and streamed.events[-1] == "[DONE]"
-        children = Path(f"/proc/{mesh.pid}/task/{mesh.pid}/children").read_text().split()
-        assert children, "llama.cpp runs in a process of its own"
-        os.kill(int(children[0]), signal.SIGKILL)
+        (child,) = [one for one in psutil.Process(mesh.pid).children() if "services.models.llama" in one.cmdline()]
+        child.kill()
         async with asyncio.timeout(60):
             while (await sent(mesh, {**body, "messages": [{"role": "user", "content": "Again?"}]})).status != 200:
                 await asyncio.sleep(0.3)

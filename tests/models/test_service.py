@@ -41,6 +41,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     names = ("echo", "busy", "broken", "cut", "quiet")
     entries = {name: Entry(name, base_url=peer.url) for name in names}
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
+    entries["judge"] = Entry("judge", base_url=peer.url, rerank=True)
     async with session() as http:
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
         service = ModelsService(ranking, compressor())
@@ -93,6 +94,14 @@ async def test_embeds_where_the_model_can(models: Models) -> None:
     )  # fmt: skip
 
 
+async def test_ranks_where_the_model_can(models: Models) -> None:
+    asked = pb.RerankRequest(model="judge", query="toll of a mule", documents=["no word", "toll of a mule", "a mule"])
+    made = await models.Rerank(asked)
+    assert [one.index for one in made.ranked] == [1, 2, 0] and (made.input_tokens, made.model) == (21, "judge")
+    asked.model = "echo"
+    assert await refused(models.Rerank(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -112,7 +121,7 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors"]
+        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge"]
     )
 
 

@@ -200,6 +200,10 @@ class Mesh:
     def _Embed(self, request: Any) -> Any:
         return models_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0])], input_tokens=4, model="e")
 
+    def _Rerank(self, request: Any) -> Any:
+        ranked = [models_pb2.Ranked(index=n, score=1.0 / (n + 1)) for n in range(len(request.documents))]
+        return models_pb2.RerankResponse(ranked=ranked, input_tokens=4, model=request.model)
+
     def _CountTokens(self, request: Any) -> Any:
         return models_pb2.CountTokensResponse(input_tokens=9)
 

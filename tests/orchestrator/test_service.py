@@ -398,6 +398,31 @@ async def test_embeddings_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) 
     assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
 
 
+async def test_ranking_is_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.Rerank(pb.RerankRequest(model="r", query="which?", documents=["x", "y"], top_n=1))
+    assert [one.index for one in made.ranked] == [0] and made.input_tokens == 4
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
+    assert await field_of(gateway.Rerank(pb.RerankRequest(model="r", query="which?"))) == "documents"
+
+
+async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
+    said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="Once upon a bridge")])
+    assert (await gateway.Complete(asking(text_completion=True))).completion.choices
+    beside: list[dict[str, Any]] = [
+        {"messages": [said, said]},
+        {"messages": [chat.Message(role=chat.ROLE_SYSTEM, parts=said.parts)]},
+        {"messages": [chat.Message(role=chat.ROLE_USER, parts=[*said.parts] * 3)]},
+        {"messages": [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(image=chat.Image(url="x"))])]},
+        {"messages": [said], "tools": [chat.Tool(name="look")]},
+    ]
+    for one in beside:
+        asked = pb.CompleteRequest(chat=chat.ChatRequest(model="m", text_completion=True, **one))
+        assert await field_of(gateway.Complete(asked)) == "chat.messages"
+    template = pb.Options(prompt=pb.Prompt(reference="greeting"))
+    assert await field_of(gateway.Complete(asking(text_completion=True, options=template))) == "chat.messages"
+
+
 async def test_mistakes(gateway: Called) -> None:
     assert await field_of(gateway.Complete(pb.CompleteRequest())) == "chat"
     assert await field_of(gateway.Complete(asking(temperature=9.0))) == "chat.temperature"

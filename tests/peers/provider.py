@@ -70,6 +70,15 @@ class Provider:
         await response.write(b"data: [DONE]\n\n")
         return response
 
+    async def rerank(self, request: web.Request) -> web.Response:
+        """By the words that a text shares with the query."""
+        body = await request.json()
+        self.requests.append(body)
+        query = set(body["query"].lower().split())
+        scores = [len(query & set(text.lower().split())) / len(query) for text in body["documents"]]
+        results = [{"index": n, "relevance_score": score} for n, score in enumerate(scores)]
+        return web.json_response({"model": body["model"], "results": results, "usage": {"total_tokens": 21}})
+
     async def embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append(body)
@@ -177,6 +186,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/chat/completions", peer.chat)
     application.router.add_post("/v1/completions", peer.completions)
     application.router.add_post("/v1/embeddings", peer.embeddings)
+    application.router.add_post("/v1/rerank", peer.rerank)
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(application, handler_cancellation=True)

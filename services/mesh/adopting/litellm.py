@@ -12,6 +12,7 @@ from services.mesh.adopting.settings import (
     ENTRA,
     ENTRA_INSTEAD,
     NOTHING,
+    RANKERS,
     SAMPLING,
     Adopted,
     BadFile,
@@ -28,6 +29,7 @@ PROVIDERS = {
     "fireworks_ai": "fireworks",
     "gemini": "google",
     "hosted_vllm": "vllm",
+    "jina_ai": "jina",
     "nvidia_nim": "nvidia",
     "ollama_chat": "ollama",
     "together_ai": "together",
@@ -43,6 +45,7 @@ OTHER_MAKERS = ("mistral", "codestral", "jamba")
 BEDROCK_WAYS = ("converse/", "invoke/")
 VERTEX_REGION = "us-central1"
 """LiteLLM's own, where nothing is said."""
+ABILITIES = {"embedding": "embeddings", "rerank": "rerank"}
 VARIABLE = "os.environ/"
 PRICES = {
     "input_cost_per_token": "input",
@@ -92,7 +95,7 @@ INSTEAD = {
 }  # fmt: skip
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
-MODES = ("chat", "completion", "embedding", "responses")
+MODES = ("chat", "completion", "embedding", "responses", "rerank")
 TOLD = frozenset(("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES))
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
@@ -141,7 +144,8 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
             made.leave(
                 f"{where}.api_base: {variable}", "the variable is empty here: write the address into the settings"
             )
-    place: dict[str, Any] = {"model": model, "base_url": base_url(provider, url)}
+    ranks = RANKERS.get(provider, "") if info.get("mode") == "rerank" else ""
+    place: dict[str, Any] = {"model": model, "base_url": base_url(provider, url or ranks)}
     region, key = (
         params.get("aws_region_name") or params.get("region_name") or "",
         _key(provider, params.get("api_key")),
@@ -197,8 +201,8 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
-    if info.get("mode") == "embedding":
-        made["embeddings"] = True
+    if (mode := info.get("mode")) in ABILITIES:
+        made[ABILITIES[mode]] = True
     if defaults := sampling(params):
         made["defaults"] = defaults
     return made

@@ -13,6 +13,7 @@ ENTRA_INSTEAD = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET wh
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty")
 ELSEWHERE = {
     "cerebras": "https://api.cerebras.ai/v1",
+    "cohere": "https://api.cohere.ai/compatibility/v1",
     "deepinfra": "https://api.deepinfra.com/v1/openai",
     "fireworks": "https://api.fireworks.ai/inference/v1",
     "nvidia": "https://integrate.api.nvidia.com/v1",
@@ -21,15 +22,19 @@ ELSEWHERE = {
     "xai": "https://api.x.ai/v1",
 }
 """Providers that speak OpenAI's wire, and are no presets."""
+RANKERS = {"cohere": "https://api.cohere.com/v2"}
+"""Where those among them rank texts who do so at another address."""
 KEYS = {
     "anthropic": "ANTHROPIC_API_KEY",
     "azure": "AZURE_API_KEY",
     "cerebras": "CEREBRAS_API_KEY",
+    "cohere": "COHERE_API_KEY",
     "deepinfra": "DEEPINFRA_API_KEY",
     "deepseek": "DEEPSEEK_API_KEY",
     "fireworks": "FIREWORKS_API_KEY",
     "google": "GEMINI_API_KEY",
     "groq": "GROQ_API_KEY",
+    "jina": "JINA_API_KEY",
     "mistral": "MISTRAL_API_KEY",
     "nvidia": "NVIDIA_API_KEY",
     "openai": "OPENAI_API_KEY",

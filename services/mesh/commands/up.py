@@ -42,19 +42,21 @@ def run(plan: Plan, quiet: bool) -> None:
 
 async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
     stop = asyncio.create_task(told_to_stop())
+    up = asyncio.Event()
     latest: dict[str, Up] = {}
 
-    def told(up: Up) -> None:
-        again = up.name in latest
-        latest[up.name] = up
+    def told(one: Up) -> None:
+        again = one.name in latest
+        latest[one.name] = one
         if again:  # a service that was started anew has another process
             running.tell(plan.state, list(latest.values()), plan.certificates("client"))
-        err.print(f"[green]✓[/green] {up.name:<13}{up.address:<34} [dim]{up.backend}[/dim]", soft_wrap=True)
+        err.print(f"[green]✓[/green] {one.name:<13}{one.address:<34} [dim]{one.backend}[/dim]", soft_wrap=True)
 
     async def stopped(ups: list[Up]) -> None:
-        addresses = {up.name: up.address for up in ups}
+        addresses = {one.name: one.address for one in ups}
         key = await ledgers.development_key(plan.state, addresses["ledger"], plan.certificates("client"))
         running.tell(plan.state, ups, plan.certificates("client"))
+        up.set()
         if not quiet:
             welcome(addresses["edge"], plan.state, key)
         await stop
@@ -67,10 +69,13 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         asyncio.to_thread(import_module, f"services.mesh.{'apart' if plan.split else 'together'}")
     )
     async with _database(plan, environ) as database, _broker(plan, environ, database):
-        if plan.split:
-            await (await code).run(plan, environ, told, stopped)
-        else:
-            await (await code).run(environ, told, stopped)
+        run = (await code).run
+        work = asyncio.ensure_future(run(plan, environ, told, stopped) if plan.split else run(environ, told, stopped))
+        await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+        if not up.is_set() and work.cancel():  # told to stop while it still starts: nobody is served yet
+            await asyncio.wait([work])
+            return
+        await work
 
 
 @asynccontextmanager

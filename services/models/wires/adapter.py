@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tollway.chat.v1 import chat_pb2 as chat
 
@@ -41,6 +41,13 @@ class Embedded:
     input_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    scores: list[tuple[int, float]]
+    """Which text, and how well it answers; the best first."""
+    input_tokens: int
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -51,3 +58,12 @@ class Adapter(Protocol):
         ...
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded: ...
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """What a wire offers besides, where models on it rank texts."""
+
+    async def rerank(self, target: Target, query: str, documents: list[str]) -> Reranked:
+        """Every text, once."""
+        ...

@@ -11,7 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models import faults
 from services.models.counting import Counter
 from services.models.wires import http, text
-from services.models.wires.adapter import Embedded, Target
+from services.models.wires.adapter import Embedded, Reranked, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
 from services.models.wires.http import Posting, Signer
@@ -90,6 +90,13 @@ class OpenAI:
         async with self.posted(target, "embeddings", body) as response:
             found = await http.parsed(target, response)
         return http.shaped(target, _embedded, found, len(texts))
+
+    async def rerank(self, target: Target, query: str, documents: list[str]) -> Reranked:
+        body = {"model": target.model, "query": query, "documents": documents}
+        async with self.posted(target, "rerank", body) as response:
+            found = await http.parsed(target, response)
+        counted = sum(self.count.text(text) for text in (query, *documents))
+        return http.shaped(target, _reranked, found, len(documents), counted)
 
     def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)
@@ -219,6 +226,16 @@ def _logprobs(found: dict[str, Any] | None) -> list[chat.TokenLogprob]:
         )
 
     return [one(entry) for entry in (found or {}).get("content") or ()]
+
+
+def _reranked(body: dict[str, Any], texts: int, counted: int) -> Reranked:
+    """Jina and vLLM tell tokens, Cohere tells searches."""
+    scores = sorted(
+        ((int(one["index"]), float(one["relevance_score"])) for one in body["results"]), key=lambda one: -one[1]
+    )
+    if sorted(index for index, _ in scores) != list(range(texts)):
+        raise ValueError
+    return Reranked(scores, int((body.get("usage") or {}).get("total_tokens") or counted))
 
 
 def _embedded(body: dict[str, Any], wanted: int) -> Embedded:

@@ -1,0 +1,97 @@
+"""Texts on the same road as conversations: inspected, reserved, worked on, settled."""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.guard.v1 import guard_pb2
+from tollway.ledger.v1 import ledger_pb2
+
+from services.orchestrator import bounds
+from services.orchestrator.failures import ModelNotAllowed, PromptRefused
+from services.orchestrator.money import time_left
+from services.orchestrator.road import NAMESPACE, Road
+from services.runtime import identity, telemetry
+
+Made = TypeVar("Made", pb.EmbedResponse, pb.RerankResponse)
+Request = pb.EmbedRequest | pb.RerankRequest
+SCOPE = "embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    road: Road
+
+    async def run(self, request: Request, texts: Sequence[str], work: Callable[[list[str]], Awaitable[Made]]) -> Made:
+        """What `work` makes of the texts, masked where policy says so; it is paid for by its `input_tokens`.
+
+        Raises:
+            ModelNotAllowed, PromptRefused
+            AioRpcError: what the ledger says, or whoever does the work.
+        """
+        caller, trace = identity.scoped(SCOPE), telemetry.current()
+        if caller.models and request.model not in caller.models:
+            raise ModelNotAllowed(model=request.model)
+        self.road.desk.room()
+        road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
+        texts = await self._inspected(texts, road)
+        reservation = _reservation(caller.account, request.idempotency_key)
+        held = await self._held(request, texts, reservation)
+        road.held_nano_usd = held.held_nano_usd
+        reservation = held.reservation_id or reservation
+        hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
+        made, began, compute = None, time.monotonic(), Duration()
+        try:
+            made = await work(list(texts))
+        finally:
+            if made is None and not held.paid:
+                self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
+        compute.FromMilliseconds(int((time.monotonic() - began) * 1000))
+        settle = ledger_pb2.SettleRequest(
+            reservation_id=reservation,
+            hold=held.hold,
+            model=request.model,
+            input_tokens=made.input_tokens,
+            again=request.attempt > 1,
+            compute=compute,
+        )
+        if not held.paid:
+            self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))
+        made.road.CopyFrom(road)
+        return made
+
+    async def _held(self, request: Request, texts: Sequence[str], reservation: str) -> ledger_pb2.ReserveResponse:
+        known = self.road.models.known.get(request.model)
+        provider, provider_model = (known.provider, known.provider_model) if known else ("local", request.model)
+        attempt = ledger_pb2.Attempt(
+            model=request.model,
+            provider=provider,
+            provider_model=provider_model,
+            input_tokens=sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts),
+            compute=time_left(),
+        )
+        await self.road.peers.reach("ledger", self.road.waits.restart_s)
+        asked = ledger_pb2.ReserveRequest(reservation_id=reservation, again=request.attempt > 1, attempts=[attempt])
+        held: ledger_pb2.ReserveResponse = await self.road.peers.ledger.Reserve(asked)
+        return held
+
+    async def _inspected(self, texts: Sequence[str], road: pb.Road) -> Sequence[str]:
+        messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in texts]
+        await self.road.peers.reach("guard", self.road.waits.restart_s)
+        seen = await self.road.peers.guard.InspectPrompt(
+            guard_pb2.InspectPromptRequest(messages=messages, origin=guard_pb2.ORIGIN_DOCUMENT)
+        )
+        if seen.verdict.action == guard_pb2.ACTION_BLOCK:
+            raise PromptRefused(rule=seen.verdict.rule)
+        road.findings.extend(seen.findings)
+        return [one.parts[0].text for one in seen.messages] if seen.masked else texts
+
+
+def _reservation(account: str, key: str) -> str:
+    """The same for every try of a request that bears a key."""
+    return str(uuid.uuid5(NAMESPACE, f"{account}\0{key}") if key else uuid.uuid4())
