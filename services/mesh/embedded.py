@@ -65,9 +65,13 @@ class _Postgres:
             log.warning("the embedded PostgreSQL has ended, and is started again: see %s", self.folder / "log")
             PostgresServer._instances.pop(self.folder.resolve(), None)
             try:
-                self.server = await in_thread(lambda: _started(self.folder))
+                await in_thread(self._start)
             except DatabaseStuck as stuck:  # the mesh goes on as it does while a database is away
                 log.error("%s", stuck)
+
+    def _start(self) -> None:
+        """Known once it runs, also when nobody waits for it any more: it is to be stopped."""
+        self.server = _started(self.folder)
 
 
 def _started(folder: Path) -> PostgresServer:

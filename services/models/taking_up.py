@@ -37,12 +37,13 @@ class Said:
         return piece
 
     def can_go_on(self, failure: Failure, request: chat.ChatRequest) -> bool:
-        """Once in an answer, and only where what was said is plain text."""
+        """Once in an answer, and only where what was said is plain text in a chat."""
         shaped = request.response_format.type not in (
             chat.ResponseFormat.TYPE_UNSPECIFIED,
             chat.ResponseFormat.TYPE_TEXT,
         )
-        return self.plain and not self.broken and not shaped and request.n <= 1 and isinstance(failure, PASSING)
+        fit = self.plain and not shaped and request.n <= 1 and not request.text_completion
+        return fit and not self.broken and isinstance(failure, PASSING)
 
     def continued(self, request: chat.ChatRequest) -> chat.ChatRequest:
         """What to ask of whoever goes on."""

@@ -18,5 +18,6 @@ def spans() -> Iterator[Collector]:
 
 @pytest.fixture(scope="session")
 def mesh(spans: Collector) -> Iterator[Mesh]:
-    with provider() as peer, running(peer, TOLLWAY_PROCESS__OTLP_ENDPOINT=spans.url) as made:
+    told = {"TOLLWAY_PROCESS__OTLP_ENDPOINT": spans.url, "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true"}
+    with provider() as peer, running(peer, f"--model=judge=test:judge@{peer.url}", **told) as made:
         yield made

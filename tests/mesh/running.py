@@ -107,10 +107,9 @@ def _started(
     state: Path, provider: Provider, arguments: tuple[str, ...], environ: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     models = [f"--model={name}=test:{name}@{provider.url}" for name in MODELS]
-    models += [f"--model=story=vllm:story@{provider.url}", f"--model=judge=test:judge@{provider.url}"]
+    models.append(f"--model=story=vllm:story@{provider.url}")
     usual = {
         "TOLLWAY_MODELS__LOCAL": "false",
-        "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true",
         "TOLLWAY_LEDGER__PRICES": PRICES,
         "TOLLWAY_LEDGER__STRONGEST__MODEL": "strong",
         "TOLLWAY_EDGE__LISTEN__LAME_DUCK_S": "0.2",

@@ -184,6 +184,12 @@ async def test_only_plain_text_is_taken_up_and_only_once() -> None:
     with pytest.raises(faults.ProviderBroke):
         await said(ranking(json, places=2, take_up=True), "a", request=shaped)
     assert len(json.asked) == 1
+    text = _asking()
+    text.text_completion = True
+    gone_on = Scripted(a1=[None, broke()], a2=[None, broke()])
+    with pytest.raises(faults.ProviderBroke):
+        await said(ranking(gone_on, places=2, take_up=True), "a", request=text)
+    assert len(gone_on.asked) == 1
 
 
 async def test_a_slow_call_is_hedged_and_the_loser_is_cut() -> None:

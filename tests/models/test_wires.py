@@ -151,6 +151,14 @@ async def test_one_answer_at_a_time_where_the_wire_gives_no_more(wire: Wire) -> 
         await wire.adapter.complete(wire.to, request)
 
 
+async def test_what_a_provider_sets_for_one_caller_goes_along_with_no_other(wire: Wire) -> None:
+    wire.upstream.answer, wire.upstream.headers = golden(wire.name, "answer"), {"set-cookie": "whose=first; Path=/"}
+    to = target(wire.name, wire.upstream.url.replace("127.0.0.1", "localhost"))  # an address has no cookies
+    for _ in range(2):
+        await wire.adapter.complete(to, asked(wire.name))
+    assert len(wire.upstream.got) == 2 and not any("cookie" in got["headers"] for got in wire.upstream.got)
+
+
 async def test_an_empty_piece_after_the_end_does_not_open_it_again(upstream: Upstream) -> None:
     """LiteLLM and others send usage with a choice that says nothing."""
     pieces = [

@@ -31,6 +31,7 @@ def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSes
     pool = connector or aiohttp.TCPConnector(limit=0, keepalive_timeout=MOST_CONNECTIONS_IDLE_S, ttl_dns_cache=60)
     return aiohttp.ClientSession(
         connector=pool,
+        cookie_jar=aiohttp.DummyCookieJar(),  # what a provider sets for one caller goes along with no other
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
         auto_decompress=True,
         skip_auto_headers=("User-Agent",),
