@@ -57,7 +57,7 @@ protos: install ## Pack the contracts and what they import into dist/, and write
 	@$(BIN)/python tools/protos.py
 	@$(BIN)/python tools/asyncapi.py > docs/asyncapi.yaml
 
-tools: ## Install or build RabbitMQ, Chromium, promtool, helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
+tools: install ## Install or build RabbitMQ, Chromium, promtool, helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
 	@sh tools/toolchain.sh
 
 bench-peers: install .tools/node_modules/.bin/buf ## Install the gateways that benchmarks compare with

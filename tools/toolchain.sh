@@ -1,6 +1,6 @@
 #!/bin/sh
 # The real tools that some tests check with: RabbitMQ, Chromium and promtool where apt has them; helm, grpcurl and an OpenTelemetry Collector where Go is, which
-# keeps what it has built.
+# keeps what it has built; and the libraries of the Rust client where cargo is.
 set -eu
 bin=$(pwd)/.tools/bin
 from_apt() { # COMMAND PACKAGE WHAT
@@ -12,6 +12,13 @@ from_apt() { # COMMAND PACKAGE WHAT
 from_apt rabbitmq-server rabbitmq-server RabbitMQ
 from_apt chromium chromium Chromium
 from_apt promtool prometheus promtool
+if command -v cargo >/dev/null && [ ! -d clients/rust/target ]; then
+  echo "tools: building the Rust client, for what it stands on"
+  work=$(mktemp -d)
+  .venv/bin/python -m tools.protos >/dev/null && .venv/bin/python -m zipfile -e dist/tollway-protos.zip "$work"
+  sh clients/rust/build.sh "$work"
+  rm -rf "$work"
+fi
 command -v go >/dev/null || { echo "tools: no Go on this machine, so the tests that want helm, grpcurl or a collector are skipped"; exit 0; }
 mkdir -p "$bin"
 HELM=v3.22.0 GRPCURL=v1.9.4 COLLECTOR=v0.165.0
