@@ -23,6 +23,7 @@ from services.ledger.people import People
 from services.ledger.prices import PriceBook
 from services.ledger.pricing import Pricing, labels, tokens_of
 from services.ledger.replica import Replica
+from services.ledger.revocations import EVERY_S, Revocations
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
 from services.ledger.store import Alert, ApiKey, Asked, BudgetUnknown, Entry, Store
 from services.ledger.suspensions import NotSuspended, OwnAccount, Suspension, stopped
@@ -30,7 +31,6 @@ from services.ledger.windows import BEGINNING, Window, began, ends, zone
 from services.runtime import identity
 from services.runtime.identity import AccountSuspended
 
-REVOCATIONS_EVERY_S = 0.3
 PAGE, MOST_ENTRIES = 100, 1000
 
 
@@ -49,11 +49,13 @@ class LedgerService(LedgerServiceServicer):
     guardian: Guardian = field(init=False)
     credentials: Credentials = field(init=False)
     pricing: Pricing = field(init=False)
+    revocations: Revocations = field(init=False)
 
     def __post_init__(self) -> None:
         self.credentials = Credentials(self.store, self.people, self.issuers)
         self.guardian = Guardian(self.store, self.replica)
         self.pricing = Pricing(self.prices, self.strongest)
+        self.revocations = Revocations(self.store, self.signer.lifetime)
 
     async def Authenticate(self, request: pb.AuthenticateRequest, context: object) -> pb.AuthenticateResponse:
         now = datetime.now(UTC)
@@ -74,10 +76,9 @@ class LedgerService(LedgerServiceServicer):
         )
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
-        told, suspended = set[str](), None
+        told, suspended = frozenset[str](), None
         while True:
-            since = datetime.now(UTC) - 2 * self.signer.lifetime
-            revoked, stand = set(await self.store.revoked_since(since)), sorted(self.replica.suspended)
+            revoked, stand = await self.revocations.lately(), sorted(self.replica.suspended)
             if revoked - told or stand != suspended:
                 yield pb.WatchResponse(
                     revoked_key_ids=sorted(revoked - told),
@@ -85,7 +86,7 @@ class LedgerService(LedgerServiceServicer):
                     suspensions_told=stand != suspended,
                 )
             told, suspended = revoked, stand
-            await asyncio.sleep(REVOCATIONS_EVERY_S)
+            await asyncio.sleep(EVERY_S)
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: object) -> pb.CreateKeyResponse:
         identity.administrator()

@@ -105,7 +105,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channels.open(settings.guard, settings.serve.tls, waits=True) as guard,
         channels.open(settings.orchestrator, settings.serve.tls, waits=True) as gateway,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
-        postgres.opened(settings.database_url, "retrieval", MIGRATIONS, connections) as pool,
+        postgres.opened(settings.database_url, "retrieval", MIGRATIONS, connections, sessions=True) as pool,
     ):
         catalogue, moves, models = PostgresCatalogue(pool), PostgresMoves(pool), PostgresModels(pool)
         await catalogue.restarted()

@@ -21,7 +21,9 @@ async def catalogue(request: pytest.FixtureRequest) -> AsyncIterator[Catalogue]:
     if request.param == "memory":
         yield MemoryCatalogue()
         return
-    async with postgres.opened(request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 6) as pool:
+    async with postgres.opened(
+        request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 6, sessions=True
+    ) as pool:
         yield PostgresCatalogue(pool)
 
 

@@ -34,7 +34,9 @@ async def models(request: pytest.FixtureRequest) -> AsyncIterator[Models]:
     if request.param == "memory":
         yield MemoryModels()
         return
-    async with postgres.opened(request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 2) as pool:
+    async with postgres.opened(
+        request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 2, sessions=True
+    ) as pool:
         await pool.execute("DELETE FROM dense")
         yield PostgresModels(pool)
 

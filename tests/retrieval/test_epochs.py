@@ -41,7 +41,7 @@ async def test_an_older_telling_that_comes_late_changes_nothing() -> None:
 
 
 async def test_replicas_hear_of_each_others_changes(postgres_url: str) -> None:
-    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4, sessions=True) as pool:
         one, other = PostgresCatalogue(pool), PostgresCatalogue(pool)
         epochs = Epochs(other)
         first = await epochs.of("acme")
@@ -53,7 +53,7 @@ async def test_replicas_hear_of_each_others_changes(postgres_url: str) -> None:
 
 
 async def test_after_a_restart_every_tenant_has_a_new_epoch_and_all_replicas_know(postgres_url: str) -> None:
-    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4, sessions=True) as pool:
         catalogue = PostgresCatalogue(pool)
         epochs = Epochs(catalogue)
         first = {tenant: await epochs.of(tenant) for tenant in ("acme", "a tenant with spaces")}
@@ -67,7 +67,7 @@ async def test_after_a_restart_every_tenant_has_a_new_epoch_and_all_replicas_kno
 
 async def test_a_change_of_another_collection_is_not_told(postgres_url: str) -> None:
     """A replica of the release before, which names no collection, changes all of them."""
-    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4) as pool:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 4, sessions=True) as pool:
         catalogue = PostgresCatalogue(pool)
         epochs = Epochs(catalogue)
         told = epochs.told("acme", "hr")

@@ -46,7 +46,7 @@ async def test_killed_again_and_again_everything_is_there_once(tmp_path: Path, p
     shelf.mkdir()
     for number in versions:
         (shelf / f"{number}.txt").write_text(text_of(number, 0))
-    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 3) as pool:
+    async with postgres.opened(postgres_url, "retrieval", MIGRATIONS, 3, sessions=True) as pool:
         catalogue, moves = PostgresCatalogue(pool), PostgresMoves(pool)
         for life in range(KILLS):
             process = await started(tmp_path, postgres_url)

@@ -189,7 +189,9 @@ async def moves(request: pytest.FixtureRequest) -> AsyncIterator[Moves]:
     if request.param == "memory":
         yield MemoryMoves()
         return
-    async with postgres.opened(request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 2) as pool:
+    async with postgres.opened(
+        request.getfixturevalue("postgres_url"), "retrieval", MIGRATIONS, 2, sessions=True
+    ) as pool:
         yield PostgresMoves(pool)
 
 

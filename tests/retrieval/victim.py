@@ -51,7 +51,7 @@ async def live(state: Path, url: str) -> None:
     """Until somebody ends it."""
     encoder: Any = Hashing()
     encoding = Encoding(encoder, "key")
-    async with postgres.opened(url, "retrieval", MIGRATIONS, 10) as pool:
+    async with postgres.opened(url, "retrieval", MIGRATIONS, 10, sessions=True) as pool:
         catalogue, moves = PostgresCatalogue(pool), PostgresMoves(pool)
         shelf = Shelf(partial(opened, state, catalogue, encoding))
         generations = Generations(await shelf.open((await moves.get("first")).active))
