@@ -23,6 +23,7 @@ from services.runtime import telemetry
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
+Read = TypeVar("Read", Embedded, Reranked)
 Opened = tuple[chat.ChatChunk, AsyncGenerator[chat.ChatChunk, None]]
 """A stream's first piece, and the rest."""
 
@@ -106,17 +107,8 @@ class Ranking:
         entry = self.catalogue.entry(name)
         if not entry.embeddings:
             raise faults.Unsupported(model=name, what="embed")
-        walk = self._walk([name], asker)
-        while True:
-            _, endpoint = await walk.next()
-            try:
-                with endpoint.call(asker) as call, operation(EMBEDDINGS, endpoint, entry) as observed:
-                    made = await self.wires[entry.spoken].embed(await self._target(endpoint), texts, dimensions)
-                    call.answered()
-                    observed.used(chat.Usage(input_tokens=made.input_tokens))
-                    return made
-            except Failure as failure:
-                walk.failed(endpoint, failure)
+        wire = self.wires[entry.spoken]
+        return await self._of_texts(EMBEDDINGS, name, asker, lambda target: wire.embed(target, texts, dimensions))
 
     async def rerank(self, name: str, query: str, documents: list[str], asker: Asker) -> Reranked:
         """Texts in the order that the model `name` puts them in; see `complete`."""
@@ -124,12 +116,16 @@ class Ranking:
         wire = self.wires[entry.spoken]
         if not entry.rerank or not isinstance(wire, Ranks):
             raise faults.Unsupported(model=name, what="rank texts")
-        walk = self._walk([name], asker)
+        return await self._of_texts(RERANK, name, asker, lambda target: wire.rerank(target, query, documents))
+
+    async def _of_texts(self, kind: str, name: str, asker: Asker, ask: Callable[[Target], Awaitable[Read]]) -> Read:
+        """What one model makes of texts, from the first of its deployments that can."""
+        walk, entry = self._walk([name], asker), self.catalogue.entry(name)
         while True:
             _, endpoint = await walk.next()
             try:
-                with endpoint.call(asker) as call, operation(RERANK, endpoint, entry) as observed:
-                    made = await wire.rerank(await self._target(endpoint), query, documents)
+                with endpoint.call(asker) as call, operation(kind, endpoint, entry) as observed:
+                    made = await ask(await self._target(endpoint))
                     call.answered()
                     observed.used(chat.Usage(input_tokens=made.input_tokens))
                     return made

@@ -54,10 +54,9 @@ class Chunks:
         return b""
 
     def add(self, chunk: chat.ChatChunk) -> bytes:
-        if not chunk.choices:
+        if not (choices := self._choices(chunk)):
             return b""
-        said = _frame(chunk, self._road)
-        said["choices"] = [_delta(one) for one in chunk.choices]
+        said = {**self._frame(chunk), "choices": choices}
         if self._with_usage:
             said["usage"] = None
         return sse.data(said)
@@ -65,13 +64,18 @@ class Chunks:
     def end(self, said: pb.StreamCompleteResponse) -> bytes:
         if not self._with_usage:
             return DONE
-        last = _frame(said.chunk, said.road)
-        last["choices"] = []
-        last["usage"] = {**usage(said.chunk.usage), "cost_usd": said.road.cost_nano_usd / 1e9}
-        return sse.data(last) + DONE
+        used = {**usage(said.chunk.usage), "cost_usd": said.road.cost_nano_usd / 1e9}
+        return sse.data({**self._frame(said.chunk), "choices": [], "usage": used}) + DONE
 
     def fail(self, refusal: Refusal) -> bytes:
         return sse.event("error", refusal.body())
+
+    def _choices(self, chunk: chat.ChatChunk) -> list[dict[str, Any]]:
+        return [_delta(one) for one in chunk.choices]
+
+    def _frame(self, piece: chat.ChatChunk) -> dict[str, Any]:
+        """What every event says."""
+        return _frame(piece, self._road)
 
 
 def usage(made: chat.Usage) -> dict[str, Any]:

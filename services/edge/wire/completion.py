@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire import answer, body, sse
+from services.edge.wire import answer, body
 from services.edge.wire.errors import Refusal, decoded
 
 USUAL_TOKENS = 16
@@ -101,31 +101,15 @@ def completion(made: Sequence[pb.CompleteResponse]) -> bytes:
     return orjson.dumps({**said, "choices": choices, "usage": answer.usage(used)})
 
 
-class Chunks:
+class Chunks(answer.Chunks):
     """`text_completion` events, one a piece, and `[DONE]` after the last."""
 
-    def __init__(self, road: pb.Road, *, with_usage: bool) -> None:
-        self._road, self._with_usage = road, with_usage
-
-    def begin(self) -> bytes:
-        return b""
-
-    def add(self, chunk: chat.ChatChunk) -> bytes:
+    def _choices(self, chunk: chat.ChatChunk) -> list[dict[str, Any]]:
         told = [one for one in chunk.choices if one.content or one.finish_reason]
-        if not told:
-            return b""
-        choices = [_shaped(one.index, one.content, answer.FINISHES.get(one.finish_reason)) for one in told]
-        said = {**_frame(chunk, self._road), "choices": choices}
-        return sse.data({**said, "usage": None} if self._with_usage else said)
+        return [_shaped(one.index, one.content, answer.FINISHES.get(one.finish_reason)) for one in told]
 
-    def end(self, said: pb.StreamCompleteResponse) -> bytes:
-        if not self._with_usage:
-            return answer.DONE
-        used = {**answer.usage(said.chunk.usage), "cost_usd": said.road.cost_nano_usd / 1e9}
-        return sse.data({**_frame(said.chunk, said.road), "choices": [], "usage": used}) + answer.DONE
-
-    def fail(self, refusal: Refusal) -> bytes:
-        return sse.event("error", refusal.body())
+    def _frame(self, piece: chat.ChatChunk) -> dict[str, Any]:
+        return _frame(piece, self._road)
 
 
 def _frame(made: chat.ChatCompletion | chat.ChatChunk, road: pb.Road) -> dict[str, Any]:
