@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire import answer, body
+from services.edge.wire import answer, body, request
 from services.edge.wire.errors import Refusal, decoded
 
 USUAL_TOKENS = 16
@@ -75,16 +75,9 @@ def chat_request(said: CompletionBody, text: str) -> chat.ChatRequest:
     made = chat.ChatRequest(model=said.model, text_completion=True)
     parts = [chat.ContentPart(text=text), *([chat.ContentPart(text=said.suffix)] if said.suffix else [])]
     made.messages.add(role=chat.ROLE_USER, parts=parts)
-    for name in SAME:
-        if (value := getattr(said, name)) is not None:
-            setattr(made, name, value)
+    request.taken(made, said, SAME)
     made.max_output_tokens = USUAL_TOKENS if said.max_tokens is None else said.max_tokens
     made.user = said.user or ""
-    if said.stop is not None:
-        made.stop.extend([said.stop] if isinstance(said.stop, str) else said.stop)
-    if said.logit_bias:
-        made.logit_bias.update(said.logit_bias)
-    made.include_usage = bool(said.stream_options and said.stream_options.include_usage)
     return made
 
 

@@ -1,5 +1,8 @@
 """OpenAI's request in our words."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 import msgspec
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
@@ -22,6 +25,14 @@ SAME = (
 )  # fmt: skip
 
 
+class Sampled(Protocol):
+    """A body of either of OpenAI's completions."""
+
+    stop: str | list[str] | None
+    logit_bias: dict[str, float] | None
+    stream_options: wire.StreamOptions | None
+
+
 def parsed(raw: bytes) -> wire.ChatBody:
     """
     Raises:
@@ -38,17 +49,11 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
     made = chat.ChatRequest(model=body.model)
     for n, message in enumerate(body.messages):
         _message(made.messages.add(), message, f"messages[{n}]")
-    for name in SAME:
-        if (value := getattr(body, name)) is not None:
-            setattr(made, name, value)
+    taken(made, body, SAME)
     made.user = body.user or body.safety_identifier or ""
     limit = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     if limit is not None:
         made.max_output_tokens = limit
-    if body.stop is not None:
-        made.stop.extend([body.stop] if isinstance(body.stop, str) else body.stop)
-    if body.logit_bias:
-        made.logit_bias.update(body.logit_bias)
     if body.metadata:
         made.metadata.update(body.metadata)
     for name, value in (body.chat_template_kwargs or {}).items():
@@ -62,8 +67,19 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
         made.tool_choice.function = body.tool_choice.function.name
     if body.response_format is not None:
         _format(made.response_format, body.response_format)
-    made.include_usage = bool(body.stream_options and body.stream_options.include_usage)
     return made
+
+
+def taken(made: chat.ChatRequest, body: "Sampled", same: Iterable[str]) -> None:
+    """Takes over what both of OpenAI's bodies say in the same words."""
+    for name in same:
+        if (value := getattr(body, name)) is not None:
+            setattr(made, name, value)
+    if body.stop is not None:
+        made.stop.extend([body.stop] if isinstance(body.stop, str) else body.stop)
+    if body.logit_bias:
+        made.logit_bias.update(body.logit_bias)
+    made.include_usage = bool(body.stream_options and body.stream_options.include_usage)
 
 
 def _template_option(made: chat.TemplateOption, value: bool | float | str) -> None:
