@@ -3,7 +3,7 @@
 Search as the service does it (the question encoded by both tiers, words and both vectors searched under tenant and access filters,
 the order), on Qdrant Edge, its graphs built as the service builds them, at several
 sizes. Questions have about 20 tokens, as those of public collections have. Passages are made up: words by Zipf's law, static
-vectors by the mesh's encoder, dense ones by chance, since what they are does not change what a search costs. Ingest is measured
+vectors by the mesh's encoder, dense ones by chance: a graph of those takes longer to search than one of a model's vectors. Ingest is measured
 with real documents at the end of each size: read, cut, encoded, committed to PostgreSQL, searchable.
 """
 

@@ -50,9 +50,7 @@ class Search:
             vectors = dict(await self.store.dense_of(scope.tenant, [one.id for one in scored[:COMPANY]]))
             scored = in_company(text, scored, vectors)
         every = self.reranker is not None or wish.half_life_s
-        ranked = await self._judged(
-            text, await self._read(scope.tenant, scored if every else scored[: wish.most * TWINS])
-        )
+        ranked = await self._judged(text, await self._read(scope, scored if every else scored[: wish.most * TWINS]))
         if wish.half_life_s:
             ranked = decayed(ranked, self.now(), wish.half_life_s)
         if wish.diversity:
@@ -64,16 +62,19 @@ class Search:
             ranked = distinct(ranked[: wish.most * TWINS], wish.most)
         return [await self._among(one, wish.neighbours) for one in ranked] if wish.neighbours else ranked
 
-    async def _read(self, tenant: str, scored: Sequence[Scored]) -> list[Ranked]:
+    async def _read(self, scope: Scope, scored: Sequence[Scored]) -> list[Ranked]:
         """With their passages; what went meanwhile is left out."""
-        known = await self._passages(tenant, scored)
+        known = await self._passages(scope, scored)
         return [Ranked(known[one.id], one.score, one.parts) for one in scored if one.id in known]
 
-    async def _passages(self, tenant: str, found: Sequence[Hit | Scored]) -> Mapping[str, Passage]:
-        """By id; only those that the engine did not give along are asked for."""
+    async def _passages(self, scope: Scope, found: Sequence[Hit | Scored]) -> Mapping[str, Passage]:
+        """By id; only those that the engine did not give along are asked for. An engine may filter by digests: what is given to
+        somebody is compared whole.
+        """
         missing = [one.id for one in found if one.passage is None]
-        read = await self.store.passages(tenant, missing) if missing else {}
-        return {**read, **{one.id: one.passage for one in found if one.passage is not None}}
+        read = await self.store.passages(scope.tenant, missing) if missing else {}
+        every = {**read, **{one.id: one.passage for one in found if one.passage is not None}}
+        return {name: passage for name, passage in every.items() if scope.holds(passage)}
 
     async def nearest(self, text: str, scope: Scope, most: int) -> list[Passage]:
         """Passages that the dense model alone finds: what a comparison of models looks at.
@@ -84,7 +85,7 @@ class Search:
         """
         (dense,) = await self.store.active.encoding.dense([text])
         hits = (await self.store.search(Question("", None, dense), scope, most)).get("dense", ())
-        found = await self._passages(scope.tenant, hits)
+        found = await self._passages(scope, hits)
         return [found[hit.id] for hit in hits if hit.id in found]
 
     async def _judged(self, text: str, ranked: list[Ranked]) -> list[Ranked]:

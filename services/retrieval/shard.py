@@ -17,8 +17,7 @@ import orjson
 import qdrant_edge as q
 
 from services.retrieval import points
-from services.retrieval.payload import DENSE, written
-from services.retrieval.sharing import Sharing
+from services.retrieval.payload import DENSE
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 from services.retrieval.words import bm25
 from services.runtime import folders
@@ -35,7 +34,6 @@ HALVES = ("new", "gone", "copy", "old")
 MOST_OF_DOCUMENT = 100_000
 WHOLE = q.SearchParams(quantization=q.QuantizationSearchParams(rescore=True, oversampling=1.5))
 """Half as many again as are wanted are found by their 8 bits."""
-FEW = 16
 
 
 @dataclass(slots=True)
@@ -50,7 +48,10 @@ class Shard:
     dropped: bool = False
     _shard: Any = None
     """None while it rests."""
-    _sharing: Sharing = field(default_factory=Sharing)
+    _keyed: bool = False
+    """Whether one look at a passage says who may see it."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of whoever is at the shard."""
     _words: Any = field(default_factory=bm25)
     _journal: list[tuple[str, Any]] | None = None
     """Changes since a copy was taken, each with its tenant; None while there is none."""
@@ -100,7 +101,7 @@ class Shard:
 
     async def rest(self) -> None:
         """Gives its memory back until somebody asks for something."""
-        async with self._sharing.alone():
+        async with self._lock:
             await in_thread(self.close)
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class Shard:
     async def of_document(self, tenant: str, collection: str, document_id: str) -> Sequence[Passage]:
         chosen = points.of_document(tenant, collection, [document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=True)
-        return [points.passage(one) for one in (await self._beside(lambda shard: shard.scroll(request)))[0]]
+        return [points.passage(one) for one in (await self._read(lambda shard: shard.scroll(request)))[0]]
 
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
         new = [self._point(one) for one in passages]
@@ -183,19 +184,14 @@ class Shard:
             self.behind = bool(found)  # no change comes between
             return found
 
-        return [points.passage(one) for one in await self._beside(work)]
+        return [points.passage(one) for one in await self._read(work)]
 
     async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
-        found = await self._beside(lambda shard: shard.retrieve(list(ids), True, False))
+        found = await self._read(lambda shard: shard.retrieve(list(ids), True, False))
         return {one.id: one for one in map(points.passage, found) if one.tenant == tenant}
 
     async def dense_of(self, ids: Sequence[str]) -> Mapping[str, Vector]:
-        def work(shard: Any) -> Any:
-            return shard.retrieve(list(ids), False, ["dense"])
-
-        # A few vectors are read in less time than a thread takes to be asked, where nobody changes the shard.
-        aside = len(ids) > FEW or self._sharing.changing or self._shard is None
-        found = await self._beside(work) if aside else work(self._shard)
+        found = await self._read(lambda shard: shard.retrieve(list(ids), False, ["dense"]))
         made: dict[str, Vector] = {}
         for one in found:
             vectors = one.vector  # made anew each time it is looked at
@@ -207,13 +203,11 @@ class Shard:
     async def around(self, passage: Passage, most: int) -> Sequence[Passage]:
         chosen = points.of_document(passage.tenant, passage.collection, [passage.document_id])
         request = q.ScrollRequest(limit=MOST_OF_DOCUMENT, filter=chosen, with_payload=True, with_vector=False)
-        found = map(points.passage, (await self._beside(lambda shard: shard.scroll(request)))[0])
+        found = map(points.passage, (await self._read(lambda shard: shard.scroll(request)))[0])
         near = [one for one in found if abs(one.ordinal - passage.ordinal) <= most]
         return sorted(near, key=lambda one: one.ordinal)
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
-        chosen = points.within(scope)
-        left = points.within(scope, waiting=True) if question.dense is not None else chosen
         asked: dict[str, Any] = {}
         if question.text:
             asked["bm25"] = q.Query.Nearest(self._words.embed_query(question.text), using="bm25")
@@ -222,25 +216,32 @@ class Shard:
         if question.dense is not None:
             asked["dense"] = q.Query.Nearest(question.dense.tolist(), using="dense")
 
-        requests = [
-            q.QueryRequest(
-                limit=most,
-                query=query,
-                filter=left if way == "static" else chosen,
-                with_payload=False,
-                with_vector=False,
-                params=WHOLE if way == "dense" else None,
-            )
-            for way, query in asked.items()
-        ]
-        found = await self._beside(lambda shard: shard.query_batch(q.QueryBatchRequest(requests)))
+        def work(shard: Any) -> Any:
+            chosen = points.within(scope, keyed=self._keyed)
+            left = points.within(scope, keyed=self._keyed, waiting=True) if question.dense is not None else chosen
+            if question.dense is not None and not self.behind:
+                asked.pop("static", None)
+            requests = [
+                q.QueryRequest(
+                    limit=most,
+                    query=query,
+                    filter=left if way == "static" else chosen,
+                    with_payload=False,
+                    with_vector=False,
+                    params=WHOLE if way == "dense" else None,
+                )
+                for way, query in asked.items()
+            ]
+            return shard.query_batch(q.QueryBatchRequest(requests))
+
+        found = await self._read(work)
         return {
             way: [Hit(str(one.id), float(one.score)) for one in listed]
             for way, listed in zip(asked, found, strict=True)
         }
 
     async def empty(self) -> bool:
-        return await self._beside(lambda shard: shard.info().points_count == 0)
+        return await self._read(lambda shard: shard.info().points_count == 0)
 
     def forget(self, tenants: Collection[str]) -> None:
         """Takes tenants' passages away that are kept elsewhere. Nobody else works in it meanwhile."""
@@ -273,7 +274,7 @@ class Shard:
                 self._since = 0 if shard.info().indexed_vectors_count >= 2 * count else count
             return self._since >= max(WORTH_IT, int(count * SHARE))
 
-        async with self._sharing.alone():
+        async with self._lock:
             return await in_thread(work)
 
     @asynccontextmanager
@@ -294,7 +295,7 @@ class Shard:
             return True
 
         try:
-            async with self._sharing.alone():
+            async with self._lock:
                 begun = await in_thread(begin)
             if not begun:
                 yield False
@@ -342,7 +343,7 @@ class Shard:
         vectors: dict[str, Any] = {"static": one.static.tolist(), "bm25": self._words.embed_document(one.searched)}
         if one.dense is not None:
             vectors["dense"] = one.dense.tolist()
-        return q.Point(one.id, vectors, written(one))
+        return q.Point(one.id, vectors, points.facts(one))
 
     def _loaded(self) -> Any:
         """
@@ -355,17 +356,20 @@ class Shard:
             # One of the release before takes the configuration up when it is tidied.
             self._shard = q.EdgeShard.load(str(self.folder), points.configured(self.dimensions))
             self._finish_replacing()
+            self._keyed = points.all_seen(self._shard)
             folders.reading_ahead(self.folder)
         return self._shard
 
     async def _aside(self, work: Callable[[Any], T]) -> T:
-        """Changes the blocking shard, alone."""
-        async with self._sharing.alone():
+        """Changes the blocking shard."""
+        async with self._lock:
             return await in_thread(lambda: work(self._loaded()))
 
-    async def _beside(self, work: Callable[[Any], T]) -> T:
-        """Reads the blocking shard, beside others who do."""
-        async with self._sharing.reading():
-            if (shard := self._shard) is not None:
-                return await in_thread(lambda: work(shard))
+    async def _read(self, work: Callable[[Any], T]) -> T:
+        """Reads the shard, on the loop: the engine keeps the GIL until it has answered, so that a thread would add what it costs and
+        free nobody.
+        """
+        async with self._lock:
+            if self._shard is not None:
+                return work(self._shard)
         return await self._aside(work)

@@ -12,16 +12,16 @@ from typing import Any
 import qdrant_edge as q
 
 from services.retrieval.edge import home_of
-from services.retrieval.points import created, of_tenants
+from services.retrieval.points import PAGE, catch_up, created, of_tenants
 
 NICE = 10
-PAGE = 500
 MOST_TENANTS = 1_000_000
 
 
 def main(folder: str, homes: str = "", own_from: str = "", dimensions: str = "") -> None:
     os.nice(NICE)
     shard = q.EdgeShard.load(folder)
+    catch_up(shard)
     if homes:
         part(shard, Path(homes), int(own_from), int(dimensions))
     finish(shard)
