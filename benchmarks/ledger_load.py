@@ -4,8 +4,9 @@ Both on the same PostgreSQL in the same run, rounds taking turns. The plain way 
 own would do: one conditional update before the call and one after it, each a transaction of its own. Ours is the whole
 service: three budgets above the key, prices, postings, sealed holds.
 
-As many clients as asked for come back at once, which measures throughput; their p50 is then the queue's. `paced` is the
-same number of requests under way with a model's time between reserve and settle, as a mesh has them.
+As many clients as asked for come back at once, which measures throughput; their p50 is then the queue's: clients by pairs a second,
+by Little's law. `before` is what of it a request waits for ahead of its model. `paced` is the same number of requests under way with a
+model's time between reserve and settle, as a mesh has them.
 """
 
 import argparse
@@ -42,7 +43,11 @@ LIMIT = 10**15
 ANSWERING_S = 0.2
 
 
-async def ours(service: LedgerService, until: float, times: list[float], answering_s: float = 0.0) -> None:
+Times = list[tuple[float, float]]
+"""Of each pair: what came before the model could be asked, and all of it; in seconds."""
+
+
+async def ours(service: LedgerService, until: float, times: Times, answering_s: float = 0.0) -> None:
     """Pairs, one after the other; `times` are the ledger's part of each."""
     identity.hold(CALLER)
     attempt = pb.Attempt(model="m", input_tokens=1000, output_tokens=500)
@@ -56,14 +61,15 @@ async def ours(service: LedgerService, until: float, times: list[float], answeri
         await service.Settle(
             pb.SettleRequest(reservation_id=name, hold=held.hold, model="m", input_tokens=800, output_tokens=200), None
         )
-        times.append(time.perf_counter() - began + (took if answering_s else 0.0))
+        times.append((took, time.perf_counter() - began + (took if answering_s else 0.0)))
 
 
-async def plain(pool: Any, until: float, times: list[float]) -> None:
+async def plain(pool: Any, until: float, times: Times) -> None:
     while (began := time.perf_counter()) < until:
         await pool.execute("UPDATE plain SET balance = balance - 2000 WHERE name = 'acme' AND balance >= 2000")
+        took = time.perf_counter() - began
         await pool.execute("UPDATE plain SET balance = balance + 800 WHERE name = 'acme'")
-        times.append(time.perf_counter() - began)
+        times.append((took, time.perf_counter() - began))
 
 
 async def burst(service: LedgerService, number: int, passes: int, tries: int) -> int:
@@ -83,6 +89,17 @@ async def burst(service: LedgerService, number: int, passes: int, tries: int) ->
 
     passed = sum(await asyncio.gather(*(one() for _ in range(tries))))
     return passed - passes
+
+
+def told(times: Times, seconds: float) -> dict[str, float]:
+    before, whole = (report.percentiles([one[n] for one in times]) for n in (0, 1))
+    return {
+        "pairs_per_second": len(times) / seconds,
+        "p50_ms": whole[0] * 1e3,
+        "p99_ms": whole[1] * 1e3,
+        "before_p50_ms": before[0] * 1e3,
+        "before_p99_ms": before[1] * 1e3,
+    }
 
 
 async def main(seconds: float, concurrency: int, rounds: int) -> None:
@@ -108,26 +125,21 @@ async def main(seconds: float, concurrency: int, rounds: int) -> None:
                 ):
                     budget = pb.Budget(account=account, name="main", unit=unit, limit=LIMIT)
                     await service.SetBudget(pb.SetBudgetRequest(budget=budget), None)
-                times: dict[str, list[float]] = {"ledger": [], "update": []}
+                times: dict[str, Times] = {"ledger": [], "update": []}
                 for n in report.progress(range(rounds + 1), "rounds"):
                     for name, work in (("ledger", ours), ("update", plain)):
-                        seen: list[float] = []
+                        seen: Times = []
                         until = time.perf_counter() + seconds
                         subject: Any = service if name == "ledger" else other
                         await asyncio.gather(*(work(subject, until, seen) for _ in range(concurrency)))
                         if n:
                             times[name] += seen
-                paced: list[float] = []
+                paced: Times = []
                 until = time.perf_counter() + seconds
                 await asyncio.gather(*(ours(service, until, paced, ANSWERING_S) for _ in range(concurrency)))
                 over = max([await burst(service, n, 100, 200) for n in range(5)], key=abs)
-    facts: dict[str, Any] = {}
-    for name, seen in times.items():
-        p50, p99 = report.percentiles(seen)
-        facts[name] = {"pairs_per_second": len(seen) / (rounds * seconds), "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3}
-    p50, p99 = report.percentiles(paced)
-    facts["paced"] = {"pairs_per_second": len(paced) / seconds, "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3}
-    heads = ("", "pairs/s", "p50 ms", "p99 ms")
+    facts = {name: told(seen, rounds * seconds) for name, seen in times.items()} | {"paced": told(paced, seconds)}
+    heads = ("", "pairs/s", "p50 ms", "p99 ms", "before, p50 ms", "before, p99 ms")
     report.table(f"{concurrency} at once", heads, [(name, *one.values()) for name, one in facts.items()])
     speedup = facts["ledger"]["pairs_per_second"] / facts["update"]["pairs_per_second"]
     report.finish(

@@ -110,9 +110,9 @@ _WITHOUT = q.Filter(must=[q.IsEmptyCondition(SEEN)])
 def within(scope: Scope, *, keyed: bool, waiting: bool = False) -> Any:
     """`keyed` where [all_seen][services.retrieval.points.all_seen] holds of the shard."""
     if keyed:
-        may = seen_by(scope.tenant, scope.collection, scope.readers)
-        name = SEEN_IN if scope.collection else SEEN
-        must = [q.FieldCondition(name, match=q.MatchAny(may[name]))]
+        name, place = (SEEN_IN, (scope.collection,)) if scope.collection else (SEEN, ())
+        may = [_number(scope.tenant, *place, reader) for reader in scope.readers]
+        must = [q.FieldCondition(name, match=q.MatchAny(may))]
     else:
         must = [
             q.FieldCondition("tenant", match=q.MatchValue(scope.tenant)),
