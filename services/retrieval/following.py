@@ -32,9 +32,9 @@ class Following:
         if not self.generations.active.encoding.key:
             return
         while True:
+            self.wake.clear()  # before it looks: what comes while it does is not missed
             if await self.step():
                 continue
-            self.wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_S if self.faults else LOOKS_EVERY_S):  # another replica may bring some
                     await self.wake.wait()

@@ -15,6 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from services.retrieval.sources import SourceSettings, SourceUnknown, opened, readable
+from services.retrieval.sources.folder import FRESH_S
 from services.runtime import brokers
 from services.runtime.background import running
 from services.runtime.brokers import BrokerAway
@@ -79,8 +80,9 @@ async def test_a_folder_is_followed(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_changed_meanwhile_is_compared_and_nothing_is_read_twice(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("One.")
-    (tmp_path / "b.txt").write_text("Two.")
+    for name, text in (("a.txt", "One."), ("b.txt", "Two.")):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (0, 0))
     whole = Whole(sources={"files": SourceSettings(url=f"folder:{tmp_path}", tenant="acme", collection="c")})
     async with running(whole.keeper.run()):
         await holds(whole, "a.txt", "b.txt")
@@ -90,6 +92,36 @@ async def test_a_folder_that_changed_meanwhile_is_compared_and_nothing_is_read_t
     async with running(whole.keeper.run()):
         await holds(whole, "a.txt", "c.txt")
     assert len(whole.keeper.kept["files"].lags) == seen + 2
+
+
+async def test_a_file_that_changes_twice_within_a_tick_of_its_clock_is_read_again(tmp_path: Path) -> None:
+    """Neither its time nor its size tells."""
+    file = tmp_path / "a.txt"
+    whole = Whole(sources={"files": SourceSettings(url=f"folder:{tmp_path}", tenant="acme", collection="c")})
+    file.write_text("One.")
+    at = file.stat().st_mtime_ns
+
+    async def says(text: str) -> bool:
+        return [one.text for one in await whole.store.of_document("acme", "c", "a.txt")] == [text]
+
+    async def saying(text: str) -> None:
+        async with asyncio.timeout(30):
+            while not await says(text):
+                await asyncio.sleep(0.02)
+
+    async with running(whole.keeper.run()):
+        await saying("One.")
+        file.write_text("Two.")
+        os.utime(file, ns=(at, at))
+        await saying("Two.")
+    file.write_text("Six.")
+    os.utime(file, ns=(at, at))  # while nobody looks
+    async with running(whole.keeper.run()):
+        await saying("Six.")
+        await asyncio.sleep(FRESH_S)
+        (tmp_path / "b.txt").write_text("B.")
+        await holds(whole, "a.txt", "b.txt")
+    assert max(whole.keeper.kept["files"].lags) < FRESH_S
 
 
 async def test_links_do_not_lead_out_of_a_folder_and_large_files_are_parked(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchfiles import awatch
@@ -15,6 +15,10 @@ from services.retrieval.sources.comparing import Listed, compared
 WHOLE_EVERY_S = 60.0
 SETTLES_MS, STEP_MS = 100, 20
 """Changes that come within so long of each other are looked at together."""
+FRESH_S = 2.0
+"""A file that changed so lately may change once more within the same tick of its clock, to the same size: it is read again when it is
+looked at next. No file system's tick is longer."""
+FRESH = "~"
 
 
 @dataclass(slots=True)
@@ -49,23 +53,27 @@ class Folder:
 
     async def _whole(self, root: Path, desk: Desk) -> None:
         seen = time.time()
-        listing = await asyncio.to_thread(_listing, root, _all(root))
+        listing, known = await asyncio.to_thread(_listing, root, _all(root)), await self._known(desk)
+        listing = {path: _looked_at(one, known.get(path, ""), seen) for path, one in listing.items()}
         await compared(desk, self.settings.collection, listing, lambda path, one: self._load(root, path, one), seen)
 
     async def _some(self, root: Path, paths: Iterable[str], desk: Desk) -> None:
         """Files that something was told of; a folder among them stands for all that is and was in it."""
         seen = time.time()
         named = {str(Path(path).relative_to(root)) for path in paths}
-        known = {
-            path: mark for (where, path), mark in (await desk.marks()).items() if where == self.settings.collection
-        }
+        known = await self._known(desk)
         within = {path for path in known if any(path == one or path.startswith(f"{one}/") for one in named)}
         here = await asyncio.to_thread(_listing, root, [*within, *_under(root, named)])
         for path in within - here.keys():
             await desk.take(Change(path, self.settings.collection, seen))
         for path, listed in here.items():
-            if known.get(path) != listed.mark and (change := await self._load(root, path, listed)) is not None:
+            if known.get(path) == listed.mark:
+                continue
+            if (change := await self._load(root, path, _looked_at(listed, known.get(path, ""), seen))) is not None:
                 await desk.take(change)
+
+    async def _known(self, desk: Desk) -> dict[str, str]:
+        return {path: mark for (where, path), mark in (await desk.marks()).items() if where == self.settings.collection}
 
     async def _load(self, root: Path, path: str, listed: Listed) -> Change | None:
         try:
@@ -73,6 +81,12 @@ class Folder:
         except OSError:
             return None  # gone meanwhile, or not for us: the next look tells
         return of_file(self.settings, path, content, listed.changed, listed.mark)
+
+
+def _looked_at(listed: Listed, known: str, seen: float) -> Listed:
+    """What is read again to be sure is not late by the time that went by since it changed."""
+    same = known.partition(FRESH)[0] == listed.mark.partition(FRESH)[0]
+    return replace(listed, changed=seen) if same else listed
 
 
 def _all(root: Path) -> Iterable[str]:
@@ -99,7 +113,9 @@ def _listing(root: Path, paths: Iterable[str]) -> dict[str, Listed]:
         except OSError:
             continue
         if whole.is_relative_to(inside) and whole.is_file():
-            made[path] = Listed(f"{facts.st_mtime_ns}-{facts.st_size}", facts.st_mtime)
+            now = time.time()
+            mark = f"{facts.st_mtime_ns}-{facts.st_size}"
+            made[path] = Listed(f"{mark}{FRESH}{now}" if now - facts.st_mtime < FRESH_S else mark, facts.st_mtime)
     return made
 
 
