@@ -249,7 +249,7 @@ class Shard:
             self._loaded().update(q.UpdateOperation.delete_points_by_filter(points.of_tenants(tenants)))
 
     async def drop(self) -> None:
-        """The folder goes with it: nothing can be asked of it any more."""
+        """The folder goes with it: nothing can be asked of it any more. One that broke off is gone on with."""
         gone = self._aside_folder("gone")
 
         def work(shard: Any) -> None:
@@ -258,8 +258,10 @@ class Shard:
             self._halfway.unlink(missing_ok=True)
             self.folder.rename(gone)
 
-        await self._aside(work)
-        await asyncio.to_thread(shutil.rmtree, gone)
+        if not self.dropped:
+            await self._aside(work)
+        if gone.exists():
+            await asyncio.to_thread(shutil.rmtree, gone)
 
     async def flushed(self) -> bool:
         """Writes to disk; whether so many passages have come since the graphs were built that searches feel it."""

@@ -13,11 +13,6 @@ class Sharing:
     _readers: int = 0
     _left: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def changing(self) -> bool:
-        """Whether somebody changes it, or is about to."""
-        return self._gate.locked()
-
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         async with self._gate:

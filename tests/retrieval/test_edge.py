@@ -273,6 +273,22 @@ async def test_a_move_that_fails_at_its_end_is_one_all_the_same(
     edge.close()
 
 
+async def test_a_drop_that_broke_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = EdgeStore(tmp_path / "shard")
+    edge.open()
+    await edge.replace("acme", "", "d1", [passage(TOLL)])
+
+    def broken(*_: Any) -> None:
+        raise OSError("no")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(shutil, "rmtree", broken)
+        with pytest.raises(OSError, match="no"):
+            await edge.drop()
+    await edge.drop()
+    assert not list(tmp_path.glob("shard*"))
+
+
 async def test_shards_that_are_not_asked_rest_and_wake_when_they_are(tmp_path: Path) -> None:
     edge = EdgeStore(tmp_path / "shard", own_from=1, most_awake=2)
     edge.open()
