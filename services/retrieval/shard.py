@@ -208,33 +208,30 @@ class Shard:
         return sorted(near, key=lambda one: one.ordinal)
 
     async def search(self, question: Question, scope: Scope, most: int) -> Found:
-        asked: dict[str, Any] = {}
+        return await self._read(lambda shard: self._found(shard, question, scope, most))
+
+    def _found(self, shard: Any, question: Question, scope: Scope, most: int) -> Found:
+        chosen, asked = points.within(scope, keyed=self._keyed), dict[str, Any]()
+
+        def ask(way: str, query: Any, within: Any, params: Any = None) -> None:
+            asked[way] = q.QueryRequest(
+                limit=most,
+                query=q.Query.Nearest(query, using=way),
+                filter=within,
+                with_payload=False,
+                with_vector=False,
+                params=params,
+            )
+
         if question.text:
-            asked["bm25"] = q.Query.Nearest(self._words.embed_query(question.text), using="bm25")
-        if question.static is not None:
-            asked["static"] = q.Query.Nearest(question.static.tolist(), using="static")
+            ask("bm25", self._words.embed_query(question.text), chosen)
+        if question.static is not None and question.dense is None:
+            ask("static", question.static.tolist(), chosen)
+        elif question.static is not None and self.behind:
+            ask("static", question.static.tolist(), points.within(scope, keyed=self._keyed, waiting=True))
         if question.dense is not None:
-            asked["dense"] = q.Query.Nearest(question.dense.tolist(), using="dense")
-
-        def work(shard: Any) -> Any:
-            chosen = points.within(scope, keyed=self._keyed)
-            left = points.within(scope, keyed=self._keyed, waiting=True) if question.dense is not None else chosen
-            if question.dense is not None and not self.behind:
-                asked.pop("static", None)
-            requests = [
-                q.QueryRequest(
-                    limit=most,
-                    query=query,
-                    filter=left if way == "static" else chosen,
-                    with_payload=False,
-                    with_vector=False,
-                    params=WHOLE if way == "dense" else None,
-                )
-                for way, query in asked.items()
-            ]
-            return shard.query_batch(q.QueryBatchRequest(requests))
-
-        found = await self._read(work)
+            ask("dense", question.dense.tolist(), chosen, WHOLE)
+        found = shard.query_batch(q.QueryBatchRequest(list(asked.values())))
         return {
             way: [Hit(str(one.id), float(one.score)) for one in listed]
             for way, listed in zip(asked, found, strict=True)

@@ -20,7 +20,7 @@ from services.runtime import brokers
 from services.runtime.background import running
 from services.runtime.brokers import BrokerAway
 from tests.retrieval.whole import Whole
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 DDL = (Path(__file__).parents[2] / "docs" / "outbox.sql").read_text()
 
@@ -45,9 +45,7 @@ async def holds(whole: Whole, *ids: str, parked: tuple[str, ...] = ()) -> None:
         bad = await whole.catalogue.parked("acme", "", ("", ""), 1000)
         return {one.document_id for one in rows} == set(ids) and {one.document_id for one in bad} == set(parked)
 
-    async with asyncio.timeout(30):
-        while not await so():
-            await asyncio.sleep(0.02)
+    await eventually(so, 30)
 
 
 async def test_a_folder_is_followed(tmp_path: Path) -> None:
@@ -101,13 +99,11 @@ async def test_a_file_that_changes_twice_within_a_tick_of_its_clock_is_read_agai
     file.write_text("One.")
     at = file.stat().st_mtime_ns
 
-    async def says(text: str) -> bool:
-        return [one.text for one in await whole.store.of_document("acme", "c", "a.txt")] == [text]
-
     async def saying(text: str) -> None:
-        async with asyncio.timeout(30):
-            while not await says(text):
-                await asyncio.sleep(0.02)
+        async def so() -> bool:
+            return [one.text for one in await whole.store.of_document("acme", "c", "a.txt")] == [text]
+
+        await eventually(so, 30)
 
     async with running(whole.keeper.run()):
         await saying("One.")
