@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +63,14 @@ class Serving:
     lame_duck_s: float = 1.0
     drain_s: float = 20.0
 
+    @property
+    def longest_lame_s(self) -> float:
+        """A caller that has not seen the drain yet is waited for; one that heeds no health is not waited for without end."""
+        return LONGEST_LAME * self.lame_duck_s
+
+
+LONGEST_LAME = 4
+"""Times `lame_duck_s`, while calls go on coming in."""
 
 MOST_PENDING = 20_000
 """Calls that have arrived and not begun. Of more than 1,000, which is gRPC's default, it cancels some by chance, and their
@@ -75,7 +84,8 @@ async def serving(
     """Yields the address served; on leaving, answers what is under way before it stops.
 
     `grpc.aio` cancels calls that have arrived but not begun when it stops (grpc/grpc#41785). So the
-    server first says NOT_SERVING and goes on serving for `lame_duck_s`, while callers turn elsewhere.
+    server first says NOT_SERVING and goes on serving until no call has come in for `lame_duck_s`, while
+    callers turn elsewhere, at most for `longest_lame_s`.
     With `inproc` the service is served in this process under that name, too. Once `leaving` is set its time
     as a lame duck has begun: of many that stop one after the other, nobody waits for each.
 
@@ -105,7 +115,7 @@ async def serving(
         within.start()
     await server.start()
     leaving = leaving or asyncio.Event()
-    lame = asyncio.create_task(_lame(leaving, healthy, where.lame_duck_s))
+    lame = asyncio.create_task(_lame(leaving, healthy, statuses, where))
     try:
         async with running(_readiness(service, healthy)):
             yield address
@@ -118,10 +128,14 @@ async def serving(
             await within.stop(where.drain_s)
 
 
-async def _lame(leaving: asyncio.Event, healthy: health.aio.HealthServicer, for_s: float) -> None:
+async def _lame(leaving: asyncio.Event, healthy: health.aio.HealthServicer, statuses: Statuses, where: Serving) -> None:
     await leaving.wait()
     await healthy.enter_graceful_shutdown()
-    await asyncio.sleep(for_s)
+    now = time.monotonic()
+    quiet, last = now + where.lame_duck_s, now + where.longest_lame_s
+    while now < (until := min(quiet, last)):
+        await asyncio.sleep(until - now)
+        now, quiet = time.monotonic(), statuses.arrived + where.lame_duck_s
 
 
 async def _readiness(service: Service, healthy: health.aio.HealthServicer) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -132,6 +133,8 @@ class Statuses(grpc.aio.ServerInterceptor):
         self._wrapped: dict[str, Any] = {}
         self._watchers: set[asyncio.Task[Any]] = set()
         self._leaving = False
+        self.arrived = -math.inf
+        """When the last call came in over a socket, by the monotonic clock. Health and reflection do not count."""
 
     def leave(self) -> None:
         """Ends the `Watch` streams, which never end by themselves: their callers turn to whoever serves next."""
@@ -148,6 +151,8 @@ class Statuses(grpc.aio.ServerInterceptor):
         if handler is None:  # no such method: grpc answers UNIMPLEMENTED
             return None
         method = handler_call_details.method
+        if not method.startswith("/grpc."):
+            self.arrived = time.monotonic()
         if method not in self._wrapped:
             self._wrapped[method] = self.wrap(method, handler)
         return self._wrapped[method]

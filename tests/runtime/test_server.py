@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import ipaddress
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -70,6 +71,45 @@ async def test_a_lame_duck_still_answers() -> None:
 
         late = asyncio.create_task(ask_late())
     assert await late == "late"
+    await channel.close()
+
+
+async def test_a_lame_duck_stays_while_callers_have_not_seen_that_it_leaves() -> None:
+    asked = 0
+    async with serving(Echo().service(), replace(HERE, lame_duck_s=0.2)) as address:
+        channel = grpc.aio.insecure_channel(address)  # heeds no health
+        stub = Stub(channel)
+
+        async def ask_on() -> None:
+            nonlocal asked
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                await stub.unary(said("still here"))
+                asked += 1
+                await asyncio.sleep(0.02)
+
+        asking = asyncio.create_task(ask_on())
+        await asyncio.sleep(0)
+    await asking
+    assert asked > 5
+    await channel.close()
+
+
+async def test_a_caller_that_heeds_no_health_is_not_waited_for_without_end() -> None:
+    where = replace(HERE, lame_duck_s=0.1)
+    async with serving(Echo().service(), where) as address:
+        channel = grpc.aio.insecure_channel(address)
+        stub = Stub(channel)
+
+        async def ask_for_ever() -> None:
+            while True:
+                await stub.unary(said("again"))
+
+        asking = asyncio.create_task(ask_for_ever())
+        await asyncio.sleep(0)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await asking
+    assert caught.value.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
     await channel.close()
 
 
