@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
@@ -145,7 +146,7 @@ class EdgeStore:
             for shard in reversed(self._every):
                 await shard.drop()
             self._own.clear()
-            await in_thread(lambda: shutil.rmtree(self._homes, ignore_errors=True))
+            await in_thread(partial(shutil.rmtree, self._homes, True))
 
     async def run(self) -> None:
         """Writes to disk now and then, and has graphs built where there is enough that has none, until cancelled."""
@@ -168,7 +169,7 @@ class EdgeStore:
                 if tenant in self._own and await shard.empty():  # nothing has come meanwhile
                     del self._own[tenant]
                     await shard.drop()
-                    await asyncio.to_thread(shutil.rmtree, shard.folder.parent)
+                    await in_thread(partial(shutil.rmtree, shard.folder.parent))
 
     async def _wake(self, tenants: Sequence[str]) -> None:
         """Opens their shards, as many as may be open."""
@@ -199,7 +200,7 @@ class EdgeStore:
                     moved = await self._part()
         finally:
             for left in [self._homes] if self._shared.dropped else self._homes.glob("*.new"):
-                await asyncio.to_thread(shutil.rmtree, left, True)
+                await in_thread(partial(shutil.rmtree, left, True))
         await self._wake(moved)
 
     async def _part(self) -> list[str]:

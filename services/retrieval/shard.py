@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -258,7 +259,7 @@ class Shard:
         if not self.dropped:
             await self._aside(work)
         if gone.exists():
-            await asyncio.to_thread(shutil.rmtree, gone)
+            await in_thread(partial(shutil.rmtree, gone))
 
     async def flushed(self) -> bool:
         """Writes to disk; whether so many passages have come since the graphs were built that searches feel it."""
@@ -313,7 +314,7 @@ class Shard:
             # Where the second rename of a swap failed, `old` is all there is.
             whole = self.folder.is_dir() or self.dropped
             for left in (copy, self._aside_folder("old")) if whole else (copy,):
-                await asyncio.to_thread(shutil.rmtree, left, True)
+                await in_thread(partial(shutil.rmtree, left, True))
 
     async def settle(self, gone: Collection[str] = ()) -> None:
         """The copy takes the shard's place, with what has changed meanwhile but for tenants that have `gone`."""

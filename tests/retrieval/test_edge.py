@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,6 +273,27 @@ async def test_a_move_that_fails_at_its_end_is_one_all_the_same(
     edge.open()
     assert await held(edge) == {**MOVED, "acme": [TOLL]}
     edge.close()
+
+
+async def test_who_leaves_a_drop_leaves_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = EdgeStore(tmp_path / "store")
+    edge.open()
+    await edge.replace("acme", "", "d1", [passage(TOLL, "d1")])
+    begun, take_away = threading.Event(), shutil.rmtree
+
+    def slow(*given: Any) -> None:
+        begun.set()
+        time.sleep(0.2)
+        take_away(*given)
+
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    first = asyncio.create_task(edge.drop())
+    await until(begun.is_set)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await edge.drop()
+    assert not edge.folder.exists()
 
 
 async def test_a_drop_that_broke_off_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
