@@ -57,7 +57,7 @@ class Front:
 
 @contextmanager
 def fronted(folder: Path) -> Iterator[Front]:
-    with replicated() as mesh:
+    with replicated(twice=("orchestrator",)) as mesh:
         listens, admin = (row := free_row(2)), row + 1
         config = yaml.safe_load(CONFIG.read_text())
         config["admin"]["address"]["socket_address"]["port_value"] = admin

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.mesh import embedded
 from services.mesh.plan import CALLS, PORTS, TIERS, merged
@@ -47,11 +50,10 @@ class Apart:
             return subprocess.Popen([sys.executable, "-m", f"services.{name}"], env=environ, stdout=log, stderr=log)
 
     def healthy(self, name: str, which: int) -> None:
-        target = self.url + "/readyz" if name == "edge" else f"127.0.0.1:{self.ports[name][which]}"
         until = time.monotonic() + 60
-        command = [sys.executable, "-m", "services.mesh", "health", target]
-        while subprocess.run(command, capture_output=True, check=False, timeout=30).returncode:
+        while not (_ready(self.url) if name == "edge" else _serves(self.ports[name][which])):
             assert time.monotonic() < until, (self.folder / f"{name}-{which}.log").read_text()[-2000:]
+            time.sleep(0.05)
 
     def tollway(self, *arguments: str) -> str:
         admin = {"TOLLWAY_ADMIN_TARGET": f"127.0.0.1:{self.ports['ledger'][0]}", "TOLLWAY_ADMIN_KEY": ADMIN}
@@ -91,11 +93,31 @@ def settings(
     return {**sections, "process": {"otlp_endpoint": spans}}
 
 
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _serves(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        try:
+            said = stub.Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+        except grpc.RpcError:
+            return False
+    return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
+
+
 @contextmanager
-def replicated(servers: Servers | None = None, **more: dict[str, Any]) -> Iterator[Apart]:
-    """`servers` brings the database and the broker; `more` are settings by section."""
+def replicated(
+    servers: Servers | None = None, twice: Collection[str] = TWICE, **more: dict[str, Any]
+) -> Iterator[Apart]:
+    """`servers` brings the database and the broker; `twice` says who has two replicas; `more` are settings by section."""
     row = free_row(2 * len(PORTS) + 1)
-    ports = {name: [row + 2 * n, row + 2 * n + 1][: 2 if name in TWICE else 1] for n, name in enumerate(PORTS)}
+    ports = {name: [row + 2 * n, row + 2 * n + 1][: 2 if name in twice else 1] for n, name in enumerate(PORTS)}
     with tempfile.TemporaryDirectory(prefix="tw-replicas-") as folder, provider() as peer, collector() as spans:
         state = Path(folder)
         state.chmod(0o755)  # the database runs as another user when tests run as root

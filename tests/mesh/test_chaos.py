@@ -159,7 +159,7 @@ async def storm(mesh: Apart, made: Servers) -> None:
 
 @pytest.mark.timeout(900 if SOAK else 280)
 async def test_every_job_has_one_result_and_one_charge_whatever_is_killed() -> None:
-    with replicated(servers, jobs={"lease_s": 3.0, "egress": {"private": True}}) as mesh:
+    with replicated(servers, (), jobs={"lease_s": 3.0, "egress": {"private": True}}) as mesh:
         made = MADE[mesh.folder]
         try:
             await weathered(mesh, made)
