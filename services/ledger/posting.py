@@ -16,14 +16,20 @@ MOST_WAITING = 20_000
 LONGEST_GROUP = 2_000
 GATHER_S = 0.0003
 """How long an ending may wait for others to share its transaction."""
+ON_ITS_WAY = 3
+"""Turns of the loop until a statement has left: a connection is taken from the pool first."""
 
 
 @dataclass(slots=True)
 class Posting:
+    """Of callers that come back as soon as they hear, half are at work while the other half's group is at the database."""
+
     store: Store
     posted: Callable[[Entry, Entry | None], None]
     """Hears of each ending, with the entry that stood already."""
     waiting: list[tuple[Ending, "asyncio.Future[Entry | None]"]] = field(default_factory=list)
+    _durable: list[tuple["asyncio.Future[Entry | None]", Entry | None]] = field(default_factory=list)
+    """Posted, and nobody has been told."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def room(self) -> None:
@@ -47,18 +53,32 @@ class Posting:
             await self._wake.wait()
             await asyncio.sleep(GATHER_S)
             try:
-                await self.post()
+                await self._flow()
                 wait = 0.05
             except (LedgerAway, asyncpg.PostgresError) as error:
                 log.warning("settlements wait: %d, %s", len(self.waiting), type(error).__name__)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0)
 
+    async def _flow(self) -> None:
+        """Posts group after group, for as long as somebody comes; those of one hear while the next is on its way."""
+        try:
+            while self.waiting:
+                await asyncio.gather(self._post(), self._tell_meanwhile())
+                if not self.waiting:
+                    self._tell(len(self._durable) // 2)
+                    await _turns()
+            self._wake.clear()
+        finally:
+            self._tell()
+
     async def post(self) -> None:
         """Posts one group. Those who come while it is under way make up the next."""
-        group = self.waiting[:LONGEST_GROUP]
-        if not group:
-            self._wake.clear()
+        await self._post()
+        self._tell()
+
+    async def _post(self) -> None:
+        if not (group := self.waiting[:LONGEST_GROUP]):
             return
         distinct = {ending.entry.reservation_id: ending for ending, _ in group}
         earlier = dict(zip(distinct, await self.store.end(list(distinct.values())), strict=True))
@@ -66,5 +86,19 @@ class Posting:
         for ending, posted in group:
             stood = earlier[ending.entry.reservation_id]
             self.posted(ending.entry, stood)
+            self._durable.append((posted, stood))
+
+    async def _tell_meanwhile(self) -> None:
+        await _turns()
+        self._tell()
+
+    def _tell(self, first: int | None = None) -> None:
+        told, self._durable[:first] = self._durable[:first], []
+        for posted, stood in told:
             if not posted.done():
                 posted.set_result(stood)
+
+
+async def _turns() -> None:
+    for _ in range(ON_ITS_WAY):
+        await asyncio.sleep(0)
