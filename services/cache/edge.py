@@ -158,8 +158,8 @@ class EdgeStore:
         scope = self._scopes.get(entry.scope)
         if entry.vector is not None and scope is not None:
             scope.add(entry)
-        # Sealed here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
-        self._pending[entry.id] = (entry, written(entry, self.key))
+        # Made here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
+        self._pending[entry.id] = (entry, _point(entry, self.key))
         if len(self._pending) > MOST_WAITING:
             del self._pending[next(iter(self._pending))]
         self._wake.set()
@@ -247,11 +247,7 @@ class EdgeStore:
                 del self._pending[name]
 
     def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
-        points = [
-            q.Point(one.id, EMPTY if one.vector is None else one.vector, payload)  # type: ignore[arg-type]
-            for one, payload in group.values()
-        ]
-        self._shard.update(q.UpdateOperation.upsert_points(points))
+        self._shard.update(q.UpdateOperation.upsert_points([point for _, point in group.values()]))
 
     def _ids(self) -> Iterator[str]:
         """Of all entries in the shard."""
@@ -321,6 +317,11 @@ class EdgeStore:
         """The shard is blocking and takes one caller at a time, also when that one has left meanwhile."""
         async with self._lock:
             return await in_thread(work)
+
+
+def _point(entry: Entry, key: bytes) -> q.Point:
+    vector = EMPTY if entry.vector is None else entry.vector.tolist()
+    return q.Point(entry.id, vector, written(entry, key))
 
 
 def _digest(entry_id: str) -> int:

@@ -3,10 +3,10 @@
 import base64
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,24 +19,37 @@ EMPTY = [0.0] * (DIMENSIONS - 1) + [1e-6]
 """Stands for no vector: engines refuse one of length zero."""
 
 
+class _Rest(msgspec.Struct, array_like=True, frozen=True):
+    """What no filter asks for, as one value: engines take a payload over value by value, and each costs as much as 20 characters."""
+
+    exact: str
+    text: bytes
+    completion: bytes
+    attached: bytes
+    expires: float
+    cost: int
+    took_s: float
+    right: int
+    wrong: int
+    answer: str
+
+
+_packed, _unpacked = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Rest).decode
+
+
 def written(entry: Entry, key: bytes = b"") -> dict[str, Any]:
-    """The payload; the text and the answer are encrypted where a 256-bit `key` is given."""
+    """The payload; what is asked and answered is encrypted where a 256-bit `key` is given."""
+    rest = _Rest(
+        entry.exact, entry.text.encode("utf-8", "surrogatepass"), entry.completion, entry.attached, entry.expires,
+        entry.cost, entry.took_s, entry.right, entry.wrong, entry.answer,
+    )  # fmt: skip
     return {
         "tenant": entry.tenant,
         "scope": entry.scope if entry.vector is not None else "",
-        "exact": entry.exact,
-        "text": _closed(entry.text.encode("utf-8", "surrogatepass"), entry, key),
-        "completion": _closed(entry.completion, entry, key),
         "model": entry.model,
         "tags": list(entry.tags),
         "stored": entry.stored,
-        "expires": entry.expires,
-        "cost": entry.cost,
-        "took_s": entry.took_s,
-        "attached": _closed(entry.attached, entry, key),
-        "right": entry.right,
-        "wrong": entry.wrong,
-        "answer": entry.answer,
+        "rest": _closed(_packed(rest), entry.tenant, key),
     }
 
 
@@ -44,37 +57,47 @@ def read(point_id: str, payload: Mapping[str, Any] | None, vector: Any, key: byt
     """The entry of a point; None for one that is corrupt, which is a miss and no error."""
     try:
         assert payload is not None
-        scope = payload["scope"]
-        bare = Entry(
+        tenant, scope = payload["tenant"], payload["scope"]
+        rest = _unpacked(_opened(payload["rest"], tenant, key)) if "rest" in payload else _before(payload, key)
+        return Entry(
             id=point_id,
-            tenant=payload["tenant"],
+            tenant=tenant,
             scope=scope,
-            exact=payload["exact"],
-            text="",
+            exact=rest.exact,
+            text=rest.text.decode("utf-8", "surrogatepass"),
             vector=np.asarray(vector, np.float32) if scope and vector is not None else None,
-            completion=b"",
+            completion=rest.completion,
             model=payload["model"],
             tags=tuple(payload["tags"]),
             stored=float(payload["stored"]),
-            expires=float(payload["expires"]),
-            cost=int(payload["cost"]),
-            took_s=float(payload["took_s"]),
-            right=int(payload["right"]),
-            wrong=int(payload["wrong"]),
-            answer=str(payload.get("answer", "")),
+            expires=rest.expires,
+            cost=rest.cost,
+            took_s=rest.took_s,
+            attached=rest.attached,
+            right=rest.right,
+            wrong=rest.wrong,
+            answer=rest.answer,
         )
-        text = _opened(payload["text"], bare, key).decode("utf-8", "surrogatepass")
-        completion, attached = (_opened(payload[name], bare, key) for name in ("completion", "attached"))
-        return replace(bare, text=text, completion=completion, attached=attached)
-    except (KeyError, TypeError, ValueError, AssertionError, InvalidTag):
+    except (KeyError, TypeError, ValueError, AssertionError, InvalidTag, msgspec.DecodeError):
         return None
 
 
-def _closed(raw: bytes, entry: Entry, key: bytes) -> str:
+def _before(payload: Mapping[str, Any], key: bytes) -> _Rest:
+    """The same as releases up to 0.11 wrote it: a value each."""
+    text, completion, attached = (
+        _opened(payload[name], payload["tenant"], key) for name in ("text", "completion", "attached")
+    )
+    return _Rest(
+        payload["exact"], text, completion, attached, float(payload["expires"]), int(payload["cost"]),
+        float(payload["took_s"]), int(payload["right"]), int(payload["wrong"]), str(payload.get("answer", "")),
+    )  # fmt: skip
+
+
+def _closed(raw: bytes, tenant: str, key: bytes) -> str:
     if not key:
         return base64.b64encode(raw).decode()
     nonce = secrets.token_bytes(NONCE_BYTES)
-    return base64.b64encode(nonce + _cipher(key).encrypt(nonce, raw, entry.tenant.encode())).decode()
+    return base64.b64encode(nonce + _cipher(key).encrypt(nonce, raw, tenant.encode())).decode()
 
 
 @lru_cache(maxsize=8)
@@ -82,6 +105,6 @@ def _cipher(key: bytes) -> AESGCM:
     return AESGCM(key)
 
 
-def _opened(said: str, entry: Entry, key: bytes) -> bytes:
+def _opened(said: str, tenant: str, key: bytes) -> bytes:
     raw = base64.b64decode(said, validate=True)
-    return _cipher(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], entry.tenant.encode()) if key else raw
+    return _cipher(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], tenant.encode()) if key else raw
