@@ -2,7 +2,7 @@
 
 import gc
 
-YOUNG, MIDDLE, OLD = 10_000, 20, 50
+YOUNG, MIDDLE, OLD = 100_000, 10, 20
 """Collections of the young and middle are made less often than Python makes them, and of the old far less: requests
 leave next to no cycles, and a full collection of a mesh's objects takes a tenth of a second."""
 
