@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from asyncpg.pgproto.pgproto import UUID as FastUUID  # read and written in a tenth of the time
 from google.protobuf.timestamp_pb2 import Timestamp
 from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
@@ -251,7 +252,7 @@ class LedgerService(LedgerServiceServicer):
         caller, at = identity.caller(), datetime.now(UTC)
         if account := stopped(caller.account, self.replica.suspended):
             raise AccountSuspended(account=account)
-        reservation = UUID(request.reservation_id)
+        reservation: UUID = FastUUID(request.reservation_id)
         if request.again and (found := await self.replica.free_id(reservation, caller.acts)) != reservation:
             if found is None:
                 return pb.ReserveResponse(paid=True)
@@ -373,7 +374,7 @@ class LedgerService(LedgerServiceServicer):
 
     def _own(self, reservation_id: str, sealed: bytes) -> Hold:
         """The hold, which must be the caller's own tenant's."""
-        reservation = UUID(reservation_id)
+        reservation = FastUUID(reservation_id)
         hold = self.replica.shown(reservation, sealed) or opened(self.secret, reservation, sealed)
         caller = identity.caller()
         if hold.account.partition("/")[0] != caller.tenant and not caller.admin:

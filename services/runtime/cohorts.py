@@ -7,7 +7,8 @@ and no step waits for ever: the longer one has waited, the fewer need to wait th
 
 import asyncio
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+
+from services.runtime.loops import PerLoop
 
 
 @dataclass(slots=True)
@@ -22,15 +23,16 @@ class _Cohorts:
     """Those with somebody waiting. While there is one, the next turn is on its way."""
     turn: int = 0
 
-    def join(self, name: str) -> "asyncio.Future[None]":
-        loop = asyncio.get_running_loop()
+    def join(self, name: str, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
         passed: asyncio.Future[None] = loop.create_future()
         if not self.steps:
-            loop.call_soon(self._call)
-        self.steps.setdefault(name, _Step(self.turn)).waiting.append(passed)
+            loop.call_soon(self._call, loop)
+        if (step := self.steps.get(name)) is None:
+            step = self.steps[name] = _Step(self.turn)
+        step.waiting.append(passed)
         return passed
 
-    def _call(self) -> None:
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """It is the turn of the step where most have waited longest; all of them go before the next turn comes."""
         self.turn += 1
         name = max(self.steps, key=lambda one: len(self.steps[one].waiting) * (self.turn - self.steps[one].since))
@@ -38,15 +40,13 @@ class _Cohorts:
             if not passed.done():
                 passed.set_result(None)
         if self.steps:
-            asyncio.get_running_loop().call_soon(self._call)
+            loop.call_soon(self._call, loop)
 
 
-_of: WeakKeyDictionary[asyncio.AbstractEventLoop, _Cohorts] = WeakKeyDictionary()
+_cohorts = PerLoop(_Cohorts)
 
 
-async def join(step: str) -> None:
-    """Returns when it is the turn of `step`, together with all who wait for it."""
+def join(step: str) -> "asyncio.Future[None]":
+    """To be awaited: done when it is the turn of `step`, together with all who wait for it."""
     loop = asyncio.get_running_loop()
-    if (cohorts := _of.get(loop)) is None:
-        cohorts = _of[loop] = _Cohorts()
-    await cohorts.join(step)
+    return _cohorts.of(loop).join(step, loop)

@@ -2,7 +2,8 @@
 
 import asyncio
 from typing import Protocol
-from weakref import WeakKeyDictionary
+
+from services.runtime.loops import PerLoop
 
 
 class Startable(Protocol):
@@ -23,13 +24,11 @@ class _Turn:
             one.start()
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
+_turns = PerLoop(_Turn)
 
 
 def start_later(loop: asyncio.AbstractEventLoop, one: Startable) -> None:
-    turn = _turns.get(loop)
-    if turn is None:
-        turn = _turns[loop] = _Turn()
+    turn = _turns.of(loop)
     if not turn.waiting:
         loop.call_soon(turn.come)
     turn.waiting.append(one)
