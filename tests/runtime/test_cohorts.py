@@ -41,7 +41,6 @@ async def test_a_step_with_one_waiting_is_not_passed_over_for_ever() -> None:
 
 async def test_one_who_gives_up_holds_up_nobody() -> None:
     gone, stays = cohorts.join("step"), cohorts.join("step")
-    await asyncio.sleep(0)
     assert gone.cancel()
     async with asyncio.timeout(5):
         await stays
