@@ -31,6 +31,7 @@ from services.edge.jobs import Jobs
 from services.edge.messages import COUNT, Messages
 from services.edge.messages import PATH as MESSAGES
 from services.edge.models import Models
+from services.edge.moderations import Moderations
 from services.edge.registry import Registry
 from services.edge.reranking import Reranking
 from services.edge.responses import Responses
@@ -104,10 +105,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
-        documents, found_by = (
-            Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves)),
-            Behind(shelves, RetrievalAway),
-        )
+        documents = Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves))
+        found_by = Behind(shelves, RetrievalAway)
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in = SignIn(settings.sign_in)
@@ -120,6 +119,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/completions": {"POST": Completions(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 **Reranking(gateway).routes(),
+                **Moderations(gateway).routes(),
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
                 MESSAGES: {"POST": messages.answer},

@@ -52,6 +52,8 @@ class Entry:
     embeddings: bool = False
     rerank: bool = False
     """Ranks texts, by the provider's `/rerank`, as Cohere, Jina and vLLM have it; it does nothing else."""
+    moderation: bool = False
+    """Judges texts by categories of harm, by the provider's `/moderations`, as OpenAI and Mistral have it; it does nothing else."""
     completions: bool | None = None
     """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5

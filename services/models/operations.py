@@ -21,7 +21,7 @@ from services.runtime import telemetry
 from services.runtime.errors import Failure
 from services.runtime.metrics import Distribution
 
-CHAT, EMBEDDINGS, RERANK = "chat", "embeddings", "rerank"
+CHAT, EMBEDDINGS, RERANK, MODERATION = "chat", "embeddings", "rerank", "moderation"
 PROVIDERS = {
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",

@@ -12,18 +12,18 @@ from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
-from services.models.operations import CHAT, EMBEDDINGS, RERANK, operation
+from services.models.operations import CHAT, EMBEDDINGS, MODERATION, RERANK, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
 from services.models.walk import Walk
 from services.models.wires import text
-from services.models.wires.adapter import Adapter, Embedded, Ranks, Reranked, Target
+from services.models.wires.adapter import Adapter, Embedded, Moderated, Moderates, Ranks, Reranked, Target
 from services.runtime import telemetry
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
-Read = TypeVar("Read", Embedded, Reranked)
+Read = TypeVar("Read", Embedded, Moderated, Reranked)
 Opened = tuple[chat.ChatChunk, AsyncGenerator[chat.ChatChunk, None]]
 """A stream's first piece, and the rest."""
 
@@ -117,6 +117,14 @@ class Ranking:
         if not entry.rerank or not isinstance(wire, Ranks):
             raise faults.Unsupported(model=name, what="rank texts")
         return await self._of_texts(RERANK, name, asker, lambda target: wire.rerank(target, query, documents))
+
+    async def moderate(self, name: str, texts: list[str], asker: Asker) -> Moderated:
+        """What the model `name` says of texts; see `complete`."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.moderation or not isinstance(wire, Moderates):
+            raise faults.Unsupported(model=name, what="moderate")
+        return await self._of_texts(MODERATION, name, asker, lambda target: wire.moderate(target, texts))
 
     async def _of_texts(self, kind: str, name: str, asker: Asker, ask: Callable[[Target], Awaitable[Read]]) -> Read:
         """What one model makes of texts, from the first of its deployments that can."""

@@ -71,6 +71,15 @@ class ModelsService(ModelsServiceServicer):
         ranked = [pb.Ranked(index=index, score=score) for index, score in made.scores]
         return pb.RerankResponse(ranked=ranked, input_tokens=made.input_tokens, model=request.model)
 
+    async def Moderate(self, request: pb.ModerateRequest, context: object) -> pb.ModerateResponse:
+        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
+        tokens = sum(map(len, request.texts)) // CHARACTERS_A_TOKEN
+        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
+        made = await self.ranking.moderate(request.model, list(request.texts), asker)
+        return pb.ModerateResponse(
+            moderations=map(_moderation, made.texts), input_tokens=made.input_tokens, model=request.model
+        )
+
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         if request.chat.model != AUTO:
             self.ranking.catalogue.entry(request.chat.model)
@@ -164,7 +173,15 @@ def _model(name: str, entry: Entry) -> pb.Model:
         json_schema=entry.json_schema,
         embeddings=entry.embeddings,
         rerank=entry.rerank,
+        moderation=entry.moderation,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),
     )
+
+
+def _moderation(found: dict[str, tuple[bool, float]]) -> pb.Moderation:
+    made = pb.Moderation(flagged=any(flagged for flagged, _ in found.values()))
+    for name, (flagged, score) in found.items():
+        made.categories[name].CopyFrom(pb.Harm(flagged=flagged, score=score))
+    return made

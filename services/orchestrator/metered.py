@@ -18,8 +18,8 @@ from services.orchestrator.money import time_left
 from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
 
-Made = TypeVar("Made", pb.EmbedResponse, pb.RerankResponse)
-Request = pb.EmbedRequest | pb.RerankRequest
+Made = TypeVar("Made", pb.EmbedResponse, pb.ModerateResponse, pb.RerankResponse)
+Request = pb.EmbedRequest | pb.ModerateRequest | pb.RerankRequest
 SCOPE = "embeddings"
 
 

@@ -22,6 +22,7 @@ from services.orchestrator.failures import ModelNotAllowed, StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.mirroring import Mirrored, Mirroring
+from services.orchestrator.moderating import Moderating
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.reranking import Reranking
@@ -189,6 +190,9 @@ class GatewayService(GatewayServiceServicer):
 
     async def Rerank(self, request: pb.RerankRequest, context: object) -> pb.RerankResponse:
         return await Reranking(self.road).rerank(request)
+
+    async def Moderate(self, request: pb.ModerateRequest, context: object) -> pb.ModerateResponse:
+        return await Moderating(self.road).moderate(request)
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")

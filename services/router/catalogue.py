@@ -47,7 +47,7 @@ class Catalogue:
     async def read(self) -> None:
         """Reads models and prices anew; health is kept."""
         listed = (await self.models.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)).models
-        chatting = [one for one in listed if not (one.embeddings or one.rerank)]
+        chatting = [one for one in listed if not (one.embeddings or one.rerank or one.moderation)]
         prices = await self._prices(chatting)
         fresh = {}
         for one in chatting:

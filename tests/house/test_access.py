@@ -37,7 +37,7 @@ READS = {
 }  # fmt: skip
 BY_SCOPE = {
     "chat": {"gateway.Complete", "gateway.StreamComplete", "gateway.CountTokens", "registry.CompareShadow"},
-    "embeddings": {"gateway.Embed", "gateway.Rerank"},
+    "embeddings": {"gateway.Embed", "gateway.Moderate", "gateway.Rerank"},
     "documents": {
         f"retrieval.{rpc}"
         for rpc in (

@@ -18,6 +18,12 @@ def spans() -> Iterator[Collector]:
 
 @pytest.fixture(scope="session")
 def mesh(spans: Collector) -> Iterator[Mesh]:
-    told = {"TOLLWAY_PROCESS__OTLP_ENDPOINT": spans.url, "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true"}
-    with provider() as peer, running(peer, f"--model=judge=test:judge@{peer.url}", **told) as made:
-        yield made
+    told = {
+        "TOLLWAY_PROCESS__OTLP_ENDPOINT": spans.url,
+        "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true",
+        "TOLLWAY_MODELS__CATALOGUE__CENSOR__MODERATION": "true",
+    }
+    with provider() as peer:
+        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor")]
+        with running(peer, *more, **told) as made:
+            yield made

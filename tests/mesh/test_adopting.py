@@ -75,6 +75,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
             model("grok", "xai/grok-4"),
             model("ranker", "cohere/rerank-v3.5", {"mode": "rerank"}),
             model("command", "cohere/command-a"),
+            model("censor", "openai/omni-moderation-latest", {"mode": "moderation"}),
         ],
     )  # fmt: skip
     settings = loaded(made, tmp_path)
@@ -95,6 +96,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert (found["grok"].base_url, found["grok"].key) == ("https://api.x.ai/v1", "env:XAI_API_KEY")
     ranker, command = found["ranker"], found["command"]
     assert ranker.rerank and ranker.base_url == "https://api.cohere.com/v2" and ranker.key == "env:COHERE_API_KEY"
+    assert found["censor"].moderation and not command.moderation
     assert not command.rerank and command.base_url == "https://api.cohere.ai/compatibility/v1"
     assert not made.left
 

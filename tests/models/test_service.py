@@ -42,6 +42,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries = {name: Entry(name, base_url=peer.url) for name in names}
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     entries["judge"] = Entry("judge", base_url=peer.url, rerank=True)
+    entries["censor"] = Entry("censor", base_url=peer.url, moderation=True)
     async with session() as http:
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
         service = ModelsService(ranking, compressor())
@@ -102,6 +103,16 @@ async def test_ranks_where_the_model_can(models: Models) -> None:
     assert await refused(models.Rerank(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
 
 
+async def test_moderates_where_the_model_can(models: Models) -> None:
+    asked = pb.ModerateRequest(model="censor", texts=["I will hurt you", "otters"])
+    made = await models.Moderate(asked)
+    assert [one.flagged for one in made.moderations] == [True, False] and made.model == "censor"
+    threat = made.moderations[0].categories["harassment/threatening"]
+    assert threat.flagged and threat.score == 0.9 and made.input_tokens > 0
+    asked.model = "echo"
+    assert await refused(models.Moderate(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -121,7 +132,7 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge"]
+        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor"]
     )
 
 

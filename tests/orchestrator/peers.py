@@ -204,6 +204,10 @@ class Mesh:
         ranked = [models_pb2.Ranked(index=n, score=1.0 / (n + 1)) for n in range(len(request.documents))]
         return models_pb2.RerankResponse(ranked=ranked, input_tokens=4, model=request.model)
 
+    def _Moderate(self, request: Any) -> Any:
+        told = models_pb2.Moderation(flagged=True, categories={"violence": models_pb2.Harm(flagged=True, score=0.9)})
+        return models_pb2.ModerateResponse(moderations=[told] * len(request.texts), input_tokens=4, model=request.model)
+
     def _CountTokens(self, request: Any) -> Any:
         return models_pb2.CountTokensResponse(input_tokens=9)
 

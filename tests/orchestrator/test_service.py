@@ -406,6 +406,15 @@ async def test_ranking_is_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> N
     assert await field_of(gateway.Rerank(pb.RerankRequest(model="r", query="which?"))) == "documents"
 
 
+async def test_moderating_is_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.Moderate(pb.ModerateRequest(model="m", texts=["x", "y"]))
+    assert [one.flagged for one in made.moderations] == [True, True] and made.input_tokens == 4
+    assert made.moderations[0].categories["violence"].score == 0.9
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
+    assert await field_of(gateway.Moderate(pb.ModerateRequest(model="m"))) == "texts"
+
+
 async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
     said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="Once upon a bridge")])
     assert (await gateway.Complete(asking(text_completion=True))).completion.choices

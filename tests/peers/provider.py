@@ -79,6 +79,21 @@ class Provider:
         results = [{"index": n, "relevance_score": score} for n, score in enumerate(scores)]
         return web.json_response({"model": body["model"], "results": results, "usage": {"total_tokens": 21}})
 
+    async def moderations(self, request: web.Request) -> web.Response:
+        """A text that threatens is flagged."""
+        body = await request.json()
+        self.requests.append(body)
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        results = [
+            {
+                "flagged": (threat := "hurt you" in text),
+                "categories": {"harassment/threatening": threat, "violence": threat, "self-harm": False},
+                "category_scores": {"harassment/threatening": 0.9 * threat, "violence": 0.8 * threat, "self-harm": 0.0},
+            }
+            for text in texts
+        ]
+        return web.json_response({"id": "modr-1", "model": body["model"], "results": results})
+
     async def embeddings(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append(body)
@@ -187,6 +202,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/completions", peer.completions)
     application.router.add_post("/v1/embeddings", peer.embeddings)
     application.router.add_post("/v1/rerank", peer.rerank)
+    application.router.add_post("/v1/moderations", peer.moderations)
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(application, handler_cancellation=True)

@@ -45,7 +45,7 @@ OTHER_MAKERS = ("mistral", "codestral", "jamba")
 BEDROCK_WAYS = ("converse/", "invoke/")
 VERTEX_REGION = "us-central1"
 """LiteLLM's own, where nothing is said."""
-ABILITIES = {"embedding": "embeddings", "rerank": "rerank"}
+ABILITIES = {"embedding": "embeddings", "moderation": "moderation", "rerank": "rerank"}
 VARIABLE = "os.environ/"
 PRICES = {
     "input_cost_per_token": "input",
@@ -95,7 +95,7 @@ INSTEAD = {
 }  # fmt: skip
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
-MODES = ("chat", "completion", "embedding", "responses", "rerank")
+MODES = ("chat", "completion", "embedding", "moderation", "responses", "rerank")
 TOLD = frozenset(("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES))
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",

@@ -48,6 +48,13 @@ class Reranked:
     input_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Moderated:
+    texts: list[dict[str, tuple[bool, float]]]
+    """For each, by category: whether it belongs there, and how surely, 0 to 1."""
+    input_tokens: int
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -66,4 +73,13 @@ class Ranks(Protocol):
 
     async def rerank(self, target: Target, query: str, documents: list[str]) -> Reranked:
         """Every text, once."""
+        ...
+
+
+@runtime_checkable
+class Moderates(Protocol):
+    """What a wire offers besides, where models on it judge texts."""
+
+    async def moderate(self, target: Target, texts: list[str]) -> Moderated:
+        """Every text, in their order."""
         ...

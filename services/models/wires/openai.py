@@ -11,7 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models import faults
 from services.models.counting import Counter
 from services.models.wires import http, text
-from services.models.wires.adapter import Embedded, Reranked, Target
+from services.models.wires.adapter import Embedded, Moderated, Reranked, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
 from services.models.wires.http import Posting, Signer
@@ -97,6 +97,11 @@ class OpenAI:
             found = await http.parsed(target, response)
         counted = sum(self.count.text(text) for text in (query, *documents))
         return http.shaped(target, _reranked, found, len(documents), counted)
+
+    async def moderate(self, target: Target, texts: list[str]) -> Moderated:
+        async with self.posted(target, "moderations", {"model": target.model, "input": texts}) as response:
+            found = await http.parsed(target, response)
+        return http.shaped(target, _moderated, found, len(texts), sum(map(self.count.text, texts)))
 
     def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)
@@ -236,6 +241,17 @@ def _reranked(body: dict[str, Any], texts: int, counted: int) -> Reranked:
     if sorted(index for index, _ in scores) != list(range(texts)):
         raise ValueError
     return Reranked(scores, int((body.get("usage") or {}).get("total_tokens") or counted))
+
+
+def _moderated(body: dict[str, Any], texts: int, counted: int) -> Moderated:
+    """Mistral tells tokens, OpenAI does not."""
+    found = [
+        {name: (bool(flagged), float(one["category_scores"][name])) for name, flagged in one["categories"].items()}
+        for one in body["results"]
+    ]
+    if len(found) != texts:
+        raise ValueError
+    return Moderated(found, int((body.get("usage") or {}).get("total_tokens") or counted))
 
 
 def _embedded(body: dict[str, Any], wanted: int) -> Embedded:
