@@ -27,6 +27,7 @@ from services.edge.door import Door
 from services.edge.embeddings import Embeddings
 from services.edge.erasures import Erasures
 from services.edge.files import Files
+from services.edge.images import Images
 from services.edge.jobs import Jobs
 from services.edge.messages import COUNT, Messages
 from services.edge.messages import PATH as MESSAGES
@@ -120,6 +121,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
                 **Reranking(gateway).routes(),
                 **Moderations(gateway).routes(),
+                **Images(gateway).routes(),
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
                 MESSAGES: {"POST": messages.answer},

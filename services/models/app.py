@@ -83,7 +83,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             domain="models.tollway",
             register=partial(models_pb2_grpc.add_ModelsServiceServicer_to_server, service),
             identity=await stack.enter_async_context(identified(directory)),
-            largest_message_bytes=32 << 20,
+            largest_message_bytes=64 << 20,
             backend=", ".join(f"{name} ({entry.provider})" for name, entry in entries.items())
             or "no model: name one with --model or in the settings",
             ready=ready,

@@ -54,6 +54,9 @@ class Entry:
     """Ranks texts, by the provider's `/rerank`, as Cohere, Jina and vLLM have it; it does nothing else."""
     moderation: bool = False
     """Judges texts by categories of harm, by the provider's `/moderations`, as OpenAI and Mistral have it; it does nothing else."""
+    image_tokens: int = 0
+    """Makes pictures, by the provider's `/images/generations`, and does nothing else: the most tokens that one is billed for, or those that
+    stand for one where the provider tells none."""
     completions: bool | None = None
     """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5

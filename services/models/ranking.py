@@ -12,18 +12,29 @@ from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
-from services.models.operations import CHAT, EMBEDDINGS, MODERATION, RERANK, operation
+from services.models.operations import CHAT, EMBEDDINGS, IMAGES, MODERATION, RERANK, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
 from services.models.walk import Walk
 from services.models.wires import text
-from services.models.wires.adapter import Adapter, Embedded, Moderated, Moderates, Ranks, Reranked, Target
+from services.models.wires.adapter import (
+    Adapter,
+    Drawn,
+    Draws,
+    Embedded,
+    Moderated,
+    Moderates,
+    Ranks,
+    Reranked,
+    Target,
+    Wanted,
+)
 from services.runtime import telemetry
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
-Read = TypeVar("Read", Embedded, Moderated, Reranked)
+Read = TypeVar("Read", Drawn, Embedded, Moderated, Reranked)
 Opened = tuple[chat.ChatChunk, AsyncGenerator[chat.ChatChunk, None]]
 """A stream's first piece, and the rest."""
 
@@ -126,6 +137,14 @@ class Ranking:
             raise faults.Unsupported(model=name, what="moderate")
         return await self._of_texts(MODERATION, name, asker, lambda target: wire.moderate(target, texts))
 
+    async def draw(self, name: str, wanted: Wanted, asker: Asker) -> Drawn:
+        """Pictures of the model `name`; see `complete`."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.image_tokens or not isinstance(wire, Draws):
+            raise faults.Unsupported(model=name, what="make pictures")
+        return await self._of_texts(IMAGES, name, asker, lambda target: wire.draw(target, wanted))
+
     async def _of_texts(self, kind: str, name: str, asker: Asker, ask: Callable[[Target], Awaitable[Read]]) -> Read:
         """What one model makes of texts, from the first of its deployments that can."""
         walk, entry = self._walk([name], asker), self.catalogue.entry(name)
@@ -135,7 +154,7 @@ class Ranking:
                 with endpoint.call(asker) as call, operation(kind, endpoint, entry) as observed:
                     made = await ask(await self._target(endpoint))
                     call.answered()
-                    observed.used(chat.Usage(input_tokens=made.input_tokens))
+                    observed.used(made.usage if isinstance(made, Drawn) else chat.Usage(input_tokens=made.input_tokens))
                     return made
             except Failure as failure:
                 walk.failed(endpoint, failure)

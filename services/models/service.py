@@ -17,6 +17,7 @@ from services.models.history import shortened
 from services.models.limits import Priority
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
+from services.models.wires.adapter import Wanted
 from services.runtime import channels, identity
 
 PAGE = 1000
@@ -78,6 +79,18 @@ class ModelsService(ModelsServiceServicer):
         made = await self.ranking.moderate(request.model, list(request.texts), asker)
         return pb.ModerateResponse(
             moderations=map(_moderation, made.texts), input_tokens=made.input_tokens, model=request.model
+        )
+
+    async def GenerateImages(self, request: pb.GenerateImagesRequest, context: object) -> pb.GenerateImagesResponse:
+        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
+        asker = Asker(
+            identity.caller().tenant, priority, len(request.prompt) // CHARACTERS_A_TOKEN, channels.DEADLINE.get()
+        )
+        options = {one.name: value for one, value in request.options.ListFields()}
+        wanted = Wanted(request.prompt, request.count or 1, options)
+        made = await self.ranking.draw(request.model, wanted, asker)
+        return pb.GenerateImagesResponse(
+            images=made.images, usage=made.usage, model=request.model, options=made.options
         )
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
@@ -174,6 +187,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         embeddings=entry.embeddings,
         rerank=entry.rerank,
         moderation=entry.moderation,
+        image_tokens=entry.image_tokens,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

@@ -86,7 +86,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                     domain="gateway.tollway",
                     register=partial(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, gateway),
                     identity=identity,
-                    largest_message_bytes=32 << 20,
+                    largest_message_bytes=64 << 20,
                     backend="the eight services of the road",
                     ready=lambda: models.read_once,
                 )

@@ -11,30 +11,41 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
 from tollway.ledger.v1 import ledger_pb2
+from tollway.models.v1 import models_pb2
 
 from services.orchestrator import bounds
 from services.orchestrator.failures import ModelNotAllowed, PromptRefused
 from services.orchestrator.money import time_left
 from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
+from services.runtime.errors import Failure, Kind
 
-Made = TypeVar("Made", pb.EmbedResponse, pb.ModerateResponse, pb.RerankResponse)
-Request = pb.EmbedRequest | pb.ModerateRequest | pb.RerankRequest
-SCOPE = "embeddings"
+Made = TypeVar("Made", pb.EmbedResponse, pb.GenerateImagesResponse, pb.ModerateResponse, pb.RerankResponse)
+Request = pb.EmbedRequest | pb.GenerateImagesRequest | pb.ModerateRequest | pb.RerankRequest
+
+
+class NobodyCan(Failure):
+    kind, reason = Kind.NOT_FOUND, "MODEL_UNKNOWN"
+    text = "no model that the key may ask for can do this: name one, whose entry sets `{setting}`"
+    field = "model"
 
 
 @dataclass(frozen=True, slots=True)
 class Metered:
     road: Road
+    scope: str = "embeddings"
+    """That the key needs."""
+    most_drawn: int = 0
+    """Tokens of pictures that may come back."""
 
     async def run(self, request: Request, texts: Sequence[str], work: Callable[[list[str]], Awaitable[Made]]) -> Made:
-        """What `work` makes of the texts, masked where policy says so; it is paid for by its `input_tokens`.
+        """What `work` makes of the texts, masked where policy says so; it is paid for by what it tells of tokens.
 
         Raises:
             ModelNotAllowed, PromptRefused
             AioRpcError: what the ledger says, or whoever does the work.
         """
-        caller, trace = identity.scoped(SCOPE), telemetry.current()
+        caller, trace = identity.scoped(self.scope), telemetry.current()
         if caller.models and request.model not in caller.models:
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()
@@ -52,13 +63,18 @@ class Metered:
             if made is None and not held.paid:
                 self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
         compute.FromMilliseconds(int((time.monotonic() - began) * 1000))
+        usage = (
+            made.usage if isinstance(made, pb.GenerateImagesResponse) else chat.Usage(input_tokens=made.input_tokens)
+        )
         settle = ledger_pb2.SettleRequest(
             reservation_id=reservation,
             hold=held.hold,
             model=request.model,
-            input_tokens=made.input_tokens,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
             again=request.attempt > 1,
             compute=compute,
+            kinds=usage.kinds if usage.HasField("kinds") else None,
         )
         if not held.paid:
             self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))
@@ -73,6 +89,8 @@ class Metered:
             provider=provider,
             provider_model=provider_model,
             input_tokens=sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts),
+            output_tokens=self.most_drawn,
+            kinds=chat.TokenKinds(image_output_tokens=self.most_drawn) if self.most_drawn else None,
             compute=time_left(),
         )
         await self.road.peers.reach("ledger", self.road.waits.restart_s)
@@ -90,6 +108,21 @@ class Metered:
             raise PromptRefused(rule=seen.verdict.rule)
         road.findings.extend(seen.findings)
         return [one.parts[0].text for one in seen.messages] if seen.masked else texts
+
+
+async def usual(road: Road, able: Callable[[models_pb2.Model], bool], setting: str) -> str:
+    """The first model by name that is `able` and that the caller may ask for.
+
+    Raises:
+        NobodyCan: there is none.
+    """
+    allowed = identity.caller().models
+    if not road.models.known:
+        await road.models.read()
+    names = sorted(name for name, one in road.models.known.items() if able(one) and (not allowed or name in allowed))
+    if not names:
+        raise NobodyCan(setting=setting)
+    return names[0]
 
 
 def _reservation(account: str, key: str) -> str:

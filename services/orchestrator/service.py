@@ -16,6 +16,7 @@ from tollway.models.v1 import models_pb2
 from services.orchestrator import encoded
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
+from services.orchestrator.drawing import Drawing
 from services.orchestrator.embedding import Embedding
 from services.orchestrator.erasing import Erasing
 from services.orchestrator.failures import ModelNotAllowed, StreamDeferred
@@ -193,6 +194,9 @@ class GatewayService(GatewayServiceServicer):
 
     async def Moderate(self, request: pb.ModerateRequest, context: object) -> pb.ModerateResponse:
         return await Moderating(self.road).moderate(request)
+
+    async def GenerateImages(self, request: pb.GenerateImagesRequest, context: object) -> pb.GenerateImagesResponse:
+        return await Drawing(self.road).draw(request)
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")

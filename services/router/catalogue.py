@@ -47,7 +47,7 @@ class Catalogue:
     async def read(self) -> None:
         """Reads models and prices anew; health is kept."""
         listed = (await self.models.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)).models
-        chatting = [one for one in listed if not (one.embeddings or one.rerank or one.moderation)]
+        chatting = [one for one in listed if not _other(one)]
         prices = await self._prices(chatting)
         fresh = {}
         for one in chatting:
@@ -110,3 +110,8 @@ class Catalogue:
             return {}
         answer = await self.ledger.ListPrices(ledger_pb2.ListPricesRequest(models=asked), timeout=5.0)
         return {one.model: (one.input_nano_usd_per_million, one.output_nano_usd_per_million) for one in answer.prices}
+
+
+def _other(one: models_pb2.Model) -> bool:
+    """Whether it does something else than chat."""
+    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0

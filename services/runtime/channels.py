@@ -21,7 +21,7 @@ from services.runtime.rotating import Rotating
 
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 """`time.monotonic()` at which the running call must have ended."""
-LARGEST_MESSAGE_BYTES = 32 << 20
+LARGEST_MESSAGE_BYTES = 64 << 20
 SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],

@@ -22,8 +22,9 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         "TOLLWAY_PROCESS__OTLP_ENDPOINT": spans.url,
         "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true",
         "TOLLWAY_MODELS__CATALOGUE__CENSOR__MODERATION": "true",
+        "TOLLWAY_MODELS__CATALOGUE__PAINTER__IMAGE_TOKENS": "1000",
     }
     with provider() as peer:
-        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor")]
+        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor", "painter")]
         with running(peer, *more, **told) as made:
             yield made

@@ -60,7 +60,7 @@ async def test_a_key_may_ask_for_its_own_models_alone(mesh: Mesh) -> None:
     key = mesh.new_key("narrow/moderation", "--model=echo")
     assert (await asked(mesh, key)).code == "model_not_allowed"
     refused = await sent(mesh, {"input": KIND}, path="/v1/moderations", key=key)
-    assert (refused.status, refused.code) == (404, "model_not_found") and "moderation: true" in str(refused.raw)
+    assert (refused.status, refused.code) == (404, "model_not_found") and "moderation" in str(refused.raw)
 
 
 @pytest.mark.parametrize(

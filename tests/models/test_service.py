@@ -42,6 +42,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries = {name: Entry(name, base_url=peer.url) for name in names}
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     entries["judge"] = Entry("judge", base_url=peer.url, rerank=True)
+    entries["painter"] = Entry("painter", base_url=peer.url, image_tokens=1000)
     entries["censor"] = Entry("censor", base_url=peer.url, moderation=True)
     async with session() as http:
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
@@ -113,6 +114,15 @@ async def test_moderates_where_the_model_can(models: Models) -> None:
     assert await refused(models.Moderate(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
 
 
+async def test_makes_pictures_where_the_model_can(models: Models) -> None:
+    asked = pb.GenerateImagesRequest(model="painter", prompt="a bridge", options=pb.ImageOptions(size="1024x1536"))
+    made = await models.GenerateImages(asked)
+    assert [one.data for one in made.images] == [b"picture 0"] and made.options.size == "1024x1536"
+    assert (made.usage.output_tokens, made.usage.kinds.image_output_tokens, made.model) == (272, 272, "painter")
+    asked.model = "echo"
+    assert await refused(models.GenerateImages(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -132,7 +142,7 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor"]
+        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter"]
     )
 
 

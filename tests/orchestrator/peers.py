@@ -208,6 +208,11 @@ class Mesh:
         told = models_pb2.Moderation(flagged=True, categories={"violence": models_pb2.Harm(flagged=True, score=0.9)})
         return models_pb2.ModerateResponse(moderations=[told] * len(request.texts), input_tokens=4, model=request.model)
 
+    def _GenerateImages(self, request: Any) -> Any:
+        usage = chat.Usage(input_tokens=3, output_tokens=40, kinds=chat.TokenKinds(image_output_tokens=40))
+        images = [models_pb2.GeneratedImage(data=b"x")] * (request.count or 1)
+        return models_pb2.GenerateImagesResponse(images=images, usage=usage, model=request.model)
+
     def _CountTokens(self, request: Any) -> Any:
         return models_pb2.CountTokensResponse(input_tokens=9)
 

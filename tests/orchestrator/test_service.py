@@ -415,6 +415,14 @@ async def test_moderating_is_guarded_and_paid_for(gateway: Called, mesh: Mesh) -
     assert await field_of(gateway.Moderate(pb.ModerateRequest(model="m"))) == "texts"
 
 
+async def test_pictures_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    made = await gateway.GenerateImages(pb.GenerateImagesRequest(model="p", prompt="a bridge", count=2))
+    assert len(made.images) == 2 and made.usage.output_tokens == 40
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
+    assert await field_of(gateway.GenerateImages(pb.GenerateImagesRequest(model="p"))) == "prompt"
+
+
 async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
     said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="Once upon a bridge")])
     assert (await gateway.Complete(asking(text_completion=True))).completion.choices

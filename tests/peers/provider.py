@@ -7,6 +7,7 @@ each test has one of its own, since a breaker opens after two such requests.
 """
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -78,6 +79,28 @@ class Provider:
         scores = [len(query & set(text.lower().split())) / len(query) for text in body["documents"]]
         results = [{"index": n, "relevance_score": score} for n, score in enumerate(scores)]
         return web.json_response({"model": body["model"], "results": results, "usage": {"total_tokens": 21}})
+
+    async def images(self, request: web.Request) -> web.Response:
+        """As gpt-image-1 does: files, and the tokens that they are billed for."""
+        body = await request.json()
+        self.requests.append(body)
+        count = body["n"]
+        return web.json_response(
+            {
+                "created": 1,
+                "size": body.get("size", "1024x1024"),
+                "quality": "low",
+                "output_format": "png",
+                "background": "opaque",
+                "data": [{"b64_json": base64.b64encode(f"picture {n}".encode()).decode()} for n in range(count)],
+                "usage": {
+                    "input_tokens": 12,
+                    "output_tokens": 272 * count,
+                    "total_tokens": 12 + 272 * count,
+                    "input_tokens_details": {"text_tokens": 12, "image_tokens": 0},
+                },
+            }
+        )
 
     async def moderations(self, request: web.Request) -> web.Response:
         """A text that threatens is flagged."""
@@ -203,6 +226,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/embeddings", peer.embeddings)
     application.router.add_post("/v1/rerank", peer.rerank)
     application.router.add_post("/v1/moderations", peer.moderations)
+    application.router.add_post("/v1/images/generations", peer.images)
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(application, handler_cancellation=True)

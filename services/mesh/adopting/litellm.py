@@ -45,7 +45,12 @@ OTHER_MAKERS = ("mistral", "codestral", "jamba")
 BEDROCK_WAYS = ("converse/", "invoke/")
 VERTEX_REGION = "us-central1"
 """LiteLLM's own, where nothing is said."""
-ABILITIES = {"embedding": "embeddings", "moderation": "moderation", "rerank": "rerank"}
+ABILITIES: Mapping[str, Mapping[str, bool | int]] = {
+    "embedding": {"embeddings": True},
+    "image_generation": {"image_tokens": 6240},  # the most that gpt-image-1 bills for one
+    "moderation": {"moderation": True},
+    "rerank": {"rerank": True},
+}
 VARIABLE = "os.environ/"
 PRICES = {
     "input_cost_per_token": "input",
@@ -95,7 +100,7 @@ INSTEAD = {
 }  # fmt: skip
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
-MODES = ("chat", "completion", "embedding", "moderation", "responses", "rerank")
+MODES = ("chat", "completion", "responses", *ABILITIES)
 TOLD = frozenset(("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES))
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
@@ -201,8 +206,7 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
-    if (mode := info.get("mode")) in ABILITIES:
-        made[ABILITIES[mode]] = True
+    made |= ABILITIES.get(info.get("mode", ""), {})
     if defaults := sampling(params):
         made["defaults"] = defaults
     return made

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2
 
 from services.models.catalogue import Deployment, Entry
 
@@ -55,6 +56,28 @@ class Moderated:
     input_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Pictures that are asked for."""
+
+    prompt: str
+    count: int
+    options: Mapping[str, str | int]
+    """By the names that OpenAI gives them; what is left out is the provider's choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    images: list[models_pb2.GeneratedImage]
+    usage: chat.Usage
+    options: models_pb2.ImageOptions
+    """How they came out, as far as the provider tells."""
+
+    @property
+    def input_tokens(self) -> int:
+        return self.usage.input_tokens
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -83,3 +106,10 @@ class Moderates(Protocol):
     async def moderate(self, target: Target, texts: list[str]) -> Moderated:
         """Every text, in their order."""
         ...
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """What a wire offers besides, where models on it make pictures."""
+
+    async def draw(self, target: Target, wanted: Wanted) -> Drawn: ...

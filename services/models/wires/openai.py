@@ -10,8 +10,8 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import http, text
-from services.models.wires.adapter import Embedded, Moderated, Reranked, Target
+from services.models.wires import drawn, http, text
+from services.models.wires.adapter import Drawn, Embedded, Moderated, Reranked, Target, Wanted
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
 from services.models.wires.http import Posting, Signer
@@ -102,6 +102,12 @@ class OpenAI:
         async with self.posted(target, "moderations", {"model": target.model, "input": texts}) as response:
             found = await http.parsed(target, response)
         return http.shaped(target, _moderated, found, len(texts), sum(map(self.count.text, texts)))
+
+    async def draw(self, target: Target, wanted: Wanted) -> Drawn:
+        async with self.posted(target, "images/generations", drawn.asked(target, wanted)) as response:
+            found = await http.parsed(target, response)
+        counted, each = self.count.text(wanted.prompt), target.entry.image_tokens
+        return http.shaped(target, drawn.read, found, counted, each)
 
     def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)

@@ -1,0 +1,48 @@
+"""Pictures as OpenAI's `/images/generations` gives them, and what they are billed for."""
+
+import base64
+from typing import Any
+
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2
+
+from services.models.wires.adapter import Drawn, Target, Wanted
+
+
+def asked(target: Target, wanted: Wanted) -> dict[str, Any]:
+    return {"model": target.model, "prompt": wanted.prompt, "n": wanted.count, **wanted.options}
+
+
+def read(body: dict[str, Any], counted: int, each: int) -> Drawn:
+    """`counted` are the prompt's tokens and `each` those of a picture, where the provider tells none.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    images = [_image(one) for one in body["data"]]
+    if not images:
+        raise ValueError
+    said = body.get("usage")
+    if not said:
+        usage = chat.Usage(input_tokens=counted, output_tokens=each * len(images), estimated=True)
+        usage.kinds.image_output_tokens = usage.output_tokens
+    else:
+        seen = (said.get("input_tokens_details") or {}).get("image_tokens") or 0
+        usage = chat.Usage(input_tokens=said["input_tokens"], output_tokens=said["output_tokens"])
+        usage.kinds.CopyFrom(chat.TokenKinds(image_input_tokens=seen, image_output_tokens=usage.output_tokens))
+    told = models_pb2.ImageOptions(
+        size=body.get("size") or "",
+        quality=body.get("quality") or "",
+        background=body.get("background") or "",
+        output_format=body.get("output_format") or "",
+    )
+    return Drawn(images, usage, told)
+
+
+def _image(one: dict[str, Any]) -> models_pb2.GeneratedImage:
+    made = models_pb2.GeneratedImage(revised_prompt=one.get("revised_prompt") or "")
+    if one.get("b64_json"):
+        made.data = base64.b64decode(one["b64_json"], validate=True)
+    else:
+        made.url = one["url"]
+    return made

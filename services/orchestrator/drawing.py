@@ -1,0 +1,40 @@
+"""Pictures, by a provider's model."""
+
+from dataclasses import dataclass
+
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.models.v1 import models_pb2
+
+from services.orchestrator.metered import Metered, usual
+from services.orchestrator.road import Road
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    road: Road
+
+    async def draw(self, request: pb.GenerateImagesRequest) -> pb.GenerateImagesResponse:
+        """
+        Raises:
+            NobodyCan: the request names no model, and there is none.
+        """
+        if not request.model:
+            request.model = await usual(self.road, lambda one: one.image_tokens > 0, "image_tokens")
+        known = self.road.models.known.get(request.model)
+        most = (known.image_tokens if known else 0) * (request.count or 1)
+        metered = Metered(self.road, scope="chat", most_drawn=most)
+        return await metered.run(request, [request.prompt], lambda texts: self._drawn(request, texts[0]))
+
+    async def _drawn(self, request: pb.GenerateImagesRequest, prompt: str) -> pb.GenerateImagesResponse:
+        await self.road.peers.reach("models", self.road.waits.restart_s)
+        asked = models_pb2.GenerateImagesRequest(
+            model=request.model,
+            prompt=prompt,
+            count=request.count,
+            options=request.options,
+            priority=request.priority,
+        )
+        found = await self.road.peers.models.GenerateImages(asked)
+        return pb.GenerateImagesResponse(
+            images=found.images, usage=found.usage, model=found.model, options=found.options
+        )
