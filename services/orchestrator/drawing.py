@@ -20,6 +20,8 @@ class Drawing:
         """
         if not request.model:
             request.model = await usual(self.road, lambda one: one.image_tokens > 0, "image_tokens")
+        if request.model not in self.road.models.known:
+            await self.road.models.read()  # without it nobody knows what to hold
         known = self.road.models.known.get(request.model)
         most = (known.image_tokens if known else 0) * (request.count or 1)
         metered = Metered(self.road, scope="chat", most_drawn=most)

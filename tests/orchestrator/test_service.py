@@ -419,7 +419,9 @@ async def test_pictures_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) ->
     made = await gateway.GenerateImages(pb.GenerateImagesRequest(model="p", prompt="a bridge", count=2))
     assert len(made.images) == 2 and made.usage.output_tokens == 40
     await until(lambda: "ledger.Settle" in mesh.asked)
-    assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]
+    assert mesh.asked[:3] == ["models.ListModels", "guard.InspectPrompt", "ledger.Reserve"], (
+        "what one costs is known first"
+    )
     assert await field_of(gateway.GenerateImages(pb.GenerateImagesRequest(model="p"))) == "prompt"
 
 
