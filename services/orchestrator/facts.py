@@ -46,6 +46,15 @@ class Models:
         listed = await self.stub.ListModels(models_pb2.ListModelsRequest(), timeout=5.0)
         self.known, self.read_once = {one.name: one for one in listed.models}, True
 
+    @property
+    def first(self) -> str:
+        """The first by name that chats; empty where none does."""
+        return min((name for name, one in self.known.items() if not _other(one)), default="")
+
+
+def _other(one: models_pb2.Model) -> bool:
+    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0
+
 
 @dataclass(slots=True)
 class Registered:

@@ -335,7 +335,7 @@ class Road:
 
     def _default(self, asked: str) -> router_pb2.Candidate:
         """What answers while the router is away: the model asked for, or the tenant's default."""
-        name = asked if asked != AUTO else self.default_model or next(iter(self.models.known), "")
+        name = asked if asked != AUTO else self.default_model or self.models.first
         if (known := self.models.known.get(name)) is None:
             raise NoModel
         return router_pb2.Candidate(
