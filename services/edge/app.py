@@ -39,6 +39,7 @@ from services.edge.responses import Responses
 from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
+from services.edge.transcriptions import Transcriptions
 from services.edge.waiting import Behind, CacheAway, GuardAway, JobsAway, RegistryAway, RetrievalAway, RouterAway
 from services.edge.wire.message import refused as refused_message
 from services.runtime import channels
@@ -110,7 +111,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         found_by = Behind(shelves, RetrievalAway)
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
-        sign_in = SignIn(settings.sign_in)
+        sign_in, beside = SignIn(settings.sign_in), (Reranking, Moderations, Images, Transcriptions)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
             door=door,
@@ -119,9 +120,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/chat/completions": {"POST": Chat(gateway).answer},
                 "/v1/completions": {"POST": Completions(gateway).answer},
                 "/v1/embeddings": {"POST": Embeddings(gateway).answer},
-                **Reranking(gateway).routes(),
-                **Moderations(gateway).routes(),
-                **Images(gateway).routes(),
+                **{path: handlers for one in beside for path, handlers in one(gateway).routes().items()},
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
                 MESSAGES: {"POST": messages.answer},

@@ -140,9 +140,11 @@ class Exchange:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def answer(self, body: bytes, headers: Headers = (), status: int = 200) -> None:
+    async def answer(
+        self, body: bytes, headers: Headers = (), status: int = 200, kind: tuple[bytes, bytes] = JSON
+    ) -> None:
         length = (b"content-length", b"%d" % len(body))
-        await self.begin(status, [JSON, length, *headers])
+        await self.begin(status, [kind, length, *headers])
         await self.send({"type": "http.response.body", "body": body})
 
     async def refuse(

@@ -57,6 +57,9 @@ class Entry:
     image_tokens: int = 0
     """Makes pictures, by the provider's `/images/generations`, and does nothing else: the most tokens that one is billed for, or those that
     stand for one where the provider tells none."""
+    second_tokens: int = 0
+    """Writes down speech, by the provider's `/audio/transcriptions`, and does nothing else: the most tokens, in and out each, that a second is
+    billed for, or those in that stand for one where the provider tells seconds."""
     completions: bool | None = None
     """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5

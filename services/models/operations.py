@@ -21,7 +21,7 @@ from services.runtime import telemetry
 from services.runtime.errors import Failure
 from services.runtime.metrics import Distribution
 
-CHAT, EMBEDDINGS, RERANK, MODERATION, IMAGES = "chat", "embeddings", "rerank", "moderation", "generate_content"
+CHAT, EMBEDDINGS, RERANK, MODERATION, CONTENT = "chat", "embeddings", "rerank", "moderation", "generate_content"
 PROVIDERS = {
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
-from services.models.operations import CHAT, EMBEDDINGS, IMAGES, MODERATION, RERANK, operation
+from services.models.operations import CHAT, CONTENT, EMBEDDINGS, MODERATION, RERANK, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.secrets import Secrets
 from services.models.taking_up import Said
@@ -23,6 +24,8 @@ from services.models.wires.adapter import (
     Drawn,
     Draws,
     Embedded,
+    Heard,
+    Listens,
     Moderated,
     Moderates,
     Ranks,
@@ -34,7 +37,7 @@ from services.runtime import telemetry
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
-Read = TypeVar("Read", Drawn, Embedded, Moderated, Reranked)
+Read = TypeVar("Read", Drawn, Embedded, Heard, Moderated, Reranked)
 Opened = tuple[chat.ChatChunk, AsyncGenerator[chat.ChatChunk, None]]
 """A stream's first piece, and the rest."""
 
@@ -143,7 +146,15 @@ class Ranking:
         wire = self.wires[entry.spoken]
         if not entry.image_tokens or not isinstance(wire, Draws):
             raise faults.Unsupported(model=name, what="make pictures")
-        return await self._of_texts(IMAGES, name, asker, lambda target: wire.draw(target, wanted))
+        return await self._of_texts(CONTENT, name, asker, lambda target: wire.draw(target, wanted))
+
+    async def transcribe(self, name: str, recording: models_pb2.Recording, most_s: int, asker: Asker) -> Heard:
+        """What is said, written down by the model `name`; see `complete`."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.second_tokens or not isinstance(wire, Listens):
+            raise faults.Unsupported(model=name, what="write down speech")
+        return await self._of_texts(CONTENT, name, asker, lambda target: wire.transcribe(target, recording, most_s))
 
     async def _of_texts(self, kind: str, name: str, asker: Asker, ask: Callable[[Target], Awaitable[Read]]) -> Read:
         """What one model makes of texts, from the first of its deployments that can."""
@@ -154,7 +165,9 @@ class Ranking:
                 with endpoint.call(asker) as call, operation(kind, endpoint, entry) as observed:
                     made = await ask(await self._target(endpoint))
                     call.answered()
-                    observed.used(made.usage if isinstance(made, Drawn) else chat.Usage(input_tokens=made.input_tokens))
+                    observed.used(
+                        made.usage if isinstance(made, Drawn | Heard) else chat.Usage(input_tokens=made.input_tokens)
+                    )
                     return made
             except Failure as failure:
                 walk.failed(endpoint, failure)

@@ -93,6 +93,12 @@ class ModelsService(ModelsServiceServicer):
             images=made.images, usage=made.usage, model=request.model, options=made.options
         )
 
+    async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> pb.TranscribeResponse:
+        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
+        asker = Asker(identity.caller().tenant, priority, 0, channels.DEADLINE.get())
+        made = await self.ranking.transcribe(request.model, request.recording, request.most_seconds, asker)
+        return pb.TranscribeResponse(transcript=made.transcript, usage=made.usage, model=request.model)
+
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         if request.chat.model != AUTO:
             self.ranking.catalogue.entry(request.chat.model)
@@ -188,6 +194,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         rerank=entry.rerank,
         moderation=entry.moderation,
         image_tokens=entry.image_tokens,
+        second_tokens=entry.second_tokens,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

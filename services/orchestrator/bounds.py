@@ -1,5 +1,8 @@
 """The most tokens that a request can be read as, without a tokenizer: no vocabulary spends two on one byte. Pure."""
 
+import math
+import struct
+
 from tollway.chat.v1 import chat_pb2 as chat
 
 AROUND_MESSAGE = 16
@@ -9,6 +12,9 @@ PICTURE = 4096
 AUDIO_BYTES_A_TOKEN = 500
 """Compressed sound: about 10 tokens a second at 5 kB a second, at least."""
 FILE_BYTES_A_TOKEN = 1
+LEAST_BYTES_A_SECOND = 750
+"""Of sound that is packed: Opus at 6 kbit/s, which nothing in use goes below."""
+RIFF = struct.Struct("<4sI4s4sIHHII")
 APART = frozenset({"audio", "image"})
 """Parts whose tokens many providers bill at rates of their own."""
 
@@ -32,6 +38,16 @@ def kinds(request: chat.ChatRequest) -> chat.TokenKinds | None:
         audio_input_tokens=sum(_audio(part.audio) for part in told if part.HasField("audio")),
         image_input_tokens=PICTURE * sum(part.HasField("image") for part in told),
     )
+
+
+def seconds(recording: bytes) -> int:
+    """How long a recording is at most: of a plain WAV by its own rate, of what is packed by the least that a second takes."""
+    rate = LEAST_BYTES_A_SECOND
+    if len(recording) >= RIFF.size:
+        riff, _, wave, fmt, _, plain, _, _, told = RIFF.unpack_from(recording)
+        if (riff, wave, fmt, plain) == (b"RIFF", b"WAVE", b"fmt ", 1) and told:
+            rate = told
+    return math.ceil(len(recording) / rate)
 
 
 def over(calls: int, one: chat.TokenKinds | None) -> chat.TokenKinds | None:

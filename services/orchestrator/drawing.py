@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
@@ -24,7 +25,8 @@ class Drawing:
             await self.road.models.read()  # without it nobody knows what to hold
         known = self.road.models.known.get(request.model)
         most = (known.image_tokens if known else 0) * (request.count or 1)
-        metered = Metered(self.road, scope="chat", most_drawn=most)
+        beside = chat.Usage(output_tokens=most, kinds=chat.TokenKinds(image_output_tokens=most))
+        metered = Metered(self.road, "chat", beside)
         return await metered.run(request, [request.prompt], lambda texts: self._drawn(request, texts[0]))
 
     async def _drawn(self, request: pb.GenerateImagesRequest, prompt: str) -> pb.GenerateImagesResponse:

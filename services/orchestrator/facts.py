@@ -53,7 +53,7 @@ class Models:
 
 
 def _other(one: models_pb2.Model) -> bool:
-    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0
+    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0 or one.second_tokens > 0
 
 
 @dataclass(slots=True)

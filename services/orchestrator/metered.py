@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,8 +20,12 @@ from services.orchestrator.road import NAMESPACE, Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
-Made = TypeVar("Made", pb.EmbedResponse, pb.GenerateImagesResponse, pb.ModerateResponse, pb.RerankResponse)
-Request = pb.EmbedRequest | pb.GenerateImagesRequest | pb.ModerateRequest | pb.RerankRequest
+Made = TypeVar(
+    "Made", pb.EmbedResponse, pb.GenerateImagesResponse, pb.ModerateResponse, pb.RerankResponse, pb.TranscribeResponse
+)
+Request = pb.EmbedRequest | pb.GenerateImagesRequest | pb.ModerateRequest | pb.RerankRequest | pb.TranscribeRequest
+BILLED = (pb.GenerateImagesResponse, pb.TranscribeResponse)
+"""These tell their usage whole."""
 
 
 class NobodyCan(Failure):
@@ -35,8 +39,8 @@ class Metered:
     road: Road
     scope: str = "embeddings"
     """That the key needs."""
-    most_drawn: int = 0
-    """Tokens of pictures that may come back."""
+    beside: chat.Usage = field(default_factory=chat.Usage)
+    """What may be billed at most beside the texts."""
 
     async def run(self, request: Request, texts: Sequence[str], work: Callable[[list[str]], Awaitable[Made]]) -> Made:
         """What `work` makes of the texts, masked where policy says so; it is paid for by what it tells of tokens.
@@ -63,9 +67,7 @@ class Metered:
             if made is None and not held.paid:
                 self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
         compute.FromMilliseconds(int((time.monotonic() - began) * 1000))
-        usage = (
-            made.usage if isinstance(made, pb.GenerateImagesResponse) else chat.Usage(input_tokens=made.input_tokens)
-        )
+        usage = made.usage if isinstance(made, BILLED) else chat.Usage(input_tokens=made.input_tokens)
         settle = ledger_pb2.SettleRequest(
             reservation_id=reservation,
             hold=held.hold,
@@ -88,9 +90,9 @@ class Metered:
             model=request.model,
             provider=provider,
             provider_model=provider_model,
-            input_tokens=sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts),
-            output_tokens=self.most_drawn,
-            kinds=chat.TokenKinds(image_output_tokens=self.most_drawn) if self.most_drawn else None,
+            input_tokens=sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts) + self.beside.input_tokens,
+            output_tokens=self.beside.output_tokens,
+            kinds=self.beside.kinds if self.beside.HasField("kinds") else None,
             compute=time_left(),
         )
         await self.road.peers.reach("ledger", self.road.waits.restart_s)
@@ -99,6 +101,8 @@ class Metered:
         return held
 
     async def _inspected(self, texts: Sequence[str], road: pb.Road) -> Sequence[str]:
+        if not texts:
+            return texts
         messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in texts]
         await self.road.peers.reach("guard", self.road.waits.restart_s)
         seen = await self.road.peers.guard.InspectPrompt(

@@ -22,6 +22,7 @@ from services.orchestrator.erasing import Erasing
 from services.orchestrator.failures import ModelNotAllowed, StreamDeferred
 from services.orchestrator.flights import Flights
 from services.orchestrator.journey import Asked, Journey
+from services.orchestrator.listening import Listening
 from services.orchestrator.mirroring import Mirrored, Mirroring
 from services.orchestrator.moderating import Moderating
 from services.orchestrator.prompting import Prompting
@@ -197,6 +198,9 @@ class GatewayService(GatewayServiceServicer):
 
     async def GenerateImages(self, request: pb.GenerateImagesRequest, context: object) -> pb.GenerateImagesResponse:
         return await Drawing(self.road).draw(request)
+
+    async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> pb.TranscribeResponse:
+        return await Listening(self.road).transcribe(request)
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")

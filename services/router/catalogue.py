@@ -114,4 +114,4 @@ class Catalogue:
 
 def _other(one: models_pb2.Model) -> bool:
     """Whether it does something else than chat."""
-    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0
+    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0 or one.second_tokens > 0

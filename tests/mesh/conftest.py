@@ -23,8 +23,9 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         "TOLLWAY_MODELS__CATALOGUE__JUDGE__RERANK": "true",
         "TOLLWAY_MODELS__CATALOGUE__CENSOR__MODERATION": "true",
         "TOLLWAY_MODELS__CATALOGUE__PAINTER__IMAGE_TOKENS": "1000",
+        "TOLLWAY_MODELS__CATALOGUE__SCRIBE__SECOND_TOKENS": "100",
     }
     with provider() as peer:
-        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor", "painter")]
+        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor", "painter", "scribe")]
         with running(peer, *more, **told) as made:
             yield made

@@ -36,7 +36,7 @@ MODELS = (
 )
 PRICES = json.dumps(
     {
-        **{name: {"input": "1", "output": "2"} for name in (*MODELS, "story", "judge", "censor", "painter")},
+        **{name: {"input": "1", "output": "2"} for name in (*MODELS, "story", "judge", "censor", "painter", "scribe")},
         "strong": {"input": "10", "output": "20"},
     }
 )

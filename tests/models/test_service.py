@@ -42,6 +42,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries = {name: Entry(name, base_url=peer.url) for name in names}
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     entries["judge"] = Entry("judge", base_url=peer.url, rerank=True)
+    entries["scribe"] = Entry("scribe", base_url=peer.url, second_tokens=10)
     entries["painter"] = Entry("painter", base_url=peer.url, image_tokens=1000)
     entries["censor"] = Entry("censor", base_url=peer.url, moderation=True)
     async with session() as http:
@@ -123,6 +124,16 @@ async def test_makes_pictures_where_the_model_can(models: Models) -> None:
     assert await refused(models.GenerateImages(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
 
 
+async def test_writes_down_speech_where_the_model_can(models: Models) -> None:
+    recording = pb.Recording(data=b"sound", filename="a.mp3", segments=True)
+    asked = pb.TranscribeRequest(model="scribe", recording=recording, most_seconds=60)
+    made = await models.Transcribe(asked)
+    assert made.transcript.text.startswith("The toll") and made.transcript.segments[1].start == 3.25
+    assert (made.usage.input_tokens, made.usage.kinds.audio_input_tokens, made.model) == (70, 70, "scribe")
+    asked.model = "echo"
+    assert await refused(models.Transcribe(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -142,7 +153,7 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter"]
+        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter", "scribe"]
     )
 
 

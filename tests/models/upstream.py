@@ -89,7 +89,8 @@ class Upstream:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        body, raw = await request.json(), await request.read()
+        raw = await request.read()
+        body = await request.json() if request.content_type == "application/json" else None
         self.got.append({"path": request.raw_path.removeprefix("/v1"), "headers": headers, "body": body, "raw": raw})
         if isinstance(self.answer, bytes):
             response = web.StreamResponse(status=self.status, headers={"content-type": "text/event-stream"})

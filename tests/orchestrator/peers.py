@@ -213,6 +213,11 @@ class Mesh:
         images = [models_pb2.GeneratedImage(data=b"x")] * (request.count or 1)
         return models_pb2.GenerateImagesResponse(images=images, usage=usage, model=request.model)
 
+    def _Transcribe(self, request: Any) -> Any:
+        usage = chat.Usage(input_tokens=7, kinds=chat.TokenKinds(audio_input_tokens=7))
+        said = models_pb2.Transcript(text=f"{len(request.recording.data)} bytes, {request.most_seconds} s")
+        return models_pb2.TranscribeResponse(transcript=said, usage=usage, model=request.model)
+
     def _CountTokens(self, request: Any) -> Any:
         return models_pb2.CountTokensResponse(input_tokens=9)
 

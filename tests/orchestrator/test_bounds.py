@@ -1,5 +1,8 @@
 """What a request can be read as at most, and what of it is billed apart."""
 
+import struct
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tollway.chat.v1 import chat_pb2 as chat
@@ -21,3 +24,27 @@ def test_what_is_billed_apart_is_among_what_is_read(messages: list[list[chat.Con
     kinds = [part.WhichOneof("part") for parts in messages for part in parts]
     assert apart.image_input_tokens == calls * bounds.PICTURE * kinds.count("image")
     assert bool(apart.audio_input_tokens) is ("audio" in kinds)
+
+
+def plain(rate: int, data: bytes) -> bytes:
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, 8000, rate, 2, 16, b"data", len(data)
+    )
+    return head + data
+
+
+@pytest.mark.parametrize(
+    ("recording", "most"),
+    [
+        (b"", 0),
+        (b"x", 1),
+        (bytes(750), 1),
+        (bytes(7501), 11),
+        (plain(16_000, bytes(32_000)), 3),
+        (plain(16_000, bytes(31_956)), 2),
+        (plain(0, bytes(7456)), 10),
+        (plain(16_000, b"")[:30], 1),
+    ],
+)
+def test_a_recording_is_no_longer_than_its_bytes_allow(recording: bytes, most: int) -> None:
+    assert bounds.seconds(recording) == most

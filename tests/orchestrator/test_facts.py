@@ -7,7 +7,13 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator.facts import Models
 
-OTHERS: list[dict[str, Any]] = [{"embeddings": True}, {"rerank": True}, {"moderation": True}, {"image_tokens": 1000}]
+OTHERS: list[dict[str, Any]] = [
+    {"embeddings": True},
+    {"rerank": True},
+    {"moderation": True},
+    {"image_tokens": 1000},
+    {"second_tokens": 1},
+]
 
 
 @pytest.mark.parametrize("other", OTHERS)

@@ -425,6 +425,17 @@ async def test_pictures_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) ->
     assert await field_of(gateway.GenerateImages(pb.GenerateImagesRequest(model="p"))) == "prompt"
 
 
+async def test_speech_is_bounded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    recording = models_pb2.Recording(data=bytes(1501), filename="a.mp3", prompt="mules")
+    made = await gateway.Transcribe(pb.TranscribeRequest(model="s", recording=recording))
+    assert made.transcript.text == "1501 bytes, 3 s" and made.usage.input_tokens == 7
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:3] == ["models.ListModels", "guard.InspectPrompt", "ledger.Reserve"]
+    recording.ClearField("filename")
+    asked = pb.TranscribeRequest(model="s", recording=recording)
+    assert await field_of(gateway.Transcribe(asked)) == "recording.filename"
+
+
 async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
     said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="Once upon a bridge")])
     assert (await gateway.Complete(asking(text_completion=True))).completion.choices

@@ -102,6 +102,25 @@ class Provider:
             }
         )
 
+    async def transcriptions(self, request: web.Request) -> web.Response:
+        """As whisper-1 does; the form is kept as it came."""
+        form = await request.post()
+        file = form["file"]
+        assert isinstance(file, web.FileField)
+        granular = form.getall("timestamp_granularities[]", [])
+        fields = {name: value for name, value in form.items() if name not in ("file", "timestamp_granularities[]")}
+        self.requests.append({**fields, "file": (file.filename, file.file.read()), "granular": granular})
+        usage = {"type": "duration", "seconds": 7}
+        said: dict[str, Any] = {"text": "The toll is nine crowns. Pay it.", "usage": usage}
+        if form["response_format"] == "verbose_json":
+            said |= {"task": "transcribe", "language": "english", "duration": 6.5}
+            if "segment" in granular:
+                parts = ((0.0, 3.25, " The toll is nine crowns."), (3.25, 3661.5, " Pay it."))
+                said["segments"] = [{"id": n, "start": s, "end": e, "text": t} for n, (s, e, t) in enumerate(parts)]
+            if "word" in granular:
+                said["words"] = [{"start": 0.0, "end": 0.5, "word": "The"}]
+        return web.json_response(said)
+
     async def moderations(self, request: web.Request) -> web.Response:
         """A text that threatens is flagged."""
         body = await request.json()
@@ -226,6 +245,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/embeddings", peer.embeddings)
     application.router.add_post("/v1/rerank", peer.rerank)
     application.router.add_post("/v1/moderations", peer.moderations)
+    application.router.add_post("/v1/audio/transcriptions", peer.transcriptions)
     application.router.add_post("/v1/images/generations", peer.images)
 
     async def serve() -> web.AppRunner:

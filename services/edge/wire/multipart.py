@@ -17,6 +17,9 @@ class Upload:
 
     content_type: bytes
     fields: dict[str, str] = field(default_factory=dict)
+    """The last of each name."""
+    lists: dict[str, list[str]] = field(default_factory=dict)
+    """All of each name that ends in `[]`."""
     filename: str = ""
     _parser: MultipartParser = field(init=False)
     _part: str = ""
@@ -98,7 +101,9 @@ class Upload:
 
     def _ends(self) -> None:
         if self._part != "file":
-            self.fields[self._part] = self._small.decode("utf-8", "replace")
+            value = self.fields[self._part] = self._small.decode("utf-8", "replace")
+            if self._part.endswith("[]") and len(said := self.lists.setdefault(self._part, [])) < MOST_FIELDS:
+                said.append(value)
 
     def _whole(self) -> None:
         self._ended = True

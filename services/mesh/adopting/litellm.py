@@ -46,6 +46,7 @@ BEDROCK_WAYS = ("converse/", "invoke/")
 VERTEX_REGION = "us-central1"
 """LiteLLM's own, where nothing is said."""
 ABILITIES: Mapping[str, Mapping[str, bool | int]] = {
+    "audio_transcription": {"second_tokens": 10},  # of gpt-4o-transcribe
     "embedding": {"embeddings": True},
     "image_generation": {"image_tokens": 6240},  # the most that gpt-image-1 bills for one
     "moderation": {"moderation": True},

@@ -78,6 +78,16 @@ class Drawn:
         return self.usage.input_tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    transcript: models_pb2.Transcript
+    usage: chat.Usage
+
+    @property
+    def input_tokens(self) -> int:
+        return self.usage.input_tokens
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -113,3 +123,12 @@ class Draws(Protocol):
     """What a wire offers besides, where models on it make pictures."""
 
     async def draw(self, target: Target, wanted: Wanted) -> Drawn: ...
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """What a wire offers besides, where models on it write down speech."""
+
+    async def transcribe(self, target: Target, recording: models_pb2.Recording, most_s: int) -> Heard:
+        """`most_s` is how long it is at most, in seconds: billed where the provider tells nothing."""
+        ...

@@ -13,9 +13,11 @@ from yarl import URL
 
 from services.models import faults
 from services.models.wires.adapter import Target
+from services.models.wires.form import Form
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
+JSON = "application/json"
 Posting = AbstractAsyncContextManager[aiohttp.ClientResponse]
 Signer = Callable[[bytes], Awaitable[dict[str, str]]]
 """Makes the headers for a body."""
@@ -41,14 +43,14 @@ def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSes
 
 @asynccontextmanager
 async def posted(
-    http: aiohttp.ClientSession, target: Target, url: str, headers: dict[str, str] | Signer, body: dict[str, Any]
+    http: aiohttp.ClientSession, target: Target, url: str, headers: dict[str, str] | Signer, body: dict[str, Any] | Form
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """The answer to a POST, its head read and its status good.
+    """The answer to a POST of JSON or of a form, its head read and its status good.
 
     Raises:
         Failure: one of `faults`; what aiohttp raises while the body is read is mapped, too.
     """
-    data = orjson.dumps(body)
+    data, kind = (body.encoded(), body.content_type) if isinstance(body, Form) else (orjson.dumps(body), JSON)
     named = headers if isinstance(headers, dict) else await headers(data)
     try:
         async with asyncio.timeout(target.entry.first_byte_s) as waiting:
@@ -57,7 +59,7 @@ async def posted(
             response = await http.post(
                 URL(url, encoded=True),
                 data=data,
-                headers={"content-type": "application/json", **named},
+                headers={"content-type": kind, **named},
                 allow_redirects=False,
             )
             waiting.reschedule(None)

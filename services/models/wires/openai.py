@@ -7,13 +7,15 @@ from typing import Any
 
 import aiohttp
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import drawn, http, text
-from services.models.wires.adapter import Drawn, Embedded, Moderated, Reranked, Target, Wanted
+from services.models.wires import drawn, heard, http, text
+from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Target, Wanted
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
+from services.models.wires.form import Form
 from services.models.wires.http import Posting, Signer
 from services.models.wires.openai_request import written
 from services.runtime.errors import Failure
@@ -109,7 +111,12 @@ class OpenAI:
         counted, each = self.count.text(wanted.prompt), target.entry.image_tokens
         return http.shaped(target, drawn.read, found, counted, each)
 
-    def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
+    async def transcribe(self, target: Target, recording: models_pb2.Recording, most_s: int) -> Heard:
+        async with self.posted(target, "audio/transcriptions", heard.asked(target, recording)) as response:
+            found = await http.parsed(target, response)
+        return http.shaped(target, heard.read, found, most_s, target.entry.second_tokens)
+
+    def posted(self, target: Target, path: str, body: dict[str, Any] | Form) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)
 
     def _shown(self, target: Target) -> dict[str, str] | Signer:

@@ -16,6 +16,7 @@ from services.models.wires import http
 from services.models.wires.adapter import Adapter, Embedded, Target
 from services.models.wires.anthropic import Anthropic
 from services.models.wires.clouds import Door
+from services.models.wires.form import Form
 from services.models.wires.gemini import Gemini
 from services.models.wires.http import Posting
 from services.models.wires.openai import OpenAI
@@ -102,13 +103,13 @@ class _Claude(Anthropic):
 
 @dataclass(slots=True)
 class _Open(OpenAI):
-    def posted(self, target: Target, path: str, body: dict[str, Any]) -> Posting:
+    def posted(self, target: Target, path: str, body: dict[str, Any] | Form) -> Posting:
         return _posted(self, target, f"endpoints/openapi/{path}", body)
 
 
 @asynccontextmanager
 async def _posted(
-    of: _Gemini | _Claude | _Open, target: Target, path: str, body: dict[str, Any]
+    of: _Gemini | _Claude | _Open, target: Target, path: str, body: dict[str, Any] | Form
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """An answer from `path` of the project, at the target's region.
 

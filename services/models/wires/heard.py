@@ -1,0 +1,52 @@
+"""Speech as OpenAI's `/audio/transcriptions` writes it down, and what it is billed for."""
+
+import math
+from typing import Any
+
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.models.v1 import models_pb2
+
+from services.models.wires.adapter import Heard, Target
+from services.models.wires.form import Form
+
+
+def asked(target: Target, recording: models_pb2.Recording) -> Form:
+    """JSON is asked for whatever is to be shown: in any other shape nobody tells what it costs."""
+    timed = recording.segments or recording.words
+    fields = [("model", target.model), ("response_format", "verbose_json" if timed else "json")]
+    fields += [(name, value) for name in ("language", "prompt") if (value := getattr(recording, name))]
+    if recording.HasField("temperature"):
+        fields.append(("temperature", f"{recording.temperature:g}"))
+    granular = (("segment", recording.segments), ("word", recording.words))
+    fields += [("timestamp_granularities[]", name) for name, wanted in granular if wanted]
+    return Form(fields, recording.filename, recording.data)
+
+
+def read(body: dict[str, Any], most_s: int, each: int) -> Heard:
+    """`most_s` is how long the recording is at most, and `each` what a second is billed for at most."""
+    said = models_pb2.Transcript(
+        text=body["text"],
+        language=body.get("language") or "",
+        duration_s=float(body.get("duration") or 0),
+        segments=[_spoken(one, "text") for one in body.get("segments") or ()],
+        words=[_spoken(one, "word") for one in body.get("words") or ()],
+    )
+    return Heard(said, _usage(body.get("usage") or {}, said.duration_s, most_s, each))
+
+
+def _usage(said: dict[str, Any], duration_s: float, most_s: int, each: int) -> chat.Usage:
+    """As told in tokens, in seconds, or not at all."""
+    if "input_tokens" in said:
+        sound = (said.get("input_token_details") or {}).get("audio_tokens") or 0
+        usage = chat.Usage(input_tokens=said["input_tokens"], output_tokens=said.get("output_tokens") or 0)
+        usage.kinds.audio_input_tokens = sound
+        return usage
+    told = float(said.get("seconds") or 0) or duration_s
+    tokens = math.ceil(told or most_s) * each
+    usage = chat.Usage(input_tokens=tokens, estimated=not told)
+    usage.kinds.audio_input_tokens = tokens
+    return usage
+
+
+def _spoken(one: dict[str, Any], name: str) -> models_pb2.Spoken:
+    return models_pb2.Spoken(start=float(one["start"]), end=float(one["end"]), text=one[name])
