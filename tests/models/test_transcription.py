@@ -72,7 +72,14 @@ async def test_it_is_billed_as_the_provider_tells(
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"text": 7}, {"text": "x", "segments": [{"start": 0}]}, {"text": "x", "duration": "long"}]
+    "answer",
+    [
+        {},
+        {"text": 7},
+        {"text": "x", "segments": [{"start": 0}]},
+        {"text": "x", "duration": "long"},
+        {"text": "x", "duration": -1},
+    ],
 )
 async def test_an_answer_of_another_shape_is_none(ranking: Ranking, upstream: Upstream, answer: dict[str, Any]) -> None:
     upstream.answer = answer

@@ -24,14 +24,15 @@ def asked(target: Target, recording: models_pb2.Recording) -> Form:
 
 def read(body: dict[str, Any], most_s: int, each: int) -> Heard:
     """`most_s` is how long the recording is at most, and `each` what a second is billed for at most."""
+    used = body.get("usage") or {}
     said = models_pb2.Transcript(
         text=body["text"],
         language=body.get("language") or "",
-        duration_s=float(body.get("duration") or 0),
+        duration_s=float(body.get("duration") or used.get("seconds") or 0),
         segments=[_spoken(one, "text") for one in body.get("segments") or ()],
         words=[_spoken(one, "word") for one in body.get("words") or ()],
     )
-    return Heard(said, _usage(body.get("usage") or {}, said.duration_s, most_s, each))
+    return Heard(said, _usage(used, said.duration_s, most_s, each))
 
 
 def _usage(said: dict[str, Any], duration_s: float, most_s: int, each: int) -> chat.Usage:
@@ -41,7 +42,8 @@ def _usage(said: dict[str, Any], duration_s: float, most_s: int, each: int) -> c
         usage = chat.Usage(input_tokens=said["input_tokens"], output_tokens=said.get("output_tokens") or 0)
         usage.kinds.audio_input_tokens = sound
         return usage
-    told = float(said.get("seconds") or 0) or duration_s
+    if (told := float(said.get("seconds") or 0) or duration_s) < 0:
+        raise ValueError
     tokens = math.ceil(told or most_s) * each
     usage = chat.Usage(input_tokens=tokens, estimated=not told)
     usage.kinds.audio_input_tokens = tokens
