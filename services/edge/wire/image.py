@@ -15,16 +15,7 @@ from services.edge.wire.body import Name
 from services.edge.wire.errors import decoded
 
 Word = Annotated[str, Meta(min_length=1, max_length=32)]
-OPTIONS = (
-    "size",
-    "quality",
-    "style",
-    "background",
-    "output_format",
-    "output_compression",
-    "moderation",
-    "response_format",
-)
+OPTIONS = tuple(models_pb2.ImageOptions.DESCRIPTOR.fields_by_name)
 TOLD = ("background", "output_format", "quality", "size")
 
 

@@ -12,8 +12,6 @@ from services.edge.wire.body import ImagePart, Name, TextPart
 from services.edge.wire.errors import Refusal, decoded
 
 MOST_TEXTS = 1024
-
-
 Text = Annotated[str, Meta(min_length=1)]
 Several = Annotated[list[Text | TextPart | ImagePart], Meta(min_length=1, max_length=MOST_TEXTS)]
 

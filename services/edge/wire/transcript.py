@@ -1,7 +1,7 @@
 """Recordings to be written down, and what was said, as OpenAI has it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from services.edge.wire.multipart import Upload
 
 GRANULARITIES = "timestamp_granularities[]"
 KNOWN = frozenset(("model", "language", "prompt", "response_format", "temperature", "stream", GRANULARITIES))
+LONGEST_LANGUAGE = 16
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 
 
@@ -45,6 +46,8 @@ def parsed(content_type: bytes, body: bytes) -> Asked:
     shape = upload.fields.get("response_format", "json")
     if shape not in SHAPES:
         raise _unfit("response_format", f"one of {', '.join(SHAPES)}")
+    if len(upload.fields.get("language", "")) > LONGEST_LANGUAGE:
+        raise _unfit("language", f"at most {LONGEST_LANGUAGE} characters")
     granular = frozenset(upload.lists.get(GRANULARITIES, ()))
     if not granular <= {"segment", "word"}:
         raise _unfit("timestamp_granularities", "`segment`, `word`")
@@ -100,7 +103,7 @@ def _text(made: pb.TranscribeResponse) -> bytes:
 def _srt(made: pb.TranscribeResponse) -> bytes:
     pieces = (
         f"{n}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n{one.text.strip()}\n\n"
-        for n, one in enumerate(made.transcript.segments, 1)
+        for n, one in enumerate(_pieces(made.transcript), 1)
     )
     return "".join(pieces).encode()
 
@@ -108,7 +111,7 @@ def _srt(made: pb.TranscribeResponse) -> bytes:
 def _vtt(made: pb.TranscribeResponse) -> bytes:
     pieces = (
         f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n{one.text.strip()}\n\n"
-        for one in made.transcript.segments
+        for one in _pieces(made.transcript)
     )
     return f"WEBVTT\n\n{''.join(pieces)}".encode()
 
@@ -120,6 +123,13 @@ SHAPES: Mapping[str, tuple[Callable[[pb.TranscribeResponse], bytes], bytes]] = {
     "verbose_json": (_verbose, JSON),
     "vtt": (_vtt, TEXT),
 }
+
+
+def _pieces(said: models_pb2.Transcript) -> Sequence[models_pb2.Spoken]:
+    """The segments; all in one where the provider tells none."""
+    if said.segments or not said.text.strip():
+        return said.segments
+    return [models_pb2.Spoken(end=said.duration_s, text=said.text)]
 
 
 def _spoken(one: models_pb2.Spoken, name: str) -> dict[str, Any]:
