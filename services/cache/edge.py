@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import qdrant_edge as q
 
-from services.cache.payload import DIMENSIONS, EMPTY, read, written
+from services.cache.payload import DIMENSIONS, numbers, read, written
 from services.cache.store import Entry, Selection, Vector
 from services.runtime import folders
 from services.runtime.background import in_thread
@@ -320,8 +320,7 @@ class EdgeStore:
 
 
 def _point(entry: Entry, key: bytes) -> q.Point:
-    vector = EMPTY if entry.vector is None else entry.vector.tolist()
-    return q.Point(entry.id, vector, written(entry, key))
+    return q.Point(entry.id, numbers(entry), written(entry, key))
 
 
 def _digest(entry_id: str) -> int:

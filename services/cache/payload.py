@@ -15,7 +15,7 @@ from services.cache.store import Entry
 
 DIMENSIONS = 256
 NONCE_BYTES = 12
-EMPTY = [0.0] * (DIMENSIONS - 1) + [1e-6]
+_EMPTY = [0.0] * (DIMENSIONS - 1) + [1e-6]
 """Stands for no vector: engines refuse one of length zero."""
 
 
@@ -35,6 +35,11 @@ class _Rest(msgspec.Struct, array_like=True, frozen=True):
 
 
 _packed, _unpacked = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Rest).decode
+
+
+def numbers(entry: Entry) -> list[float]:
+    """The vector, as every point has one."""
+    return _EMPTY if entry.vector is None else entry.vector.tolist()
 
 
 def written(entry: Entry, key: bytes = b"") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import grpc
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from services.cache.payload import DIMENSIONS, EMPTY, read, written
+from services.cache.payload import DIMENSIONS, numbers, read, written
 from services.cache.store import Entry, Selection, StoreAway, Vector
 
 T = TypeVar("T")
@@ -58,8 +58,7 @@ class QdrantStore:
         return [(entry, score) for entry, score in found if entry is not None]
 
     async def put(self, entry: Entry) -> None:
-        vector = EMPTY if entry.vector is None else entry.vector.tolist()
-        point = models.PointStruct(id=entry.id, vector=vector, payload=written(entry, self.key))
+        point = models.PointStruct(id=entry.id, vector=numbers(entry), payload=written(entry, self.key))
         await _told(self.client.upsert(self.collection, [point], wait=True))
 
     async def drop(self, selection: Selection) -> int:

@@ -40,7 +40,16 @@ from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
 from services.edge.transcriptions import Transcriptions
-from services.edge.waiting import Behind, CacheAway, GuardAway, JobsAway, RegistryAway, RetrievalAway, RouterAway
+from services.edge.waiting import (
+    Behind,
+    CacheAway,
+    GuardAway,
+    Handler,
+    JobsAway,
+    RegistryAway,
+    RetrievalAway,
+    RouterAway,
+)
 from services.edge.wire.message import refused as refused_message
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
@@ -111,16 +120,13 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         found_by = Behind(shelves, RetrievalAway)
         responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
-        sign_in, beside = SignIn(settings.sign_in), (Reranking, Moderations, Images, Transcriptions)
+        sign_in = SignIn(settings.sign_in)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
             routes={
-                "/v1/chat/completions": {"POST": Chat(gateway).answer},
-                "/v1/completions": {"POST": Completions(gateway).answer},
-                "/v1/embeddings": {"POST": Embeddings(gateway).answer},
-                **{path: handlers for one in beside for path, handlers in one(gateway).routes().items()},
+                **_worked_on(gateway),
                 "/v1/models": {"GET": models.list},
                 "/v1/responses": {"POST": responses.create},
                 MESSAGES: {"POST": messages.answer},
@@ -155,3 +161,16 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             refused={MESSAGES: refused_message, COUNT: refused_message},
             assets=assets(),
         )
+
+
+def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[str, Handler]]:
+    """What the gateway alone answers, and a model works on."""
+    return {
+        "/v1/chat/completions": {"POST": Chat(gateway).answer},
+        "/v1/completions": {"POST": Completions(gateway).answer},
+        "/v1/embeddings": {"POST": Embeddings(gateway).answer},
+        "/v1/moderations": {"POST": Moderations(gateway).answer},
+        "/v1/images/generations": {"POST": Images(gateway).answer},
+        "/v1/audio/transcriptions": {"POST": Transcriptions(gateway).answer},
+        **Reranking(gateway).routes(),
+    }

@@ -1,8 +1,6 @@
 """`POST /v1/images/generations`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tollway.gateway.v1 import gateway_pb2_grpc
 
@@ -10,15 +8,10 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire import answer, image
 
-PATH = "/v1/images/generations"
-
 
 @dataclass(frozen=True, slots=True)
 class Images:
     gateway: gateway_pb2_grpc.GatewayServiceStub
-
-    def routes(self) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
-        return {PATH: {"POST": self.answer}}
 
     async def answer(self, exchange: Exchange, door: Door) -> None:
         made = await self.gateway.GenerateImages(image.request(image.parsed(exchange.body)))

@@ -1,8 +1,6 @@
 """`POST /v1/moderations`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from tollway.gateway.v1 import gateway_pb2_grpc
 
@@ -10,15 +8,10 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire import answer, moderation
 
-PATH = "/v1/moderations"
-
 
 @dataclass(frozen=True, slots=True)
 class Moderations:
     gateway: gateway_pb2_grpc.GatewayServiceStub
-
-    def routes(self) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
-        return {PATH: {"POST": self.answer}}
 
     async def answer(self, exchange: Exchange, door: Door) -> None:
         made = await self.gateway.Moderate(moderation.request(moderation.parsed(exchange.body)))

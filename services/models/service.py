@@ -39,7 +39,9 @@ class ModelsService(ModelsServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: object) -> pb.GenerateResponse:
         names, told = list(request.candidates) or [request.chat.model], Told()
-        made = await self.ranking.complete(names, request.chat, _asker(request.chat, request.priority), told)
+        made = await self.ranking.complete(
+            names, request.chat, _asker(request.priority, _characters(request.chat)), told
+        )
         return pb.GenerateResponse(
             completion=made, model=told.model, attempts=told.attempts, extra_input_tokens=told.extra_input_tokens
         )
@@ -48,7 +50,7 @@ class ModelsService(ModelsServiceServicer):
         self, request: pb.StreamGenerateRequest, context: object
     ) -> AsyncIterator[pb.StreamGenerateResponse]:
         names, told = list(request.candidates) or [request.chat.model], Told()
-        asker = _asker(request.chat, request.priority)
+        asker = _asker(request.priority, _characters(request.chat))
         async with aclosing(self.ranking.stream(names, request.chat, asker, told)) as pieces:
             async for piece in pieces:
                 yield pb.StreamGenerateResponse(
@@ -56,36 +58,27 @@ class ModelsService(ModelsServiceServicer):
                 )
 
     async def Embed(self, request: pb.EmbedRequest, context: object) -> pb.EmbedResponse:
-        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
-        tokens = sum(map(len, request.texts)) // CHARACTERS_A_TOKEN
-        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
-        ask = self.gathering.embed if priority is Priority.LOW else self.ranking.embed
+        asker = _asker(request.priority, sum(map(len, request.texts)))
+        ask = self.gathering.embed if asker.priority is Priority.LOW else self.ranking.embed
         made = await ask(request.model, list(request.texts), request.dimensions, asker)
         vectors = [pb.Embedding(values=values) for values in made.vectors]
         return pb.EmbedResponse(embeddings=vectors, input_tokens=made.input_tokens, model=request.model)
 
     async def Rerank(self, request: pb.RerankRequest, context: object) -> pb.RerankResponse:
-        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
-        tokens = (len(request.query) + sum(map(len, request.documents))) // CHARACTERS_A_TOKEN
-        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
+        asker = _asker(request.priority, len(request.query) + sum(map(len, request.documents)))
         made = await self.ranking.rerank(request.model, request.query, list(request.documents), asker)
         ranked = [pb.Ranked(index=index, score=score) for index, score in made.scores]
         return pb.RerankResponse(ranked=ranked, input_tokens=made.input_tokens, model=request.model)
 
     async def Moderate(self, request: pb.ModerateRequest, context: object) -> pb.ModerateResponse:
-        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
-        tokens = sum(map(len, request.texts)) // CHARACTERS_A_TOKEN
-        asker = Asker(identity.caller().tenant, priority, tokens, channels.DEADLINE.get())
+        asker = _asker(request.priority, sum(map(len, request.texts)))
         made = await self.ranking.moderate(request.model, list(request.texts), asker)
         return pb.ModerateResponse(
             moderations=map(_moderation, made.texts), input_tokens=made.input_tokens, model=request.model
         )
 
     async def GenerateImages(self, request: pb.GenerateImagesRequest, context: object) -> pb.GenerateImagesResponse:
-        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
-        asker = Asker(
-            identity.caller().tenant, priority, len(request.prompt) // CHARACTERS_A_TOKEN, channels.DEADLINE.get()
-        )
+        asker = _asker(request.priority, len(request.prompt))
         options = {one.name: value for one, value in request.options.ListFields()}
         wanted = Wanted(request.prompt, request.count or 1, options)
         made = await self.ranking.draw(request.model, wanted, asker)
@@ -94,8 +87,7 @@ class ModelsService(ModelsServiceServicer):
         )
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> pb.TranscribeResponse:
-        priority = PRIORITIES.get(request.priority, Priority.NORMAL)
-        asker = Asker(identity.caller().tenant, priority, 0, channels.DEADLINE.get())
+        asker = _asker(request.priority, 0)
         made = await self.ranking.transcribe(request.model, request.recording, request.most_seconds, asker)
         return pb.TranscribeResponse(transcript=made.transcript, usage=made.usage, model=request.model)
 
@@ -169,14 +161,17 @@ class ModelsService(ModelsServiceServicer):
         )
 
 
-def _asker(request: chat.ChatRequest, priority: "pb.Priority.ValueType") -> Asker:
-    characters = sum(len(part.text) for message in request.messages for part in message.parts)
+def _asker(priority: "pb.Priority.ValueType", characters: int) -> Asker:
     return Asker(
         identity.caller().tenant,
         PRIORITIES.get(priority, Priority.NORMAL),
         characters // CHARACTERS_A_TOKEN,
         channels.DEADLINE.get(),
     )
+
+
+def _characters(request: chat.ChatRequest) -> int:
+    return sum(len(part.text) for message in request.messages for part in message.parts)
 
 
 def _model(name: str, entry: Entry) -> pb.Model:

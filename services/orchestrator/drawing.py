@@ -6,7 +6,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.orchestrator.metered import Metered, usual
+from services.orchestrator.metered import Metered, known
 from services.orchestrator.road import Road
 
 
@@ -19,12 +19,9 @@ class Drawing:
         Raises:
             NobodyCan: the request names no model, and there is none.
         """
-        if not request.model:
-            request.model = await usual(self.road, lambda one: one.image_tokens > 0, "image_tokens")
-        if request.model not in self.road.models.known:
-            await self.road.models.read()  # without it nobody knows what to hold
-        known = self.road.models.known.get(request.model)
-        most = (known.image_tokens if known else 0) * (request.count or 1)
+        model = await known(self.road, request.model, lambda one: one.image_tokens > 0, "image_tokens")
+        request.model = model.name
+        most = model.image_tokens * (request.count or 1)
         beside = chat.Usage(output_tokens=most, kinds=chat.TokenKinds(image_output_tokens=most))
         metered = Metered(self.road, "chat", beside)
         return await metered.run(request, [request.prompt], lambda texts: self._drawn(request, texts[0]))

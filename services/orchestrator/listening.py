@@ -7,7 +7,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
 from services.orchestrator.bounds import seconds
-from services.orchestrator.metered import Metered, usual
+from services.orchestrator.metered import Metered, known
 from services.orchestrator.road import Road
 
 
@@ -20,13 +20,10 @@ class Listening:
         Raises:
             NobodyCan: the request names no model, and there is none.
         """
-        if not request.model:
-            request.model = await usual(self.road, lambda one: one.second_tokens > 0, "second_tokens")
-        if request.model not in self.road.models.known:
-            await self.road.models.read()  # without it nobody knows what to hold
-        known = self.road.models.known.get(request.model)
+        model = await known(self.road, request.model, lambda one: one.second_tokens > 0, "second_tokens")
+        request.model = model.name
         long = seconds(request.recording.data)
-        most = long * (known.second_tokens if known else 0)
+        most = long * model.second_tokens
         beside = chat.Usage(input_tokens=most, output_tokens=most, kinds=chat.TokenKinds(audio_input_tokens=most))
         metered = Metered(self.road, "chat", beside)
         texts = [request.recording.prompt] if request.recording.prompt else []

@@ -129,6 +129,19 @@ async def usual(road: Road, able: Callable[[models_pb2.Model], bool], setting: s
     return names[0]
 
 
+async def known(road: Road, name: str, able: Callable[[models_pb2.Model], bool], setting: str) -> models_pb2.Model:
+    """The model of that name as the catalogue has it, which is read anew where it has none, since nobody could tell what to hold; without
+    a name as `usual`. All that is said of one that is not there is its name.
+
+    Raises:
+        NobodyCan: as `usual`.
+    """
+    name = name or await usual(road, able, setting)
+    if name not in road.models.known:
+        await road.models.read()
+    return road.models.known.get(name) or models_pb2.Model(name=name)
+
+
 def _reservation(account: str, key: str) -> str:
     """The same for every try of a request that bears a key."""
     return str(uuid.uuid5(NAMESPACE, f"{account}\0{key}") if key else uuid.uuid4())

@@ -1,8 +1,9 @@
 """One mesh for all tests of this folder that only ask it things."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from openai import AsyncOpenAI
 
 from tests.mesh.running import Mesh, running
 from tests.peers.collector import Collector, collector
@@ -29,3 +30,9 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor", "painter", "scribe")]
         with running(peer, *more, **told) as made:
             yield made
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
+        yield made

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -14,12 +13,6 @@ from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 def line(name: str, body: Any, url: str = CHAT) -> str:

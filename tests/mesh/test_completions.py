@@ -1,7 +1,6 @@
 """OpenAI's older completions through the whole mesh: models that go on from a text, and models that can only chat."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -10,12 +9,6 @@ from openai import AsyncOpenAI
 
 from tests.mesh.client import Answer, sent
 from tests.mesh.running import Mesh
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 async def asked(mesh: Mesh, prompt: object = "A bridge", model: str = "story", **more: Any) -> Answer:

@@ -1,7 +1,6 @@
 """Pictures through the whole mesh, as OpenAI's SDK asks for them: guarded, held in advance, paid for by what they came to."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -18,12 +17,6 @@ PROMPT = "A toll bridge at dusk, in oils."
 async def asked(mesh: Mesh, key: str = "", **body: Any) -> Answer:
     said = {"model": "painter", "prompt": PROMPT, **body}
     return await sent(mesh, said, path="/v1/images/generations", key=key or mesh.key)
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 async def test_the_sdk_gets_pictures(client: AsyncOpenAI, mesh: Mesh) -> None:

@@ -1,6 +1,5 @@
 """Texts judged by categories of harm through the whole mesh, as OpenAI's SDK asks for it."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -16,12 +15,6 @@ THREAT, KIND = "I will find you and hurt you.", "Otters sleep on their backs."
 
 async def asked(mesh: Mesh, key: str = "", **body: Any) -> Answer:
     return await sent(mesh, {"model": "censor", "input": THREAT, **body}, path="/v1/moderations", key=key or mesh.key)
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 async def test_the_sdk_is_told_what_is_said_of_each_text(client: AsyncOpenAI) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -17,12 +16,6 @@ from tests.mesh.running import Mesh
 TOOL: Any = {
     "type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}, "strict": False,
 }  # fmt: skip
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 def fresh() -> str:

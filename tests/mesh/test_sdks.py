@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import openai
@@ -15,12 +14,6 @@ from pydantic import BaseModel
 from tests.mesh.running import Mesh
 
 MODULES = Path(__file__).parents[2] / ".tools" / "node_modules"
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 async def test_python_asks_and_streams(client: AsyncOpenAI) -> None:

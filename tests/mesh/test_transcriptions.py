@@ -3,7 +3,6 @@
 import io
 import math
 import wave
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -25,12 +24,6 @@ def recording(seconds: float = 2.0) -> bytes:
         out.setframerate(8000)
         out.writeframes(bytes(int(16_000 * seconds)))
     return made.getvalue()
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 async def test_the_sdk_is_told_what_was_said(client: AsyncOpenAI, mesh: Mesh) -> None:

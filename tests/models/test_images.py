@@ -15,16 +15,9 @@ from services.models.wires.adapter import Wanted
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, counter
-from tests.models.upstream import upstream as serving
 
 FILE = base64.b64encode(b"a picture").decode()
 WANTED = Wanted("a bridge at dusk", 2, {"size": "1024x1024", "output_compression": 0})
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.fixture

@@ -13,16 +13,9 @@ from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, counter
-from tests.models.upstream import upstream as serving
 
 ONE = {"categories": {"violence": True, "sexual": False}, "category_scores": {"violence": 0.9, "sexual": 0.1}}
 OTHER = {"categories": {"violence": False, "sexual": False}, "category_scores": {"violence": 0.0, "sexual": 0.0}}
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, counter
-from tests.models.upstream import upstream as serving
 
 TEXTS = ["one", "two", "three"]
 RESULTS = [
@@ -21,12 +20,6 @@ RESULTS = [
     {"index": 0, "relevance_score": 0.9},
     {"index": 1, "relevance_score": -1},
 ]
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.fixture

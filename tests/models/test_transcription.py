@@ -15,17 +15,10 @@ from services.models.wires.every import wires_over
 from services.models.wires.form import Form
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, counter
-from tests.models.upstream import upstream as serving
 from tests.peers.provider import provider
 
 RECORDING = models_pb2.Recording(data=b"sound\r\n--\x00", filename='na"me.mp3', language="de", words=True)
 TOKENS = {"type": "tokens", "input_tokens": 30, "output_tokens": 9, "input_token_details": {"audio_tokens": 25}}
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 def ranking_of(http: Any, url: str) -> Ranking:

@@ -26,7 +26,6 @@ from services.models.wires.every import wires_over
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, asked, counter, golden, streamed
 from tests.models.upstream import stream as golden_stream
-from tests.models.upstream import upstream as serving
 
 CLAUDE, LLAMA = "claude-sonnet-4-5@20250929", "meta/llama-3.3-70b-instruct-maas"
 AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -37,12 +36,6 @@ HOUSE = "/projects/house/locations/europe-west1"
 def to(model: str, url: str, secret: str = SECRET, project: str = "house") -> Target:
     entry = Entry(model, provider="vertex", base_url=url, region="europe-west1", project=project)
     return Target("m", entry, entry.places[0], secret)
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.fixture

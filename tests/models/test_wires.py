@@ -31,7 +31,6 @@ from tests.models.upstream import (
     streamed,
     target,
 )
-from tests.models.upstream import upstream as serving
 
 PATHS = {
     "openai": "/chat/completions",
@@ -57,12 +56,6 @@ class Wire:
     adapter: Adapter
     to: Target
     upstream: Upstream
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with serving() as made:
-        yield made
 
 
 @pytest.fixture(params=WIRES)

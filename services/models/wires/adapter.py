@@ -73,19 +73,11 @@ class Drawn:
     options: models_pb2.ImageOptions
     """How they came out, as far as the provider tells."""
 
-    @property
-    def input_tokens(self) -> int:
-        return self.usage.input_tokens
-
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     transcript: models_pb2.Transcript
     usage: chat.Usage
-
-    @property
-    def input_tokens(self) -> int:
-        return self.usage.input_tokens
 
 
 class Adapter(Protocol):

@@ -7,6 +7,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.models.v1 import models_pb2
 
 from services.models.wires.adapter import Drawn, Target, Wanted
+from services.models.wires.billed import kinds
 
 
 def asked(target: Target, wanted: Wanted) -> dict[str, Any]:
@@ -22,14 +23,15 @@ def read(body: dict[str, Any], counted: int, each: int) -> Drawn:
     images = [_image(one) for one in body["data"]]
     if not images:
         raise ValueError
-    said = body.get("usage")
-    if not said:
-        usage = chat.Usage(input_tokens=counted, output_tokens=each * len(images), estimated=True)
-        usage.kinds.image_output_tokens = usage.output_tokens
+    if not (said := body.get("usage")):
+        written = each * len(images)
+        billed = kinds(image_output_tokens=written)
+        usage = chat.Usage(input_tokens=counted, output_tokens=written, estimated=True, kinds=billed)
     else:
-        seen = (said.get("input_tokens_details") or {}).get("image_tokens") or 0
-        usage = chat.Usage(input_tokens=said["input_tokens"], output_tokens=said["output_tokens"])
-        usage.kinds.CopyFrom(chat.TokenKinds(image_input_tokens=seen, image_output_tokens=usage.output_tokens))
+        read, written = said["input_tokens"], said["output_tokens"]
+        seen = (said.get("input_tokens_details") or {}).get("image_tokens")
+        billed = kinds(image_input_tokens=seen, image_output_tokens=written)
+        usage = chat.Usage(input_tokens=read, output_tokens=written, kinds=billed)
     told = models_pb2.ImageOptions(
         size=body.get("size") or "",
         quality=body.get("quality") or "",

@@ -7,6 +7,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.models.v1 import models_pb2
 
 from services.models.wires.adapter import Heard, Target
+from services.models.wires.billed import kinds
 from services.models.wires.form import Form
 
 
@@ -38,16 +39,15 @@ def read(body: dict[str, Any], most_s: int, each: int) -> Heard:
 def _usage(said: dict[str, Any], duration_s: float, most_s: int, each: int) -> chat.Usage:
     """As told in tokens, in seconds, or not at all."""
     if "input_tokens" in said:
-        sound = (said.get("input_token_details") or {}).get("audio_tokens") or 0
-        usage = chat.Usage(input_tokens=said["input_tokens"], output_tokens=said.get("output_tokens") or 0)
-        usage.kinds.audio_input_tokens = sound
-        return usage
+        sound = (said.get("input_token_details") or {}).get("audio_tokens")
+        written = said.get("output_tokens") or 0
+        return chat.Usage(
+            input_tokens=said["input_tokens"], output_tokens=written, kinds=kinds(audio_input_tokens=sound)
+        )
     if (told := float(said.get("seconds") or 0) or duration_s) < 0:
         raise ValueError
     tokens = math.ceil(told or most_s) * each
-    usage = chat.Usage(input_tokens=tokens, estimated=not told)
-    usage.kinds.audio_input_tokens = tokens
-    return usage
+    return chat.Usage(input_tokens=tokens, estimated=not told, kinds=kinds(audio_input_tokens=tokens))
 
 
 def _spoken(one: dict[str, Any], name: str) -> models_pb2.Spoken:
