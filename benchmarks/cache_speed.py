@@ -21,7 +21,7 @@ from benchmarks import prompts, report
 from benchmarks.cache_quality import entry, prover
 from benchmarks.local_encoder import LocalEncoder
 from services.cache.bound import Bounds
-from services.cache.cache import CANDIDATES, Age, Cache
+from services.cache.cache import CANDIDATES, LEAST_STATIC, Age, Cache
 from services.cache.edge import EdgeStore
 from services.cache.keys import Keys
 from services.cache.store import Entry, entry_id
@@ -64,7 +64,7 @@ async def measured(size: int, tenants: int, encoder: LocalEncoder) -> dict[str, 
             hits += await look_up("manners", f"Hello, {reworded}", _hash(-1))
             hits += await look_up("new_hit", text.replace(", and mention ", ", and then also mention "), _hash(-1))
             asked = text.replace(", and mention ", ", and also mention ")
-            near = await store.nearest(scope, encoder.static.encode(asked), CANDIDATES)
+            near = await store.nearest(scope, encoder.static.encode(asked), CANDIDATES, LEAST_STATIC)
             await cache.prover.verifier.minilm([one.text for one, _ in near])
             hits += await look_up("hit", asked, _hash(-1))
         store.close()

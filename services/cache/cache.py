@@ -21,7 +21,8 @@ MOST_SERVED = 10_000
 """Hits whose reports are waited for."""
 IDLE_BELOW = 10
 """Look-ups a second below which what is stored meets MiniLM at once, so that the first who asks for it again need not wait."""
-EVICT_EVERY, EVICT_SHARE = 256, 0.05
+EVICT_EVERY, EVICT_SHARE, MOST_EVICTED = 256, 0.05, 2000
+"""Every so many stored it is seen whether there are too many; then so much more than that goes, and so many at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ class Cache:
         """Entries worth judging, the most like first."""
         if vector is None or not keys.text or len(keys.text) > LONGEST_ASKED:
             return []
-        near = await self.store.nearest(keys.scope, vector, CANDIDATES)
-        return [(entry, score) for entry, score in near if score >= LEAST_STATIC and entry.tenant == keys.tenant]
+        near = await self.store.nearest(keys.scope, vector, CANDIDATES, LEAST_STATIC)
+        return [(entry, score) for entry, score in near if entry.tenant == keys.tenant]
 
     def _fresh(self, entry: Entry, age: Age) -> bool:
         now = self.now()
@@ -181,7 +182,7 @@ class Cache:
         excess = await self.store.count() - self.most
         if excess <= 0:
             return
-        wanted = excess + int(self.most * EVICT_SHARE)
+        wanted = min(excess + int(self.most * EVICT_SHARE), MOST_EVICTED)
         old = await self.store.oldest(2 * wanted)
         gone = sorted(old, key=lambda one: ((1 + one.right) * (one.cost + 1), one.stored))[:wanted]
         await self.store.remove([one.id for one in gone])

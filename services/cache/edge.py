@@ -1,15 +1,17 @@
 """Qdrant's own engine in this process, behind what memory can answer faster.
 
-A scope of up to [SMALL][] entries is searched exactly in numpy: its rows are read from the shard once and kept. Larger
-scopes are searched by the shard, in a thread. What is stored is found at once and written to the shard in groups. One
-process a shard: a second is refused by its lock.
+The vectors of a scope are read from the shard once, kept, and compared in memory. What is stored is found at once and
+written to the shard in groups. One process a shard: a second is refused by its lock.
 """
 
 import asyncio
 import logging
+import struct
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ import numpy.typing as npt
 import qdrant_edge as q
 
 from services.cache.payload import DIMENSIONS, numbers, read, written
+from services.cache.rows import Rows
 from services.cache.store import Entry, Selection, Vector
 from services.runtime import folders
 from services.runtime.background import in_thread
@@ -25,78 +28,39 @@ from services.runtime.background import in_thread
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SMALL = 10_000
+NUMBERS = struct.Struct(f"{DIMENSIONS}f")
 MOST_SCOPES = 4096
 MOST_ENTRIES = 20_000
-INDEXED = ("tenant", "scope", "tags", "model")
+INDEXED = {
+    **dict.fromkeys(("tenant", "scope", "tags", "model"), q.PayloadSchemaType.Keyword),
+    "stored": q.PayloadSchemaType.Float,
+}
 FLUSH_EVERY_S = 5.0
 GROUP_S = 0.1
 """How long what is stored may wait for others to share a write: so much a crash can lose."""
 LONGEST_GROUP = 500
 MOST_WAITING = 10_000
 """What waits for a disk that takes nothing: past that the oldest are given up."""
+NO_GRAPH = 1 << 40
+"""Kilobytes from which the engine builds a graph: vectors are compared in memory. All it optimises is the room of what has gone."""
 SCROLL = 20_000
-FIRST_ROWS = 64
-WORDS = DIMENSIONS // 64
-CROWD, CHOSEN = 1024, 128
-MOST_ROWS = 200_000
-"""Of all scopes together, 200 MB: past that the scope asked longest ago is read from the shard again."""
+PAGE = 500
+"""Vectors that are read at a time: in between others come in."""
+PATIENCE_S = 0.25
+"""How long one look-up reads vectors of a scope that nobody has asked for in a while. What it has not read by then, the next ones do."""
+MOST_ROWS = 500_000
+"""Of all scopes together, 250 MB: past that the scope asked longest ago is read from the shard again."""
 
 
+@dataclass(slots=True)
 class _Scope:
-    """Rows of one scope in memory, and the signs of their numbers. `small` is False for a scope too large to keep.
+    """The vectors of a scope, and how far they have been read from the shard."""
 
-    In a crowd the signs choose who is compared: 32 bytes a row are read instead of 1,024. On real questions the nearest
-    was among the [CHOSEN][] of most equal signs 998 times in 1,000 or more.
-    """
-
-    def __init__(self, ids: Sequence[str], rows: Vector) -> None:
-        self.small = len(ids) <= SMALL
-        self._place = {one: n for n, one in enumerate(ids)} if self.small else {}
-        self._ids = list(ids) if self.small else []
-        self._rows = rows if self.small else rows[:0]
-        self._signs = np.ascontiguousarray(_signs(self._rows).T)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, entry: Entry) -> None:
-        if not self.small:
-            return
-        assert entry.vector is not None
-        place = self._place.setdefault(entry.id, len(self._ids))
-        if place == len(self._ids):
-            self._ids.append(entry.id)
-            if place == len(self._rows):  # doubles, so that a row costs the same however many there are
-                more = max(place, FIRST_ROWS)
-                self._rows = np.concatenate([self._rows, np.zeros((more, DIMENSIONS), np.float32)])
-                self._signs = np.concatenate([self._signs, np.zeros((WORDS, more), np.uint64)], axis=1)
-        self._rows[place] = entry.vector
-        self._signs[:, place] = _signs(entry.vector[None])[0]
-        if len(self._ids) > SMALL:
-            self.small, self._place, self._ids, self._rows = False, {}, [], self._rows[:0]
-            self._signs = self._signs[:, :0]
-
-    def nearest(self, vector: Vector, most: int) -> list[tuple[str, float]]:
-        count = len(self._ids)
-        if count <= CROWD:
-            chosen = np.arange(count)
-            likeness = self._rows[:count] @ vector
-        else:
-            own = _signs(vector[None])[0]
-            unequal = np.bitwise_count(self._signs[0, :count] ^ own[0])
-            for n in range(1, WORDS):
-                unequal += np.bitwise_count(self._signs[n, :count] ^ own[n])
-            chosen = unequal.argpartition(CHOSEN)[:CHOSEN]
-            likeness = self._rows[chosen] @ vector
-        best = (-likeness).argsort()[:most]
-        return [(self._ids[chosen[n]], float(likeness[n])) for n in best]
-
-
-def _signs(rows: Vector) -> npt.NDArray[np.uint64]:
-    """(n, WORDS): a bit for each number, set where it is above zero."""
-    packed: npt.NDArray[np.uint64] = np.packbits(rows > 0, axis=1).view(np.uint64).reshape(len(rows), WORDS)
-    return packed
+    rows: Rows = field(default_factory=Rows)
+    whole: bool = False
+    after: Any = None
+    """The last point that was read."""
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(slots=True)
@@ -119,15 +83,17 @@ class EdgeStore:
     def open(self) -> None:
         """Opens the shard, or makes it. Called once, before anything else."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        vectors = q.EdgeVectorParams(size=DIMENSIONS, distance=q.Distance.Cosine)
+        config = q.EdgeConfig(vectors=vectors, optimizers=q.EdgeOptimizersConfig(indexing_threshold=NO_GRAPH))
         if any(self.folder.iterdir()):
-            self._shard = q.EdgeShard.load(str(self.folder))
+            self._shard = q.EdgeShard.load(str(self.folder), config)
+            self._shard.optimize()  # stops the process: a good time is now
             folders.reading_ahead(self.folder)
             self._old = np.sort(np.fromiter(map(_digest, self._ids()), np.uint64))
-            return
-        vectors = q.EdgeVectorParams(size=DIMENSIONS, distance=q.Distance.Cosine)
-        self._shard = q.EdgeShard.create(str(self.folder), q.EdgeConfig(vectors=vectors))
-        for name in INDEXED:
-            self._shard.update(q.UpdateOperation.create_field_index(name, q.PayloadSchemaType.Keyword))
+        else:
+            self._shard = q.EdgeShard.create(str(self.folder), config)
+        for name, kind in INDEXED.items():  # one that is there already stays as it is
+            self._shard.update(q.UpdateOperation.create_field_index(name, kind))
 
     def close(self) -> None:
         if self._pending:
@@ -136,20 +102,18 @@ class EdgeStore:
         self._shard.close()
 
     async def get(self, entry_id: str) -> Entry | None:
-        if (known := self._entries.get(entry_id)) is not None:
-            self._entries.move_to_end(entry_id)
-            return known
-        return await self._read(entry_id) if self._may_hold(entry_id) else None
+        return self._all([entry_id]).get(entry_id)
 
-    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
         known = self._scopes.get(scope)
         if known is None:
-            known = await self._loaded(scope)
+            known = self._opened(scope)
         self._scopes.move_to_end(scope)
-        if not known.small:
-            return await self._searched(scope, vector, most)
-        found = [(await self.get(one), likeness) for one, likeness in known.nearest(vector, most)]
-        return [(entry, likeness) for entry, likeness in found if entry is not None]
+        if not known.whole:
+            await self._read_on(scope, known)
+        found = self._all(known.rows.nearest(vector, most, least))
+        near = [(one, float(one.vector @ vector)) for one in found.values() if one.vector is not None]
+        return sorted((pair for pair in near if pair[1] >= least), key=lambda pair: -pair[1])
 
     async def put(self, entry: Entry) -> None:
         """Found from here on; the shard follows."""
@@ -157,7 +121,7 @@ class EdgeStore:
         self._new.add(_digest(entry.id))
         scope = self._scopes.get(entry.scope)
         if entry.vector is not None and scope is not None:
-            scope.add(entry)
+            scope.rows.add(entry.id, entry.vector)
         # Made here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
         self._pending[entry.id] = (entry, _point(entry, self.key))
         if len(self._pending) > MOST_WAITING:
@@ -178,30 +142,26 @@ class EdgeStore:
 
         await self._written()
 
-        def work() -> int:
-            gone = int(self._shard.count(q.CountRequest(filter=chosen)))
+        def work() -> list[str]:
+            gone = list(self._ids(chosen))
             self._shard.update(q.UpdateOperation.delete_points_by_filter(chosen))
             return gone
 
         gone = await self._aside(work)
-        for entry in [one for one in self._entries.values() if selection.holds(one)]:
-            del self._entries[entry.id]
-        self._scopes.clear()
-        return gone
+        self._forget(gone)
+        return len(gone)
 
     async def remove(self, ids: Sequence[str]) -> None:
         await self._written()
         await self._aside(lambda: self._shard.update(q.UpdateOperation.delete_points(list(ids))))
-        for one in ids:
-            self._entries.pop(one, None)
-        self._scopes.clear()
+        self._forget(ids)
 
     async def oldest(self, most: int) -> Sequence[Entry]:
         await self._written()
-        request = q.ScrollRequest(limit=most, with_payload=True, with_vector=True)
+        request = q.ScrollRequest(limit=most, with_payload=True, with_vector=False, order_by=q.OrderBy("stored"))
         records = await self._aside(lambda: self._shard.scroll(request)[0])
-        found = [read(str(one.id), one.payload, one.vector, self.key) for one in records]
-        return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.stored)
+        found = [read(str(one.id), one.payload, None, self.key) for one in records]
+        return [entry for entry in found if entry is not None]
 
     async def count(self) -> int:
         await self._written()
@@ -249,11 +209,11 @@ class EdgeStore:
     def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
         self._shard.update(q.UpdateOperation.upsert_points([point for _, point in group.values()]))
 
-    def _ids(self) -> Iterator[str]:
-        """Of all entries in the shard."""
+    def _ids(self, chosen: Any = None) -> Iterator[str]:
+        """Of all entries in the shard, or of those that a filter chooses."""
         after = None
         while True:
-            request = q.ScrollRequest(limit=SCROLL, offset=after, with_payload=False, with_vector=False)
+            request = q.ScrollRequest(after, SCROLL, chosen, with_payload=False, with_vector=False)
             records, after = self._shard.scroll(request)
             yield from (str(one.id) for one in records)
             if after is None:
@@ -266,46 +226,69 @@ class EdgeStore:
         place = int(np.searchsorted(self._old, np.uint64(digest)))
         return place < len(self._old) and int(self._old[place]) == digest
 
-    async def _read(self, entry_id: str) -> Entry | None:
-        if self._lock.locked():
-            records = await self._aside(lambda: self._shard.retrieve([entry_id], True, True))
-        else:  # one point is read in less time than a thread takes to be asked, and nobody else is at the shard
-            records = self._shard.retrieve([entry_id], True, True)
-        entry = read(entry_id, records[0].payload, records[0].vector, self.key) if records else None
-        if entry is not None:
-            self._keep(entry)
-        return entry
+    def _all(self, ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of `ids` that there are."""
+        found, missing = dict[str, Entry](), list[str]()
+        for one in ids:
+            if (known := self._entries.get(one)) is not None:
+                self._entries.move_to_end(one)
+                found[one] = known
+            elif self._may_hold(one):
+                missing.append(one)
+        if missing:
+            found.update((entry.id, entry) for entry in self._read(missing))
+        return found
 
-    async def _loaded(self, scope: str) -> _Scope:
-        await self._tried()
-        chosen = q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
-        request = q.ScrollRequest(limit=SMALL + 1, filter=chosen, with_payload=False, with_vector=True)
-        records = await self._aside(lambda: self._shard.scroll(request)[0])
-        rows = np.array([one.vector for one in records], np.float32).reshape(-1, DIMENSIONS)
-        made = self._scopes.get(scope)
-        if made is None:
-            made = self._scopes[scope] = _Scope([str(one.id) for one in records], rows)
-            for entry, _ in self._pending.values():  # stored while the shard was read
-                if entry.scope == scope and entry.vector is not None:
-                    made.add(entry)
-        while len(self._scopes) > MOST_SCOPES or (
-            len(self._scopes) > 1 and sum(map(len, self._scopes.values())) > MOST_ROWS
-        ):
+    def _read(self, ids: Sequence[str]) -> list[Entry]:
+        """From the shard, which bears it at any time: a few points are read in less time than a thread takes to be asked."""
+        records = self._shard.retrieve(ids, True, True)
+        entries = [read(str(one.id), one.payload, one.vector, self.key) for one in records]
+        found = [entry for entry in entries if entry is not None]
+        for entry in found:
+            self._keep(entry)
+        return found
+
+    def _opened(self, scope: str) -> _Scope:
+        """A scope of which the shard has not been asked yet."""
+        made = self._scopes[scope] = _Scope()
+        for entry, _ in self._pending.values():
+            if entry.scope == scope and entry.vector is not None:
+                made.rows.add(entry.id, entry.vector)
+        while len(self._scopes) > MOST_SCOPES:
             self._scopes.popitem(last=False)
         return made
 
-    async def _searched(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
-        await self._tried()
-        request = q.QueryRequest(
-            limit=most,
-            query=q.Query.Nearest(vector.tolist()),
-            filter=q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))]),
-            with_payload=True,
-            with_vector=True,
-        )
-        points = await self._aside(lambda: self._shard.query(request))
-        found = [(read(str(one.id), one.payload, one.vector, self.key), float(one.score)) for one in points]
-        return [(entry, score) for entry, score in found if entry is not None]
+    async def _read_on(self, scope: str, known: _Scope) -> None:
+        """Reads vectors of `scope` from where the last look-up stopped; who comes meanwhile waits for this one alone."""
+        if known.reading.locked():
+            async with known.reading:
+                return
+        chosen = q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
+        until = time.monotonic() + PATIENCE_S
+        async with known.reading:
+            while not known.whole:
+                request = q.ScrollRequest(known.after, PAGE, chosen, with_payload=False, with_vector=True)
+                ids, vectors, known.after = await self._aside(partial(self._page, request))
+                for one, vector in zip(ids, vectors, strict=True):
+                    if one not in known.rows:  # one that is has been stored since
+                        known.rows.add(one, vector)
+                known.whole = known.after is None
+                if time.monotonic() > until:
+                    break
+        while len(self._scopes) > 1 and sum(len(one.rows) for one in self._scopes.values()) > MOST_ROWS:
+            self._scopes.popitem(last=False)
+
+    def _page(self, request: Any) -> tuple[list[str], Vector, Any]:
+        records, after = self._shard.scroll(request)
+        packed = b"".join(NUMBERS.pack(*one.vector) for one in records)
+        return [str(one.id) for one in records], np.frombuffer(packed, np.float32).reshape(-1, DIMENSIONS), after
+
+    def _forget(self, ids: Collection[str]) -> None:
+        gone = set(ids) - self._pending.keys()  # what is pending has come since
+        for one in gone:
+            self._entries.pop(one, None)
+        for scope in self._scopes.values():
+            scope.rows.discard(gone)
 
     def _keep(self, entry: Entry) -> None:
         self._entries[entry.id] = entry
@@ -314,7 +297,7 @@ class EdgeStore:
             self._entries.popitem(last=False)
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        """The shard is blocking and takes one caller at a time, also when that one has left meanwhile."""
+        """Work that takes its time, one at a time, also when who asked for it has left meanwhile."""
         async with self._lock:
             return await in_thread(work)
 

@@ -1,6 +1,7 @@
 """A store for tests: the same promises, kept until the process ends."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.cache.store import Entry, Selection, Vector
 
@@ -12,13 +13,13 @@ class MemoryStore:
     async def get(self, entry_id: str) -> Entry | None:
         return self._entries.get(entry_id)
 
-    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
         scored = [
             (entry, float(entry.vector @ vector))
             for entry in self._entries.values()
             if entry.scope == scope and entry.vector is not None
         ]
-        return sorted(scored, key=lambda one: -one[1])[:most]
+        return sorted((one for one in scored if one[1] >= least), key=lambda one: -one[1])[:most]
 
     async def put(self, entry: Entry) -> None:
         self._entries[entry.id] = entry
@@ -33,7 +34,8 @@ class MemoryStore:
             self._entries.pop(one, None)
 
     async def oldest(self, most: int) -> Sequence[Entry]:
-        return sorted(self._entries.values(), key=lambda entry: entry.stored)[:most]
+        by_age = sorted(self._entries.values(), key=lambda entry: entry.stored)
+        return [replace(entry, vector=None) for entry in by_age[:most]]
 
     async def count(self) -> int:
         return len(self._entries)

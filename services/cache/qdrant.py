@@ -43,13 +43,14 @@ class QdrantStore:
         found = await _told(self.client.retrieve(self.collection, [entry_id], with_payload=True, with_vectors=True))
         return read(entry_id, found[0].payload, found[0].vector, self.key) if found else None
 
-    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
+    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
         answer = await _told(
             self.client.query_points(
                 self.collection,
                 query=vector.tolist(),
                 query_filter=_must(scope=scope),
                 limit=most,
+                score_threshold=least,
                 with_payload=True,
                 with_vectors=True,
             )
@@ -75,11 +76,9 @@ class QdrantStore:
 
     async def oldest(self, most: int) -> Sequence[Entry]:
         records, _ = await _told(
-            self.client.scroll(
-                self.collection, limit=most, order_by=models.OrderBy(key="stored"), with_payload=True, with_vectors=True
-            )
+            self.client.scroll(self.collection, limit=most, order_by=models.OrderBy(key="stored"), with_payload=True)
         )
-        found = [read(str(one.id), one.payload, one.vector, self.key) for one in records]
+        found = [read(str(one.id), one.payload, None, self.key) for one in records]
         return [entry for entry in found if entry is not None]
 
     async def count(self) -> int:

@@ -87,8 +87,8 @@ class Store(Protocol):
 
     async def get(self, entry_id: str) -> Entry | None: ...
 
-    async def nearest(self, scope: str, vector: Vector, most: int) -> Sequence[tuple[Entry, float]]:
-        """Entries of `scope` by cosine, best first."""
+    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
+        """Up to `most` entries of `scope` whose cosine is `least` or more, best first."""
         ...
 
     async def put(self, entry: Entry) -> None:
@@ -101,6 +101,8 @@ class Store(Protocol):
 
     async def remove(self, ids: Sequence[str]) -> None: ...
 
-    async def oldest(self, most: int) -> Sequence[Entry]: ...
+    async def oldest(self, most: int) -> Sequence[Entry]:
+        """Those stored longest ago, the oldest first; without their vectors."""
+        ...
 
     async def count(self) -> int: ...

@@ -1,10 +1,12 @@
 """What every store of answers must do: memory, Qdrant Edge, Qdrant's wire, a Qdrant server where one is named."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import sample
 from typing import Any
 from uuid import uuid4
 
@@ -12,16 +14,17 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from services.cache.edge import LONGEST_GROUP, SMALL, EdgeStore
+from services.cache.edge import LONGEST_GROUP, PAGE, EdgeStore
 from services.cache.memory import MemoryStore
 from services.cache.qdrant import QdrantStore
 from services.cache.store import Entry, Selection, Store
 from services.runtime.background import running
 from tests.peers.qdrant import serving
-from tests.support.scale import sized
 from tests.support.waiting import until
 
 KEY = b"k" * 32
+LEAST = -1.0
+"""Of a likeness: all of them."""
 SERVER = os.environ.get("TOLLWAY_TEST_QDRANT", "")
 """HOST:PORT of a Qdrant server's gRPC port; without one that part is left out."""
 ENGINES = [
@@ -88,50 +91,51 @@ async def test_the_nearest_of_a_scope_best_first(store: Store) -> None:
     for n in range(20):
         await store.put(entry(n))
     await store.put(entry(3, scope="other"))
-    found = await store.nearest("s1", vector(3), 3)
+    found = await store.nearest("s1", vector(3), 3, LEAST)
     assert [one.text for one, _ in found][:1] == ["text 3"] and len(found) == 3
     assert found[0][1] == pytest.approx(1, abs=1e-3) and found[0][1] >= found[1][1] >= found[2][1]
     assert all(one.scope == "s1" for one, _ in found)
-    assert not await store.nearest("nothing", vector(3), 3)
+    assert not await store.nearest("nothing", vector(3), 3, LEAST)
+    assert [one.text for one, _ in await store.nearest("s1", vector(3), 3, 0.9)] == ["text 3"]
 
 
 async def test_an_entry_without_a_vector_is_found_by_its_id_alone(store: Store) -> None:
     one = entry(1, vector=None, scope="s2")
     await store.put(one)
-    assert await store.get(one.id) is not None and not await store.nearest("s2", vector(1), 3)
+    assert await store.get(one.id) is not None and not await store.nearest("s2", vector(1), 3, LEAST)
 
 
 async def test_putting_again_replaces(store: Store) -> None:
     one = entry(1)
     await store.put(one)
-    await store.nearest("s1", vector(1), 1)
+    await store.nearest("s1", vector(1), 1, LEAST)
     await store.put(replace(one, completion=b"new", vector=vector(2)))
     back = await store.get(one.id)
     assert back is not None and back.completion == b"new" and await store.count() == 1
-    assert (await store.nearest("s1", vector(2), 1))[0][1] == pytest.approx(1, abs=1e-3)
+    assert (await store.nearest("s1", vector(2), 1, LEAST))[0][1] == pytest.approx(1, abs=1e-3)
 
 
 async def test_dropping_by_tenant_tag_model_and_time(store: Store) -> None:
     changes: list[dict[str, Any]] = [{}, {"tags": ("c",)}, {"model": "n"}, {"tenant": "other"}, {"stored": 1.0}]
     for n, more in enumerate(changes):
         await store.put(entry(n, **more))
-    await store.nearest("s1", vector(0), 5)
+    await store.nearest("s1", vector(0), 5, LEAST)
     assert await store.drop(Selection("acme", tag="c")) == 1
     assert await store.drop(Selection("acme", model="n")) == 1
     assert await store.drop(Selection("acme", stored_before=10.0)) == 1
     assert await store.drop(Selection("acme")) == 1
-    assert await store.count() == 1 and (await store.nearest("s1", vector(3), 5))[0][0].tenant == "other"
+    assert await store.count() == 1 and (await store.nearest("s1", vector(3), 5, LEAST))[0][0].tenant == "other"
 
 
 async def test_the_oldest_and_removing(store: Store) -> None:
     made = [entry(n) for n in range(5)]
     for one in reversed(made):
         await store.put(one)
-    oldest = await store.oldest(5)
-    assert [one.text for one in oldest][:2] == ["text 0", "text 1"]
-    await store.remove([one.id for one in oldest[:2]])
+    oldest = await store.oldest(2)
+    assert [one.text for one in oldest] == ["text 0", "text 1"] and oldest[0] == replace(made[0], vector=None)
+    await store.remove([one.id for one in oldest])
     assert await store.get(made[0].id) is None and await store.count() == 3
-    assert len(await store.nearest("s1", vector(0), 5)) == 3
+    assert len(await store.nearest("s1", vector(0), 5, LEAST)) == 3
 
 
 async def test_a_shard_survives_its_process_and_keeps_its_secrets(tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ async def test_a_shard_survives_its_process_and_keeps_its_secrets(tmp_path: Path
     assert not [f for f in (tmp_path / "shard").rglob("*") if f.is_file() and b"very private words" in f.read_bytes()]
     again = EdgeStore(tmp_path / "shard", KEY)
     again.open()
-    assert (await again.get(one.id)) is not None and len(await again.nearest("s1", vector(7), 1)) == 1
+    assert (await again.get(one.id)) is not None and len(await again.nearest("s1", vector(7), 1, LEAST)) == 1
     again.close()
     other = EdgeStore(tmp_path / "shard", b"x" * 32)
     other.open()
@@ -150,15 +154,67 @@ async def test_a_shard_survives_its_process_and_keeps_its_secrets(tmp_path: Path
     other.close()
 
 
-async def test_a_large_scope_is_searched_by_the_shard(tmp_path: Path) -> None:
+async def test_a_scope_is_read_a_piece_at_a_time_while_others_come_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edge = EdgeStore(tmp_path / "shard", b"")
     edge.open()
-    await edge.nearest("s1", vector(0), 1)
-    for n in range(SMALL + sized(50, 5000)):
-        await edge.put(entry(n))
-    found = await edge.nearest("s1", vector(SMALL + 7), 3)
-    assert found[0][0].text == f"text {SMALL + 7}" and len(found) == 3
+    made = [entry(n) for n in range(3 * PAGE)]
+    for one in made:
+        await edge.put(one)
     edge.close()
+    monkeypatch.setattr("services.cache.edge.PATIENCE_S", 1e-9)
+    again = EdgeStore(tmp_path / "shard", b"")
+    again.open()
+    await again.nearest("s1", vector(0), 1, LEAST)
+    scope = again._scopes["s1"]
+    assert len(scope.rows) == PAGE and not scope.whole
+    await again.put(new := entry(9999))
+    assert (await again.nearest("s1", new.vector, 1, 0.9))[0][0].id == new.id  # type: ignore[arg-type]
+    assert len(scope.rows) == 2 * PAGE + 1
+    await asyncio.gather(*(again.nearest("s1", vector(n), 1, LEAST) for n in range(3)))
+    await again.nearest("s1", vector(0), 1, LEAST)
+    assert scope.whole and len(scope.rows) == len(made) + 1
+    for n in sample(range(len(made)), 50):
+        assert (await again.nearest("s1", vector(n), 2, 0.9))[0][0].id == made[n].id
+    again.close()
+
+
+async def test_what_goes_leaves_a_scope_that_was_read(store: Store) -> None:
+    made = [entry(n, tags=("odd",) if n % 2 else ("even",)) for n in range(600)]
+    for one in made:
+        await store.put(one)
+    assert len(await store.nearest("s1", vector(4), 5, LEAST)) == 5
+    assert await store.drop(Selection("acme", tag="odd")) == 300
+    await store.remove([one.id for one in made[:100:2]])
+    for n in (101, 0, 98):
+        assert not await store.nearest("s1", vector(n), 5, 0.9)
+    assert (await store.nearest("s1", vector(100), 5, 0.9))[0][0].id == made[100].id
+    await store.put(made[101])
+    assert (await store.nearest("s1", vector(101), 5, 0.9))[0][0].id == made[101].id
+
+
+async def test_what_has_gone_leaves_its_room_at_the_next_start(tmp_path: Path) -> None:
+    edge = EdgeStore(tmp_path / "shard", KEY)
+    edge.open()
+    made = [entry(n, tags=("kept",) if n % 10 == 0 else ("gone",)) for n in range(4000)]
+    for one in made:
+        await edge.put(one)
+    assert await edge.drop(Selection("acme", tag="gone")) == 3600
+    edge.close()
+    before = room(tmp_path)
+    again = EdgeStore(tmp_path / "shard", KEY)
+    again.open()
+    assert await again.count() == 400 and await again.get(made[1].id) is None
+    for one in made[::1000]:
+        assert (await again.nearest("s1", one.vector, 1, 0.9))[0][0].id == one.id  # type: ignore[arg-type]
+    again.close()
+    assert room(tmp_path) < before - 3000 * 1024
+
+
+def room(folder: Path) -> int:
+    """Bytes that its files take of a disk."""
+    return sum(512 * one.stat().st_blocks for one in folder.rglob("*") if one.is_file())
 
 
 class Full:
@@ -192,7 +248,7 @@ async def test_a_disk_without_room_stops_nothing_and_loses_nothing(
         await until(lambda: full.tried >= 3)
         assert "no space left" in caplog.text
         assert await edge.get(made[0].id) is not None
-        assert (await edge.nearest("s1", vector(7), 1))[0][0].id == made[7].id
+        assert (await edge.nearest("s1", vector(7), 1, LEAST))[0][0].id == made[7].id
         with pytest.raises(Exception, match="no space left"):  # who asks for it hears that it was not done
             await edge.drop(Selection("acme"))
         full.full = False

@@ -111,6 +111,8 @@ class Points(q.PointsServicer):
         else:
             asked = _unit(np.array(request.query.nearest.dense.data, np.float32))
             scored = [(float(_unit(_numbers(_named(one)[request.using])) @ asked), one) for one in seen]
+        if request.HasField("score_threshold"):
+            scored = [one for one in scored if one[0] >= request.score_threshold]
         scored.sort(key=lambda one: -one[0])
         return [
             q.ScoredPoint(
