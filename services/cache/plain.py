@@ -4,6 +4,7 @@ Two texts of one plain form ask for the same, and no transformer need say so.
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -60,6 +61,8 @@ OPENING = re.compile(r"(?:what|for|how|why|in|which|is|am|could|may|might|i) ")
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
 LONGEST = 4096
+MOST_TEXTS = 50_000
+"""Whose forms are remembered."""
 LONGEST_WORD = 64
 """Of those that are remembered by themselves."""
 ENDINGS = (
@@ -86,7 +89,7 @@ ENDINGS = (
 Plain = tuple[str, ...]
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=MOST_TEXTS)
 def plain(text: str) -> Plain:
     """The words that carry the question, in order, numbers in digits; () where they are not all that counts."""
     if len(text) > LONGEST or MEANT.search(text):
@@ -100,7 +103,7 @@ def spoken(text: str) -> list[str]:
     return list(_spoken(text))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)  # of a text that is new all is asked at once
 def _spoken(text: str) -> Plain:
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
     words = WORDS.findall(_unmannered(low))
@@ -110,7 +113,7 @@ def _spoken(text: str) -> Plain:
             said, count = pattern.subn(by, said, count=1)
             if count:
                 break
-    return tuple(said.split())
+    return tuple(map(sys.intern, said.split()))  # texts share their words
 
 
 def _brief(words: Sequence[str]) -> bool:

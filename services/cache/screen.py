@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.cache.likeness import STOP
-from services.cache.plain import marked, spoken
+from services.cache.plain import MOST_TEXTS, marked, spoken
 
 ARTEFACT = Path(__file__).parent / "artefacts" / "screen.json"
 Vector = npt.NDArray[np.float32]
@@ -32,10 +32,10 @@ class Gist:
     """Of the numbers those that nobody says twice without meaning the same: orders, accounts, hashes."""
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=MOST_TEXTS)
 def gist(text: str) -> Gist:
     content = frozenset(spoken(text)) - STOP
-    numbers = frozenset(word for word in content if marked(word))
+    numbers = frozenset(word for word in content if not word.isalpha() and marked(word))
     return Gist(content, numbers, frozenset(filter(opaque, numbers)))
 
 
