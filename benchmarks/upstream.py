@@ -23,7 +23,7 @@ def _whole(body: dict[str, Any], kind: str = "application/json") -> bytes:
     return _head("200 OK", kind, f"content-length: {len(raw)}\r\n\r\n") + raw
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
+def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
     choices = [] if "usage" in more else [{"index": 0, "delta": delta, "finish_reason": finish}]
     body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "mock", "choices": choices}
     raw = b"data: " + json.dumps({**body, **more}).encode() + b"\n\n"
@@ -42,13 +42,14 @@ ANSWER = _whole(
         "usage": USAGE,
     }
 )
+END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 STREAM = (
     _head("200 OK", "text/event-stream", "transfer-encoding: chunked\r\n\r\n")
-    + _chunk({"role": "assistant", "content": ""})
-    + b"".join(_chunk({"content": f"{word} "}) for word in WORDS)
-    + _chunk({}, "stop")
-    + _chunk({}, usage=USAGE)
-    + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+    + chunk({"role": "assistant", "content": ""})
+    + b"".join(chunk({"content": f"{word} "}) for word in WORDS)
+    + chunk({}, "stop")
+    + chunk({}, usage=USAGE)
+    + END
 )
 MODELS = _whole({"object": "list", "data": [{"id": "mock", "object": "model", "created": 1, "owned_by": "mock"}]})
 
@@ -69,7 +70,10 @@ class Provider(asyncio.Protocol):
                 return
             body = bytes(self.read[end + 4 : end + 4 + length])
             del self.read[: end + 4 + length]
-            self._answer(MODELS if head.startswith(b"get") else STREAM if _streamed(body) else ANSWER)
+            self.asked(head, body)
+
+    def asked(self, head: bytes, body: bytes) -> None:
+        self._answer(MODELS if head.startswith(b"get") else STREAM if _streamed(body) else ANSWER)
 
     def _answer(self, raw: bytes) -> None:
         if self.delay_s:
