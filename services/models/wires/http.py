@@ -1,8 +1,8 @@
 """HTTP as the wires share it: one warm pool, failures mapped once, server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, TypeVar
@@ -95,35 +95,84 @@ async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, 
     return body
 
 
-async def pieces(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+class _Patience:
+    """Cuts an answer in which a provider stays silent for too long. One timer for all of its pieces: it looks again when it could be
+    time."""
+
+    def __init__(self, response: aiohttp.ClientResponse, longest_s: float) -> None:
+        self._response, self._longest_s = response, longest_s
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None
+        self.ended = False
+        self._timer = self._loop.call_later(longest_s, self._look)
+
+    def wait(self) -> None:
+        """From now on the provider is waited for."""
+        self._since = self._loop.time()
+
+    def heard(self) -> None:
+        self._since = None
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left = self._longest_s if self._since is None else self._since + self._longest_s - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self.ended = True
+            self._response.close()
+
+
+async def pieces(target: Target, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     """The body as it comes, to its end."""
-    while True:
-        try:
-            async with asyncio.timeout(target.entry.first_byte_s):
-                piece = await response.content.readany()
-        except TimeoutError:
-            raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
-        if not piece:
-            return
-        yield piece
+    patience = _Patience(response, target.entry.first_byte_s)
+    try:
+        while True:
+            patience.wait()
+            piece = await response.content.readany()
+            patience.heard()
+            if not piece:
+                return
+            yield piece
+    except aiohttp.ClientError:
+        if not patience.ended:
+            raise
+        raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
+    finally:
+        patience.stop()
 
 
-async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The data of each server-sent event. Lines end in LF, CR LF or CR; comments and other fields are skipped."""
+async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    """The data of each server-sent event."""
+    async with aclosing(read_together(target, response)) as together:
+        async for found in together:
+            for data in found:
+                yield data
+
+
+async def read_together(target: Target, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
+    """The data of server-sent events, those together that were there at once. Lines end in LF, CR LF or CR; comments and other
+    fields are skipped."""
     rest, data = b"", list[bytes]()
-    async for piece in pieces(target, response):
-        rest += piece
-        if len(rest) > LONGEST_EVENT:
-            raise faults.ProviderBroke(model=target.name, why="an event without end")
-        *lines, rest = rest.replace(b"\r\n", b"\n").split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:"):
-                data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line.strip() and data:
-                yield b"\n".join(data)
-                data = []
+    async with aclosing(pieces(target, response)) as read:
+        async for piece in read:
+            rest += piece
+            if len(rest) > LONGEST_EVENT:
+                raise faults.ProviderBroke(model=target.name, why="an event without end")
+            *lines, rest = rest.replace(b"\r\n", b"\n").split(b"\n")
+            found = list[bytes]()
+            for line in lines:
+                if line.startswith(b"data:"):
+                    data.append(line[6:] if line[5:6] == b" " else line[5:])
+                elif not line.strip() and data:
+                    found.append(b"\n".join(data))
+                    data = []
+            if found:
+                yield found
     if data:
-        yield b"\n".join(data)
+        yield [b"\n".join(data)]
 
 
 def event_object(target: Target, data: bytes) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """OpenAI's chat wire: OpenAI itself, Azure, vLLM, Ollama, TGI, Groq, Mistral, Together, llama.cpp and more."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from services.models.wires.clouds import Door
 from services.models.wires.form import Form
 from services.models.wires.http import Posting, Signer
 from services.models.wires.openai_request import written
+from services.models.wires.openai_stream import Reading
 from services.runtime.errors import Failure
 
 AZURE, ENTRA = "azure", "entra"
@@ -52,36 +53,24 @@ class OpenAI:
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
         raw = text.wanted(target, request)
         body = (text.written if raw else written)(target, request, stream=True)
-        tokens, usage, done = 0, None, False
-        open_choices, ended = set[int](), set[int]()
-        ends: chat.ChatChunk | None = None
+        reading, done = Reading(self.count.delta), False
         async with self.posted(target, text.PATH if raw else PATH, body) as response:
-            async for data in http.events(target, response):
-                if data.strip() == b"[DONE]":
-                    done = True
-                    continue  # reads to the end of the body: then the connection can be used again
-                found = http.event_object(target, data)
-                if isinstance(found.get("error"), dict):
-                    raise _broken(target, found)
-                piece = http.shaped(target, _piece if raw else chunk, found, target.name)
-                if piece.HasField("usage"):
-                    usage = piece.usage
-                for choice in piece.choices:
-                    (ended if choice.finish_reason else open_choices).add(choice.index)
-                    tokens += self.count.delta(choice)
-                if piece.choices:
-                    if ends is not None:
-                        yield ends
-                    ends = piece  # the last piece waits for the usage that follows it
-                    ends.ClearField("usage")
-                    if not any(choice.finish_reason for choice in piece.choices):
-                        yield ends
-                        ends = None
-        if (not done and ends is None) or open_choices - ended:
+            async for together in http.read_together(target, response):
+                said = [data for data in together if data.strip() != b"[DONE]"]
+                done |= len(said) < len(
+                    together
+                )  # and on to the end of the body: then the connection can be used again
+                came, failure = _read(target, said, _piece if raw else chunk)
+                for piece in reading.take(came):
+                    yield piece
+                if failure is not None:
+                    raise failure
+        if (not done and reading.end is None) or not reading.whole:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
-        last = ends or chat.ChatChunk(model=target.name)
+        last = reading.end or chat.ChatChunk(model=target.name)
         last.usage.CopyFrom(
-            usage or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=tokens, estimated=True)
+            reading.usage
+            or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=reading.tokens, estimated=True)
         )
         yield last
 
@@ -138,6 +127,22 @@ def address(target: Target, path: str) -> str:
     if version := target.entry.api_version:
         return f"{target.url}/openai/deployments/{target.model}/{path}?api-version={version}"
     return f"{target.url}/openai/v1/{path}"
+
+
+def _read(
+    target: Target, events: list[bytes], read: Callable[[dict[str, Any], str], chat.ChatChunk]
+) -> tuple[list[chat.ChatChunk], Failure | None]:
+    """The pieces of events, and what the first that is none says."""
+    came = list[chat.ChatChunk]()
+    try:
+        for data in events:
+            found = http.event_object(target, data)
+            if isinstance(found.get("error"), dict):
+                return came, _broken(target, found)
+            came.append(http.shaped(target, read, found, target.name))
+    except Failure as failure:
+        return came, failure
+    return came, None
 
 
 def _broken(target: Target, found: dict[str, Any]) -> Failure:
