@@ -23,6 +23,9 @@ from services.guard.validators import fails_to_raise
 from services.guard.views import View, views
 
 BEFORE, AFTER, JUST_BEFORE = 60, 20, 24
+REACH, EDGE = 400, 200
+"""Characters on either side of a change that names are looked for in again, and those at the ends that only tell what is around. The
+tagger sees ten words on either side."""
 MOST_KEPT, LONGEST_KEPT = 8192, 4096
 SIX_DIGITS = re.compile(r"\d(?:\D{0,3}\d){5}")
 VALIDATED_ONLY = frozenset({"DATE_TIME", "AGE", "URL", "US_BANK_ACCOUNT", "LICENSE_PLATE"})
@@ -111,8 +114,18 @@ class Detector:
                     if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)
                 ]
             return proven
-        if self._names is not None:
-            found += self._names.find(text, unwanted)
+        return found + self._named(view, unwanted)
+
+    def _named(self, view: View, unwanted: frozenset[str]) -> list[Found]:
+        """Names in a reading; of one that was made of another those that could read otherwise there."""
+        if self._names is None:
+            return []
+        found, whole = list[Found](), len(view.text)
+        for start, end in view.around(REACH):
+            first, last = start and start + EDGE, end if end == whole else end - EDGE
+            for one in self._names.find(view.text[start:end], unwanted):
+                if start + one.end > first and start + one.start < last:
+                    found.append(replace(one, start=start + one.start, end=start + one.end))
         return found
 
     def _hits(self, index: int, text: str) -> list[Found]:

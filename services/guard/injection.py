@@ -6,6 +6,7 @@ trained is told in `training/injection.py`.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,13 +86,14 @@ class Injection:
         self._first, self._second = _session("injection.onnx"), _session("second.onnx")
         self.card = json.loads((ARTEFACTS / "injection.json").read_text())
 
-    def judged(self, text: str, vector: Vector | None = None) -> list[Part]:
-        """The parts of `text`, the likeliest attack first. `vector` (256,) is its static vector, where there is one."""
+    def judged(self, text: str, vector: Vector | None = None) -> Iterator[Part]:
+        """The parts of `text`, one after the other. `vector` (256,) is its static vector, where there is one."""
         if not text.strip():
-            return []
+            return
         parts = parted(text)
         held = vector if vector is not None and len(parts) == 1 else None
-        return sorted((self._one(part, held) for part in parts), key=lambda one: -one.probability)
+        for part in parts:
+            yield self._one(part, held)
 
     def weighed(self, part: Part, minilm: Vector) -> float:
         """Calibrated chance that a part attacks, its (384,) vector of MiniLM's considered."""

@@ -104,7 +104,7 @@ class Names:
         return bool(likely[wanted].sum() >= least * likely.sum())
 
     def _tagged(self, text: str, part: list[Word], inner: slice) -> list[Found]:
-        inputs = np.stack([self._vector(word) for word in part])[None]
+        inputs = np.concatenate([self._vector(word) for word in part]).reshape(1, len(part), -1)
         scores = np.asarray(self._session.run(None, {"words": inputs})[0])[0]
         best, made = scores.argmax(axis=-1), list[tuple[str, int, int, float]]()
         for n in np.flatnonzero(best[inner] != self._outside) + inner.start:

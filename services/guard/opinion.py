@@ -1,5 +1,6 @@
 """How likely a text is to attack the model, with a second opinion of MiniLM's where the first is not sure and it matters."""
 
+import asyncio
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import grpc
 import numpy as np
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 
-from services.guard.injection import MOST_SECOND, SEEN, Injection, Vector, parted
+from services.guard.injection import MOST_SECOND, SEEN, Injection, Part, Vector, parted
 from services.runtime import telemetry
 
 WITHIN_S = 0.5
@@ -18,6 +19,8 @@ MOST_MOVED = 3.5
 """In log-odds: a probability further below a limit is not brought over it by a second opinion. `python -m
 benchmarks.injection_quality` counts the decisions that this changes: none of those it was seen to judge."""
 MOST_KEPT = 8192
+AT_ONCE = 4
+"""Parts of a text that are judged before others get their turn: a part takes half a millisecond."""
 
 
 class Transformer(Protocol):
@@ -71,7 +74,12 @@ class Opinion:
 
     async def _judged(self, text: str, vector: Vector | None, limit: float) -> tuple[float, bool]:
         """The chance, and whether everybody was heard who should be."""
-        parts = self.injection.judged(text, vector)
+        parts = list[Part]()
+        for part in self.injection.judged(text, vector):
+            parts.append(part)
+            if len(parts) % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        parts.sort(key=lambda one: -one.probability)
         unsure = [one for one in parts if one.unsure and reaches(one.probability, limit)][:MOST_SECOND]
         if not unsure:
             return (parts[0].probability if parts else 0.0), True

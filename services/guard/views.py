@@ -17,6 +17,7 @@ INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u2
 LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһќӏАВЕКМНОРСТХІЅЈαορνικτυ‐‑‒–—―−⁃·•", "aeopcyxijsdhklABEKMHOPCTXISJaopviktu--------.."
 )
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 ESCAPES = re.compile(
     r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|((?:%[0-9a-fA-F]{2})+)|(&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});)"
 )
@@ -38,6 +39,8 @@ class View:
     origin: list[int] | None
     whole: tuple[int, int] | None = None
     """Set for a decoded block: what is found stands for the block as a whole."""
+    changes: tuple[int, ...] = ()
+    """Where it reads otherwise than the reading that it was made of; none of one that was made of nothing."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         if self.whole is not None:
@@ -45,6 +48,19 @@ class View:
         if self.origin is None:
             return start, end
         return self.origin[start], self.origin[end - 1 + 1] if end < len(self.origin) else self.origin[-1]
+
+    def around(self, reach: int) -> list[tuple[int, int]]:
+        """Stretches of the text within so many characters of a change; all of it where there is none."""
+        if not self.changes:
+            return [(0, len(self.text))]
+        made: list[tuple[int, int]] = []
+        for one in self.changes:
+            start, end = max(0, one - reach), min(len(self.text), one + reach)
+            if made and start <= made[-1][1]:
+                made[-1] = (made[-1][0], end)
+            else:
+                made.append((start, end))
+        return made
 
 
 def views(text: str) -> list[View]:
@@ -63,18 +79,16 @@ def views(text: str) -> list[View]:
 
 
 def _folded(text: str) -> View | None:
-    if text == (plain := "".join(map(_fold, text))):
-        return None
-    origin, n = [], 0
-    for n, char in enumerate(text):
-        origin += [n] * len(_fold(char))
-    return View(plain, [*origin, n + 1])
+    holes = [
+        (found.start(), found.end(), folded)
+        for found in NOT_ASCII.finditer(text)
+        if (folded := _fold(found.group())) != found.group()
+    ]
+    return _rewritten(View(text, None), holes)
 
 
 @lru_cache(4096)
 def _fold(char: str) -> str:
-    if char < "\x80":
-        return char
     if char in INVISIBLE or unicodedata.category(char) == "Cf":
         return ""
     if unicodedata.category(char) == "Zs":
@@ -90,16 +104,23 @@ def _fold(char: str) -> str:
 
 def _opened(base: View) -> View | None:
     """Escapes resolved, `[at]` written as `@`, spaced-out digits closed up."""
-    text, out, origin, last = base.text, list[str](), list[int](), 0
+    text = base.text
     holes = [(found.start(), found.end(), _meaning(found)) for found in ESCAPES.finditer(text)]
     holes += [(f.start(), f.end(), "@" if "at" in f.group().lower() else ".") for f in WRITTEN.finditer(text)]
     for found in SPACED.finditer(text):
         holes += [(n, n + 1, "") for n in range(found.start(), found.end()) if not text[n].isdigit()]
-    for start, end, meaning in sorted(holes):
-        if start < last or meaning is None:
+    return _rewritten(base, sorted((start, end, meaning) for start, end, meaning in holes if meaning is not None))
+
+
+def _rewritten(base: View, holes: list[tuple[int, int, str]]) -> View | None:
+    """`base` with something else in the place of `holes`, which come in order; None where nothing is."""
+    text, out, origin, changes, last = base.text, list[str](), list[int](), list[int](), 0
+    for start, end, meaning in holes:
+        if start < last:
             continue
         out.append(text[last:start])
         origin += range(last, start)
+        changes.append(len(origin))
         out.append(meaning)
         origin += [start] * len(meaning)
         last = end
@@ -110,7 +131,7 @@ def _opened(base: View) -> View | None:
     if base.origin is not None:
         origin = [base.origin[n] for n in origin]
     # Where something was left out, the next character begins after the gap: ends are read from there.
-    return View("".join(out), origin)
+    return View("".join(out), origin, changes=tuple(changes))
 
 
 def _meaning(found: re.Match[str]) -> str | None:

@@ -163,4 +163,4 @@ def test_identifiers_are_no_attack() -> None:
     injection = Injection()
     chance = random.Random(5)
     texts = [f"hello {chance.getrandbits(128):032x}" for _ in range(1500)]
-    assert max(injection.judged(text)[0].probability for text in texts) < 0.5
+    assert max(next(injection.judged(text)).probability for text in texts) < 0.5
