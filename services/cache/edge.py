@@ -275,7 +275,7 @@ class EdgeStore:
                 known.whole = known.after is None
                 if time.monotonic() > until:
                     break
-        while len(self._scopes) > 1 and sum(len(one.rows) for one in self._scopes.values()) > MOST_ROWS:
+        while known.rows and len(self._scopes) > 1 and sum(len(one.rows) for one in self._scopes.values()) > MOST_ROWS:
             self._scopes.popitem(last=False)
 
     def _page(self, request: Any) -> tuple[list[str], Vector, Any]:

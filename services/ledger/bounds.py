@@ -30,12 +30,19 @@ class Bound:
 @dataclass(slots=True)
 class Bounds:
     _budgets: dict[str, list[Bound]] = field(default_factory=dict)
+    concurrent: list[Bound] = field(default_factory=list)
+    """Those that count what is under way."""
 
     def load(self, budgets: Iterable[Budget]) -> None:
         fresh: dict[str, list[Bound]] = {}
         for budget in budgets:
             fresh.setdefault(budget.account, []).append(Bound(budget))
         self._budgets = fresh
+        self.concurrent = [one for one in self if one.budget.unit is Unit.CONCURRENT]
+
+    def of(self, meter: MeterKey) -> Bound | None:
+        """The one that a meter belongs to."""
+        return next((one for one in self._budgets.get(meter.account, ()) if one.budget.name == meter.name), None)
 
     def above(self, account: str) -> list[Bound]:
         """Of an account and all above it."""

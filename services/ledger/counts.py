@@ -29,7 +29,7 @@ def publish(replica: Replica) -> None:
     """Budgets with a warning mark, and accounts that are stopped, as this replica last saw them."""
 
     def used() -> Iterator[tuple[float, dict[str, str]]]:
-        for budget, stands, _ in replica.marked():
+        for budget, stands, _ in replica.stands.marked(replica.now()):
             if budget.limit:
                 yield stands.spent / budget.limit, {"account": budget.account, "budget": budget.name}
 

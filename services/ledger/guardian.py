@@ -47,7 +47,7 @@ class Guardian:
     async def run(self) -> None:
         """Tells of budgets that pass their warning mark, until cancelled."""
         while True:
-            for budget, stands, meter in self.replica.past_marks():
+            for budget, stands, meter in self.replica.stands.past_marks(self.replica.now()):
                 share = f"{stands.spent / budget.limit:.0%}" if budget.limit else "all"
                 text = (
                     f"budget {budget.name} of {budget.account} has spent {share} of {budget.limit} {budget.unit.value}"

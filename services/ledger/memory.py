@@ -35,6 +35,7 @@ class MemoryStore:
         self._alerts: dict[str, Alert] = {}
         self.ended: dict[UUID, Entry] = {}
         self._erased: set[UUID] = set()
+        self._revision = 0
 
     async def add_key(self, key: ApiKey, request_id: str) -> ApiKey:
         if request_id and request_id in self._requests:
@@ -80,16 +81,21 @@ class MemoryStore:
 
     async def set_budget(self, budget: Budget) -> None:
         self._budgets[budget.account, budget.name] = budget
+        self._revision += 1
 
     async def delete_budget(self, account: str, name: str) -> bool:
         self._leases = {
             at: lease for at, lease in self._leases.items() if (at[1].account, at[1].name) != (account, name)
         }
         self._spent = {at: spent for at, spent in self._spent.items() if (at.account, at.name) != (account, name)}
+        self._revision += 1
         return self._budgets.pop((account, name), None) is not None
 
     async def budgets(self) -> list[Budget]:
         return sorted(self._budgets.values(), key=lambda budget: (budget.account, budget.name))
+
+    async def revision(self) -> int:
+        return self._revision
 
     async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
         return {meter: self._standing(meter) for meter in meters if (meter.account, meter.name) in self._budgets}
@@ -143,9 +149,11 @@ class MemoryStore:
         return earlier
 
     async def suspend(self, suspension: Suspension) -> Suspension:
+        self._revision += 1
         return self._suspensions.setdefault(suspension.account, suspension)
 
     async def resume(self, account: str) -> bool:
+        self._revision += 1
         return self._suspensions.pop(account, None) is not None
 
     async def suspensions(self) -> list[Suspension]:
@@ -153,8 +161,10 @@ class MemoryStore:
 
     async def set_safeguard(self, safeguard: Safeguard) -> None:
         self._safeguards[safeguard.account] = safeguard
+        self._revision += 1
 
     async def delete_safeguard(self, account: str) -> bool:
+        self._revision += 1
         return self._safeguards.pop(account, None) is not None
 
     async def safeguards(self) -> list[Safeguard]:
@@ -201,6 +211,7 @@ class MemoryStore:
         return dict(days)
 
     async def erase(self, tenant: str, subject: str, at: datetime) -> Mapping[str, int]:
+        self._revision += 1
         entries = {one.reservation_id: one for one in self.ended.values() if _within(one.account, tenant)}
         if subject:
             bare = {

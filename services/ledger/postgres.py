@@ -18,12 +18,14 @@ import msgspec
 from services.ledger import erasing, reports
 from services.ledger.books import Budget, Unit, carved, wanted
 from services.ledger.safeguards import Safeguard
-from services.ledger.statements import CONCERNED, END, LOCKED, OPEN_METER
+from services.ledger.statements import CONCERNED, END, GIVE_BACK, LEASE, LOCKED, OPEN_METERS
 from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window
 from services.runtime.postgres import AWAY
 
+AT_ONCE = 500
+"""Budgets that are read at a time: others get their turn in between."""
 KEY_COLUMNS = "id, account, name, secret_hash, admin, models, created, expires, revoked, scopes, regions"
 
 
@@ -112,42 +114,43 @@ class PostgresStore:
             done = await connection.execute("DELETE FROM budget WHERE account = $1 AND name = $2", account, name)
         return bool(done == "DELETE 1")
 
-    async def budgets(self) -> list[Budget]:
+    async def revision(self) -> int:
         async with self._connection() as connection:
-            rows = await connection.fetch("SELECT * FROM budget ORDER BY account, name")
-        return [
-            Budget(
-                row["account"], row["name"], Unit(row["unit"]), row["limit"], Window(row["window"]),
-                row["time_zone"], row["model"], row["warn_at"],
-            )
-            for row in rows
-        ]  # fmt: skip
+            return int(await connection.fetchval("SELECT number FROM revision"))
+
+    async def budgets(self) -> list[Budget]:
+        async with self._connection() as connection, connection.transaction():
+            rows = connection.cursor("SELECT * FROM budget ORDER BY account, name", prefetch=AT_ONCE)
+            return [
+                Budget(
+                    row["account"], row["name"], Unit(row["unit"]), row["limit"], Window(row["window"]),
+                    row["time_zone"], row["model"], row["warn_at"],
+                )
+                async for row in rows
+            ]  # fmt: skip
 
     async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
         async with self._connection() as connection, connection.transaction():
-            for meter in sorted(meters):
-                await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
+            await connection.execute(OPEN_METERS, *_columns(meters))
             rows = await connection.fetch(CONCERNED, *_columns(meters))
         return _standings(rows)
 
     async def carve(self, allowance: UUID, most: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         async with self._connection() as connection, connection.transaction():
-            for meter in sorted(most):
-                await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
+            await connection.execute(OPEN_METERS, *_columns(list(most)))
             stands = _standings(await connection.fetch(LOCKED, *_columns(list(most))))
             has = await _leased(connection, [(allowance, meter) for meter in stands])
             given = {meter: carved(most[meter], has[allowance, meter], one.remaining) for meter, one in stands.items()}
             if not all(given.values()):
                 return {}
-            for meter, amount in given.items():
-                await _lease(connection, allowance, meter, amount - has[allowance, meter], expires)
+            more = {meter: amount - has[allowance, meter] for meter, amount in given.items()}
+            await connection.execute(LEASE, *_columns(list(more)), list(more.values()), allowance, expires)
         return given
 
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         given: dict[MeterKey, int] = {}
         async with self._connection() as connection, connection.transaction():
-            for meter in sorted(wants):
-                await connection.execute(OPEN_METER, meter.account, meter.name, meter.started)
+            await connection.execute(OPEN_METERS, *_columns(list(wants)))
             stands = _standings(await connection.fetch(LOCKED, *_columns(list(wants))))
             for meter, one in stands.items():  # without those whose budget was removed meanwhile
                 amount = wanted(wants[meter], one.remaining)
@@ -155,22 +158,13 @@ class PostgresStore:
                     given.clear()
                     break
                 given[meter] = amount
-            for meter, amount in given.items():
-                await _lease(connection, replica, meter, amount, expires)
+            await connection.execute(LEASE, *_columns(list(given)), list(given.values()), replica, expires)
         return given
 
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
         async with self._connection() as connection, connection.transaction():
             await connection.execute(LOCKED, *_columns(list(amounts)))
-            for meter in amounts:
-                at = (meter.account, meter.name, meter.started)
-                await connection.execute(
-                    "WITH back AS (UPDATE lease SET amount = amount - $5 WHERE replica = $4 AND account = $1"
-                    " AND name = $2 AND started = $3 AND amount >= $5 RETURNING 1)"
-                    " UPDATE meter SET leased = leased - $5 WHERE account = $1 AND name = $2 AND started = $3"
-                    " AND EXISTS (SELECT FROM back)",
-                    *at, replica, amounts[meter],
-                )  # fmt: skip
+            await connection.execute(GIVE_BACK, *_columns(list(amounts)), list(amounts.values()), replica)
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
         async with self._connection() as connection, connection.transaction():
@@ -307,19 +301,6 @@ class PostgresStore:
                 yield connection
         except (*AWAY, TimeoutError, asyncpg.DeadlockDetectedError) as error:
             raise LedgerAway from error
-
-
-async def _lease(connection: Any, holder: UUID, meter: MeterKey, amount: int, expires: datetime) -> None:
-    """Leases so much more of a meter that is locked."""
-    at = (meter.account, meter.name, meter.started)
-    await connection.execute(
-        "UPDATE meter SET leased = leased + $4 WHERE account = $1 AND name = $2 AND started = $3", *at, amount
-    )
-    await connection.execute(
-        "INSERT INTO lease VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (replica, account, name, started)"
-        " DO UPDATE SET amount = lease.amount + $5, expires = $6",
-        holder, *at, amount, expires,
-    )  # fmt: skip
 
 
 async def _leased(connection: Any, leases: Sequence[tuple[UUID, MeterKey]]) -> dict[tuple[UUID, MeterKey], int]:

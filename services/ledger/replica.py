@@ -29,11 +29,12 @@ from services.ledger.books import (
     covers,
     worst,
 )
-from services.ledger.bounds import Bounds
+from services.ledger.bounds import Bound, Bounds
 from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.posting import Posting
 from services.ledger.safeguards import Safeguard
+from services.ledger.standings import Standings
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING
@@ -51,7 +52,7 @@ class Times:
     patience_s: float = 15.0
     """Once the ledger is back, those who waited for it settle first: what has expired meanwhile is taken back after so long."""
     refresh_s: float = 0.5
-    """How old this replica's view of budgets and suspensions may be."""
+    """How old this replica's view of budgets and suspensions may be; where a budget stands that nothing was held of lately, a heartbeat."""
 
 
 @dataclass(slots=True)
@@ -79,18 +80,25 @@ class Replica:
     _live: dict[UUID, _Live] = field(default_factory=dict)
     _ended: dict[UUID, Entry] = field(default_factory=dict)
     _late: dict[UUID, Hold] = field(default_factory=dict)
-    _stands: dict[MeterKey, Standing] = field(default_factory=dict)
+    _revision: int = -1
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _leasing: dict[MeterKey, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    stands: Standings = field(init=False)
     _posting: Posting = field(init=False)
 
     def __post_init__(self) -> None:
+        self.stands = Standings(self.store, self.bounds)
         self._posting = Posting(self.store, self._reconcile)
 
     async def load(self) -> None:
-        """Reads budgets, suspensions and safeguards; called at the start, and again as they may change."""
-        self.bounds.load(await self.store.budgets())
-        self.suspended = {one.account: one for one in await self.store.suspensions()}
-        self.safeguards = {one.account: one for one in await self.store.safeguards()}
+        """Reads budgets, suspensions and safeguards, where they have changed; called at the start, and again as they may."""
+        async with self._loading:
+            if (revision := await self.store.revision()) == self._revision:
+                return
+            self.bounds.load(await self.store.budgets())
+            self.suspended = {one.account: one for one in await self.store.suspensions()}
+            self.safeguards = {one.account: one for one in await self.store.safeguards()}
+            self._revision = revision  # what has changed since it was told is read again
 
     def reserved(self, reservation_id: UUID) -> Hold | None:
         live = self._live.get(reservation_id)
@@ -146,7 +154,8 @@ class Replica:
             self._meters[part.meter] = self._meters[part.meter].hold(part.amount)
         expires = at.timestamp() + self.times.hold_s
         hold = Hold(reservation_id, self.id, key_id, account, dearest, expires, tuple(parts), attempts)
-        warnings = self._warnings(parts, budgets)
+        self.stands.asked(parts)
+        warnings = self.stands.warnings(parts, budgets, lambda meter: self._meters[meter].free)
         self._live[reservation_id] = _Live(hold, asked, warnings)
         return hold, warnings
 
@@ -249,17 +258,16 @@ class Replica:
         for meter in [one for one in self._meters if (one.account, one.name) == (account, name)]:
             del self._meters[meter]
 
-    async def standing(self, account: str) -> list[tuple[Budget, Standing, int]]:
-        """Budgets of `account` and above ('' for all): where each stands, and how much requests under way hold here."""
+    async def standing(self, bounds: Iterable[Bound]) -> list[tuple[Budget, Standing, int]]:
+        """Budgets, where each stands, and how much requests under way hold here."""
         at = self.now()
-        keys = {one.meter(at): one.budget for one in (self.bounds.above(account) if account else self.bounds)}
+        keys = {one.meter(at): one.budget for one in bounds}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
 
     def _shared(self) -> list[MeterKey]:
         """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
-        counted = (one for one in self.bounds if one.budget.unit is Unit.CONCURRENT)
-        return [key for one in counted if (key := one.meter(self.now())) in self._meters]
+        return [key for one in self.bounds.concurrent if (key := one.meter(self.now())) in self._meters]
 
     def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Budget]]:
         parts, budgets = [], {}
@@ -302,27 +310,6 @@ class Replica:
         left = {meter: one.remaining + self._meters[meter].free for meter, one in stands.items()}
         return exceeded(parts, budgets, left, at) or LedgerAway()
 
-    def _warnings(self, parts: list[Part], budgets: Mapping[MeterKey, Budget]) -> tuple[str, ...]:
-        """Budgets past their warning mark, as they stood at the last refresh."""
-        warned = []
-        for part in parts:
-            budget, stands = budgets[part.meter], self._stands.get(part.meter)
-            if budget.warn_at and stands is not None:
-                gone = stands.spent + stands.leased - max(self._meters[part.meter].free, 0)
-                if gone >= budget.limit * budget.warn_at:
-                    warned.append(f"{budget.account}:{budget.name}")
-        return tuple(warned)
-
-    def past_marks(self) -> list[tuple[Budget, Standing, MeterKey]]:
-        """Budgets that have spent more than their warning mark, as they stood at the last refresh."""
-        return [(one, found, key) for one, found, key in self.marked() if found.spent >= one.limit * one.warn_at]
-
-    def marked(self) -> list[tuple[Budget, Standing, MeterKey]]:
-        """Budgets with a warning mark that this replica grants from, as they stood at the last refresh."""
-        at = self.now()
-        marked = ((one.budget, one.meter(at)) for one in self.bounds if one.budget.warn_at)
-        return [(one, found, key) for one, key in marked if (found := self._stands.get(key)) is not None]
-
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry
         while len(self._ended) > MOST_REMEMBERED:
@@ -348,10 +335,12 @@ class Replica:
                 await self.load()
                 self.expire()
                 await self._return(self._shared())
-                self._stands = await self.store.standing(list(self._meters)) if self._meters else {}
-                if time.monotonic() - beat >= self.times.heartbeat_s:
-                    beat = time.monotonic()
-                    await self.beat(takes_back=beat - reached >= self.times.patience_s)
+                if time.monotonic() - beat < self.times.heartbeat_s:
+                    await self.stands.look()
+                    continue
+                beat = time.monotonic()
+                await self.beat(takes_back=beat - reached >= self.times.patience_s)
+                await self.stands.look_at(self._meters)
             except (LedgerAway, asyncpg.PostgresError) as error:
                 reached = time.monotonic()
                 log.warning("the ledger's database is away: %s", type(error).__name__)
@@ -376,8 +365,7 @@ class Replica:
 
     async def _tidy(self, at: datetime) -> None:
         """Returns what is idle of windows that are over, and forgets them once they are empty."""
-        current = {one.meter(at) for one in self.bounds}
-        over = [one for one in self._meters if one not in current]
+        over = [one for one in self._meters if (bound := self.bounds.of(one)) is None or bound.meter(at) != one]
         await self._return(over)
         for meter in [one for one in over if self._meters[one] == Meter()]:
             del self._meters[meter]

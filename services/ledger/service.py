@@ -224,11 +224,12 @@ class LedgerService(LedgerServiceServicer):
         await self.replica.give_back(budget.account, budget.name)
         await self.store.set_budget(budget)
         await self.replica.load()
-        stands = await self.replica.standing(budget.account)
-        state = next(
-            messages.state(*one) for one in stands if one[0].account == budget.account and one[0].name == budget.name
-        )
-        return pb.SetBudgetResponse(state=state)
+        above = self.replica.bounds.above(budget.account)
+        own = [one for one in above if (one.budget.account, one.budget.name) == (budget.account, budget.name)]
+        stands = await self.replica.standing(own)
+        if not stands:  # somebody has removed it since
+            raise BudgetUnknown(account=budget.account, name=budget.name)
+        return pb.SetBudgetResponse(state=messages.state(*stands[0]))
 
     async def DeleteBudget(self, request: pb.DeleteBudgetRequest, context: object) -> pb.DeleteBudgetResponse:
         identity.administrator()
@@ -240,13 +241,13 @@ class LedgerService(LedgerServiceServicer):
 
     async def ListBudgets(self, request: pb.ListBudgetsRequest, context: object) -> pb.ListBudgetsResponse:
         account = readable(request.account)
-        states = [messages.state(*one) for one in await self.replica.standing(account)]
-        names = [f"{state.budget.account}:{state.budget.name}" for state in states]
+        bounds = list(self.replica.bounds.above(account) if account else self.replica.bounds)
+        names = [f"{one.budget.account}:{one.budget.name}" for one in bounds]
         start = names.index(request.page_token) + 1 if request.page_token in names else 0
-        most = request.page_size or PAGE
-        page = slice(start, start + most)
-        more = len(states) > start + most
-        return pb.ListBudgetsResponse(budgets=states[page], next_page_token=names[page][-1] if more else "")
+        page = slice(start, start + (request.page_size or PAGE))
+        more = len(bounds) > page.stop
+        states = [messages.state(*one) for one in await self.replica.standing(bounds[page])]
+        return pb.ListBudgetsResponse(budgets=states, next_page_token=names[page][-1] if more else "")
 
     async def Reserve(self, request: pb.ReserveRequest, context: object) -> pb.ReserveResponse:
         caller, at = identity.caller(), datetime.now(UTC)

@@ -64,10 +64,10 @@ SELECT reservation_id FROM made
 # A budget's first meter also counts what its window has seen before the budget was set; without an end, as sums have it, which
 # stay when entries leave. A later one does not: what ended in its window was charged to a meter, its own or that of the window in
 # which it was held.
-OPEN_METER = """
+OPEN_METERS = """
 INSERT INTO meter (account, name, started, spent, leased)
-SELECT b.account, b.name, $3, CASE WHEN EXISTS (
-    SELECT FROM meter m WHERE m.account = b.account AND m.name = b.name AND m.started < $3 AND m.started >= $3 - reach(b."window")
+SELECT b.account, b.name, t.started, CASE WHEN EXISTS (
+    SELECT FROM meter m WHERE m.account = b.account AND m.name = b.name AND m.started < t.started AND m.started >= t.started - reach(b."window")
 ) THEN 0 ELSE coalesce((
     SELECT sum(CASE b.unit WHEN 'nano_usd' THEN e.cost WHEN 'tokens' THEN e.input_tokens + e.output_tokens
                            WHEN 'requests' THEN e.requests ELSE 0 END)
@@ -79,10 +79,34 @@ SELECT b.account, b.name, $3, CASE WHEN EXISTS (
         WHERE b."window" <> 'total' AND outcome = 'settled'
     ) e
     WHERE (e.account = b.account OR starts_with(e.account, b.account || '/'))
-      AND e.at >= $3 - CASE WHEN starts_with(b."window", 'rolling') THEN reach(b."window") ELSE interval '0' END
+      AND e.at >= t.started - CASE WHEN starts_with(b."window", 'rolling') THEN reach(b."window") ELSE interval '0' END
       AND (b.model = '' OR e.model = b.model OR
            (b.model LIKE '%*%' AND e.model LIKE replace(replace(replace(replace(b.model, '\\', '\\\\'), '%', '\\%'), '_', '\\_'), '*', '%')))
 ), 0)::bigint END, 0
-FROM budget b WHERE b.account = $1 AND b.name = $2
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started) JOIN budget b USING (account, name)
+WHERE NOT EXISTS (SELECT FROM meter m WHERE (m.account, m.name, m.started) = (b.account, b.name, t.started))
+ORDER BY b.account COLLATE "C", b.name COLLATE "C", t.started
 ON CONFLICT DO NOTHING
+"""
+
+LEASE = """
+WITH wants AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) AS t(account, name, started, amount)
+), leased AS (
+    UPDATE meter m SET leased = m.leased + w.amount FROM wants w
+    WHERE (m.account, m.name, m.started) = (w.account, w.name, w.started)
+)
+INSERT INTO lease SELECT $5, account, name, started, amount, $6 FROM wants
+ON CONFLICT (replica, account, name, started) DO UPDATE SET amount = lease.amount + excluded.amount, expires = excluded.expires
+"""
+
+GIVE_BACK = """
+WITH idle AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) AS t(account, name, started, amount)
+), back AS (
+    UPDATE lease l SET amount = l.amount - i.amount FROM idle i
+    WHERE l.replica = $5 AND (l.account, l.name, l.started) = (i.account, i.name, i.started) AND l.amount >= i.amount
+    RETURNING i.*
+)
+UPDATE meter m SET leased = m.leased - b.amount FROM back b WHERE (m.account, m.name, m.started) = (b.account, b.name, b.started)
 """

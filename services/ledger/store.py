@@ -182,7 +182,13 @@ class Store(Protocol):
 
     async def delete_budget(self, account: str, name: str) -> bool: ...
 
-    async def budgets(self) -> list[Budget]: ...
+    async def budgets(self) -> list[Budget]:
+        """By account and name."""
+        ...
+
+    async def revision(self) -> int:
+        """Another number whenever budgets, suspensions or safeguards have changed."""
+        ...
 
     async def standing(self, meters: Sequence[MeterKey]) -> dict[MeterKey, Standing]:
         """Those of `meters` that exist."""

@@ -27,6 +27,7 @@ from services.ledger.windows import Window
 from services.runtime import postgres
 from services.runtime.background import running
 from tests.support.scale import sized
+from tests.support.waiting import until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -116,7 +117,7 @@ async def test_every_budget_above_holds_at_once_or_none() -> None:
         with pytest.raises(BudgetExceeded) as refused:
             await reserve(replica, 10)
         assert refused.value.facts["budget"] == "day" and refused.value.facts["available"] == "5"
-        stands = {budget.name: held for budget, _, held in await replica.standing("acme/search")}
+        stands = {budget.name: held for budget, _, held in await replica.standing(replica.bounds.above("acme/search"))}
         assert stands == {"main": 10, "day": 10}
 
 
@@ -174,7 +175,7 @@ async def test_a_settlement_after_the_hold_expired_is_still_charged() -> None:
     await asyncio.sleep(0)
     await replica.post()
     assert (await late).cost == 8
-    assert [stands.spent for _, stands, _ in await replica.standing("acme")] == [8]
+    assert [stands.spent for _, stands, _ in await replica.standing(replica.bounds)] == [8]
 
 
 async def test_a_cost_above_the_hold_is_an_overrun_that_the_next_one_sees() -> None:
@@ -199,12 +200,55 @@ async def test_settlements_wait_for_a_database_that_is_away() -> None:
         assert (await waiting).cost == 4
 
 
+class Counting(MemoryStore):
+    """A store that says what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.looked = 0, list[set[MeterKey]]()
+
+    async def budgets(self) -> list[Budget]:
+        self.read += 1
+        return await super().budgets()
+
+    async def standing(self, meters):  # type: ignore[no-untyped-def]
+        self.looked.append(set(meters))
+        return await super().standing(meters)
+
+
+async def test_budgets_are_read_when_they_have_changed() -> None:
+    store = Counting()
+    async with replica_over(store, MONEY) as replica:
+        await asyncio.sleep(0.3)
+        assert store.read == 1
+        await store.set_budget(Budget("acme/search", "tight", Unit.NANO_USD, 5))
+        await until(lambda: store.read == 2)
+        with pytest.raises(BudgetExceeded):
+            await reserve(replica)
+
+
+async def test_only_where_something_is_held_is_looked_at_and_now_and_then_everywhere() -> None:
+    store = Counting()
+    others = [Budget(f"acme/other{n}", "main", Unit.NANO_USD, 100) for n in range(3)]
+    async with replica_over(store, MONEY, *others) as replica:
+        for other in others:
+            await replica.reserve(uuid4(), other.account, "k", [Need("m", 1, 1)], (), 0)
+        await until(lambda: any(len(one) == 4 for one in store.looked))
+        store.looked.clear()
+        await until(lambda: len(store.looked) >= 2)
+        assert {len(one) for one in store.looked} == {4}, (
+            "nothing was asked of lately: all are looked at with each heartbeat"
+        )
+        await reserve(replica)
+        await until(lambda: any(len(one) == 1 for one in store.looked))
+
+
 async def test_leaving_returns_what_is_idle() -> None:
     store = MemoryStore()
     async with replica_over(store, MONEY) as replica:
         await settle(replica, await reserve(replica), 4)
     await replica.close()
-    stands = [one for _, one, _ in await replica.standing("acme")]
+    stands = [one for _, one, _ in await replica.standing(replica.bounds)]
     assert [(one.spent, one.leased) for one in stands] == [(4, 0)]
 
 

@@ -1,10 +1,12 @@
 """What every store must do. A new store joins the fixture and nothing else."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from services.ledger.books import Budget, Unit
 from services.ledger.memory import MemoryStore
 from services.ledger.postgres import PostgresStore
 from services.ledger.safeguards import Action, Loop, Safeguard, Spike
+from services.ledger.statements import OPEN_METERS
 from services.ledger.store import Alert, ApiKey, Asked, Charge, Ending, Entry, MeterKey, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING, Window
@@ -93,6 +96,65 @@ async def test_budgets_are_set_changed_and_removed(store: Store) -> None:
     assert await store.delete_budget("acme", "main")
     assert not await store.delete_budget("acme", "main")
     assert await store.lease(ONE, {METER: 1}, LATER) == {}
+
+
+async def test_a_revision_tells_of_each_change_and_of_nothing_else(store: Store) -> None:
+    seen = [await store.revision()]
+
+    async def changed() -> bool:
+        seen.append(await store.revision())
+        return seen[-1] not in seen[:-1]
+
+    await store.set_budget(Budget("acme", "main", Unit.TOKENS, 10))
+    assert await changed()
+    await store.standing([METER])
+    await store.lease(ONE, {METER: 1}, LATER)
+    await store.end([ended(1, held=1)])
+    await store.extend(ONE, LATER, NOW)
+    assert not await changed()
+    await store.suspend(Suspension("acme", "", NOW))
+    assert await changed()
+    await store.resume("acme")
+    assert await changed()
+    await store.set_safeguard(Safeguard("acme"))
+    assert await changed()
+    await store.delete_safeguard("acme")
+    assert await changed()
+    await store.delete_budget("acme", "main")
+    assert await changed()
+
+
+async def test_many_meters_are_leased_and_given_back_at_once(store: Store) -> None:
+    meters = [MeterKey(f"acme/team{n}", "main", BEGINNING) for n in range(300)]
+    for meter in meters:
+        await store.set_budget(Budget(meter.account, "main", Unit.REQUESTS, 100))
+    gone = MeterKey("acme/gone", "main", BEGINNING)
+    given = await store.lease(ONE, dict.fromkeys([*meters, gone], 5), LATER)
+    assert given.keys() == set(meters) and all(5 <= amount <= 100 for amount in given.values())
+    await store.give_back(ONE, {meter: given[meter] - 2 for meter in meters})
+    stands = await store.standing([*meters, gone])
+    assert stands.keys() == set(meters) and {one.leased for one in stands.values()} == {2}
+
+
+async def test_an_open_meter_is_not_counted_again(postgres_url: str) -> None:
+    """Entries of a month are many, and each lease asks for its meters."""
+    async with postgres.opened(postgres_url, "ledger", MIGRATIONS, 4) as pool:
+        store = PostgresStore(pool)
+        await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 100, Window.MONTH))
+        month = datetime(2026, 3, 1, tzinfo=UTC)
+
+        async def loops() -> int:
+            """How often the plan's steps over entries ran."""
+            said = await pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {OPEN_METERS}", ["acme"], ["main"], [month])
+            return _loops(json.loads(said)[0]["Plan"])
+
+        assert await loops() > 0
+        assert await loops() == 0
+
+
+def _loops(plan: dict[str, Any]) -> int:
+    own = plan["Actual Loops"] if plan.get("Relation Name", "").startswith("entry") else 0
+    return int(own) + sum(map(_loops, plan.get("Plans", ())))
 
 
 async def test_a_lease_is_of_all_or_of_none(store: Store) -> None:
