@@ -26,6 +26,11 @@ COUNTED_FOR_S, REFUSED_FOR_S = 5.0, 1.0
 WAITING = "SELECT count(*) FROM job WHERE tenant = $1 AND state = 1 AND kind <> 'batch'"
 
 
+PAST = """SELECT id FROM job WHERE parent IS NULL AND ended IS NOT NULL AND timezone('UTC', ended) + keep < timezone('UTC', $1::timestamptz)
+LIMIT 100"""
+"""What was kept for as long as it should be, as the index `job_kept` has it."""
+
+
 class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -215,10 +220,7 @@ class PostgresStore:
                 now,
             )
             await self._ended(connection, [read(row) for row in rows])
-            old = await connection.execute(
-                "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE parent IS NULL AND ended IS NOT NULL AND ended + keep < $1 LIMIT 100)",
-                now,
-            )
+            old = await connection.execute(f"DELETE FROM job WHERE id IN ({PAST})", now)
             changed = affected(lost) + len(rows) + affected(old)
         return changed
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.jobs.app import MIGRATIONS
 from services.jobs.life import ERASED, Fault, Job, JobEnded, JobNotEnded, JobUnknown, Outcome, QueueFull, State
-from services.jobs.postgres import PostgresStore
+from services.jobs.postgres import PAST, PostgresStore
 from services.jobs.store import EVENTS, TICKETS
 from services.runtime import postgres
 
@@ -157,6 +157,15 @@ async def test_what_is_late_fails_and_what_is_old_is_forgotten(store: PostgresSt
     await store.finish(A, [done(old)])
     await store.sweep(datetime.now(UTC) + timedelta(seconds=5))
     assert await store.job(old.id) is None and await store.job(late.id) is not None
+
+
+async def test_what_is_old_is_found_by_an_index(postgres_url: str) -> None:
+    """What is kept may be millions, and is looked through every two seconds."""
+    async with postgres.opened(postgres_url, "jobs", MIGRATIONS, 4) as pool, pool.acquire() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = await connection.fetch(f"EXPLAIN {PAST}", datetime.now(UTC))
+    told = "\n".join(row[0] for row in plan)
+    assert "job_kept" in told and "Index Cond" in told, told
 
 
 async def test_a_tenant_may_have_so_many_waiting(store: PostgresStore) -> None:
