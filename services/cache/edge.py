@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,8 +43,8 @@ MOST_WAITING = 10_000
 NO_GRAPH = 1 << 40
 """Kilobytes from which the engine builds a graph: vectors are compared in memory. All it optimises is the room of what has gone."""
 SCROLL = 20_000
-PAGE = 500
-"""Vectors that are read at a time: in between others come in."""
+PAGE = 250
+"""Vectors that are read at a time, a millisecond or two: in between others get their turn."""
 PATIENCE_S = 0.25
 """How long one look-up reads vectors of a scope that nobody has asked for in a while. What it has not read by then, the next ones do."""
 MOST_ROWS = 500_000
@@ -268,17 +267,19 @@ class EdgeStore:
         async with known.reading:
             while not known.whole:
                 request = q.ScrollRequest(known.after, PAGE, chosen, with_payload=False, with_vector=True)
-                ids, vectors, known.after = await self._aside(partial(self._page, request))
+                ids, vectors, known.after = self._page(request)
                 for one, vector in zip(ids, vectors, strict=True):
                     if one not in known.rows:  # one that is has been stored since
                         known.rows.add(one, vector)
                 known.whole = known.after is None
                 if time.monotonic() > until:
                     break
+                await asyncio.sleep(0)
         while known.rows and len(self._scopes) > 1 and sum(len(one.rows) for one in self._scopes.values()) > MOST_ROWS:
             self._scopes.popitem(last=False)
 
     def _page(self, request: Any) -> tuple[list[str], Vector, Any]:
+        """Vectors from the shard, which bears it at any time; of nearly all scopes it is one page, sooner read than a thread is asked."""
         records, after = self._shard.scroll(request)
         packed = b"".join(NUMBERS.pack(*one.vector) for one in records)
         return [str(one.id) for one in records], np.frombuffer(packed, np.float32).reshape(-1, DIMENSIONS), after
