@@ -14,6 +14,8 @@ UNHEALTHY = 0.5
 """Share of failed calls from which a model stands behind all healthy ones."""
 FULL = 0.95
 """Saturation from which a model stands behind those with room."""
+MOST_NAMED = 8
+"""Models that are named with a reason why none can answer, and reasons."""
 USUAL_OUTPUT_TOKENS = 400
 """Expected length of an answer, for predicted cost, until the request's own limit says less."""
 
@@ -111,11 +113,27 @@ def rank(models: Iterable[tuple[Model, float]], needs: Needs, terms: Terms, pred
             why = f"predicted to cost {cost} nano-dollars, above {terms.ceiling}"
         rejected.append((model.name, why))
     if not priced:
-        raise NoCandidate(why="; ".join(f"{name}: {why}" for name, why in rejected) or "the catalogue is empty")
+        raise NoCandidate(why=_told(rejected) or "the catalogue is empty")
     enough = max(quality for _, quality, _ in priced) - (1 - terms.floor)
     ranked = [_reasoned(one, terms, enough) for one in priced]
     ranked.sort(key=lambda pair: pair[0])
     return Ranking([one for _, one in ranked], rejected)
+
+
+def _told(rejected: Iterable[tuple[str, str]]) -> str:
+    """Why each was left out. Of many with the same reason a few are named, and of many reasons the commonest: it goes out with a status."""
+    names: dict[str, list[str]] = {}
+    for name, why in rejected:
+        names.setdefault(why, []).append(name)
+    common = sorted(names.items(), key=lambda one: -len(one[1]))
+    said = [
+        f"{', '.join(some[:MOST_NAMED])}{_more(len(some) - MOST_NAMED)}: {why}" for why, some in common[:MOST_NAMED]
+    ]
+    return "; ".join(said) + _more(len(common) - MOST_NAMED, " reasons")
+
+
+def _more(many: int, of: str = "") -> str:
+    return f" and {many} more{of}" if many > 0 else ""
 
 
 def unable(model: Model, needs: Needs) -> str:

@@ -30,6 +30,8 @@ RULES = {
     pb.POLICY_BEST_UNDER_PRICE: Rule.BEST_UNDER_PRICE,
     pb.POLICY_FASTEST: Rule.FASTEST,
 }
+MOST_RANKED = 16
+"""Candidates that are named: a reservation and a call take no more."""
 EVERYBODY = "*"
 """The tenant in `policies` that stands for those without their own."""
 NANO = 1_000_000_000
@@ -82,7 +84,7 @@ class RouterService(RouterServiceServicer):
             now = time.time()
             self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made))
         return pb.RouteResponse(
-            candidates=[_candidate(one, auto) for one in ranked],
+            candidates=[_candidate(one, auto) for one in ranked[:MOST_RANKED]],
             rejected=[pb.Rejected(model=name, reason=why) for name, why in made.rejected],
             task=task,
             decision_id=decision,

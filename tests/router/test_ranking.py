@@ -67,6 +67,17 @@ def test_who_cannot_is_left_out_with_the_reason(needs: Needs, why: str) -> None:
         ranked([WEAK], needs)
 
 
+def test_why_nobody_can_is_short_however_many_cannot() -> None:
+    many = [model(f"text-{n}") for n in range(300)]
+    with pytest.raises(NoCandidate) as refused:
+        ranked([*many, model("seeing", vision=True, max_output_tokens=10)], Needs(vision=True, max_output_tokens=500))
+    assert len(str(refused.value)) < 400
+    for said in ("text-0, text-1, ", " and 292 more: does not see pictures; ", "seeing: writes at most 10 tokens"):
+        assert said in str(refused.value)
+    with pytest.raises(NoCandidate, match=r"and 292 more reasons$"):
+        ranked([model(f"m{n}", max_output_tokens=n) for n in range(300)], Needs(max_output_tokens=5000))
+
+
 def test_a_ceiling_leaves_out_what_is_dearer() -> None:
     cheap = ranked([WEAK, STRONG], rule=Rule.BEST_UNDER_PRICE, ceiling=2000)
     assert [one.model.name for one in cheap.candidates] == ["weak"] and "above 2000" in dict(cheap.rejected)["strong"]

@@ -8,8 +8,11 @@ from typing import Any
 
 import grpc
 import pytest
+from buf.validate import validate_pb2
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.encoder.v1 import encoder_pb2
+from tollway.ledger.v1 import ledger_pb2
+from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
@@ -17,7 +20,7 @@ from services.router.catalogue import Catalogue
 from services.router.journal import Journal
 from services.router.policy import CascadePolicy, Only, Policy
 from services.router.predictor import Predictor
-from services.router.service import RouterService
+from services.router.service import MOST_RANKED, RouterService
 from services.runtime.server import Service
 from tests.router.test_ranking import STRONG, WEAK
 from tests.support.callers import identity
@@ -53,6 +56,22 @@ async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 def asking(model: str = "auto", **more: Any) -> pb.RouteRequest:
     vector = encoder_pb2.Vector(model="static-minilm-256-1", values=static().encode(TEXT).tobytes())
     return pb.RouteRequest(model=model, text=TEXT, vector=vector, **more)
+
+
+async def test_of_many_models_as_many_are_named_as_a_call_may_go_down(tmp_path: Path) -> None:
+    known = {name: replace(WEAK, name=name) for name in (f"m{n}" for n in range(300))}
+    service = RouterService(Catalogue(None, None, known=known), Predictor(), {})  # type: ignore[arg-type]
+    register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
+    async with channel_to(Service("tollway.router.v1.RouterService", "r", register, identity()), "inproc") as channel:
+        made = await Called(router_pb2_grpc.RouterServiceStub(channel)).Route(asking())
+    assert len(made.candidates) == MOST_RANKED
+    for message, name in (
+        (ledger_pb2.ReserveRequest, "attempts"),
+        (models_pb2.GenerateRequest, "candidates"),
+        (models_pb2.StreamGenerateRequest, "candidates"),
+    ):
+        rules = message.DESCRIPTOR.fields_by_name[name].GetOptions().Extensions[validate_pb2.field]
+        assert rules.repeated.max_items == MOST_RANKED
 
 
 async def test_auto_ranks_all_with_quality_cost_and_reason(router: Called) -> None:
