@@ -47,7 +47,7 @@ PAGE = 250
 """Vectors that are read at a time, a millisecond or two: in between others get their turn."""
 PATIENCE_S = 0.25
 """How long one look-up reads vectors of a scope that nobody has asked for in a while. What it has not read by then, the next ones do."""
-MOST_ROWS = 500_000
+MOST_IN_MEMORY = 500_000
 """Of all scopes together, 250 MB: past that the scope asked longest ago is read from the shard again."""
 
 
@@ -275,7 +275,11 @@ class EdgeStore:
                 if time.monotonic() > until:
                     break
                 await asyncio.sleep(0)
-        while known.rows and len(self._scopes) > 1 and sum(len(one.rows) for one in self._scopes.values()) > MOST_ROWS:
+        while (
+            known.rows
+            and len(self._scopes) > 1
+            and sum(len(one.rows) for one in self._scopes.values()) > MOST_IN_MEMORY
+        ):
             self._scopes.popitem(last=False)
 
     def _page(self, request: Any) -> tuple[list[str], Vector, Any]:
