@@ -120,6 +120,8 @@ class Detector:
         """Names in a reading; of one that was made of another those that could read otherwise there."""
         if self._names is None:
             return []
+        if not view.changes:
+            return self._names.find(view.text, unwanted)
         found, whole = list[Found](), len(view.text)
         for start, end in view.around(REACH):
             first, last = start and start + EDGE, end if end == whole else end - EDGE

@@ -50,9 +50,7 @@ class View:
         return self.origin[start], self.origin[end - 1 + 1] if end < len(self.origin) else self.origin[-1]
 
     def around(self, reach: int) -> list[tuple[int, int]]:
-        """Stretches of the text within so many characters of a change; all of it where there is none."""
-        if not self.changes:
-            return [(0, len(self.text))]
+        """Stretches of the text within so many characters of a change."""
         made: list[tuple[int, int]] = []
         for one in self.changes:
             start, end = max(0, one - reach), min(len(self.text), one + reach)
