@@ -1,6 +1,7 @@
 """Pieces of a stream that come at once are told on as one, and nothing of them is lost."""
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.models.wires.http import _Patience, session
 from services.models.wires.openai import chunk
 from services.models.wires.openai_stream import Reading
 from tests.models.faulty import SSE, Fault, faulty
@@ -100,6 +101,19 @@ async def test_who_reads_slowly_is_not_taken_for_a_silent_provider() -> None:
             seen += "".join(choice.content for choice in piece.choices)
             await asyncio.sleep(0.12)
     assert seen == "one two "
+
+
+async def test_nobody_watches_an_answer_that_was_left() -> None:
+    body = events(delta(content="one "), delta(content="two "), STOP) + b"data: [DONE]\n\n"
+    async with faulty(Fault(headers=(("content-type", SSE),), body=body)) as url, session() as http:
+        stream = wires_over(http, counter())["openai"].stream(target("openai", url, first_byte_s=0.05), asked("openai"))
+        await anext(stream)
+        watches = [one for one in gc.get_objects() if isinstance(one, _Patience)]
+        await stream.aclose()
+        await asyncio.sleep(0.12)
+        assert watches and all(
+            one._timer.cancelled() or one._timer.when() < asyncio.get_running_loop().time() for one in watches
+        )
 
 
 async def test_a_provider_that_falls_silent_is_left() -> None:

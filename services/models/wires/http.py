@@ -117,6 +117,8 @@ class _Patience:
         self._timer.cancel()
 
     def _look(self) -> None:
+        if self._response.closed:  # whoever read it has left
+            return
         left = self._longest_s if self._since is None else self._since + self._longest_s - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
