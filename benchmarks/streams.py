@@ -25,8 +25,6 @@ from benchmarks.gateway_load import UPSTREAM_PORT, Gateway, installed, requests
 CONTENT = re.compile(rb'"content": ?"([^"]*)"')
 NUMBER = re.compile(rb"\(q(\d+)\)")
 WORDS = "the quick answer to this question is that nothing has changed since the last time somebody asked".split()
-
-
 SHOWN = ("first_word_p50_ms", "first_word_p99_ms", "lag_p50_ms", "lag_p99_ms", "cpu_us_per_word", "failed")
 
 

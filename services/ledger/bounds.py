@@ -40,9 +40,14 @@ class Bounds:
         self._budgets = fresh
         self.concurrent = [one for one in self if one.budget.unit is Unit.CONCURRENT]
 
-    def of(self, meter: MeterKey) -> Bound | None:
-        """The one that a meter belongs to."""
-        return next((one for one in self._budgets.get(meter.account, ()) if one.budget.name == meter.name), None)
+    def of(self, account: str, name: str) -> Bound | None:
+        """The budget of that name."""
+        return next((one for one in self._budgets.get(account, ()) if one.budget.name == name), None)
+
+    def over(self, meter: MeterKey, at: datetime) -> bool:
+        """Whether a meter is not of the window that is now, or its budget is no more."""
+        bound = self.of(meter.account, meter.name)
+        return bound is None or bound.meter(at) != meter
 
     def above(self, account: str) -> list[Bound]:
         """Of an account and all above it."""

@@ -5,7 +5,7 @@ touches a lease: so no two changes, of one replica or of several, can wait for e
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import date, datetime
@@ -18,7 +18,7 @@ import msgspec
 from services.ledger import erasing, reports
 from services.ledger.books import Budget, Unit, carved, wanted
 from services.ledger.safeguards import Safeguard
-from services.ledger.statements import CONCERNED, END, GIVE_BACK, LEASE, LOCKED, OPEN_METERS
+from services.ledger.statements import CONCERNED, END, GIVE_BACK, LEASE, LOCKED, OPEN_METERS, TAKE_BACK
 from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window
@@ -137,34 +137,29 @@ class PostgresStore:
 
     async def carve(self, allowance: UUID, most: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(OPEN_METERS, *_columns(list(most)))
-            stands = _standings(await connection.fetch(LOCKED, *_columns(list(most))))
+            stands = await _locked(connection, most)
             has = await _leased(connection, [(allowance, meter) for meter in stands])
             given = {meter: carved(most[meter], has[allowance, meter], one.remaining) for meter, one in stands.items()}
-            if not all(given.values()):
+            if not given or not all(given.values()):
                 return {}
             more = {meter: amount - has[allowance, meter] for meter, amount in given.items()}
-            await connection.execute(LEASE, *_columns(list(more)), list(more.values()), allowance, expires)
+            await connection.execute(LEASE, *_amounts(more), allowance, expires)
         return given
 
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
-        given: dict[MeterKey, int] = {}
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(OPEN_METERS, *_columns(list(wants)))
-            stands = _standings(await connection.fetch(LOCKED, *_columns(list(wants))))
-            for meter, one in stands.items():  # without those whose budget was removed meanwhile
-                amount = wanted(wants[meter], one.remaining)
-                if amount < wants[meter]:
-                    given.clear()
-                    break
-                given[meter] = amount
-            await connection.execute(LEASE, *_columns(list(given)), list(given.values()), replica, expires)
+            stands = await _locked(connection, wants)  # without those whose budget was removed meanwhile
+            given = {meter: wanted(wants[meter], one.remaining) for meter, one in stands.items()}
+            if any(amount < wants[meter] for meter, amount in given.items()):
+                return {}
+            if given:
+                await connection.execute(LEASE, *_amounts(given), replica, expires)
         return given
 
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
         async with self._connection() as connection, connection.transaction():
-            await connection.execute(LOCKED, *_columns(list(amounts)))
-            await connection.execute(GIVE_BACK, *_columns(list(amounts)), list(amounts.values()), replica)
+            await connection.execute(LOCKED, *_columns(amounts))
+            await connection.execute(GIVE_BACK, *_amounts(amounts), replica)
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
         async with self._connection() as connection, connection.transaction():
@@ -173,15 +168,7 @@ class PostgresStore:
             )
             await connection.execute(LOCKED, *_columns([_meter(row) for row in concerned]))
             await connection.execute("UPDATE lease SET expires = $2 WHERE replica = $1", replica, expires)
-            rows = await connection.fetch(
-                "DELETE FROM lease WHERE expires <= $1 RETURNING account, name, started, amount", now
-            )
-            for row in rows:
-                await connection.execute(
-                    "UPDATE meter SET leased = leased - $4 WHERE account = $1 AND name = $2 AND started = $3",
-                    row["account"], row["name"], row["started"], row["amount"],
-                )  # fmt: skip
-        return len(rows)
+            return int(await connection.fetchval(TAKE_BACK, now))
 
     async def entry(self, reservation_id: UUID) -> Entry | None:
         async with self._connection() as connection:
@@ -315,7 +302,7 @@ async def _leased(connection: Any, leases: Sequence[tuple[UUID, MeterKey]]) -> d
 
 async def _bounded(connection: Any, endings: Sequence[Ending]) -> list[Ending]:
     """Locks what the endings change; those from allowances take no more out of a lease than is in it."""
-    await connection.execute(LOCKED, *_columns(list({charge.meter for one in endings for charge in one.charges})))
+    await connection.execute(LOCKED, *_columns({charge.meter for one in endings for charge in one.charges}))
     wanted = [(one.replica, charge.meter) for one in endings if one.bounded for charge in one.charges]
     left, bounded = await _leased(connection, wanted), []
     for one in endings:
@@ -330,8 +317,18 @@ async def _bounded(connection: Any, endings: Sequence[Ending]) -> list[Ending]:
     return bounded
 
 
-def _columns(meters: Sequence[MeterKey]) -> tuple[list[str], list[str], list[datetime]]:
+async def _locked(connection: Any, meters: Collection[MeterKey]) -> dict[MeterKey, Standing]:
+    """Where meters stand, opened where they are new; nobody changes them until the transaction ends."""
+    await connection.execute(OPEN_METERS, *_columns(meters))
+    return _standings(await connection.fetch(LOCKED, *_columns(meters)))
+
+
+def _columns(meters: Collection[MeterKey]) -> tuple[list[str], list[str], list[datetime]]:
     return [one.account for one in meters], [one.name for one in meters], [one.started for one in meters]
+
+
+def _amounts(of: Mapping[MeterKey, int]) -> tuple[list[str], list[str], list[datetime], list[int]]:
+    return *_columns(of), list(of.values())
 
 
 def _standings(rows: Sequence[Any]) -> dict[MeterKey, Standing]:

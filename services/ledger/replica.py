@@ -365,7 +365,7 @@ class Replica:
 
     async def _tidy(self, at: datetime) -> None:
         """Returns what is idle of windows that are over, and forgets them once they are empty."""
-        over = [one for one in self._meters if (bound := self.bounds.of(one)) is None or bound.meter(at) != one]
+        over = [one for one in self._meters if self.bounds.over(one, at)]
         await self._return(over)
         for meter in [one for one in over if self._meters[one] == Meter()]:
             del self._meters[meter]

@@ -224,9 +224,8 @@ class LedgerService(LedgerServiceServicer):
         await self.replica.give_back(budget.account, budget.name)
         await self.store.set_budget(budget)
         await self.replica.load()
-        above = self.replica.bounds.above(budget.account)
-        own = [one for one in above if (one.budget.account, one.budget.name) == (budget.account, budget.name)]
-        stands = await self.replica.standing(own)
+        bound = self.replica.bounds.of(budget.account, budget.name)
+        stands = await self.replica.standing([bound] if bound is not None else [])
         if not stands:  # somebody has removed it since
             raise BudgetUnknown(account=budget.account, name=budget.name)
         return pb.SetBudgetResponse(state=messages.state(*stands[0]))

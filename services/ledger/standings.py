@@ -51,7 +51,7 @@ class Standings:
 
     def marked(self, at: datetime) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets with a warning mark, in their window that is now."""
-        stands = ((self.bounds.of(key), found, key) for key, found in self._stands.items())
+        stands = ((self.bounds.of(key.account, key.name), found, key) for key, found in self._stands.items())
         return [
             (one.budget, found, key)
             for one, found, key in stands

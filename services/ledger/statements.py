@@ -110,3 +110,14 @@ WITH idle AS (
 )
 UPDATE meter m SET leased = m.leased - b.amount FROM back b WHERE (m.account, m.name, m.started) = (b.account, b.name, b.started)
 """
+
+TAKE_BACK = """
+WITH gone AS (
+    DELETE FROM lease WHERE expires <= $1 RETURNING account, name, started, amount
+), sums AS (
+    SELECT account, name, started, sum(amount)::bigint AS amount FROM gone GROUP BY 1, 2, 3
+), returned AS (
+    UPDATE meter m SET leased = m.leased - s.amount FROM sums s WHERE (m.account, m.name, m.started) = (s.account, s.name, s.started)
+)
+SELECT count(*) FROM gone
+"""

@@ -57,9 +57,8 @@ class OpenAI:
         async with self.posted(target, text.PATH if raw else PATH, body) as response:
             async for together in http.read_together(target, response):
                 said = [data for data in together if data.strip() != b"[DONE]"]
-                done |= len(said) < len(
-                    together
-                )  # and on to the end of the body: then the connection can be used again
+                # And on to the end of the body: then the connection can be used again.
+                done |= len(said) < len(together)
                 came, failure = _read(target, said, _piece if raw else chunk)
                 for piece in reading.take(came):
                     yield piece
