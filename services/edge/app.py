@@ -29,6 +29,7 @@ from services.edge.erasures import Erasures
 from services.edge.files import Files
 from services.edge.images import Images
 from services.edge.jobs import Jobs
+from services.edge.kept import Keeping, Kept
 from services.edge.messages import COUNT, Messages
 from services.edge.messages import PATH as MESSAGES
 from services.edge.models import Models
@@ -57,6 +58,16 @@ from services.runtime.identity import Directory, identified
 from services.runtime.telemetry import Sampler
 
 SIGN_IN = "/console/sign-in"
+PROMPTS = {
+    "/v1/completions": "prompt",
+    "/v1/embeddings": "input",
+    "/v1/images/generations": "prompt",
+    "/v1/moderations": "input",
+    "/v1/rerank": "documents",
+    "/v2/rerank": "documents",
+    "/v1/responses": "input",
+}
+"""What is read by a model, where a body does not call it `messages`."""
 LARGEST_BATCH_BYTES = 256 << 20
 """As jobs takes them."""
 
@@ -90,6 +101,7 @@ class Settings:
     """Of an upload, which is passed on as it comes."""
     deadline_s: float = 120.0
     """How long a request may take that is not streamed; a stream may take ten times as long."""
+    responses: Keeping = field(default_factory=Keeping)
     tracing: Tracing = field(default_factory=Tracing)
     sign_in: SignInSettings = field(default_factory=SignInSettings)
 
@@ -118,7 +130,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
         documents = Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves))
         found_by = Behind(shelves, RetrievalAway)
-        responses, jobs = Responses(gateway, stub, slowly.reach), Jobs(stub)
+        responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses)), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in = SignIn(settings.sign_in)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
@@ -147,9 +159,9 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/files/": {"GET": slowly(files.get), "DELETE": slowly(files.delete)},
                 "/v1/batches/": {"GET": slowly(batches.get), "POST": slowly(batches.cancel)},
                 "/v1/responses/": {
-                    "GET": slowly(responses.get),
-                    "POST": slowly(responses.cancel),
-                    "DELETE": slowly(responses.delete),
+                    "GET": responses.get,
+                    "POST": responses.cancel,
+                    "DELETE": responses.delete,
                 },
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
@@ -159,6 +171,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
             refused={MESSAGES: refused_message, COUNT: refused_message},
+            prompts=PROMPTS,
             assets=assets(),
         )
 

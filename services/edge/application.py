@@ -34,6 +34,8 @@ class Application:
     """Routes whose handlers read the body themselves when they are posted to."""
     refused: Mapping[str, Callable[[Refusal], dict[str, Any]]] = field(default_factory=dict)
     """What a refusal looks like on routes that do not speak OpenAI's wire."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """What a prompt is called on routes whose bodies have no `messages`."""
     assets: Mapping[str, Asset] = field(default_factory=dict)
     """Files of the console, by path."""
     draining: bool = False
@@ -85,6 +87,8 @@ class Application:
 
     async def _refused(self, exchange: Exchange, error: Exception, traced: bool) -> None:
         refusal = of_failure(error)
+        if refusal.param == "messages":
+            refusal.param = self.prompts.get(exchange.route, "messages")
         if traced:
             telemetry.note(http__response__status_code=refusal.status, error__type=refusal.code)
         if exchange.begun:  # a handler that streams tells of failures itself; this one broke while telling

@@ -1,6 +1,6 @@
 """An answer as server-sent events, whichever wire's they are."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import grpc
@@ -29,9 +29,14 @@ class Events(Protocol):
 
 
 async def streamed(
-    exchange: Exchange, call: Any, headers: Callable[[pb.Road], Headers], events: Callable[[pb.Road], Events]
+    exchange: Exchange,
+    call: Any,
+    headers: Callable[[pb.Road], Headers],
+    events: Callable[[pb.Road], Events],
+    ending: Callable[[pb.StreamCompleteResponse], Awaitable[None]] | None = None,
 ) -> None:
-    """The first message of the call brings the head of the answer, so a refusal still gets its own status."""
+    """The first message of the call brings the head of the answer, so a refusal still gets its own status. `ending` is called with the
+    last, before its end is told."""
     try:
         first: Any = await call.read()
         told = events(first.road)
@@ -40,6 +45,8 @@ async def streamed(
         try:
             said: Any
             while (said := await call.read()) is not grpc.aio.EOF:
+                if said.HasField("road") and ending is not None:
+                    await ending(said)
                 await _written(exchange, told.end(said) if said.HasField("road") else told.add(said.chunk))
         except grpc.aio.AioRpcError as error:
             refusal = of_failure(error)

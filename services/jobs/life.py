@@ -14,6 +14,8 @@ TRIED_AGAIN = frozenset((4, 8, 10, 13, 14))
 """gRPC codes that another time may change: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE."""
 ERASED = "ERASED"
 """Why a line ended whose end user's data was erased."""
+ANSWER = "answer"
+"""The kind of what was answered at once, and is kept."""
 SPENT = frozenset(("BUDGET_EXCEEDED",))
 """Reasons that wait for no retry: another try needs somebody's decision."""
 
@@ -61,6 +63,12 @@ class RequestIdReused(Failure):
     kind, reason = Kind.REUSED, "REQUEST_ID_REUSED"
     text = "other work came under request_id {request_id}"
     field = "request_id"
+
+
+class JobIdReused(Failure):
+    kind, reason = Kind.REUSED, "JOB_ID_REUSED"
+    text = "another job is called {job_id}"
+    field = "job_id"
 
 
 class QueueFull(Failure):

@@ -13,6 +13,7 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 from services.jobs import grading
 from services.jobs.files import File
 from services.jobs.life import (
+    ANSWER,
     CaseUnfit,
     DuplicateCase,
     DuplicateLine,
@@ -82,6 +83,31 @@ def jobs(request: pb.CreateJobRequest, caller: Caller, now: datetime, lease: tim
         yield from _lines(whole, request.batch)
     if kind == "evaluation":
         yield from _cases(whole, request.evaluation)
+
+
+def answer(request: pb.KeepAnswerRequest, caller: Caller, now: datetime) -> Job:
+    """What was answered at once, as a job that has succeeded."""
+    asked = request.chat.SerializeToString(deterministic=True)
+    began = request.asked.ToDatetime(UTC) if request.HasField("asked") else now
+    result = pb.Result(completion=request.completion).SerializeToString(deterministic=True)
+    return Job(
+        id=UUID(request.job_id),
+        kind=ANSWER,
+        account=caller.account,
+        key_id=caller.key_id,
+        created=began,
+        ready=began,
+        deadline=now,
+        request=asked,
+        state=State.SUCCEEDED,
+        keep=request.keep.ToTimedelta() or A_DAY,
+        started=began,
+        ended=now,
+        succeeded=1,
+        result=result,
+        digest=sha256(asked + result).digest(),
+        subject=digest(caller.tenant, request.chat.chat.user),
+    )
 
 
 def _lines(whole: Job, batch: pb.Batch) -> Iterable[Job]:

@@ -12,8 +12,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import asyncpg
 
 from services.jobs import events, life
-from services.jobs.life import Fault, Job, JobUnknown, Outcome, QueueFull, RequestIdReused, State
-from services.jobs.rows import CLAIM, COLUMNS, ERASE_LINES, FINISH, PARENTS, RECORD, WITHOUT_RESULT, read, record
+from services.jobs.life import ANSWER, Fault, Job, JobIdReused, JobUnknown, Outcome, QueueFull, RequestIdReused, State
+from services.jobs.rows import CLAIM, COLUMNS, ERASE_LINES, FINISH, KEEP, PARENTS, RECORD, WITHOUT_RESULT, read, record
 from services.jobs.store import EVENTS, TICKETS, Delivery, Note
 from services.runtime.postgres import affected
 
@@ -65,15 +65,22 @@ class PostgresStore:
         self._waiting[first.tenant] = counted
         return first
 
+    async def keep(self, job: Job) -> None:
+        if await self._pool.fetchval(KEEP, *record(job)) is None:
+            kept = await self.job(job.id)
+            if kept is None or (kept.account, kept.digest) != (job.account, job.digest):
+                raise JobIdReused(job_id=job.id)
+
     async def job(self, job_id: UUID) -> Job | None:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM job WHERE id = $1", job_id)
         return None if row is None else read(row)
 
     async def listed(self, account: str, state: State | None, kind: str, after: UUID | None, most: int) -> list[Job]:
+        among = "kind = 'answer'" if kind == ANSWER else "kind <> 'answer'"  # as the indexes have it
         rows = await self._pool.fetch(
             f"""SELECT {WITHOUT_RESULT}, ''::bytea AS request, NULL::bytea AS result FROM job
-                WHERE parent IS NULL AND ($1 = '' OR account = $1 OR account LIKE $1 || '/%') AND ($2::int IS NULL OR state = $2)
-                AND ($3 = '' OR CASE WHEN evaluation THEN 'evaluation' ELSE kind END = $3)
+                WHERE parent IS NULL AND {among} AND ($1 = '' OR account = $1 OR account LIKE $1 || '/%')
+                AND ($2::int IS NULL OR state = $2) AND ($3 = '' OR CASE WHEN evaluation THEN 'evaluation' ELSE kind END = $3)
                 AND ($4::uuid IS NULL OR (created, id) < (SELECT created, id FROM job WHERE id = $4))
                 ORDER BY created DESC, id DESC LIMIT $5""",
             account, state, kind, after, most,

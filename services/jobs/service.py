@@ -15,7 +15,7 @@ from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 from services.jobs import life, messages
 from services.jobs.alerts import Hooks
 from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
-from services.jobs.life import Fault, Job, JobLost, JobsAway, JobUnknown, OtherAccount, Outcome, State
+from services.jobs.life import ANSWER, Fault, Job, JobLost, JobsAway, JobUnknown, OtherAccount, Outcome, State
 from services.jobs.store import Store
 from services.runtime import identity
 from services.runtime.postgres import AWAY
@@ -44,13 +44,18 @@ class JobsService(JobsServiceServicer):
         self.noted()
         return pb.CreateJobResponse(job=messages.message(made), lease=_duration(self.lease))
 
+    async def KeepAnswer(self, request: pb.KeepAnswerRequest, context: object) -> pb.KeepAnswerResponse:
+        with reached():
+            await self.store.keep(messages.answer(request, identity.scoped("jobs"), datetime.now(UTC)))
+        return pb.KeepAnswerResponse()
+
     async def GetJob(self, request: pb.GetJobRequest, context: object) -> pb.GetJobResponse:
         found = await self._own(request.job_id)
         made = messages.message(found)
         if found.kind == "evaluation":
             with reached():
                 made.scores.update(await self.store.scores(found.id))
-        if request.with_request and found.kind == "chat":
+        if request.with_request and found.kind in ("chat", ANSWER):
             made.chat.MergeFromString(found.request)
         return pb.GetJobResponse(job=made)
 

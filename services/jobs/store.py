@@ -56,10 +56,19 @@ class Store(Protocol):
         """
         ...
 
+    async def keep(self, job: Job) -> None:
+        """Keeps a job that has ended, of which nobody is told. The same one may come again.
+
+        Raises:
+            JobIdReused
+        """
+        ...
+
     async def job(self, job_id: UUID) -> Job | None: ...
 
     async def listed(self, account: str, state: State | None, kind: str, after: UUID | None, most: int) -> list[Job]:
-        """Jobs of `account` ('' for all) without results, the newest first; `after` is the last one of the page before."""
+        """Jobs of `account` ('' for all) without results, the newest first; `after` is the last one of the page before. `kind` '' is
+        every one but `answer`."""
         ...
 
     async def delete(self, job_id: UUID) -> None:

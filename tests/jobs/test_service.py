@@ -369,6 +369,27 @@ async def test_a_job_tells_what_was_handed_in_when_asked(both: tuple[Jobs, Calle
     assert (await stub.GetJob(pb.GetJobRequest(job_id=job.job_id, with_request=True))).job.chat == asking("a")
 
 
+async def test_an_answer_that_was_given_at_once_is_kept(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    name, asked = str(uuid4()), asking("a")
+    message = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text="b")])
+    choice = chat.Choice(message=message, finish_reason=chat.FINISH_REASON_STOP)
+    said = gateway_pb2.CompleteResponse(completion=chat.ChatCompletion(choices=[choice]))
+    keep = pb.KeepAnswerRequest(job_id=name, chat=asked, completion=said, asked=Timestamp(seconds=1_700_000_000))
+    await stub.KeepAnswer(keep)
+    await stub.KeepAnswer(keep)  # the same once more
+    found = (await stub.GetJob(pb.GetJobRequest(job_id=name, with_request=True))).job
+    assert (found.kind, found.state, found.created.seconds) == ("answer", pb.STATE_SUCCEEDED, 1_700_000_000)
+    assert found.chat == asked and found.result.completion == said and not jobs.gateway.keys
+    assert not (await stub.ListJobs(pb.ListJobsRequest())).jobs
+    assert [one.job_id for one in (await stub.ListJobs(pb.ListJobsRequest(kind="answer"))).jobs] == [name]
+    assert (await refused(stub.by("globex/app").GetJob(pb.GetJobRequest(job_id=name))))[1] == "JOB_UNKNOWN"
+    keep.chat.chat.model = "another"
+    assert (await refused(stub.KeepAnswer(keep))) == (grpc.StatusCode.ALREADY_EXISTS, "JOB_ID_REUSED")
+    await stub.DeleteJob(pb.DeleteJobRequest(job_id=name))
+    assert (await refused(stub.GetJob(pb.GetJobRequest(job_id=name))))[1] == "JOB_UNKNOWN"
+
+
 async def test_an_evaluation_is_a_batch_with_scores(both: tuple[Jobs, Called]) -> None:
     _, stub = both
     measures = [

@@ -9,7 +9,19 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.jobs.app import MIGRATIONS
-from services.jobs.life import ERASED, Fault, Job, JobEnded, JobNotEnded, JobUnknown, Outcome, QueueFull, State
+from services.jobs.life import (
+    ANSWER,
+    ERASED,
+    Fault,
+    Job,
+    JobEnded,
+    JobIdReused,
+    JobNotEnded,
+    JobUnknown,
+    Outcome,
+    QueueFull,
+    State,
+)
 from services.jobs.postgres import PAST, PostgresStore
 from services.jobs.store import EVENTS, TICKETS
 from services.runtime import postgres
@@ -49,6 +61,26 @@ async def test_a_request_id_gives_the_same_job(store: PostgresStore) -> None:
     first = await store.add([job(request_id="r1")], 100)
     assert (await store.add([job(request_id="r1")], 100)).id == first.id
     assert (await store.add([job("globex/app", request_id="r1")], 100)).id != first.id
+
+
+async def test_an_answer_is_kept_as_long_as_it_should_be_and_told_of_to_nobody(store: PostgresStore) -> None:
+    now = datetime.now(UTC)
+    kept = job(kind=ANSWER, state=State.SUCCEEDED, started=now, ended=now, result=b"said", digest=b"1", succeeded=1)
+    await store.keep(kept)
+    await store.keep(kept)
+    assert await found(store, kept.id) == kept
+    with pytest.raises(JobIdReused):
+        await store.keep(replace(kept, digest=b"2"))
+    with pytest.raises(JobIdReused):
+        await store.keep(replace(kept, account="globex/app"))
+    async with store.outbox(100) as notes:
+        assert not notes
+    assert await store.listed("", None, "", None, 100) == []
+    assert [one.id for one in await store.listed("acme/app", None, ANSWER, None, 100)] == [kept.id]
+    await store.sweep(now + kept.keep - timedelta(minutes=1))
+    assert await store.job(kept.id) is not None
+    await store.sweep(now + kept.keep + timedelta(minutes=1))
+    assert await store.job(kept.id) is None
 
 
 async def test_what_is_claimed_is_nobody_elses_until_its_lease_ends(store: PostgresStore) -> None:

@@ -165,6 +165,10 @@ async def test_an_attack_is_stopped(mesh: Mesh) -> None:
     )
     answer = await sent(mesh, asking(attack))
     assert (answer.status, answer.code) == (400, "content_policy_violation")
+    for path, name in (("responses", "input"), ("embeddings", "input"), ("completions", "prompt")):
+        model = "static" if path == "embeddings" else "echo"
+        answer = await sent(mesh, {"model": model, name: attack}, path=f"/v1/{path}")
+        assert answer.status == 400 and answer.json["error"]["param"] == name
     assert len(mesh.provider.requests) == before
 
 

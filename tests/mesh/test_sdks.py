@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -80,17 +81,34 @@ async def test_python_lists_embeds_and_asks_for_a_shape(client: AsyncOpenAI, mes
     assert mesh.provider.requests[-1]["response_format"]["json_schema"]["name"] == "Shape"
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
-async def test_javascript(mesh: Mesh, tmp_path: Path) -> None:
-    if not (MODULES / "openai").exists():
-        pytest.skip("the JavaScript SDK is not installed: `make lint` brings it, with buf")
-    (tmp_path / "node_modules").symlink_to(MODULES)
-    shutil.copy(Path(__file__).parent / "sdk.mjs", tmp_path)
+async def node(script: str, package: str, mesh: Mesh, folder: Path) -> dict[str, Any]:
+    """What a script prints that talks to the mesh."""
+    if not (MODULES / package).exists():
+        pytest.skip(f"{package} is not installed: `make lint` brings it, with buf")
+    (folder / "node_modules").symlink_to(MODULES)
+    shutil.copy(Path(__file__).parent / script, folder)
     process = await asyncio.create_subprocess_exec(
-        "node", str(tmp_path / "sdk.mjs"), mesh.url, mesh.key, stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
+        "node", str(folder / script), mesh.url, mesh.key, stdout=asyncio.subprocess.PIPE, env=dict(os.environ)
     )
     out, _ = await process.communicate()
-    said = json.loads(out)
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+async def test_ai_sdk(mesh: Mesh, tmp_path: Path) -> None:
+    said = await node("ai_sdk.mjs", "ai", mesh, tmp_path)
+    assert said["whole"] == "You said: one of the AI SDK" and said["streamed"] == "You said: two of the AI SDK"
+    turns = [(one["role"], one["content"]) for one in mesh.provider.asked("echo")[-1]["messages"]]
+    assert turns == [
+        ("user", "one of the AI SDK"), ("assistant", "You said: one of the AI SDK"), ("user", "two of the AI SDK"),
+    ]  # fmt: skip
+    assert said["called"].startswith("You said: ") and "look for the AI SDK" in said["called"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+async def test_javascript(mesh: Mesh, tmp_path: Path) -> None:
+    said = await node("sdk.mjs", "openai", mesh, tmp_path)
     assert said["whole"] == "You said: from JavaScript" and said["streamed"] == "You said: streamed to JavaScript"
     assert (
         json.loads(said["arguments"]) == {"text": "find it"} and "echo" in said["models"] and said["embedding"] == 256

@@ -1,6 +1,5 @@
 """A response as OpenAI publishes it, whole and as the events of a stream."""
 
-import uuid
 from typing import Any
 
 import orjson
@@ -25,14 +24,16 @@ MODES = {
 }
 
 
+RESPONSE = "resp_"
+
+
 def response_id(job_id: str) -> str:
-    return f"resp_{job_id.replace('-', '')}"
+    return f"{RESPONSE}{job_id.replace('-', '')}"
 
 
-def frame(asked: chat.ChatRequest, name: str, created: int) -> dict[str, Any]:
+def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
     """A response under way: what was asked, and nothing said yet."""
-    first = asked.messages[0] if asked.messages else chat.Message()
-    instructions = first.parts[0].text if first.role == chat.ROLE_SYSTEM and first.parts else None
+    asked, turn = work.chat, work.options.turn
     return {
         "id": name,
         "object": "response",
@@ -41,13 +42,13 @@ def frame(asked: chat.ChatRequest, name: str, created: int) -> dict[str, Any]:
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "instructions": instructions,
+        "instructions": asked.messages[0].parts[0].text if turn.instructed else None,
         "max_output_tokens": asked.max_output_tokens or None,
         "metadata": dict(asked.metadata),
         "model": asked.model or "auto",
         "output": [],
         "parallel_tool_calls": asked.parallel_tool_calls if asked.HasField("parallel_tool_calls") else True,
-        "previous_response_id": None,
+        "previous_response_id": response_id(turn.before) if turn.before else None,
         "reasoning": {"effort": asked.reasoning_effort or None, "summary": None},
         "service_tier": None,
         "store": False,
@@ -71,16 +72,16 @@ def answered(made: dict[str, Any], completion: chat.ChatCompletion) -> dict[str,
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": cut} if cut else None,
         "model": completion.model or made["model"],
-        "output": output(choice.message, "incomplete" if cut else "completed"),
+        "output": output(choice.message, "incomplete" if cut else "completed", made["id"]),
         "usage": usage(completion.usage),
         "service_tier": tier(completion.usage),
     }
 
 
 def of_job(job: jobs_pb2.Job) -> dict[str, Any]:
-    """A background response as it stands."""
-    made = frame(job.chat.chat, response_id(job.job_id), job.created.seconds)
-    made |= {"background": True, "store": True, "status": STATUSES.get(job.state, "in_progress")}
+    """A kept response as it stands."""
+    made = frame(job.chat, response_id(job.job_id), job.created.seconds)
+    made |= {"background": job.kind == "chat", "store": True, "status": STATUSES.get(job.state, "in_progress")}
     if job.result.HasField("completion"):
         return answered(made, job.result.completion.completion)
     if made["status"] == "failed":
@@ -96,20 +97,26 @@ def failure(refusal: Refusal) -> dict[str, str]:
     return {"code": code, "message": refusal.message}
 
 
-def output(said: chat.Message, status: str) -> list[dict[str, Any]]:
+def output(said: chat.Message, status: str, name: str) -> list[dict[str, Any]]:
+    """The items of what response `name` says."""
     items: list[dict[str, Any]] = []
     if said.reasoning:
-        items.append(reasoning_item(said.reasoning))
+        items.append(reasoning_item(item_id("rs", name, 0), said.reasoning))
     text = "".join(part.text for part in said.parts)
     if text or said.refusal or not said.tool_calls:
         part = refusal_part(said.refusal) if said.refusal else text_part(text)
-        items.append(message_item(_name("msg"), status, [part]))
-    items.extend(call_item(_name("fc"), one, status) for one in said.tool_calls)
+        items.append(message_item(item_id("msg", name, 0), status, [part]))
+    items.extend(call_item(item_id("fc", name, n), one, status) for n, one in enumerate(said.tool_calls))
     return items
 
 
-def reasoning_item(text: str) -> dict[str, Any]:
-    return {"type": "reasoning", "id": _name("rs"), "summary": [{"type": "summary_text", "text": text}]}
+def item_id(kind: str, name: str, place: int) -> str:
+    """Of the item at `place` among those of its kind in response `name`: whoever names it again says where it is."""
+    return f"{kind}_{name.removeprefix(RESPONSE)}{place:04x}"
+
+
+def reasoning_item(name: str, text: str) -> dict[str, Any]:
+    return {"type": "reasoning", "id": name, "summary": [{"type": "summary_text", "text": text}]}
 
 
 def message_item(name: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
@@ -173,7 +180,3 @@ def _tool(one: chat.Tool) -> dict[str, Any]:
         "parameters": orjson.loads(one.parameters_json) if one.parameters_json else None,
         "strict": one.strict if one.HasField("strict") else None,
     }
-
-
-def _name(kind: str) -> str:
-    return f"{kind}_{uuid.uuid4().hex}"

@@ -1,6 +1,5 @@
 """The events of a response that is streamed, made of our pieces: each item is opened, grows and is closed in its turn."""
 
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import response, sse
 from services.edge.wire.errors import Refusal
+from services.edge.wire.gathered import Gathered
 
 
 class Events:
@@ -16,6 +16,7 @@ class Events:
 
     def __init__(self, frame: dict[str, Any]) -> None:
         self.said = frame
+        self.gathered = Gathered()
         self._number = -1
         self._open: str = ""
         """What is being said: `reasoning`, `text`, `refusal`, or `call N`."""
@@ -29,6 +30,7 @@ class Events:
         )
 
     def add(self, chunk: chat.ChatChunk) -> bytes:
+        self.gathered.add(chunk)
         return b"".join(self._added(chunk))
 
     def end(self, said: pb.StreamCompleteResponse) -> bytes:
@@ -70,14 +72,14 @@ class Events:
 
     def _begin_item(self, kind: str, call: chat.ToolCallDelta | None) -> Iterator[bytes]:
         self._open, self._text = kind, ""
-        name = uuid.uuid4().hex
         if call is not None:
             said = chat.ToolCall(id=call.id, name=call.name)
-            self._item = response.call_item(f"fc_{name}", said, "in_progress")
+            name = response.item_id("fc", self.said["id"], call.index)
+            self._item = response.call_item(name, said, "in_progress")
         elif kind == "reasoning":
-            self._item = {"type": "reasoning", "id": f"rs_{name}", "summary": []}
+            self._item = {"type": "reasoning", "id": self._name("rs", "reasoning"), "summary": []}
         else:
-            self._item = response.message_item(f"msg_{name}", "in_progress", [])
+            self._item = response.message_item(self._name("msg", "message"), "in_progress", [])
         yield self._event("response.output_item.added", output_index=self._index, item=self._item)
         if kind == "reasoning":
             yield self._at("response.reasoning_summary_part.added", part=_part(kind, ""))
@@ -107,6 +109,9 @@ class Events:
     @property
     def _index(self) -> int:
         return len(self.said["output"])
+
+    def _name(self, short: str, kind: str) -> str:
+        return response.item_id(short, self.said["id"], sum(one["type"] == kind for one in self.said["output"]))
 
     def _at(self, name: str, /, **more: Any) -> bytes:
         """An event about what is open."""

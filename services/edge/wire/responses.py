@@ -1,6 +1,6 @@
 """OpenAI's Responses in our words: the body of `POST /v1/responses`, typed, and the conversation that it asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -58,6 +58,12 @@ class FunctionCall(Struct):
 class FunctionOutput(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
     output: Text | list[InputText | InputImage | InputFile]
+
+
+class Reference(Struct):
+    """To an item of a response that is kept."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class Kind(Struct):
@@ -126,12 +132,13 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
         | None
     ) = None
     tollway: Raw = Raw()
-    previous_response_id: str | None = None
+    previous_response_id: Annotated[str, Meta(max_length=128)] | None = None
+    store: bool | None = None
+    """Whether it is kept; what the edge is set to where it is not said."""
     service_tier: wire.ServiceTier | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     """The end user, where `user` does not say it."""
-    # Accepted and of no effect here: they tune OpenAI's own storage and prompt cache.
-    store: bool | None = None
+    # Accepted and of no effect here: they tune OpenAI's own prompt cache.
     include: list[str] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
@@ -144,6 +151,7 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(Message),
     "function_call": msgspec.json.Decoder(FunctionCall),
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
+    "item_reference": msgspec.json.Decoder(Reference),
 }
 ROLES = {
     "user": chat.ROLE_USER,
@@ -156,16 +164,11 @@ ROLES = {
 def parsed(raw: bytes) -> ResponsesBody:
     """
     Raises:
-        Refusal: a field that breaks a rule, or that asks for what is not kept here.
+        Refusal: a field that breaks a rule, or fields that do not go together.
     """
     body = decoded(_BODY, raw)
     if body.prompt is None and not (body.model and body.input):
         raise missing("input" if body.model else "model")
-    if body.previous_response_id:
-        raise Refusal(
-            400, "unsupported_value", "no response is kept to go on from: send the conversation as `input`",
-            param="previous_response_id",
-        )  # fmt: skip
     if body.background and body.stream:
         raise Refusal(400, "unsupported_value", "a background response cannot be streamed: ask for it by its id",
                       param="stream")  # fmt: skip
@@ -174,8 +177,22 @@ def parsed(raw: bytes) -> ResponsesBody:
     return body
 
 
-def chat_request(body: ResponsesBody) -> chat.ChatRequest:
-    """The conversation in our words.
+def references(body: ResponsesBody) -> list[str]:
+    """Ids of the items that the input names, and does not say again.
+
+    Raises:
+        Refusal: an item that is none.
+    """
+    if isinstance(body.input, str):
+        return []
+    said = (_read(bytes(raw), f"input[{n}]") for n, raw in enumerate(body.input) if b"item_reference" in bytes(raw))
+    return [one.id for one in said if isinstance(one, Reference)]
+
+
+def chat_request(
+    body: ResponsesBody, before: Iterable[chat.Message], named: Mapping[str, chat.Message]
+) -> chat.ChatRequest:
+    """The conversation in our words; it goes on from `before`. `named` are the items that it only names.
 
     Raises:
         Refusal: an item that is none.
@@ -183,11 +200,13 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     made = chat.ChatRequest(model=body.model, include_usage=True)
     if body.instructions:
         made.messages.add(role=chat.ROLE_SYSTEM).parts.add(text=body.instructions)
+    made.messages.extend(before)
     if isinstance(body.input, str) and body.input:
         made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
     elif not isinstance(body.input, str):
         for n, raw in enumerate(body.input):
-            _item(made, bytes(raw), f"input[{n}]")
+            at = f"input[{n}]"
+            _add(made, _read(bytes(raw), at), at, named)
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
@@ -209,32 +228,51 @@ def chat_request(body: ResponsesBody) -> chat.ChatRequest:
     return made
 
 
-def _item(made: chat.ChatRequest, raw: bytes, at: str) -> None:
+def _read(raw: bytes, at: str) -> Any:
+    """An item; None for one that says nothing to a model.
+
+    Raises:
+        Refusal: it is none.
+    """
     try:
         kind = _KIND.decode(raw).type
         if kind == "reasoning":  # of an answer before: a model thinks anew
-            return
+            return None
         if kind not in _ITEMS:
             allowed = ", ".join((*_ITEMS, "reasoning"))
             raise Refusal(
                 400, "unsupported_value", f"invalid value for {at}.type: allowed are {allowed}", param=f"{at}.type"
             )
-        said = _ITEMS[kind].decode(raw)
+        return _ITEMS[kind].decode(raw)
     except msgspec.MsgspecError as error:
         refusal = of_body(error)
         where = f"{at}.{refusal.param}" if refusal.param else at
         raise Refusal(400, refusal.code, f"{at}: {refusal.message}", param=where) from None
+
+
+def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Message]) -> None:
     match said:
         case Message():
             _parts(made.messages.add(role=ROLES[said.role]), said.content)
         case FunctionCall():
-            last = made.messages[-1] if made.messages else None
-            if last is None or last.role != chat.ROLE_ASSISTANT:
-                last = made.messages.add(role=chat.ROLE_ASSISTANT)
-            last.tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+            _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+        case Reference():
+            if (found := named.get(said.id)) is None:
+                raise Refusal(400, "item_not_found", f"no item {said.id[:64]!r} is kept", param=f"{at}.id")
+            if found.tool_calls and not found.parts:
+                _assistant(made).tool_calls.extend(found.tool_calls)
+            elif found.parts or found.refusal or found.role != chat.ROLE_ASSISTANT:
+                made.messages.add().CopyFrom(found)
         case FunctionOutput():
             result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=said.call_id)
             _parts(result, said.output)
+
+
+def _assistant(made: chat.ChatRequest) -> chat.Message:
+    """The assistant's message that is being said."""
+    if made.messages and made.messages[-1].role == chat.ROLE_ASSISTANT:
+        return made.messages[-1]
+    return made.messages.add(role=chat.ROLE_ASSISTANT)
 
 
 def _parts(made: chat.Message, said: str | Sequence[Part]) -> None:

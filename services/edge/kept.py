@@ -1,0 +1,150 @@
+"""Responses that are kept with the jobs service: asked for by their ids, and gone on from."""
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2
+from tollway.jobs.v1 import jobs_pb2 as pb
+from tollway.jobs.v1 import jobs_pb2_grpc
+
+from services.edge.wire import response_items
+from services.edge.wire.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+ID = re.compile(r"resp_([0-9a-f]{32})")
+WITHIN_S = 2.0
+"""How long an answer that is there waits to be kept."""
+LONGEST_S = 30 * 86_400.0
+KINDS = ("chat", "answer")
+"""Jobs that are responses: those in the background, and those that were answered at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Which responses are kept, and how long."""
+
+    unasked: bool = True
+    """Also where `store` is not said, as OpenAI has it."""
+    for_s: float = 7 * 86_400.0
+    """At most 30 days. Those in the background are kept as jobs are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    jobs: jobs_pb2_grpc.JobsServiceStub
+    reach: Callable[[], Awaitable[None]]
+    """Waits for the jobs service, or refuses."""
+    keeping: Keeping
+
+    async def wanted(self, said: bool | None) -> bool:
+        """Whether a response is to be kept, by its `store`. Where that insists, the service has to be there beforehand."""
+        if said:
+            await self.reach()
+        return self.keeping.unasked if said is None else said
+
+    async def keep(self, job_id: str, work: pb.Chat, created: int, made: gateway_pb2.CompleteResponse) -> bool:
+        """Whether it is kept now. An answer that was paid for goes out also where it cannot be."""
+        length = Duration()
+        length.FromTimedelta(timedelta(seconds=min(self.keeping.for_s, LONGEST_S)))
+        asked = pb.KeepAnswerRequest(
+            job_id=job_id, chat=work, completion=made, keep=length, asked=Timestamp(seconds=created)
+        )
+        try:
+            await self.jobs.KeepAnswer(asked, timeout=WITHIN_S)
+        except grpc.aio.AioRpcError as error:
+            log.warning("a response was not kept: %s", error.code().name)
+            return False
+        return True
+
+    async def job(self, name: str) -> pb.Job:
+        """The response of this id, as the job that it is.
+
+        Raises:
+            Refusal: there is none, or it is somebody else's.
+        """
+        if (found := ID.fullmatch(name)) is None:
+            raise _unknown()
+        asked = pb.GetJobRequest(job_id=str(uuid.UUID(found[1])), with_request=True)
+        await self.reach()
+        try:
+            job = (await self.jobs.GetJob(asked)).job
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise _unknown() from None
+            raise
+        if job.kind not in KINDS:
+            raise _unknown()
+        return job
+
+    async def before(self, name: str) -> pb.Job:
+        """The response that another goes on from.
+
+        Raises:
+            Refusal: there is none, or it has no answer.
+        """
+        try:
+            job = await self.job(name)
+        except Refusal as refusal:
+            raise Refusal(400, "previous_response_not_found", refusal.message, param="previous_response_id") from None
+        if not job.result.HasField("completion"):
+            raise Refusal(
+                400, "previous_response_not_completed", "the response has no answer to go on from",
+                param="previous_response_id",
+            )  # fmt: skip
+        return job
+
+    async def items(self, names: Iterable[str]) -> dict[str, chat.Message]:
+        """Those of these items that are kept."""
+        wanted: dict[str, list[str]] = {}
+        for name in names:
+            if of := response_items.response_of(name):
+                wanted.setdefault(of, []).append(name)
+        jobs = await asyncio.gather(*map(self._found, wanted))
+        made: dict[str, chat.Message] = {}
+        for job, items in zip(jobs, wanted.values(), strict=True):
+            if job is None:
+                continue
+            for name in items:
+                one = response_items.message_of(name, asked(job), _said(job))
+                if one is not None:
+                    made[name] = one
+        return made
+
+    async def _found(self, name: str) -> pb.Job | None:
+        try:
+            return await self.job(name)
+        except Refusal:
+            return None
+
+
+def asked(job: pb.Job) -> Sequence[chat.Message]:
+    """The conversation that a response answered, without what was said for that answer alone."""
+    return job.chat.chat.messages[job.chat.options.turn.instructed :]
+
+
+def conversation(job: pb.Job) -> Sequence[chat.Message]:
+    """What was asked and what was answered."""
+    return [*asked(job), _said(job)]
+
+
+def _said(job: pb.Job) -> chat.Message:
+    made = chat.Message()
+    for choice in job.result.completion.completion.choices[:1]:
+        made.CopyFrom(choice.message)
+    made.role = chat.ROLE_ASSISTANT
+    return made
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "not_found", "no such response is kept: it was not to be (`store`), or it is no longer",
+                   param="response_id")  # fmt: skip
