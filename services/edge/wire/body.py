@@ -203,7 +203,8 @@ class EmbeddingBody(Struct, forbid_unknown_fields=True):
     """The body of an embeddings request."""
 
     model: Name
-    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+    input: str | Annotated[list[str | int | list[int]], Meta(min_length=1, max_length=1 << 20)]
+    """A text, or up to 2048; each may be the ids of its tokens."""
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1, le=16384)] | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None

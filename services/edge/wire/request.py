@@ -11,9 +11,11 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, decoded, from_base64
 from services.edge.wire.prompt import missing
+from services.edge.wire.token_ids import text_of
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
 _EMBEDDING = msgspec.json.Decoder(wire.EmbeddingBody)
+MOST_TEXTS = 2048
 MODES = {
     "none": chat.ToolChoice.MODE_NONE,
     "auto": chat.ToolChoice.MODE_AUTO,
@@ -99,11 +101,27 @@ def embed_request(raw: bytes) -> tuple[pb.EmbedRequest, bool]:
         Refusal: as for `parsed`.
     """
     body = decoded(_EMBEDDING, raw)
-    texts = [body.input] if isinstance(body.input, str) else body.input
+    texts = _texts(body.input)
     if empty := next((f"input[{n}]" for n, text in enumerate(texts) if not text), None):
         raise Refusal(400, "invalid_value", f"invalid value for {empty}: it is empty", param="input")
     made = pb.EmbedRequest(model=body.model, texts=texts, dimensions=body.dimensions or 0)
     return made, body.encoding_format == "base64"
+
+
+def _texts(said: str | list[str | int | list[int]]) -> list[str]:
+    """
+    Raises:
+        Refusal: too many, ids among texts, or an id that is none.
+    """
+    if isinstance(said, str):
+        return [said]
+    ids = [one for one in said if isinstance(one, int)]
+    if len(ids) == len(said):
+        return [text_of(ids, "input")]
+    if ids or len(said) > MOST_TEXTS:
+        rule = "ids of tokens stand alone, or in lists" if ids else f"at most {MOST_TEXTS} texts"
+        raise Refusal(400, "invalid_value", f"invalid value for input: {rule}", param="input")
+    return [text_of(one, f"input[{n}]") if isinstance(one, list) else str(one) for n, one in enumerate(said)]
 
 
 def _message(made: chat.Message, said: wire.Message, at: str) -> None:
