@@ -10,7 +10,7 @@ import grpc
 from services.cache.bound import Bounds
 from services.cache.keys import Keys
 from services.cache.proof import Judged, Prover
-from services.cache.store import Entry, Selection, Store, StoreAway, Vector, entry_id, subject_tag, tagged
+from services.cache.store import Entry, Hopes, Selection, Store, StoreAway, Vector, entry_id, subject_tag, tagged
 
 CANDIDATES = 8
 LEAST_STATIC = 0.62
@@ -80,7 +80,8 @@ class Cache:
             entry = await self._same(keys)
             if entry is not None and self._fresh(entry, age):
                 return self._hit(entry, False, 1.0), ""
-            near = await self._near(keys, vector)
+            hopes = self.prover.hopes(keys.text)
+            near = await self._near(keys, vector, hopes)
             near = [one for one in near if self._fresh(one[0], age)]
         except StoreAway:
             return None, "UNAVAILABLE"
@@ -88,7 +89,7 @@ class Cache:
         if not near:
             if vector is not None and keys.text:
                 bound.looked_up(None)
-            return None, "NO_CANDIDATE"
+            return None, "NOT_PROVEN" if hopes.dashed else "NO_CANDIDATE"
         threshold = bound.threshold()
         try:
             judged = await self.prover.judged(keys.text, near, threshold)
@@ -163,11 +164,11 @@ class Cache:
         entry = await self.store.get(entry_id(keys.exact))
         return entry if entry is not None and entry.exact == keys.exact else None
 
-    async def _near(self, keys: Keys, vector: Vector | None) -> list[tuple[Entry, float]]:
-        """Entries worth judging, the most like first."""
+    async def _near(self, keys: Keys, vector: Vector | None, hopes: Hopes | None = None) -> list[tuple[Entry, float]]:
+        """Entries worth judging, the most like first; none where there is no hope."""
         if vector is None or not keys.text or len(keys.text) > LONGEST_ASKED:
             return []
-        near = await self.store.nearest(keys.scope, vector, CANDIDATES, LEAST_STATIC)
+        near = await self.store.nearest(keys.scope, vector, CANDIDATES, LEAST_STATIC, hopes)
         return [(entry, score) for entry, score in near if entry.tenant == keys.tenant]
 
     def _fresh(self, entry: Entry, age: Age) -> bool:

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import qdrant_edge as q
 
+from services.cache.forms import form
 from services.cache.payload import DIMENSIONS, numbers, read, written
 from services.cache.rows import Rows
-from services.cache.store import Entry, Selection, Vector
+from services.cache.store import Entry, Hopes, Selection, Vector
 from services.runtime import folders
 from services.runtime.background import in_thread
 
@@ -103,14 +104,22 @@ class EdgeStore:
     async def get(self, entry_id: str) -> Entry | None:
         return self._all([entry_id]).get(entry_id)
 
-    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
+    async def nearest(
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+    ) -> Sequence[tuple[Entry, float]]:
         known = self._scopes.get(scope)
         if known is None:
             known = self._opened(scope)
         self._scopes.move_to_end(scope)
         if not known.whole:
             await self._read_on(scope, known)
-        found = self._all(known.rows.nearest(vector, most, least))
+        rows = known.rows.nearest(vector, most, least)
+        if rows and hopes is not None and not hopes([(one.form, one.cosine) for one in rows]):
+            return ()
+        found = self._all([one.id for one in rows])
+        for row in rows:
+            if not row.form and row.id in found:  # it was there before this process was
+                known.rows.learn(row.id, form(found[row.id].text))
         near = [(one, float(one.vector @ vector)) for one in found.values() if one.vector is not None]
         return sorted((pair for pair in near if pair[1] >= least), key=lambda pair: -pair[1])
 
@@ -120,7 +129,7 @@ class EdgeStore:
         self._new.add(_digest(entry.id))
         scope = self._scopes.get(entry.scope)
         if entry.vector is not None and scope is not None:
-            scope.rows.add(entry.id, entry.vector)
+            scope.rows.add(entry.id, entry.vector, form(entry.text))
         # Made here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
         self._pending[entry.id] = (entry, _point(entry, self.key))
         if len(self._pending) > MOST_WAITING:
@@ -252,7 +261,7 @@ class EdgeStore:
         made = self._scopes[scope] = _Scope()
         for entry, _ in self._pending.values():
             if entry.scope == scope and entry.vector is not None:
-                made.rows.add(entry.id, entry.vector)
+                made.rows.add(entry.id, entry.vector, form(entry.text))
         while len(self._scopes) > MOST_SCOPES:
             self._scopes.popitem(last=False)
         return made

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.cache.store import Entry, Selection, Vector
+from services.cache.forms import form
+from services.cache.store import Entry, Hopes, Selection, Vector
 
 
 class MemoryStore:
@@ -13,13 +14,18 @@ class MemoryStore:
     async def get(self, entry_id: str) -> Entry | None:
         return self._entries.get(entry_id)
 
-    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
+    async def nearest(
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+    ) -> Sequence[tuple[Entry, float]]:
         scored = [
             (entry, float(entry.vector @ vector))
             for entry in self._entries.values()
             if entry.scope == scope and entry.vector is not None
         ]
-        return sorted((one for one in scored if one[1] >= least), key=lambda one: -one[1])[:most]
+        found = sorted((one for one in scored if one[1] >= least), key=lambda one: -one[1])[:most]
+        if found and hopes is not None and not hopes([(form(entry.text), cosine) for entry, cosine in found]):
+            return []
+        return found
 
     async def put(self, entry: Entry) -> None:
         self._entries[entry.id] = entry

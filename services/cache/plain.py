@@ -60,6 +60,10 @@ OPENING = re.compile(r"(?:what|for|how|why|in|which|is|am|could|may|might|i) ")
 """What any of them begins with."""
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
+MOST_SLIPS = 2
+"""Of the finger, in texts of one plain form."""
+LEAST_SLIPPED, LEAST_EXCHANGED = 4, 6
+"""Letters of a word in which a slip is believed, and of one that nobody knows."""
 LONGEST = 4096
 MOST_TEXTS = 50_000
 """Whose forms are remembered."""
@@ -92,19 +96,22 @@ Plain = tuple[str, ...]
 @lru_cache(maxsize=MOST_TEXTS)
 def plain(text: str) -> Plain:
     """The words that carry the question, in order, numbers in digits; () where they are not all that counts."""
-    if len(text) > LONGEST or MEANT.search(text):
-        return ()
-    words = _spoken(text)
-    return tuple(filter(_carries if _brief(words) else _carries.__wrapped__, words))
+    return () if meant(text) else tuple(filter(carries, spoken_of(text)))
+
+
+def meant(text: str) -> bool:
+    """Whether more counts than words: it has no plain form."""
+    return len(text) > LONGEST or MEANT.search(text) is not None
 
 
 def spoken(text: str) -> list[str]:
     """Every word, in lower case, contractions spelt out, without manners, with one opening for those that ask alike."""
-    return list(_spoken(text))
+    return list(spoken_of(text))
 
 
 @lru_cache(maxsize=2_000)  # of a text that is new all is asked at once
-def _spoken(text: str) -> Plain:
+def spoken_of(text: str) -> Plain:
+    """As [spoken][], not to be changed."""
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
     words = WORDS.findall(_unmannered(low))
     said = " ".join(filter(None, map(_spelt if _brief(words) else _spelt.__wrapped__, words)))
@@ -121,9 +128,13 @@ def _brief(words: Sequence[str]) -> bool:
     return max(map(len, words), default=0) <= LONGEST_WORD
 
 
+def carries(word: str) -> bool:
+    """Whether a word is more than filling, even where that was written with a slip."""
+    return (_carries if len(word) <= LONGEST_WORD else _carries.__wrapped__)(word)
+
+
 @lru_cache(maxsize=50_000)
 def _carries(word: str) -> bool:
-    """Whether a word is more than filling, even where that was written with a slip."""
     return word not in FILLERS and not any(slip(word, one) for one in LONG_FILLERS)
 
 
@@ -134,7 +145,7 @@ def alike(a: Plain, b: Plain) -> bool:
     if len(a) != len(b) or len(a) < 2:
         return False
     slips = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
-    return len(slips) <= 2 and len(slips) < len(a) and all(slip(x, y) for x, y in slips)
+    return len(slips) <= MOST_SLIPS and len(slips) < len(a) and all(slip(x, y) for x, y in slips)
 
 
 @lru_cache(maxsize=1)
@@ -164,11 +175,11 @@ def slip(a: str, b: str) -> bool:
     One of the two must be no word in use and the other be one: `form` is never a slip of `from`. Names are in no list of
     words: of two that are unknown only an exchange of neighbours is believed.
     """
-    if min(len(a), len(b)) < 4 or abs(len(a) - len(b)) > 1 or not (a.isalpha() and b.isalpha()):
+    if min(len(a), len(b)) < LEAST_SLIPPED or abs(len(a) - len(b)) > 1 or not (a.isalpha() and b.isalpha()):
         return False
     if in_use(a) != in_use(b):
         return slipped(a, b)
-    return not in_use(a) and len(a) == len(b) >= 6 and sorted(a) == sorted(b) and slipped(a, b)
+    return not in_use(a) and len(a) == len(b) >= LEAST_EXCHANGED and sorted(a) == sorted(b) and slipped(a, b)
 
 
 @lru_cache(maxsize=50_000)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.cache.forms import Hopes
 from services.cache.likeness import NAMES, standing
 from services.cache.plain import alike, plain
 from services.cache.screen import Screen
@@ -47,6 +48,10 @@ class Judged:
 class Prover:
     screen: Screen
     verifier: Verifier
+
+    def hopes(self, text: str) -> Hopes:
+        """Whether a look-up of `text` may find something."""
+        return Hopes(self.screen, text)
 
     async def judged(self, text: str, near: Sequence[tuple[Entry, float]], threshold: float) -> list[Judged]:
         """Every candidate in the order of `near`; one that is to be served says so by its outcome."""

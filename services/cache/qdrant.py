@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from services.cache.payload import DIMENSIONS, numbers, read, written
-from services.cache.store import Entry, Selection, StoreAway, Vector
+from services.cache.store import Entry, Hopes, Selection, StoreAway, Vector
 
 T = TypeVar("T")
 TROUBLE = (ApiException, ResponseHandlingException, UnexpectedResponse, grpc.RpcError, OSError)
@@ -43,7 +43,9 @@ class QdrantStore:
         found = await _told(self.client.retrieve(self.collection, [entry_id], with_payload=True, with_vectors=True))
         return read(entry_id, found[0].payload, found[0].vector, self.key) if found else None
 
-    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
+    async def nearest(
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+    ) -> Sequence[tuple[Entry, float]]:
         answer = await _told(
             self.client.query_points(
                 self.collection,

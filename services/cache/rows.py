@@ -4,10 +4,12 @@ Where they are many, the signs of their numbers choose who is compared: 32 bytes
 """
 
 from collections.abc import Set
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from services.cache.forms import Form
 from services.cache.payload import DIMENSIONS
 from services.cache.store import Vector
 
@@ -26,14 +28,26 @@ SAMPLE, LONGEST_STEP = 1024, 64
 """Where the signs part the chosen from the others is read off a sample: of so many at least, one in so many at most."""
 
 Signs = npt.NDArray[np.uint64]
+Number = TypeVar("Number", bound="np.generic[Any]")
+
+
+class Near(NamedTuple):
+    """A row that is like what is asked."""
+
+    id: str
+    cosine: float
+    """About."""
+    form: Form
 
 
 class Rows:
-    """Each row as 256 numbers of 8 bits with a scale, and their signs: 0.3 KB. What they tell is right to about 0.002."""
+    """Each row as 256 numbers of 8 bits with a scale, and their signs: 0.3 KB. What they tell is right to about 0.002. Beside it the
+    form of the text, as far as that is known."""
 
     def __init__(self) -> None:
         self._place: dict[str, int] = {}
         self._ids: list[str] = []
+        self._forms: list[Form] = []
         self._rows = np.zeros((FIRST_ROWS, DIMENSIONS), np.int8)
         self._scales = np.zeros(FIRST_ROWS, np.float32)
         self._signs: Signs = np.zeros((WORDS, FIRST_ROWS), np.uint64)
@@ -46,28 +60,34 @@ class Rows:
     def __contains__(self, one: str) -> bool:
         return one in self._place
 
-    def add(self, one: str, vector: Vector) -> None:
+    def add(self, one: str, vector: Vector, form: Form = b"") -> None:
         """Puts a vector in, or another one in its place."""
         place = self._place.get(one)
         if place is None:
             place = self._place[one] = self._room(one)
+        self._forms[place] = form
         scale = float(np.abs(vector).max()) / 127 or 1.0
         self._rows[place] = np.rint(vector / scale)
         self._scales[place] = scale
         self._signs[:, place] = _signs(vector)
 
+    def learn(self, one: str, form: Form) -> None:
+        """Takes in the form of a text, where its vector is there."""
+        if (place := self._place.get(one)) is not None:
+            self._forms[place] = form
+
     def discard(self, ids: Set[str]) -> None:
         """Takes out those of `ids` that are there: the last ones take their places."""
         for one in self._place.keys() & ids:
-            place, moved = self._place.pop(one), self._ids.pop()
+            place, moved, form = self._place.pop(one), self._ids.pop(), self._forms.pop()
             last = len(self._ids)
             if place != last:
-                self._ids[place], self._place[moved] = moved, place
+                self._ids[place], self._place[moved], self._forms[place] = moved, place, form
                 self._rows[place], self._scales[place] = self._rows[last], self._scales[last]
                 self._signs[:, place] = self._signs[:, last]
 
-    def nearest(self, vector: Vector, most: int, least: float) -> list[str]:
-        """Ids of up to `most` whose cosine to `vector` may be `least` or more, about the nearest first."""
+    def nearest(self, vector: Vector, most: int, least: float) -> list[Near]:
+        """Up to `most` whose cosine to `vector` may be `least` or more, about the nearest first."""
         count = len(self._ids)
         if count <= FEW:
             chosen, rows, scales = None, self._rows[:count], self._scales[:count]
@@ -77,7 +97,10 @@ class Rows:
         likeness = rows.astype(np.float32) @ vector * scales
         best = (-likeness).argsort()[:most]
         places = best if chosen is None else chosen[best]
-        return [self._ids[place] for place, near in zip(places, likeness[best], strict=True) if near >= least - MARGIN]
+        found = zip(places.tolist(), likeness[best].tolist(), strict=True)
+        return [
+            Near(self._ids[place], cosine, self._forms[place]) for place, cosine in found if cosine >= least - MARGIN
+        ]
 
     def _alike(self, vector: Vector, count: int) -> npt.NDArray[np.intp]:
         """Places of those with the most equal signs."""
@@ -102,11 +125,19 @@ class Rows:
             self._ids[place] = one
             return place
         if count == len(self._rows):  # doubles, so that a row costs the same however many there are
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
-            self._scales = np.concatenate([self._scales, np.zeros_like(self._scales)])
-            self._signs = np.concatenate([self._signs, np.zeros_like(self._signs)], axis=1)
+            self._rows, self._scales, self._signs = _twice(self._rows), _twice(self._scales), _twice(self._signs, 1)
         self._ids.append(one)
+        self._forms.append(b"")
         return count
+
+
+def _twice(array: npt.NDArray[Number], axis: int = 0) -> npt.NDArray[Number]:
+    """With as much room again, which takes no memory before it is used."""
+    shape = list(array.shape)
+    shape[axis] *= 2
+    made: npt.NDArray[Number] = np.zeros(shape, array.dtype)
+    made[tuple(map(slice, array.shape))] = array
+    return made
 
 
 def _signs(vector: Vector) -> Signs:

@@ -5,10 +5,12 @@ was trained is told in `training/screen.py`.
 """
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,25 +20,33 @@ from services.cache.plain import MOST_TEXTS, marked, spoken
 
 ARTEFACT = Path(__file__).parent / "artefacts" / "screen.json"
 Vector = npt.NDArray[np.float32]
+ABOUT = 0.01
 MIXED = re.compile(r"[^\W\d_]\d|\d[^\W\d_]")
 """Where letters become digits, or digits letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gist:
+Word = TypeVar("Word")
+
+
+class Gist(NamedTuple, Generic[Word]):
     """What the screen looks at in a text."""
 
-    content: frozenset[str]
-    numbers: frozenset[str]
-    codes: frozenset[str]
+    content: frozenset[Word]
+    numbers: frozenset[Word]
+    codes: frozenset[Word]
     """Of the numbers those that nobody says twice without meaning the same: orders, accounts, hashes."""
 
 
 @lru_cache(maxsize=MOST_TEXTS)
-def gist(text: str) -> Gist:
+def gist(text: str) -> Gist[str]:
     content = frozenset(spoken(text)) - STOP
-    numbers = frozenset(word for word in content if not word.isalpha() and marked(word))
+    numbers = frozenset(filter(numbered, content))
     return Gist(content, numbers, frozenset(filter(opaque, numbers)))
+
+
+def numbered(word: str) -> bool:
+    """Whether it is a number or an identifier."""
+    return not word.isalpha() and marked(word)
 
 
 def opaque(word: str) -> bool:
@@ -44,13 +54,13 @@ def opaque(word: str) -> bool:
     return sum(map(str.isdigit, word)) >= 5 or (len(word) >= 6 and len(MIXED.findall(word)) >= 2)
 
 
-def renumbered(a: Gist, b: Gist) -> bool:
+def renumbered(a: Gist[Word], b: Gist[Word]) -> bool:
     """Whether each names a number or an identifier that the other does not, or one of them a code: order 4711 is not order 4712, nor
     is an order that is not named 4f9a-22."""
     return a.codes != b.codes or bool(a.numbers - b.numbers and b.numbers - a.numbers)
 
 
-def facts(a: Gist, b: Gist, static: float) -> tuple[float, ...]:
+def facts(a: Gist[Word], b: Gist[Word], static: float) -> tuple[float, ...]:
     """Six facts; the order of `a` and `b` does not matter."""
     shared = len(a.content & b.content)
     fewer, more = len(a.content) - shared, len(b.content) - shared
@@ -72,19 +82,26 @@ class Screen:
         self._w, self._b = np.array(said["w"], np.float32), np.array(said["b"], np.float32)
         self._v, self._c = np.array(said["v"], np.float32), float(said["c"])
         self._least = float(said["least"])
+        self._slack = ABOUT * float(np.abs(self._w[0]) @ np.abs(self._v))
+        """By how much a judgement may be off where a cosine is off by [ABOUT][]."""
 
     def plausible(self, text: str, others: list[tuple[str, float]]) -> list[bool]:
         """For each other text with its static cosine, whether proof is worth its cost."""
-        own, passed = gist(text), [False] * len(others)
-        gists = [gist(other) for other, _ in others]
-        fair = [n for n, one in enumerate(gists) if not renumbered(own, one)]
+        found = self._judged(gist(text), [(gist(other), cosine) for other, cosine in others])
+        return [found.get(n, -math.inf) >= self._least for n in range(len(others))]
+
+    def hopeful(self, own: Gist[Word], others: Sequence[tuple[Gist[Word], float]]) -> bool:
+        """Whether proof may be worth its cost for any, where cosines are right to about [ABOUT][]."""
+        return max(self._judged(own, others).values(), default=-math.inf) >= self._least - self._slack
+
+    def _judged(self, own: Gist[Word], others: Sequence[tuple[Gist[Word], float]]) -> dict[int, float]:
+        """The network's word on those by whose numbers it is not settled."""
+        fair = [n for n, (one, _) in enumerate(others) if not renumbered(own, one)]
         if not fair:
-            return passed
-        rows = np.array([facts(own, gists[n], others[n][1]) for n in fair], np.float32)
+            return {}
+        rows = np.array([facts(own, *others[n]) for n in fair], np.float32)
         logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
-        for n, enough in zip(fair, (logits >= self._least).tolist(), strict=True):
-            passed[n] = enough
-        return passed
+        return dict(zip(fair, logits.tolist(), strict=True))
 
     def barred(self, text: str, other: str) -> bool:
         """Whether nothing could prove that the two ask for the same."""

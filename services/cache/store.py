@@ -1,6 +1,6 @@
 """Where answers are kept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -82,13 +82,19 @@ def entry_id(exact: str) -> str:
     return f"{exact[:8]}-{exact[8:12]}-{exact[12:16]}-{exact[16:20]}-{exact[20:32]}"
 
 
+Hopes = Callable[[Sequence[tuple[bytes, float]]], bool]
+"""Whether any of some entries, each by its text's form and about its cosine, is worth to be read."""
+
+
 class Store(Protocol):
     """All of it raises [StoreAway][] when the engine does not answer."""
 
     async def get(self, entry_id: str) -> Entry | None: ...
 
-    async def nearest(self, scope: str, vector: Vector, most: int, least: float) -> Sequence[tuple[Entry, float]]:
-        """Up to `most` entries of `scope` whose cosine is `least` or more, best first."""
+    async def nearest(
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+    ) -> Sequence[tuple[Entry, float]]:
+        """Up to `most` entries of `scope` whose cosine is `least` or more, best first. None where `hopes` are dashed, in a store that asks."""
         ...
 
     async def put(self, entry: Entry) -> None:

@@ -11,7 +11,8 @@ ARTEFACTS = Path(__file__).parent / "artefacts"
 MODEL = "static-minilm-256-1"
 DIMENSIONS = 256
 WORDS = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
-MOST_WORDS = 200_000
+MOST_WORDS, LONGEST_WORD = 50_000, 32
+"""That are known with their pieces."""
 MOST_CHARACTERS = 16_384
 """A longer text is encoded by its beginning and end."""
 
@@ -57,6 +58,8 @@ class StaticEncoder:
 
     def _learn(self, word: str) -> list[int]:
         pieces = list(self._tokenizer.encode(word, add_special_tokens=False).ids)
-        if len(self._words) < MOST_WORDS:
+        if len(word) <= LONGEST_WORD:
+            if len(self._words) >= MOST_WORDS:
+                self._words.clear()  # names and numbers have filled it: what is in use is soon back
             self._words[word] = pieces
         return pieces

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from services.cache.edge import LONGEST_GROUP, PAGE, EdgeStore
+from services.cache.forms import form
 from services.cache.memory import MemoryStore
 from services.cache.qdrant import QdrantStore
 from services.cache.store import Entry, Selection, Store
@@ -152,6 +153,32 @@ async def test_a_shard_survives_its_process_and_keeps_its_secrets(tmp_path: Path
     other.open()
     assert await other.get(one.id) is None  # under another key it is a miss, no error
     other.close()
+
+
+async def test_what_is_near_is_read_where_its_text_gives_hope(tmp_path: Path) -> None:
+    made, told = [entry(n) for n in range(3)], list[list[bytes]]()
+
+    def hopes(near: Sequence[tuple[bytes, float]]) -> bool:
+        told.append([text for text, _ in near])
+        assert all(cosine >= 0.9 for _, cosine in near)
+        return form("text 1") in told[-1]
+
+    edge = EdgeStore(tmp_path / "shard", b"")
+    edge.open()
+    await edge.nearest("s1", vector(0), 1, LEAST)
+    for one in made:
+        await edge.put(one)
+    assert not await edge.nearest("s1", vector(0), 1, 0.9, hopes)
+    assert [one for one, _ in await edge.nearest("s1", vector(1), 1, 0.9, hopes)] == [made[1]]
+    assert told == [[form("text 0")], [form("text 1")]]
+    edge.close()
+    again = EdgeStore(tmp_path / "shard", b"")
+    again.open()
+    assert await again.nearest("s1", vector(0), 1, 0.9)
+    assert not await again.nearest("s1", vector(0), 1, 0.9, hopes)
+    assert not await again.nearest("s1", vector(2), 1, 0.9, hopes)
+    assert told[2:] == [[form("text 0")], [b""]], "known once the entry was read"
+    again.close()
 
 
 async def test_a_scope_is_read_a_piece_at_a_time_while_others_come_in(

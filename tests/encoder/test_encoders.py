@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.encoder.app import tokenizer
+from services.encoder.static import LONGEST_WORD, StaticEncoder
 from services.encoder.transformer import AT_ONCE, MINILM, SHORT, ModelMissing, QueueFull, Transformer
 from tests.support.encoders import minilm_session, static
 from tests.support.scale import sized
@@ -36,6 +37,18 @@ def test_any_text_has_a_static_vector(text: str) -> None:
 def test_words_from_the_book_are_those_of_the_tokenizer() -> None:
     for text in ("Hello, world!", "don't stop", "C++ and C#", "e-mail: a@b.c", "3.14 is ~pi", "UPPER lower"):
         assert static()._ids(text) == tokenizer().encode(text, add_special_tokens=False).ids, text
+
+
+def test_the_book_of_words_stays_small_and_learns_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.encoder.static.MOST_WORDS", 10)
+    encoder = StaticEncoder(tokenizer())
+    long = "a" * (LONGEST_WORD + 1)
+    for n in range(25):
+        assert (
+            encoder._ids(f"order {n} {long}") == tokenizer().encode(f"order {n} {long}", add_special_tokens=False).ids
+        )
+        assert encoder._ids("order") and "order" in encoder._words and len(encoder._words) <= 10
+    assert long not in encoder._words
 
 
 def test_minilm_puts_like_beside_like_whatever_the_batch() -> None:
