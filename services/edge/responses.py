@@ -17,6 +17,7 @@ from services.edge.streaming import streamed
 from services.edge.wire import answer, options, prompt, response, response_items, responses
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
+from services.runtime import cohorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ class Responses:
             found = await self.kept.job(response.response_id(whole.deferred_job_id))
             await exchange.answer(orjson.dumps(response.of_job(found)), status=202)
             return
-        said = response.answered(frame, whole.completion)
         if store:
-            said["store"] = await self.kept.keep(job_id, work, created, whole)
+            frame["store"] = await self.kept.keep(job_id, work, created, whole)
+        await cohorts.join("leave")
+        said = response.answered(frame, whole.completion)
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
 
     async def get(self, exchange: Exchange, door: Door) -> None:

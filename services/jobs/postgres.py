@@ -13,7 +13,19 @@ import asyncpg
 
 from services.jobs import events, life
 from services.jobs.life import ANSWER, Fault, Job, JobIdReused, JobUnknown, Outcome, QueueFull, RequestIdReused, State
-from services.jobs.rows import CLAIM, COLUMNS, ERASE_LINES, FINISH, KEEP, PARENTS, RECORD, WITHOUT_RESULT, read, record
+from services.jobs.rows import (
+    CLAIM,
+    COLUMNS,
+    ERASE_LINES,
+    FINISH,
+    KEEP,
+    PARENTS,
+    RECORD,
+    WITHOUT_RESULT,
+    answered,
+    read,
+    record,
+)
 from services.jobs.store import EVENTS, TICKETS, Delivery, Note
 from services.runtime.postgres import affected
 
@@ -65,11 +77,11 @@ class PostgresStore:
         self._waiting[first.tenant] = counted
         return first
 
-    async def keep(self, job: Job) -> None:
-        if await self._pool.fetchval(KEEP, *record(job)) is None:
-            kept = await self.job(job.id)
-            if kept is None or (kept.account, kept.digest) != (job.account, job.digest):
-                raise JobIdReused(job_id=job.id)
+    async def keep(self, answer: Job) -> None:
+        if await self._pool.fetchval(KEEP, *answered(answer)) is None:
+            kept = await self.job(answer.id)
+            if kept is None or (kept.account, kept.digest) != (answer.account, answer.digest):
+                raise JobIdReused(job_id=answer.id)
 
     async def job(self, job_id: UUID) -> Job | None:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM job WHERE id = $1", job_id)

@@ -56,11 +56,11 @@ class Store(Protocol):
         """
         ...
 
-    async def keep(self, job: Job) -> None:
-        """Keeps a job that has ended, of which nobody is told. The same one may come again.
+    async def keep(self, answer: Job) -> None:
+        """Keeps a job of kind `answer`, of which nobody is told. The same one may come again.
 
         Raises:
-            JobIdReused
+            JobIdReused: another has its id.
         """
         ...
 
