@@ -10,7 +10,7 @@ import grpc
 from services.cache.bound import Bounds
 from services.cache.keys import Keys
 from services.cache.proof import Judged, Prover
-from services.cache.store import Entry, Hopes, Selection, Store, StoreAway, Vector, entry_id, subject_tag, tagged
+from services.cache.store import Entry, Hopeful, Selection, Store, StoreAway, Vector, entry_id, subject_tag, tagged
 
 CANDIDATES = 8
 LEAST_STATIC = 0.62
@@ -164,7 +164,7 @@ class Cache:
         entry = await self.store.get(entry_id(keys.exact))
         return entry if entry is not None and entry.exact == keys.exact else None
 
-    async def _near(self, keys: Keys, vector: Vector | None, hopes: Hopes | None = None) -> list[tuple[Entry, float]]:
+    async def _near(self, keys: Keys, vector: Vector | None, hopes: Hopeful | None = None) -> list[tuple[Entry, float]]:
         """Entries worth judging, the most like first; none where there is no hope."""
         if vector is None or not keys.text or len(keys.text) > LONGEST_ASKED:
             return []

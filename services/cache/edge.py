@@ -21,7 +21,7 @@ import qdrant_edge as q
 from services.cache.forms import form
 from services.cache.payload import DIMENSIONS, numbers, read, written
 from services.cache.rows import Rows
-from services.cache.store import Entry, Hopes, Selection, Vector
+from services.cache.store import Entry, Hopeful, Selection, Vector
 from services.runtime import folders
 from services.runtime.background import in_thread
 
@@ -105,7 +105,7 @@ class EdgeStore:
         return self._all([entry_id]).get(entry_id)
 
     async def nearest(
-        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopeful | None = None
     ) -> Sequence[tuple[Entry, float]]:
         known = self._scopes.get(scope)
         if known is None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.cache.forms import form
-from services.cache.store import Entry, Hopes, Selection, Vector
+from services.cache.store import Entry, Hopeful, Selection, Vector
 
 
 class MemoryStore:
@@ -15,7 +15,7 @@ class MemoryStore:
         return self._entries.get(entry_id)
 
     async def nearest(
-        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopeful | None = None
     ) -> Sequence[tuple[Entry, float]]:
         scored = [
             (entry, float(entry.vector @ vector))

@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from services.cache.payload import DIMENSIONS, numbers, read, written
-from services.cache.store import Entry, Hopes, Selection, StoreAway, Vector
+from services.cache.store import Entry, Hopeful, Selection, StoreAway, Vector
 
 T = TypeVar("T")
 TROUBLE = (ApiException, ResponseHandlingException, UnexpectedResponse, grpc.RpcError, OSError)
@@ -44,7 +44,7 @@ class QdrantStore:
         return read(entry_id, found[0].payload, found[0].vector, self.key) if found else None
 
     async def nearest(
-        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopeful | None = None
     ) -> Sequence[tuple[Entry, float]]:
         answer = await _told(
             self.client.query_points(

@@ -82,7 +82,7 @@ def entry_id(exact: str) -> str:
     return f"{exact[:8]}-{exact[8:12]}-{exact[12:16]}-{exact[16:20]}-{exact[20:32]}"
 
 
-Hopes = Callable[[Sequence[tuple[bytes, float]]], bool]
+Hopeful = Callable[[Sequence[tuple[bytes, float]]], bool]
 """Whether any of some entries, each by its text's form and about its cosine, is worth to be read."""
 
 
@@ -92,7 +92,7 @@ class Store(Protocol):
     async def get(self, entry_id: str) -> Entry | None: ...
 
     async def nearest(
-        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopes | None = None
+        self, scope: str, vector: Vector, most: int, least: float, hopes: Hopeful | None = None
     ) -> Sequence[tuple[Entry, float]]:
         """Up to `most` entries of `scope` whose cosine is `least` or more, best first. None where `hopes` are dashed, in a store that asks."""
         ...

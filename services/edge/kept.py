@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 ID = re.compile(r"resp_([0-9a-f]{32})")
 WITHIN_S = 2.0
 """How long an answer that is there waits to be kept."""
+AGAIN_S = 5.0
 LONGEST_S = 30 * 86_400.0
 KINDS = ("chat", "answer")
 """Jobs that are responses: those in the background, and those that were answered at once."""
@@ -39,18 +42,22 @@ class Keeping:
     """At most 30 days. Those in the background are kept as jobs are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Kept:
     jobs: jobs_pb2_grpc.JobsServiceStub
     reach: Callable[[], Awaitable[None]]
     """Waits for the jobs service, or refuses."""
     keeping: Keeping
+    now: Callable[[], float] = time.monotonic
+    _again: float = -math.inf
+    """When it is tried again, where the last answer was not kept: until then nobody waits in vain."""
 
     async def wanted(self, said: bool | None) -> bool:
         """Whether a response is to be kept, by its `store`. Where that insists, the service has to be there beforehand."""
         if said:
             await self.reach()
-        return self.keeping.unasked if said is None else said
+            return True
+        return said is None and self.keeping.unasked and self.now() >= self._again
 
     async def keep(self, job_id: str, work: pb.Chat, created: int, made: gateway_pb2.CompleteResponse) -> bool:
         """Whether it is kept now. An answer that was paid for goes out also where it cannot be."""
@@ -62,7 +69,8 @@ class Kept:
         try:
             await self.jobs.KeepAnswer(asked, timeout=WITHIN_S)
         except grpc.aio.AioRpcError as error:
-            log.warning("a response was not kept: %s", error.code().name)
+            self._again = self.now() + AGAIN_S
+            log.warning("responses are not kept for %d s: %s", AGAIN_S, error.code().name)
             return False
         return True
 

@@ -13,7 +13,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.kept import Keeping, Kept
+from services.edge.kept import AGAIN_S, Keeping, Kept
 from services.edge.wire.gathered import Gathered
 from services.runtime.errors import Failure
 from tests.jobs.test_service import failing
@@ -74,8 +74,13 @@ async def away() -> None:
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED])
 async def test_an_answer_goes_out_that_nobody_keeps(code: grpc.StatusCode) -> None:
-    kept = Kept(Jobs(code), away, Keeping())  # type: ignore[arg-type]
+    now = 100.0
+    kept = Kept(Jobs(code), away, Keeping(), now=lambda: now)  # type: ignore[arg-type]
+    assert await kept.wanted(None)
     assert not await kept.keep(str(uuid4()), jobs_pb2.Chat(), 1_700_000_000, pb.CompleteResponse())
+    assert not await kept.wanted(None), "nobody waits for what was away a moment ago"
+    now += AGAIN_S
+    assert await kept.wanted(None)
 
 
 async def test_whoever_insists_is_refused_before_anything_is_asked() -> None:

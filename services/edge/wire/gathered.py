@@ -11,7 +11,8 @@ class Gathered:
         self._choice = chat.Choice(message=chat.Message(role=chat.ROLE_ASSISTANT))
         self._said: list[str] = []
         self._thought: list[str] = []
-        self._arguments: list[list[str]] = []
+        self._calls: dict[int, tuple[chat.ToolCall, list[str]]] = {}
+        """By the place that the provider gives them, with the pieces of their arguments."""
 
     def add(self, chunk: chat.ChatChunk) -> None:
         for delta in chunk.choices:
@@ -22,12 +23,9 @@ class Gathered:
             if delta.refusal:
                 self._choice.message.refusal += delta.refusal
             for call in delta.tool_calls:
-                while len(self._arguments) <= call.index:
-                    self._choice.message.tool_calls.add()
-                    self._arguments.append([])
-                made = self._choice.message.tool_calls[call.index]
+                made, arguments = self._calls.setdefault(call.index, (chat.ToolCall(), []))
                 made.id, made.name = call.id or made.id, call.name or made.name
-                self._arguments[call.index].append(call.arguments)
+                arguments.append(call.arguments)
             self._choice.finish_reason = delta.finish_reason or self._choice.finish_reason
 
     def whole(self, last: pb.StreamCompleteResponse) -> pb.CompleteResponse:
@@ -36,8 +34,9 @@ class Gathered:
         message.reasoning = "".join(self._thought)
         if text := "".join(self._said):
             message.parts.add(text=text)
-        for call, arguments in zip(message.tool_calls, self._arguments, strict=True):
+        for _, (call, arguments) in sorted(self._calls.items()):
             call.arguments = "".join(arguments)
+            message.tool_calls.append(call)
         made = chat.ChatCompletion(
             id=last.chunk.id, model=last.chunk.model, choices=[self._choice], usage=last.chunk.usage
         )
