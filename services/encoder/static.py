@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from services.runtime.remembered import LONGEST_WORD, Remembered
+
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MODEL = "static-minilm-256-1"
 DIMENSIONS = 256
 WORDS = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
-MOST_WORDS, LONGEST_WORD = 50_000, 32
+MOST_WORDS = 50_000
 """That are known with their pieces."""
 MOST_CHARACTERS = 16_384
 """A longer text is encoded by its beginning and end."""
@@ -30,7 +32,7 @@ class StaticEncoder:
         packed = np.load(ARTEFACTS / "static.npz")
         self._table: Vector = packed["rows"].astype(np.float32) * packed["scales"][:, None]
         self._tokenizer = tokenizer
-        self._words: dict[str, list[int]] = {}
+        self._words = Remembered[str, list[int]](MOST_WORDS)
 
     def encode(self, text: str) -> Vector:
         """(256,) of unit length; zeros for a text without tokens."""
@@ -58,8 +60,4 @@ class StaticEncoder:
 
     def _learn(self, word: str) -> list[int]:
         pieces = list(self._tokenizer.encode(word, add_special_tokens=False).ids)
-        if len(word) <= LONGEST_WORD:
-            if len(self._words) >= MOST_WORDS:
-                self._words.clear()  # names and numbers have filled it: what is in use is soon back
-            self._words[word] = pieces
-        return pieces
+        return self._words.keep(word, pieces) if len(word) <= LONGEST_WORD else pieces

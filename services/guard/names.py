@@ -15,12 +15,14 @@ from tokenizers import Tokenizer
 
 from services.guard.finding import Found
 from services.guard.words import SPLIT, Word, hashes, shape, words
+from services.runtime.remembered import LONGEST_WORD, Remembered
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_GRAMS = 24
 WINDOW, MARGIN = 256, 10
 """Words a run, and how many on either side a word can be influenced by."""
-MOST_KEPT = 100_000
+MOST_KEPT = 50_000
+"""Words of which it is remembered what they are."""
 SURE = 0.5
 SUSPICIOUS, SUSPICIOUS_LOW = 0.05, 0.3
 """The same for words in lower case. On real text (WNUT17, EWT) passing over texts whose words all stay below loses
@@ -47,9 +49,9 @@ class Names:
         self._session = onnxruntime.InferenceSession(
             str(ARTEFACTS / "names.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        self._known: dict[tuple[str, bool], Vector] = {}
-        self._alone: dict[frozenset[str], dict[str, bool]] = {}
-        self._met: set[str] = set()
+        self._known = Remembered[tuple[str, bool], Vector](MOST_KEPT)
+        self._alone: dict[frozenset[str], Remembered[str, bool]] = {}
+        self._met = Remembered[str, None](MOST_KEPT)
         self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
 
@@ -68,26 +70,27 @@ class Names:
 
     def _plain(self, text: str, unwanted: frozenset[str]) -> bool:
         """Whether no word could be part of what is wanted, by itself: then the network need not see them together."""
-        known = self._alone.setdefault(unwanted, {})
+        known = self._alone.get(unwanted)
+        if known is None:
+            known = self._alone[unwanted] = Remembered(MOST_KEPT)
         for word in SPLIT.findall(text):
             likely = known.get(word)
             if likely is None:
                 if not word.islower() and self._new(word):
                     return False  # a capitalised word met once is not worth a look of its own: the whole text gets one
                 likely = self._suspicious(word, unwanted)
-                if len(known) < MOST_KEPT:
-                    known[word] = likely
+                if len(word) <= LONGEST_WORD:
+                    known.keep(word, likely)
             if likely:
                 return False
         return True
 
     def _new(self, word: str) -> bool:
         """Whether a word that may be a name is met for the first time."""
-        if word in self._met or word in self._common or not word[0].isalpha():
+        start = word[:LONGEST_WORD]
+        if start in self._met or word in self._common or not word[0].isalpha():
             return False
-        if len(self._met) >= MOST_KEPT:
-            self._met.clear()
-        self._met.add(word)
+        self._met.keep(start, None)
         return True
 
     def _suspicious(self, text: str, unwanted: frozenset[str]) -> bool:
@@ -135,9 +138,7 @@ class Names:
         grams = hashes(word.text)[:MOST_GRAMS]
         total += np.add.reduce(self._grams[grams]) / (len(grams) + 1.0) ** 0.5
         made: Vector = np.maximum(total, 0)
-        if len(self._known) < MOST_KEPT:
-            self._known[key] = made
-        return made
+        return self._known.keep(key, made) if len(word.text) <= LONGEST_WORD else made
 
 
 def _unpacked(rows: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> Vector:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 from tollway.chat.v1 import chat_pb2 as chat
 
+from services.runtime.remembered import LONGEST_WORD, Remembered
+
 PER_MESSAGE = 4
 """What a chat template adds around a message, roughly."""
 LONG = 20_000
 """A text past so many characters is counted by its length alone."""
 CHARACTERS_A_TOKEN = 4
 WORDS = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
-MOST_WORDS = 200_000
+MOST_WORDS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Counter:
     """Counts word pieces of a BERT vocabulary: within a fifth of the common models' own counts on English."""
 
     tokenizer: Tokenizer
-    _known: dict[str, int] = field(default_factory=dict)
+    _known: Remembered[str, int] = field(default_factory=lambda: Remembered(MOST_WORDS))
     """Pieces of each word that was seen: ASCII text is split as BERT splits it, and asks the tokenizer once a word."""
 
     def text(self, text: str) -> int:
@@ -36,9 +38,7 @@ class Counter:
 
     def _learn(self, word: str) -> int:
         pieces = max(len(self.tokenizer.encode(word, add_special_tokens=False).ids), 1)
-        if len(self._known) < MOST_WORDS:
-            self._known[word] = pieces
-        return pieces
+        return self._known.keep(word, pieces) if len(word) <= LONGEST_WORD else pieces
 
     def prompt(self, request: chat.ChatRequest) -> int:
         total = sum(PER_MESSAGE + self.message(message) for message in request.messages)

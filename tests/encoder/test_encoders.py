@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.encoder.app import tokenizer
-from services.encoder.static import LONGEST_WORD, StaticEncoder
+from services.encoder.static import StaticEncoder
 from services.encoder.transformer import AT_ONCE, MINILM, SHORT, ModelMissing, QueueFull, Transformer
+from services.runtime.remembered import LONGEST_WORD
 from tests.support.encoders import minilm_session, static
 from tests.support.scale import sized
 
