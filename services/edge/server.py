@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 LAST_WORDS_S = 0.5
+LOOKS = 5
+"""Turns of the loop within which it reads from a connection that it has taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,30 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no more connections, and lets those just taken say what they want before the idle ones are closed."""
+        await _let_in(sockets or ())
         for server in self.servers:
             server.close()
         await asyncio.sleep(LAST_WORDS_S)
+        await _read()
         await super().shutdown(sockets)
+
+
+async def _let_in(listeners: Iterable[socket.socket]) -> None:
+    """Takes who stands before the door: a listener that closes sends them away, and the loop takes one of them a turn."""
+    door = select.poll()
+    for listener in listeners:
+        door.register(listener, select.POLLIN)
+    for _ in range(BACKLOG):
+        if not door.poll(0):
+            break
+        await asyncio.sleep(0)
+    await _read()
+
+
+async def _read() -> None:
+    """Lets the loop read what has arrived. After a stall its clocks go first, and would close what it has not looked at."""
+    for _ in range(LOOKS):
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
