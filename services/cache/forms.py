@@ -12,8 +12,8 @@ from services.cache.likeness import STOP
 from services.cache.plain import (
     LEAST_EXCHANGED,
     LEAST_SLIPPED,
-    LONGEST_WORD,
     MOST_SLIPS,
+    brief,
     carries,
     in_use,
     meant,
@@ -40,7 +40,7 @@ def form(text: str) -> Form:
     said = spoken_of(text)
     if len(said) > MOST_WORDS:
         return b""
-    kind = _kind if max(map(len, said), default=0) <= LONGEST_WORD else _kind.__wrapped__
+    kind = _kind if brief(said) else _kind.__wrapped__
     words = [hash(word) & HASH | kind(word) for word in said]
     content = sorted({one for one in words if one & CONTENT}, key=lambda one: -(one & (CODE | NUMBER)))
     codes, numbers = (sum(one & kind > 0 for one in content) for kind in (CODE, NUMBER))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from services.runtime.remembered import LONGEST_WORD
+
 ARTEFACTS = Path(__file__).parent / "artefacts"
 SYNONYMS = ARTEFACTS / "synonyms.txt"
 WORDS = re.compile(r"\d+(?:[.,:]\d+)*|[^\W_]+(?:[_.'\-][^\W_]+)*|[€$£¥%+#<>=&@]|[\-*/^](?=\s*\d)")
@@ -67,8 +69,6 @@ LEAST_SLIPPED, LEAST_EXCHANGED = 4, 6
 LONGEST = 4096
 MOST_TEXTS = 50_000
 """Whose forms are remembered."""
-LONGEST_WORD = 64
-"""Of those that are remembered by themselves."""
 ENDINGS = (
     "s",
     "es",
@@ -114,7 +114,7 @@ def spoken_of(text: str) -> Plain:
     """As [spoken][], not to be changed."""
     low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
     words = WORDS.findall(_unmannered(low))
-    said = " ".join(filter(None, map(_spelt if _brief(words) else _spelt.__wrapped__, words)))
+    said = " ".join(filter(None, map(_spelt if brief(words) else _spelt.__wrapped__, words)))
     if OPENING.match(said):
         for pattern, by in OPENINGS:
             said, count = pattern.subn(by, said, count=1)
@@ -123,7 +123,7 @@ def spoken_of(text: str) -> Plain:
     return tuple(map(sys.intern, said.split()))  # texts share their words
 
 
-def _brief(words: Sequence[str]) -> bool:
+def brief(words: Sequence[str]) -> bool:
     """Whether they may be remembered one by one."""
     return max(map(len, words), default=0) <= LONGEST_WORD
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from services.cache.forms import Form
 from services.cache.payload import DIMENSIONS
+from services.cache.screen import ABOUT
 from services.cache.store import Vector
 
 MOST_ROWS = 500_000
@@ -22,7 +23,7 @@ FEW = 256
 CHOSEN, SHARE = 256, 128
 """Of more, about so many whose signs are most equal, or one in so many where that is more. Of real questions the nearest was among them
 98 times in 100, and 99.3 where it was nearer than 0.8."""
-MARGIN = 0.01
+MARGIN = ABOUT
 """By how much a likeness may be told too low."""
 SAMPLE, LONGEST_STEP = 1024, 64
 """Where the signs part the chosen from the others is read off a sample: of so many at least, one in so many at most."""

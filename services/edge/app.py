@@ -35,6 +35,7 @@ from services.edge.messages import PATH as MESSAGES
 from services.edge.models import Models
 from services.edge.moderations import Moderations
 from services.edge.registry import Registry
+from services.edge.reranking import PATHS as RERANKING
 from services.edge.reranking import Reranking
 from services.edge.responses import Responses
 from services.edge.safety import Safety
@@ -63,8 +64,7 @@ PROMPTS = {
     "/v1/embeddings": "input",
     "/v1/images/generations": "prompt",
     "/v1/moderations": "input",
-    "/v1/rerank": "documents",
-    "/v2/rerank": "documents",
+    **dict.fromkeys(RERANKING, "documents"),
     "/v1/responses": "input",
 }
 """What is read by a model, where a body does not call it `messages`."""

@@ -6,6 +6,7 @@ trained is told in `training/names.py`.
 """
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ class Names:
             str(ARTEFACTS / "names.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._known = Remembered[tuple[str, bool], Vector](MOST_KEPT)
-        self._alone: dict[frozenset[str], Remembered[str, bool]] = {}
+        self._alone = defaultdict[frozenset[str], Remembered[str, bool]](lambda: Remembered(MOST_KEPT))
         self._met = Remembered[str, None](MOST_KEPT)
         self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
@@ -70,9 +71,7 @@ class Names:
 
     def _plain(self, text: str, unwanted: frozenset[str]) -> bool:
         """Whether no word could be part of what is wanted, by itself: then the network need not see them together."""
-        known = self._alone.get(unwanted)
-        if known is None:
-            known = self._alone[unwanted] = Remembered(MOST_KEPT)
+        known = self._alone[unwanted]
         for word in SPLIT.findall(text):
             likely = known.get(word)
             if likely is None:

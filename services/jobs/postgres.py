@@ -22,7 +22,6 @@ from services.jobs.rows import (
     PARENTS,
     RECORD,
     WITHOUT_RESULT,
-    answered,
     read,
     record,
 )
@@ -78,7 +77,7 @@ class PostgresStore:
         return first
 
     async def keep(self, answer: Job) -> None:
-        if await self._pool.fetchval(KEEP, *answered(answer)) is None:
+        if await self._pool.fetchval(KEEP, *record(answer)) is None:
             kept = await self.job(answer.id)
             if kept is None or (kept.account, kept.digest) != (answer.account, answer.digest):
                 raise JobIdReused(job_id=answer.id)

@@ -79,20 +79,14 @@ RETURNING {OURS}, ''::bytea AS request, NULL::bytea AS result, found.before
 
 RECORD = ["id", "parent", "line", "custom_id", "request_id", "kind", "account", "tenant", "key_id", "state", "priority",
            "created", "ready", "deadline", "ended", "keep", "total", "failed", "webhook", "metadata", "code", "reason", "message",
-           "request", "digest", "evaluation", "shown", "worker", "lease", "attempts", "started", "subject"]  # fmt: skip
+           "request", "digest", "evaluation", "shown", "worker", "lease", "attempts", "started", "subject", "succeeded",
+           "result"]  # fmt: skip
 
 
-# An answer has ended when it comes.
-KEEP = """
-INSERT INTO job (id, account, tenant, key_id, created, ready, started, ended, deadline, keep, request, result, digest, subject, kind,
-                 state, priority, succeeded)
-VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $6, $7, $8, $9, $10, $11, 'answer', 3, 0, 1) ON CONFLICT (id) DO NOTHING RETURNING id
+KEEP = f"""
+INSERT INTO job ({", ".join(RECORD)}) VALUES ({", ".join(f"${n}" for n, _ in enumerate(RECORD, 1))}) ON CONFLICT (id) DO NOTHING
+RETURNING id
 """
-
-
-def answered(job: Job) -> tuple[Any, ...]:
-    return (job.id, job.account, job.tenant, job.key_id, job.created, job.ended, job.keep, job.request, job.result,
-            job.digest, job.subject)  # fmt: skip
 
 
 def record(job: Job) -> tuple[Any, ...]:
@@ -101,7 +95,8 @@ def record(job: Job) -> tuple[Any, ...]:
     return (job.id, job.parent, job.line, job.custom_id, job.request_id, kind, job.account, job.tenant, job.key_id,
             int(job.state), job.priority, job.created, job.ready, job.deadline, job.ended, job.keep, job.total, job.failed,
             job.webhook, json.dumps(dict(job.metadata)), fault.code, fault.reason, fault.message, job.request,
-            job.digest, evaluation, job.shown, job.worker, job.lease, job.attempts, job.started, job.subject)  # fmt: skip
+            job.digest, evaluation, job.shown, job.worker, job.lease, job.attempts, job.started, job.subject,
+            job.succeeded, job.result)  # fmt: skip
 
 
 def read(row: Any) -> Job:

@@ -16,7 +16,7 @@ from tollway.jobs.v1 import jobs_pb2
 from services.edge.kept import AGAIN_S, Keeping, Kept
 from services.edge.wire.gathered import Gathered
 from services.runtime.errors import Failure
-from tests.jobs.test_service import failing
+from tests.support.refusals import failing
 
 WORDS = st.text("ab c", max_size=12)
 

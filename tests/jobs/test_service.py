@@ -13,7 +13,6 @@ import grpc
 import pytest
 from aiohttp import web
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc.aio import AioRpcError, Metadata
 from standardwebhooks import Webhook
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2
@@ -35,7 +34,7 @@ from services.runtime import postgres
 from services.runtime.background import running
 from services.runtime.server import Service
 from tests.support.callers import identity
-from tests.support.refusals import field_of, refused
+from tests.support.refusals import failing, field_of, refused
 from tests.support.scale import sized
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
@@ -87,10 +86,6 @@ class Gateway:
             await asyncio.sleep(0.2)
         road = gateway_pb2.Road(model="echo", cost_nano_usd=7)
         yield gateway_pb2.StreamCompleteResponse(road=road, completion=made.completion)
-
-
-def failing(code: grpc.StatusCode) -> AioRpcError:
-    return AioRpcError(code, Metadata(), Metadata(), "as asked", None)
 
 
 class Ledger:

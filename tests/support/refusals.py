@@ -11,6 +11,11 @@ from grpc_status import rpc_status
 from services.runtime.status import info_of
 
 
+def failing(code: grpc.StatusCode) -> grpc.aio.AioRpcError:
+    """What a peer raises that is told to fail."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "as asked", None)
+
+
 async def refused(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
     """The code and the reason."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
