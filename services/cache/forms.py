@@ -7,28 +7,31 @@ Words are known by their hash in this process; ten bits of it say what kind of w
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from services.cache.likeness import STOP
 from services.cache.plain import (
     LEAST_EXCHANGED,
     LEAST_SLIPPED,
     MOST_SLIPS,
-    brief,
     carries,
     in_use,
     meant,
     spoken_of,
 )
 from services.cache.screen import Gist, Screen, numbered, opaque
+from services.runtime.remembered import LONGEST_WORD, Remembered
 
 Form = bytes
-"""Of 8 bytes each: how many words count, those of them that count, codes and numbers first, and the plain form; b"" where it is not known."""
+"""Of 8 bytes each: how many words count, those of them that count, codes first and then numbers, each in their order, and the plain form;
+b"" where it is not known."""
 
 CARRIES, CONTENT, NUMBER, CODE, IN_USE, LETTERS = (1 << n for n in range(6))
 LENGTH, LONGEST = 6, 15
 """Where the number of a word's characters begins, and the most that it says."""
-NUMBERS, CONTENTS, MANY = 8, 16, 255
-"""Where the number of numbers begins, and that of words that count, behind that of codes; the most that it says."""
+WIDTH = 8
+CODES, NUMBERS, CONTENTS = 0, 1, 2
+"""Which bytes of the first eight say how many codes there are, how many codes and numbers, and how many words that count."""
 HASH = (1 << 64) - (1 << 10)
 MOST_WORDS = 128
 """Of a text whose form is kept."""
@@ -40,20 +43,36 @@ def form(text: str) -> Form:
     said = spoken_of(text)
     if len(said) > MOST_WORDS:
         return b""
-    kind = _kind if brief(said) else _kind.__wrapped__
-    words = [hash(word) & HASH | kind(word) for word in said]
-    content = sorted({one for one in words if one & CONTENT}, key=lambda one: -(one & (CODE | NUMBER)))
-    codes, numbers = (sum(one & kind > 0 for one in content) for kind in (CODE, NUMBER))
+    words = [_kinds.get(word) or _learnt(word) for word in said]
+    content = {one for one in words if one & CONTENT}
+    numbers = {one for one in content if one & NUMBER}
+    codes = {one for one in numbers if one & CODE}
     plain = [] if meant(text) else [one for one in words if one & CARRIES]
-    counts = codes | numbers << NUMBERS | len(content) << CONTENTS
-    return struct.pack(f"{1 + len(content) + len(plain)}Q", counts, *content, *plain)
+    ordered = (*sorted(codes), *sorted(numbers - codes), *(content - numbers), *plain)
+    counts = bytes((len(codes), len(numbers), len(content), 0, 0, 0, 0, 0))
+    return counts + struct.pack(f"{len(ordered)}Q", *ordered)
 
 
-def read(form: Form) -> tuple[list[int], Gist[int]]:
-    """The plain form, empty for none, and the gist, as `plain` and `screen` have them of the text."""
-    counts, *words = memoryview(form).cast("Q").tolist()
-    codes, numbers, content = counts & MANY, counts >> NUMBERS & MANY, counts >> CONTENTS
-    return words[content:], Gist(frozenset(words[:content]), frozenset(words[:numbers]), frozenset(words[:codes]))
+class Read(NamedTuple):
+    """What a form says, still packed: of 8 bytes a word. Equal bytes are equal words."""
+
+    codes: bytes
+    numbers: bytes
+    """With the codes."""
+    content: bytes
+    """With the numbers."""
+    plain: bytes
+    """In the order of the text; empty for none."""
+
+    @property
+    def gist(self) -> Gist[int]:
+        """As `screen` has it of the text."""
+        return Gist(*(frozenset(_words(one)) for one in (self.content, self.numbers, self.codes)))
+
+
+def read(form: Form) -> Read:
+    codes, numbers, content = WIDTH + WIDTH * form[CODES], WIDTH + WIDTH * form[NUMBERS], WIDTH + WIDTH * form[CONTENTS]
+    return Read(form[WIDTH:codes], form[WIDTH:numbers], form[WIDTH:content], form[content:])
 
 
 class Hopes:
@@ -69,16 +88,28 @@ class Hopes:
         own = form(self._text)
         if not own or not all(one for one, _ in near):
             return True
-        plain, gist = read(own)
-        others = [(*read(one), cosine) for one, cosine in near]
+        said = read(own)
+        others = [(read(one), cosine) for one, cosine in near]
         self.dashed = not (
-            any(_about_alike(plain, one) for one, _, _ in others)
-            or self._screen.hopeful(gist, [(one, cosine) for _, one, cosine in others])
+            any(_about_alike(said.plain, one.plain) for one, _ in others) or self._plausible(said, others)
         )
         return not self.dashed
 
+    def _plausible(self, own: Read, others: Sequence[tuple[Read, float]]) -> bool:
+        """Whether the screen may let one of them pass."""
+        fair = [(one.gist, cosine) for one, cosine in others if not renumbered(own, one)]
+        return bool(fair) and self._screen.hopeful(own.gist, fair)
 
-@lru_cache(maxsize=50_000)
+
+_kinds = Remembered[str, int](50_000)
+"""What stands for each word."""
+
+
+def _learnt(word: str) -> int:
+    made = hash(word) & HASH | _kind(word)
+    return _kinds.keep(word, made) if len(word) <= LONGEST_WORD else made
+
+
 def _kind(word: str) -> int:
     made = (
         CARRIES * carries(word) | IN_USE * in_use(word) | LETTERS * word.isalpha() | min(len(word), LONGEST) << LENGTH
@@ -90,11 +121,27 @@ def _kind(word: str) -> int:
     return made
 
 
-def _about_alike(a: Sequence[int], b: Sequence[int]) -> bool:
+def _words(packed: bytes) -> list[int]:
+    return memoryview(packed).cast("Q").tolist()
+
+
+def renumbered(a: Read, b: Read) -> bool:
+    """As `screen.renumbered`, which need not be asked of most."""
+    if a.codes != b.codes:
+        return True
+    if a.numbers == b.numbers or not (a.numbers and b.numbers):
+        return False
+    if len(a.numbers) == len(b.numbers):
+        return True
+    own, other = set(_words(a.numbers)), set(_words(b.numbers))
+    return not (own <= other or other <= own)
+
+
+def _about_alike(a: bytes, b: bytes) -> bool:
     """As `plain.alike`, as far as it shows without the letters."""
     if len(a) != len(b) or not a:
         return False
-    others = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
+    others = [(x, y) for x, y in zip(_words(a), _words(b), strict=True) if x != y]
     return len(others) <= MOST_SLIPS and all(_about_slip(x, y) for x, y in others)
 
 

@@ -6,11 +6,11 @@ Two texts of one plain form ask for the same, and no transformer need say so.
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase
 
-from services.runtime.remembered import LONGEST_WORD
+from services.runtime.remembered import LONGEST_WORD, Remembered
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 SYNONYMS = ARTEFACTS / "synonyms.txt"
@@ -40,6 +40,12 @@ MANNERS = re.compile(
     re.IGNORECASE,
 )
 """Said around a question, not asked by it. Only what stands at the very beginning or end is taken off."""
+LASTS = frozenset(
+    "please kindly thanks lot much advance you cheers morning afternoon evening day there hello hi hey sir madam assistant all question"
+    " me out this that something know advise wondering curious idea".split()
+)
+"""What any of them may end with."""
+LONGEST_LAST = max(map(len, LASTS))
 OPENINGS = [
     (re.compile(pattern), by)
     for pattern, by in (
@@ -58,7 +64,7 @@ OPENINGS = [
         (r"^(?:which|what) are ", "what is "),
     )
 ]  # fmt: skip
-OPENING = re.compile(r"(?:what|for|how|why|in|which|is|am|could|may|might|i) ")
+OPENERS = frozenset("what for how why in which is am could may might i".split())
 """What any of them begins with."""
 FILLERS = frozenset("a an the some of is are be am do does that it just really actually ok so then".split())
 LONG_FILLERS = ("really", "actually")
@@ -112,20 +118,31 @@ def spoken(text: str) -> list[str]:
 @lru_cache(maxsize=2_000)  # of a text that is new all is asked at once
 def spoken_of(text: str) -> Plain:
     """As [spoken][], not to be changed."""
-    low = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("`", " ").strip()
-    words = WORDS.findall(_unmannered(low))
-    said = " ".join(filter(None, map(_spelt if brief(words) else _spelt.__wrapped__, words)))
-    if OPENING.match(said):
-        for pattern, by in OPENINGS:
-            said, count = pattern.subn(by, said, count=1)
-            if count:
-                break
-    return tuple(map(sys.intern, said.split()))  # texts share their words
+    low = (text if text.isascii() else unicodedata.normalize("NFKC", text)).lower()
+    words = WORDS.findall(_unmannered(low.replace("’", "'").replace("`", " ").strip()))
+    said = [one for word in words for one in _said.get(word) or _learnt(word)]
+    if said and said[0] in OPENERS:
+        said = _opened(said)
+    return tuple(said)
 
 
-def brief(words: Sequence[str]) -> bool:
-    """Whether they may be remembered one by one."""
-    return max(map(len, words), default=0) <= LONGEST_WORD
+def _opened(said: list[str]) -> list[str]:
+    """With one opening for those that ask alike."""
+    whole = " ".join(said)
+    for pattern, by in OPENINGS:
+        changed, count = pattern.subn(by, whole, count=1)
+        if count:
+            return list(map(sys.intern, changed.split()))
+    return said
+
+
+_said = Remembered[str, Plain](50_000)
+"""What each word is compared as: one, two or none."""
+
+
+def _learnt(word: str) -> Plain:
+    made = tuple(map(sys.intern, _spelt(word).split()))  # texts share their words
+    return _said.keep(word, made) if len(word) <= LONGEST_WORD else made
 
 
 def carries(word: str) -> bool:
@@ -236,6 +253,9 @@ def _first(text: str) -> tuple[int, int] | None:
 
 
 def _last(text: str) -> tuple[int, int] | None:
+    end = text[-LONGEST_LAST - 1 :]
+    if end[len(end.rstrip(ascii_lowercase)) :] not in LASTS:
+        return None
     tail = max(0, len(text) - 60)
     ends = [one for one in MANNERS.finditer(text, tail) if one.end() >= len(text)]
     return ends[-1].span() if ends and ends[-1].start() and not text[ends[-1].start() - 1].isalnum() else None
@@ -246,7 +266,6 @@ def marked(word: str) -> bool:
     return not word.isalpha() and any(char.isdigit() or char in "_." for char in word)
 
 
-@lru_cache(maxsize=50_000)
 def _spelt(word: str) -> str:
     """A word as it is compared; two with a space between, or none, for one that stands for so many."""
     if word[0] == "v" and word[1:2].isdigit():

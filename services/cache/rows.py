@@ -105,10 +105,8 @@ class Rows:
 
     def _alike(self, vector: Vector, count: int) -> npt.NDArray[np.intp]:
         """Places of those with the most equal signs."""
-        own, signs = _signs(vector), self._signs
-        unequal = np.bitwise_count(signs[0, :count] ^ own[0])
-        for n in range(1, WORDS):
-            unequal += np.bitwise_count(signs[n, :count] ^ own[n])
+        own = _signs(vector)[:, None]
+        unequal = np.add.reduce(np.bitwise_count(self._signs[:, :count] ^ own), 0, np.uint8)
         wanted = max(CHOSEN, count // SHARE)
         sample = unequal[:: max(1, min(LONGEST_STEP, count // SAMPLE))]
         nth = min(len(sample) - 1, wanted * len(sample) // count)

@@ -5,9 +5,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cache.forms import MOST_WORDS, Hopes, form, read
+from services.cache import screen
+from services.cache.forms import MOST_WORDS, WIDTH, Hopes, form, read, renumbered
 from services.cache.plain import alike, plain
-from services.cache.screen import Screen, facts, gist, renumbered
+from services.cache.screen import Screen, facts, gist
 
 SCREEN = Screen()
 WORDS = st.sampled_from(
@@ -20,10 +21,10 @@ COSINES = st.floats(0.62, 1.0)
 
 @given(TEXTS, TEXTS, COSINES)
 def test_numbers_tell_what_words_tell(a: str, b: str, cosine: float) -> None:
-    (plainly, ours), (others, theirs) = read(form(a)), read(form(b))
-    assert len(plainly) == len(plain(a)) and (plainly == others) == (plain(a) == plain(b))
-    assert facts(ours, theirs, cosine) == facts(gist(a), gist(b), cosine)
-    assert renumbered(ours, theirs) == renumbered(gist(a), gist(b))
+    ours, theirs = read(form(a)), read(form(b))
+    assert len(ours.plain) == WIDTH * len(plain(a)) and (ours.plain == theirs.plain) == (plain(a) == plain(b))
+    assert facts(ours.gist, theirs.gist, cosine) == facts(gist(a), gist(b), cosine)
+    assert renumbered(ours, theirs) == screen.renumbered(gist(a), gist(b))
 
 
 @given(TEXTS, st.lists(st.tuples(TEXTS, COSINES), max_size=8), st.floats(-0.005, 0.005))

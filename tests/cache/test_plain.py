@@ -1,5 +1,7 @@
 """Plain forms: what may be said otherwise, and what never may."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,15 @@ def test_any_text_has_a_plain_form_and_is_like_itself(text: str) -> None:
 
 
 def test_long_words_are_not_remembered_one_by_one() -> None:
-    before = plain_module._spelt.cache_info().currsize, plain_module._carries.cache_info().currsize
+    before = len(plain_module._said), plain_module._carries.cache_info().currsize
     said = " ".join(chr(97 + n) * 500 for n in range(5))
     assert plain(said) == tuple(said.split())
-    assert (plain_module._spelt.cache_info().currsize, plain_module._carries.cache_info().currsize) == before
+    assert (len(plain_module._said), plain_module._carries.cache_info().currsize) == before
+
+
+@given(st.from_regex(plain_module.MANNERS, fullmatch=True), st.sampled_from(["what is tidal power", "so, €"]))
+def test_manners_at_the_end_are_known_by_their_last_word(said: str, question: str) -> None:
+    """Where no such word stands, nobody looks for them."""
+    text = unicodedata.normalize("NFKC", f"{question} {said}").lower().strip(" ,.!?:;-–—\n\t")
+    ends = [one for one in plain_module.MANNERS.finditer(text, max(0, len(text) - 60)) if one.end() == len(text)]
+    assert not ends or plain_module._last(text) == ends[-1].span()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tollway.cache.v1 import cache_pb2 as pb
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.cache.keys import Keys, keys, unfit
+from services.cache.keys import PERSONAL, TIMELY, Keys, keys, unfit
 from services.cache.proof import threshold_of
 from services.cache.screen import Screen, gist, opaque, renumbered
 from services.cache.store import Entry
@@ -88,6 +88,18 @@ def test_scopes_of_key_project_and_tenant() -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_kept_unless_asked(text: str, why: str) -> None:
+    assert unfit(asked(text), made()) == why
+
+
+@given(
+    st.lists(st.sampled_from(
+        "today now enow newsé énow nu nuß ſcore MAÑANA aktuellé aktuelles my meine meiné konto \u212aonto order know who am i".split()
+    ), max_size=6),
+    st.sampled_from((" ", "\u00a0", "\u2003", "\x1c", "\x85", "", "_", "é", ".")),
+)  # fmt: skip
+def test_what_is_seen_quickly_is_all_there_is(words: list[str], between: str) -> None:
+    text = between.join(words)
+    why = "TIME_SENSITIVE" if TIMELY.search(text) else "PERSONAL" if PERSONAL.search(text) else ""
     assert unfit(asked(text), made()) == why
 
 
