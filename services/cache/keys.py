@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 
-import re2
 from tollway.cache.v1 import cache_pb2 as pb
 from tollway.chat.v1 import chat_pb2 as chat
 
+from services.runtime.sieves import sieve
 from services.runtime.subjects import digest
 
 TIMELY = re.compile(
@@ -23,8 +23,7 @@ PERSONAL = re.compile(
     r"konto|bestellung|adresse|compte|commande|cuenta|pedido|conto|ordine|rekening|bestelling)\b|\bwho am i\b",
     re.IGNORECASE,
 )
-WIDER = {r"\w": r"[\pL\pM\pN_]", r"\s": r"[\pZ\s\x1c-\x1f\x85]", r"\b": r"(?:^|$|[^0-9A-Za-z_])"}
-"""What stands for all that `re` takes for a letter, a space or the edge of a word, where `re2` knows ASCII alone."""
+TIMELY_OR_PERSONAL = sieve((TIMELY.pattern, PERSONAL.pattern), ignores_case=True)
 WARM = 1.0
 """Above this temperature the caller asks for chance: answers are not reused."""
 STEADY, LIVELY = 0.0, 1.0
@@ -97,23 +96,8 @@ def unfit(request: chat.ChatRequest, made: chat.ChatCompletion | None = None) ->
         return "TOOL_CALLS"
     if request.HasField("temperature") and request.temperature > WARM:
         return "RANDOM"
-    if not _perhaps().Match(text):
+    if not TIMELY_OR_PERSONAL.Match(text):
         return ""
     if TIMELY.search(text):
         return "TIME_SENSITIVE"
     return "PERSONAL" if PERSONAL.search(text) else ""
-
-
-@lru_cache(maxsize=1)
-def _perhaps() -> "re2.Set":
-    """Matches wherever [TIMELY][] or [PERSONAL][] does, in a tenth of the time, and next to a letter that is not ASCII once too often."""
-    options = re2.Options()
-    options.case_sensitive = False
-    made = re2.Set.SearchSet(options)
-    for one in (TIMELY, PERSONAL):
-        pattern = one.pattern
-        for said, wider in WIDER.items():
-            pattern = pattern.replace(said, wider)
-        made.Add(pattern)
-    made.Compile()
-    return made

@@ -1,6 +1,7 @@
 """Inspects an answer as it streams: one state for each text of each choice."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tollway.chat.v1 import chat_pb2 as chat
 
@@ -17,7 +18,8 @@ class Completion:
     """Give it chunks in order; each comes back with what may be shown, and at the end the rest."""
 
     def __init__(self, values: Mapping[str, str], policy: Policy, find: Callable[[str], Sequence[Found]]) -> None:
-        self._values, self._policy, self._find = values, policy, find
+        self._values, self._find = values, find
+        self._judge = partial(_judged, policy)  # no method: what holds itself waits for the garbage collector
         self._streams: dict[Key, Stream] = {}
         self._ended: set[int] = set()
         self._last: chat.ChatChunk | None = None
@@ -61,8 +63,7 @@ class Completion:
         return self._fresh()
 
     def _at_once(self, key: Key, text: str, *, json_text: bool = False) -> str:
-        stream = self._stream(key, json_text=json_text)
-        return stream.feed(text) + stream.end()
+        return self._stream(key, json_text=json_text).whole(text)
 
     @property
     def _changes(self) -> bool:
@@ -101,16 +102,21 @@ class Completion:
 
     def _stream(self, key: Key, *, json_text: bool = False) -> Stream:
         if key not in self._streams:
-            self._streams[key] = Stream(self._values, self._find, self._judged, json_text=json_text)
+            self._streams[key] = Stream(self._values, self._find, self._judge, json_text=json_text)
         return self._streams[key]
-
-    def _judged(self, found: Sequence[Found]) -> list[tuple[Found, Action]]:
-        if not found:
-            return []
-        judged, verdict = self._policy.judged(self._policy.completion, "completion", found)
-        if verdict.action is Action.BLOCK:
-            raise PromptBlocked(rule=verdict.rule)
-        return judged
 
     def _fresh(self) -> list[tuple[Found, Action]]:
         return [one for stream in self._streams.values() for one in stream.taken()]
+
+
+def _judged(policy: Policy, found: Sequence[Found]) -> list[tuple[Found, Action]]:
+    """
+    Raises:
+        PromptBlocked: policy forbids what the model said.
+    """
+    if not found:
+        return []
+    judged, verdict = policy.judged(policy.completion, "completion", found)
+    if verdict.action is Action.BLOCK:
+        raise PromptBlocked(rule=verdict.rule)
+    return judged

@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+
+from services.runtime.remembered import LONGEST_WORD, Remembered
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 BUCKETS = 1 << 17
@@ -28,38 +29,38 @@ SEEN = 180
 """Words of a text that MiniLM sees at once, about."""
 MOST_SECOND = 2
 """Parts of a text that get one, the likeliest attacks first."""
-LONGEST_KEPT = 64
-"""Characters of a word that is remembered."""
 OPAQUE = 12
 """Letters and digits mixed, and so many of them."""
 
 Vector = npt.NDArray[np.float32]
 
 
-def grams(text: str) -> list[int]:
+def grams(text: str) -> npt.NDArray[np.int64]:
     """Buckets of the text's words, pairs and triples of words, in lower case; each once."""
-    made: list[int] = []
+    made: set[int] = set()
     before = pair = None
-    words = WORDS.findall(text.lower())
-    known = _known if max(map(len, words), default=0) <= LONGEST_KEPT else _known.__wrapped__
-    for said, alone in map(known, words):
+    for word in WORDS.findall(text.lower()):
+        said, alone = _known.get(word) or _learnt(word)
         if alone < 0:
             continue
-        made.append(alone)
+        made.add(alone)
         if before is not None:  # a checksum goes on where another ended: `a b` costs no more than ` b`
             if pair is not None:
-                made.append(crc32(said, pair))
+                made.add(crc32(said, pair))
             pair = crc32(said, before)
-            made.append(pair)
+            made.add(pair)
         before = alone
-    return [one % BUCKETS for one in set(made)] or [0]
+    return np.fromiter(made or (0,), np.int64) % BUCKETS
 
 
-@lru_cache(maxsize=50_000)
-def _known(word: str) -> tuple[bytes, int]:
-    """A word as it follows another, and its checksum; -1 for an identifier, which is passed over."""
+_known = Remembered[str, tuple[bytes, int]](50_000)
+"""Each word as it follows another, and its checksum; -1 for an identifier, which is passed over."""
+
+
+def _learnt(word: str) -> tuple[bytes, int]:
     said = word.encode("utf-8", "replace")
-    return b" " + said, -1 if opaque(word) else crc32(said)
+    made = b" " + said, -1 if opaque(word) else crc32(said)
+    return _known.keep(word, made) if len(word) <= LONGEST_WORD else made
 
 
 def opaque(word: str) -> bool:
@@ -103,12 +104,12 @@ class Injection:
     def _one(self, text: str, vector: Vector | None) -> Part:
         known = vector if vector is not None and len(vector) == DIMENSIONS else None
         feeds = {
-            "grams": np.array(grams(text), np.int64),
+            "grams": grams(text),
             "vector": (known if known is not None else np.zeros(DIMENSIONS, np.float32))[None],
             "known": np.array([[0.0 if known is None else 1.0]], np.float32),
         }
-        probability, score = (float(np.asarray(one).ravel()[0]) for one in self._first.run(["probability", "g"], feeds))
-        return Part(text, probability, score)
+        probability, score = self._first.run(["probability", "g"], feeds)
+        return Part(text, np.asarray(probability).item(), np.asarray(score).item())
 
 
 def _session(name: str) -> onnxruntime.InferenceSession:
@@ -119,6 +120,8 @@ def _session(name: str) -> onnxruntime.InferenceSession:
 
 def parted(text: str, most: int = MOST_WORDS) -> list[str]:
     """`text`, or its overlapping parts of `most` words where it is longer."""
+    if len(text) <= most:
+        return [text]
     found = list(WORDS.finditer(text))
     if len(found) <= most:
         return [text]

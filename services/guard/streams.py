@@ -67,6 +67,10 @@ class Stream:
         text, self._held = self._held, ""
         return self._restorer.feed(self._masked(text)) + self._restorer.end()
 
+    def whole(self, text: str) -> str:
+        """All of it at once: nothing is held back."""
+        return self._restorer.feed(self._masked(text)) + self._restorer.end()
+
     def _masked(self, text: str) -> str:
         if self._in_key:
             if (over := KEY_ENDS.search(text)) is None:

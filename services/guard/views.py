@@ -12,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
+from services.runtime.sieves import sieve
+
 INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
                       "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufe0e\ufe0f\ufff9\ufffa\ufffb")  # fmt: skip
 LOOKALIKES = str.maketrans(
@@ -29,6 +31,8 @@ SPACED = re.compile(r"(?<!\d)\d(?:[ .\-_*|]\d){7,18}(?!\d)")
 SUSPECT = re.compile(
     r"\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2}|&#?\w{2,8};|(?i:[\[({<]\s*(?:at|dot)\s*[\])}>]|\sdot\s)|\d[ .\-_*|]\d[ .\-_*|]\d[ .\-_*|]\d"
 )
+DISGUISED, ENCODED = sieve((SUSPECT.pattern,)), sieve((r"[A-Za-z0-9+/_\-]{12}",))
+"""Match wherever [SUSPECT][] and [BASE64][] do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,11 @@ def views(text: str) -> list[View]:
     if folded is not None:
         made.append(folded)
     base = folded or made[0]
-    if SUSPECT.search(base.text):
+    if DISGUISED.Match(base.text) and SUSPECT.search(base.text):
         opened = _opened(base)
         if opened is not None:
             made.append(opened)
-    made += _decoded(text)
-    return made
+    return made + _decoded(text) if ENCODED.Match(text) else made
 
 
 def _folded(text: str) -> View | None:

@@ -11,6 +11,7 @@ from services.guard.app import detector
 from services.guard.completion import Completion
 from services.guard.detector import MOST_KEPT
 from services.guard.policies import Policies
+from tests.support.garbage import TURNS, left_by
 from tests.support.scale import sized
 
 BOUND = 256
@@ -57,3 +58,16 @@ def test_neither_what_is_held_nor_memory_grows() -> None:
         tracemalloc.stop()
     assert 0 < most <= BOUND
     assert after - before < GROWN
+
+
+def test_an_inspected_answer_leaves_nothing_to_the_collector() -> None:
+    searched = detector(names=False)
+
+    def inspected() -> None:
+        message = chat.Message(parts=[chat.ContentPart(text="Ask ada@example.com, or [PERSON_1].")], refusal="no")
+        found = Completion(VALUES, Policies().of("*"), searched.find).whole(
+            chat.ChatCompletion(choices=[chat.Choice(message=message)])
+        )
+        assert [one.type for one, _ in found] == ["EMAIL"]
+
+    assert left_by(inspected) < TURNS

@@ -239,15 +239,16 @@ def _usage(body: dict[str, Any]) -> chat.Usage:
 
 
 def _logprobs(found: dict[str, Any] | None) -> list[chat.TokenLogprob]:
-    def one(entry: dict[str, Any]) -> chat.TokenLogprob:
-        return chat.TokenLogprob(
-            token=entry["token"],
-            logprob=entry["logprob"],
-            utf8=bytes(entry.get("bytes") or entry["token"].encode()),
-            top=[one(other) for other in entry.get("top_logprobs") or ()],
-        )
+    return [_token(entry) for entry in (found or {}).get("content") or ()]
 
-    return [one(entry) for entry in (found or {}).get("content") or ()]
+
+def _token(entry: dict[str, Any]) -> chat.TokenLogprob:
+    return chat.TokenLogprob(
+        token=entry["token"],
+        logprob=entry["logprob"],
+        utf8=bytes(entry.get("bytes") or entry["token"].encode()),
+        top=[_token(other) for other in entry.get("top_logprobs") or ()],
+    )
 
 
 def _reranked(body: dict[str, Any], texts: int, counted: int) -> Reranked:
