@@ -101,9 +101,8 @@ current = _caller.get
 """Whoever the running call is for; None for nobody."""
 
 
-def hold(found: Caller | None) -> None:
-    """Makes `found` the caller for the rest of this context."""
-    _caller.set(found)
+hold = _caller.set
+"""Makes whom it is given the caller for the rest of this context."""
 
 
 def administrator() -> Caller:

@@ -17,8 +17,9 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
-from services.runtime import channels, identity
+from services.runtime import identity
 from services.runtime.access import Access, Audit, access
+from services.runtime.channels import DEADLINE
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
 from services.runtime.inproc.context import InprocContext
@@ -169,7 +170,7 @@ class Statuses(grpc.aio.ServerInterceptor):
 
     def _awaited(self, method: str, call: Callable[..., Awaitable[Any]], check: Callable[[Any], Any]) -> Any:
         rule = access(method)
-        identities = self._asked(method, rule)
+        identities, restricts = self._asked(method, rule), rule.restricts
         audit = self._audit if rule.audited else None
 
         async def answer(request: Any, context: Any) -> Any:
@@ -180,7 +181,8 @@ class Statuses(grpc.aio.ServerInterceptor):
                 if identities is not None:
                     found = identities.known(pairs.get("authorization")) or await _verified(identities, pairs)
                     identity.hold(found)
-                    rule.check(found)
+                    if restricts:
+                        rule.check(found)
                 checked = check(request)
                 if audit is not None:
                     await audit(_spoken(method), checked)
@@ -264,10 +266,10 @@ def _credential(pairs: dict[str, Any]) -> str:
 
 def _enter(context: Any) -> None:
     if type(context) is InprocContext:
-        channels.DEADLINE.set(context.deadline)
+        DEADLINE.set(context.deadline)
         return
     left = context.time_remaining()
-    channels.DEADLINE.set(None if left is None else time.monotonic() + left)
+    DEADLINE.set(None if left is None else time.monotonic() + left)
 
 
 def _ending(context: Any, error: BaseException) -> str:

@@ -237,8 +237,9 @@ class Observed:
     def __init__(self, method: str, header: str | None) -> None:
         self._method = method
         self._began = time.perf_counter()
-        found = parse(header)
-        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
+        self._span, found = None, parse(header)
+        if found is not None and found.sampled:
+            self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
         if self._span is None:
             _current.set(found)
 

@@ -42,7 +42,7 @@ class Outcome:
         if details:
             self.details = details
         if context is not None:
-            self.initial, self.trailing = context.initial_metadata(), context.trailing_metadata()
+            self.initial, self.trailing = context.leading, context.trailing
         if self._done is not None:
             self._done.set()
         for callback in self._callbacks or ():
@@ -119,7 +119,7 @@ class UnaryCall(Call):
     by itself at the loop's next turn, as on the wire.
     """
 
-    __slots__ = ("_loop", "_metadata", "_method", "_name", "_parse", "_payload", "_response", "_task", "_waits")
+    __slots__ = ("_loop", "_metadata", "_method", "_name", "_parse", "_payload", "_response", "_task", "waits")
 
     def __init__(
         self,
@@ -135,10 +135,10 @@ class UnaryCall(Call):
         self._parse, self._metadata = parse, metadata
         self._response: Any = None
         self._task: asyncio.Task[Any] | None = None
-        self._waits = True
+        self.waits = True
         """To be started."""
-        self._loop = loop = asyncio.get_running_loop()
-        start_later(loop, self)
+        self._loop = asyncio.get_running_loop()
+        start_later(self._loop, self)
 
     def cancel(self) -> bool:
         if self.done():
@@ -148,18 +148,17 @@ class UnaryCall(Call):
         return True
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if self._waits:
-            self._waits = False
+        if self.waits:
+            self.waits = False
             if self._outcome.code is None:
                 return self._inline()
         return self._joined()
 
     def start(self) -> None:
         """Begins in a task of its own what nobody has awaited."""
-        if self._waits:
-            self._waits = False
-            if self._outcome.code is None:
-                self._task = self._loop.create_task(self._run(), context=Context())
+        self.waits = False
+        if self._outcome.code is None:
+            self._task = self._loop.create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
         await Driven(self._lived(None, joined=False), Context())
@@ -208,9 +207,9 @@ class UnaryCall(Call):
                 return
             response = await handler.unary_unary(handler.request_deserializer(self._payload), context)
             self._response = handler.response_serializer(response)
-            outcome.end(context.code() or OK, context.details(), context)
+            outcome.end(context.status or OK, context.said, context)
         except AbortError:
-            outcome.end(context.code(), context.details(), context)
+            outcome.end(context.status, context.said, context)
         except asyncio.CancelledError:
             if outcome.end(Code.CANCELLED, "Locally cancelled by application!"):
                 outcome.locally_cancelled = True

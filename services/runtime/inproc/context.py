@@ -15,10 +15,11 @@ Pairs = Sequence[tuple[str, str | bytes]]
 class InprocContext(ServicerContext[Any, Any]):
     """A `grpc.aio.ServicerContext` without a socket."""
 
-    _initial: Pairs = ()
-    _trailing: Pairs = ()
-    _code: Any = None
-    _details = ""
+    leading: Pairs = ()
+    trailing: Pairs = ()
+    status: Any = None
+    """The code that the handler has set."""
+    said = ""
     _callbacks: tuple[Callable[[Any], None], ...] = ()
     _finished = False
     _cancelled = False
@@ -40,30 +41,30 @@ class InprocContext(ServicerContext[Any, Any]):
         await self.responses.put(self.serialize(message) if self.serialize else message)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        self._initial = tuple(initial_metadata)
+        self.leading = tuple(initial_metadata)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
-        if self._code is not None and self._finished:
+        if self.status is not None and self._finished:
             raise BaseError("abort after the call has ended")
-        self._code, self._details = code, details
+        self.status, self.said = code, details
         if trailing_metadata:
-            self._trailing = tuple(trailing_metadata)
+            self.trailing = tuple(trailing_metadata)
         raise AbortError("Locally aborted.")
 
     async def abort_with_status(self, status: Any) -> NoReturn:
         await self.abort(status.code, status.details, status.trailing_metadata)
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        self._trailing = tuple(trailing_metadata)
+        self.trailing = tuple(trailing_metadata)
 
     def invocation_metadata(self) -> Any:
         return self._metadata
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        self._code = code
+        self.status = code
 
     def set_details(self, details: str) -> None:
-        self._details = details
+        self.said = details
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Nothing is compressed in process."""
@@ -87,16 +88,16 @@ class InprocContext(ServicerContext[Any, Any]):
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
     def trailing_metadata(self) -> Any:
-        return self._trailing
+        return self.trailing
 
     def initial_metadata(self) -> Any:
-        return self._initial
+        return self.leading
 
     def code(self) -> Any:
-        return self._code
+        return self.status
 
     def details(self) -> str:
-        return self._details
+        return self.said
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self._callbacks = (*self._callbacks, callback)

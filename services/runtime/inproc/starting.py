@@ -7,9 +7,10 @@ from services.runtime.loops import PerLoop
 
 
 class Startable(Protocol):
-    def start(self) -> None:
-        """Begins, unless it has begun."""
-        ...
+    waits: bool
+    """Whether it has not begun yet."""
+
+    def start(self) -> None: ...
 
 
 class _Turn:
@@ -21,7 +22,8 @@ class _Turn:
     def come(self) -> None:
         waiting, self.waiting = self.waiting, []
         for one in waiting:
-            one.start()
+            if one.waits:
+                one.start()
 
 
 _turns = PerLoop(_Turn)
