@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from services.edge.wire.errors import Refusal
+from services.runtime.begun import Begun
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -71,8 +72,8 @@ class Exchange:
         except ValueError:
             raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
 
-    async def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """The body as it comes, still packed.
+    async def pieces(self, most: int, first: Awaitable[Event] | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes, still packed; `first` is what has been received of it.
 
         Raises:
             Refusal: it has more than `most` bytes.
@@ -80,7 +81,7 @@ class Exchange:
         """
         size, more = 0, True
         while more:
-            event = await self.receive()
+            event, first = await (first or self.receive()), None
             if event["type"] == "http.disconnect":
                 raise Gone
             size += len(event.get("body", b""))
@@ -103,28 +104,26 @@ class Exchange:
         if said.isdigit() and int(said) > most:
             await self._drop()
             raise _too_large(most)
-        try:
-            async with asyncio.timeout(SLOWEST_BODY_S):
-                raw = b"".join([piece async for piece in self.pieces(most)])
-        except TimeoutError:
-            raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
+        raw = await self._read(most)
         packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
         self.body = raw if packing == b"identity" else _unpacked(raw, packing, most)
-        working = asyncio.current_task()
-        assert working is not None
-
-        def leave(watching: "asyncio.Task[None]") -> None:
-            if not watching.cancelled():
-                self.left = True
-                working.cancel()
-
-        watching = asyncio.create_task(self._gone())
-        watching.add_done_callback(leave)
+        watch = _Watch(self)
         try:
             yield
         finally:
-            watching.remove_done_callback(leave)
-            watching.cancel()
+            watch.end()
+
+    async def _read(self, most: int) -> bytes:
+        """The whole body. It mostly came with its head, and then there is nothing to be timed."""
+        first = Begun(self.receive())
+        pieces = self.pieces(most, first)
+        if first.done and not first.value.get("more_body"):
+            return b"".join([piece async for piece in pieces])
+        try:
+            async with asyncio.timeout(SLOWEST_BODY_S):
+                return b"".join([piece async for piece in pieces])
+        except TimeoutError:
+            raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
 
     async def _drop(self) -> None:
         """Reads what is still to come of the body, for a while; not from one who waits to be told to send it."""
@@ -134,11 +133,6 @@ class Exchange:
             async with asyncio.timeout(LINGERS_S):
                 while (await self.receive()).get("more_body"):
                     pass
-
-    async def _gone(self) -> None:
-        """Returns when the caller has left."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
 
     async def answer(
         self, body: bytes, headers: Headers = (), status: int = 200, kind: tuple[bytes, bytes] = JSON
@@ -164,6 +158,31 @@ class Exchange:
 
     async def end(self) -> None:
         await self.send({"type": "http.response.body", "body": b""})
+
+
+class _Watch:
+    """Cancels the running task when the caller leaves."""
+
+    __slots__ = ("_event", "_exchange", "_working")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self._working = exchange, asyncio.current_task()
+        self._wait()
+
+    def end(self) -> None:
+        self._event.close()
+
+    def _wait(self) -> None:
+        self._event = Begun(self._exchange.receive())
+        self._event.tell(self._come)
+
+    def _come(self, event: Event) -> None:
+        if event["type"] != "http.disconnect":
+            self._wait()
+            return
+        self._exchange.left = True
+        assert self._working is not None
+        self._working.cancel()
 
 
 class Gone(Exception):
