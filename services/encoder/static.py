@@ -42,7 +42,7 @@ class StaticEncoder:
         ids = self._ids(text)
         if not ids:
             return np.zeros(DIMENSIONS, np.float32)
-        total: Vector = self._table[ids].sum(axis=0)
+        total: Vector = np.add.reduce(self._table.take(ids, 0))
         length = float(np.sqrt(total @ total))
         return total / length if length > 0 else total
 

@@ -1,8 +1,8 @@
 """Callers that ask the same at the same time share one answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tollway.chat.v1 import chat_pb2 as chat
@@ -28,8 +28,8 @@ class Flights:
                 return made
         return None
 
-    @asynccontextmanager
-    async def leading(self, key: str) -> AsyncIterator["Flight"]:
+    @contextmanager
+    def leading(self, key: str) -> Iterator["Flight"]:
         """Others may join while the block lasts. They get what `Flight.land` is given, or None."""
         flight = Flight(asyncio.get_running_loop().create_future())
         first = bool(key) and self._under_way.setdefault(key, flight.future) is flight.future

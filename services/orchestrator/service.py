@@ -174,7 +174,7 @@ class GatewayService(GatewayServiceServicer):
                 async for piece in pieces:
                     yield piece
             return
-        async with self.flights.leading(key) as flight:
+        with self.flights.leading(key) as flight:
             async with aclosing(self.road.pieces(journey)) as raw, aclosing(self.road.shown(journey, raw)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -243,7 +243,7 @@ class GatewayService(GatewayServiceServicer):
         if (joined := await self.flights.joined(key)) is not None:
             _took(journey, joined)
             return joined
-        async with self.flights.leading(key) as flight:
+        with self.flights.leading(key) as flight:
             made = await self.road.answer(journey)
             flight.land(made)
         journey.road.model = journey.model

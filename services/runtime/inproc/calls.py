@@ -151,7 +151,8 @@ class UnaryCall(Call):
         if self.waits:
             self.waits = False
             if self._outcome.code is None:
-                return self._inline()
+                self._task = asyncio.current_task(self._loop)
+                return driven(self._lived(_watch.get(), joined=True), Context(), self._result)
         return self._joined()
 
     def start(self) -> None:
@@ -162,11 +163,6 @@ class UnaryCall(Call):
 
     async def _run(self) -> None:
         await Driven(self._lived(None, joined=False), Context())
-
-    def _inline(self) -> Generator[Any, Any, Any]:
-        self._task = asyncio.current_task(self._loop)
-        yield from driven(self._lived(_watch.get(), joined=True), Context())
-        return self._result()
 
     def _joined(self) -> Generator[Any, Any, Any]:
         try:
