@@ -99,18 +99,18 @@ class Rows:
         best = (-likeness).argsort()[:most]
         places = best if chosen is None else chosen[best]
         found = zip(places.tolist(), likeness[best].tolist(), strict=True)
-        return [
-            Near(self._ids[place], cosine, self._forms[place]) for place, cosine in found if cosine >= least - MARGIN
-        ]
+        ids, forms, least = self._ids, self._forms, least - MARGIN
+        return [Near(ids[place], cosine, forms[place]) for place, cosine in found if cosine >= least]
 
     def _alike(self, vector: Vector, count: int) -> npt.NDArray[np.intp]:
         """Places of those with the most equal signs."""
         own = _signs(vector)[:, None]
         unequal = np.add.reduce(np.bitwise_count(self._signs[:, :count] ^ own), 0, np.uint8)
         wanted = max(CHOSEN, count // SHARE)
-        sample = unequal[:: max(1, min(LONGEST_STEP, count // SAMPLE))]
+        sample = unequal[:: max(1, min(LONGEST_STEP, count // SAMPLE))].copy()
         nth = min(len(sample) - 1, wanted * len(sample) // count)
-        chosen = np.flatnonzero(unequal <= np.partition(sample, nth)[nth])
+        sample.partition(nth)
+        chosen: npt.NDArray[np.intp] = (unequal <= sample[nth]).nonzero()[0]
         if len(chosen) > 2 * wanted:  # many are equally alike
             chosen = chosen[unequal[chosen].argpartition(wanted)[:wanted]]
         return chosen

@@ -58,10 +58,10 @@ class Kept:
             TooLong: the caller wants it kept longer than is allowed.
         """
         if request.controls.HasField("ttl"):
-            wanted = request.controls.ttl.ToTimedelta().total_seconds()
+            wanted = _seconds(request.controls.ttl)
             if wanted > self.most_s:
                 raise TooLong(most_s=self.most_s)
-            return float(wanted)
+            return wanted
         kind = unfit.lower() or ("grounded" if request.conditions.ground else "")
         return self.classes.get(kind, self.ttl_s)
 
@@ -125,7 +125,7 @@ class CacheService(CacheServiceServicer):
             stored=now,
             expires=now + self.kept.seconds(request, unfitness),
             cost=request.cost_nano_usd,
-            took_s=request.took.ToTimedelta().total_seconds(),
+            took_s=_seconds(request.took),
             attached=request.attached,
             answer=digest(request.completion),
         )
@@ -210,8 +210,13 @@ def _keys(request: pb.LookupRequest | pb.StoreRequest | pb.ExplainRequest) -> Ke
 
 def _age(request: pb.LookupRequest | pb.ExplainRequest) -> Age:
     controls = request.controls
-    most = controls.max_age.ToTimedelta().total_seconds() if controls.HasField("max_age") else None
-    return Age(most, controls.max_stale.ToTimedelta().total_seconds())
+    most = _seconds(controls.max_age) if controls.HasField("max_age") else None
+    return Age(most, _seconds(controls.max_stale))
+
+
+def _seconds(said: Duration) -> float:
+    """protobuf's own way to a number goes by a `timedelta`, at several times the cost."""
+    return said.seconds + said.nanos / 1e9
 
 
 def _vector(request: pb.LookupRequest | pb.StoreRequest | pb.ExplainRequest) -> Vector | None:

@@ -14,6 +14,7 @@ from yarl import URL
 from services.models import faults
 from services.models.wires.adapter import Target
 from services.models.wires.form import Form
+from services.runtime.begun import Begun
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
@@ -82,10 +83,14 @@ async def posted(
 
 
 async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, Any]:
-    """The body as a JSON object."""
+    """The body as a JSON object. It mostly came with its head, and then there is nothing to be timed."""
+    reading = Begun(response.read())
     try:
-        async with asyncio.timeout(target.entry.first_byte_s):
-            body = orjson.loads(await response.read())
+        if reading.done:
+            body = orjson.loads(reading.value)
+        else:
+            async with asyncio.timeout(target.entry.first_byte_s):
+                body = orjson.loads(await reading)
     except TimeoutError:
         raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
     except orjson.JSONDecodeError:
