@@ -39,7 +39,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("url-credentials", "SECRET", r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s:/@]{1,128}:([^\s@/]{3,128})@[^\s]{3,}", 0.9,
             "a password within a URL", group=1),
     Pattern("bitcoin", "CRYPTO", r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", 0.95, "a Bitcoin address that checks", v.crypto),
-    Pattern("bech32", "CRYPTO", r"\b(?:bc1|BC1)[a-zA-Z0-9]{25,62}\b", 0.9, "the form of a Bitcoin address"),
+    Pattern("bech32", "CRYPTO", r"\b(?:bc1[pq][ac-hj-np-z02-9]{24,61}|BC1[PQ][AC-HJ-NP-Z02-9]{24,61})\b", 0.9, "the form of a Bitcoin address"),
     Pattern("ethereum", "CRYPTO", r"\b0x[0-9a-fA-F]{40}\b", 0.85, "an Ethereum address", v.crypto),
     Pattern("dob", "DATE_TIME", r"\b(?:\d{4}-\d{2}-\d{2}|\d{1,2}[/.]\d{1,2}[/.](?:19|20)?\d{2})\b", 0.6, "a date"),
     *countries.PATTERNS,

@@ -112,6 +112,11 @@ def test_finds_names_and_addresses() -> None:
     assert {"PERSON", "LOCATION"} & types("Angela Merkel met Emmanuel Macron in Berlin.") == {"PERSON", "LOCATION"}
 
 
+def test_a_digest_is_nobodys_bitcoin_address() -> None:
+    assert types("Pay bc1qlt5tsqdmcx28k2v3p0vhr8wgdnqhsyaytky9pt now") == {"CRYPTO"}
+    assert "CRYPTO" not in types("Ask about bc1f558a7bd74533b53ec2d68c417ce5 and bc1f558ad745335f3ec2d68c4ea75e5f")
+
+
 def test_what_is_not_wanted_is_not_looked_for() -> None:
     text = "Angela Merkel lives in Berlin, mail am@example.com"
     assert {one.type for one in guard().find(text, unwanted=frozenset({"PERSON", "LOCATION", "ORGANIZATION"}))} == {
