@@ -20,7 +20,7 @@ from services.cache.plain import (
     spoken_of,
 )
 from services.cache.screen import Gist, Screen, numbered, opaque
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import RememberedWords
 
 Form = bytes
 """Of 8 bytes each: how many words count, those of them that count, codes first and then numbers, each in their order, and the plain form;
@@ -101,13 +101,12 @@ class Hopes:
         return bool(fair) and self._screen.hopeful(own.gist, fair)
 
 
-_kinds = Remembered[str, int](50_000)
+_kinds = RememberedWords[int](50_000)
 """What stands for each word."""
 
 
 def _learnt(word: str) -> int:
-    made = hash(word) & HASH | _kind(word)
-    return _kinds.keep(word, made) if len(word) <= LONGEST_WORD else made
+    return _kinds.keep(word, hash(word) & HASH | _kind(word))
 
 
 def _kind(word: str) -> int:
@@ -131,7 +130,7 @@ def renumbered(a: Read, b: Read) -> bool:
         return True
     if a.numbers == b.numbers or not (a.numbers and b.numbers):
         return False
-    if len(a.numbers) == len(b.numbers):
+    if len(a.numbers) == len(b.numbers):  # as many, and not the same: each has one of its own
         return True
     own, other = set(_words(a.numbers)), set(_words(b.numbers))
     return not (own <= other or other <= own)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from string import ascii_lowercase
 
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import LONGEST_WORD, RememberedWords
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 SYNONYMS = ARTEFACTS / "synonyms.txt"
@@ -136,13 +136,12 @@ def _opened(said: list[str]) -> list[str]:
     return said
 
 
-_said = Remembered[str, Plain](50_000)
+_said = RememberedWords[Plain](50_000)
 """What each word is compared as: one, two or none."""
 
 
 def _learnt(word: str) -> Plain:
-    made = tuple(map(sys.intern, _spelt(word).split()))  # texts share their words
-    return _said.keep(word, made) if len(word) <= LONGEST_WORD else made
+    return _said.keep(word, tuple(map(sys.intern, _spelt(word).split())))  # texts share their words
 
 
 def carries(word: str) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from services.edge.wire.errors import Refusal
-from services.runtime.begun import Begun
+from services.runtime.begun import Begun, in_time
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -72,8 +72,8 @@ class Exchange:
         except ValueError:
             raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
 
-    async def pieces(self, most: int, first: Awaitable[Event] | None = None) -> AsyncIterator[bytes]:
-        """The body as it comes, still packed; `first` is what has been received of it.
+    async def pieces(self, most: int) -> AsyncIterator[bytes]:
+        """The body as it comes, still packed.
 
         Raises:
             Refusal: it has more than `most` bytes.
@@ -81,7 +81,7 @@ class Exchange:
         """
         size, more = 0, True
         while more:
-            event, first = await (first or self.receive()), None
+            event = await self.receive()
             if event["type"] == "http.disconnect":
                 raise Gone
             size += len(event.get("body", b""))
@@ -104,7 +104,10 @@ class Exchange:
         if said.isdigit() and int(said) > most:
             await self._drop()
             raise _too_large(most)
-        raw = await self._read(most)
+        try:
+            raw = await in_time(self._whole(most), SLOWEST_BODY_S)
+        except TimeoutError:
+            raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
         packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
         self.body = raw if packing == b"identity" else _unpacked(raw, packing, most)
         watch = _Watch(self)
@@ -113,17 +116,8 @@ class Exchange:
         finally:
             watch.end()
 
-    async def _read(self, most: int) -> bytes:
-        """The whole body. It mostly came with its head, and then there is nothing to be timed."""
-        first = Begun(self.receive())
-        pieces = self.pieces(most, first)
-        if first.done and not first.value.get("more_body"):
-            return b"".join([piece async for piece in pieces])
-        try:
-            async with asyncio.timeout(SLOWEST_BODY_S):
-                return b"".join([piece async for piece in pieces])
-        except TimeoutError:
-            raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
+    async def _whole(self, most: int) -> bytes:
+        return b"".join([piece async for piece in self.pieces(most)])
 
     async def _drop(self) -> None:
         """Reads what is still to come of the body, for a while; not from one who waits to be told to send it."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import RememberedWords
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MODEL = "static-minilm-256-1"
@@ -32,7 +32,7 @@ class StaticEncoder:
         packed = np.load(ARTEFACTS / "static.npz")
         self._table: Vector = packed["rows"].astype(np.float32) * packed["scales"][:, None]
         self._tokenizer = tokenizer
-        self._words = Remembered[str, list[int]](MOST_WORDS)
+        self._words = RememberedWords[list[int]](MOST_WORDS)
 
     def encode(self, text: str) -> Vector:
         """(256,) of unit length; zeros for a text without tokens."""
@@ -59,5 +59,4 @@ class StaticEncoder:
         return ids
 
     def _learn(self, word: str) -> list[int]:
-        pieces = list(self._tokenizer.encode(word, add_special_tokens=False).ids)
-        return self._words.keep(word, pieces) if len(word) <= LONGEST_WORD else pieces
+        return self._words.keep(word, list(self._tokenizer.encode(word, add_special_tokens=False).ids))

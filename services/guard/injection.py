@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import RememberedWords
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 BUCKETS = 1 << 17
@@ -53,14 +53,13 @@ def grams(text: str) -> npt.NDArray[np.int64]:
     return np.fromiter(made or (0,), np.int64) % BUCKETS
 
 
-_known = Remembered[str, tuple[bytes, int]](50_000)
+_known = RememberedWords[tuple[bytes, int]](50_000)
 """Each word as it follows another, and its checksum; -1 for an identifier, which is passed over."""
 
 
 def _learnt(word: str) -> tuple[bytes, int]:
     said = word.encode("utf-8", "replace")
-    made = b" " + said, -1 if opaque(word) else crc32(said)
-    return _known.keep(word, made) if len(word) <= LONGEST_WORD else made
+    return _known.keep(word, (b" " + said, -1 if opaque(word) else crc32(said)))
 
 
 def opaque(word: str) -> bool:

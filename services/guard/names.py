@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from services.guard.finding import Found
 from services.guard.words import SPLIT, Word, hashes, shape, words
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import LONGEST_WORD, Remembered, RememberedWords
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 MOST_GRAMS = 24
@@ -51,7 +51,7 @@ class Names:
             str(ARTEFACTS / "names.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._known = Remembered[tuple[str, bool], Vector](MOST_KEPT)
-        self._alone = defaultdict[frozenset[str], Remembered[str, bool]](lambda: Remembered(MOST_KEPT))
+        self._alone = defaultdict[frozenset[str], RememberedWords[bool]](lambda: RememberedWords(MOST_KEPT))
         self._met = Remembered[str, None](MOST_KEPT)
         self._outside = self._labels.index("O")
         self._common = frozenset((ARTEFACTS / "common.txt").read_text().split())
@@ -77,9 +77,7 @@ class Names:
             if likely is None:
                 if not word.islower() and self._new(word):
                     return False  # a capitalised word met once is not worth a look of its own: the whole text gets one
-                likely = self._suspicious(word, unwanted)
-                if len(word) <= LONGEST_WORD:
-                    known.keep(word, likely)
+                likely = known.keep(word, self._suspicious(word, unwanted))
             if likely:
                 return False
         return True

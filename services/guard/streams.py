@@ -65,7 +65,7 @@ class Stream:
 
     def end(self) -> str:
         text, self._held = self._held, ""
-        return self._restorer.feed(self._masked(text)) + self._restorer.end()
+        return self.whole(text)
 
     def whole(self, text: str) -> str:
         """All of it at once: nothing is held back."""

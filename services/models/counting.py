@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tokenizers import Tokenizer
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.runtime.remembered import LONGEST_WORD, Remembered
+from services.runtime.remembered import RememberedWords
 
 PER_MESSAGE = 4
 """What a chat template adds around a message, roughly."""
@@ -22,7 +22,7 @@ class Counter:
     """Counts word pieces of a BERT vocabulary: within a fifth of the common models' own counts on English."""
 
     tokenizer: Tokenizer
-    _known: Remembered[str, int] = field(default_factory=lambda: Remembered(MOST_WORDS))
+    _known: RememberedWords[int] = field(default_factory=lambda: RememberedWords(MOST_WORDS))
     """Pieces of each word that was seen: ASCII text is split as BERT splits it, and asks the tokenizer once a word."""
 
     def text(self, text: str) -> int:
@@ -37,8 +37,7 @@ class Counter:
             return sum(known.get(word) or self._learn(word) for word in found)
 
     def _learn(self, word: str) -> int:
-        pieces = max(len(self.tokenizer.encode(word, add_special_tokens=False).ids), 1)
-        return self._known.keep(word, pieces) if len(word) <= LONGEST_WORD else pieces
+        return self._known.keep(word, max(len(self.tokenizer.encode(word, add_special_tokens=False).ids), 1))
 
     def prompt(self, request: chat.ChatRequest) -> int:
         total = sum(PER_MESSAGE + self.message(message) for message in request.messages)

@@ -22,11 +22,6 @@ class Access:
     public: bool = False
     audited: bool = False
 
-    @property
-    def restricts(self) -> bool:
-        """Whether a caller who is known may still be refused."""
-        return self.administrator or bool(self.scopes)
-
     def check(self, caller: Caller) -> None:
         """
         Raises:

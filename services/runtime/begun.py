@@ -1,6 +1,8 @@
 """Begins to wait without a task: what is there already is had at once, and what is not can tell when it comes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,17 +20,20 @@ class Begun(Generic[T]):
         self._steps = awaitable.__await__()
         self._tell: Callable[[T], object] | None = None
         self.done = False
-        self._step()
+        self._step(self._steps.__next__)
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if self.done:
-            return self.value
-        try:
-            yield self._waited
-        except BaseException:
-            self._steps.close()
-            raise
-        return (yield from self._steps)
+        while not self.done:
+            try:
+                yield self._waited
+            except GeneratorExit:
+                self._steps.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed on to what is waited for, whatever it is
+                self._step(partial(self._steps.throw, error))
+            else:
+                self._step(self._steps.__next__)
+        return self.value
 
     def tell(self, callback: Callable[[T], object]) -> None:
         """Calls `callback` with the value, now or when it is there."""
@@ -48,11 +53,24 @@ class Begun(Generic[T]):
     def _come(self, _: object) -> None:
         tell, self._tell = self._tell, None
         if tell is not None:
-            self._step()
+            self._step(self._steps.__next__)
             self.tell(tell)
 
-    def _step(self) -> None:
+    def _step(self, step: Callable[[], Any]) -> None:
         try:
-            self._waited: Any = next(self._steps)
+            self._waited: Any = step()
         except StopIteration as ended:
             self.done, self.value = True, ended.value
+
+
+async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
+    """The value of `awaitable`. A timer is set only where it is not there at once.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    begun = Begun(awaitable)
+    if begun.done:
+        return begun.value
+    async with asyncio.timeout(seconds):
+        return await begun

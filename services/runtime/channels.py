@@ -164,22 +164,23 @@ def _carrying(call: Any, waits: bool) -> Any:
         if waits:
             more.setdefault("wait_for_ready", True)
         if (deadline := DEADLINE.get()) is not None:
-            left = deadline - time.monotonic()
-            if timeout is None or left <= timeout:
-                timeout = left if left > 0 else 0.0
-        trace, caller = telemetry.current(), identity.current()
-        if not metadata and trace is not None and caller is not None:  # as nearly all calls are made
-            metadata = (telemetry.TRACEPARENT, trace.header), ("authorization", caller.header)
-        else:
-            metadata = _with_context(metadata, trace, caller)
-        return call(request, timeout=timeout, metadata=metadata, **more)
+            timeout = _shorter(timeout, deadline - time.monotonic())
+        return call(request, timeout=timeout, metadata=_with_context(metadata), **more)
 
     return carried
 
 
-def _with_context(
-    metadata: Any, trace: telemetry.Trace | None, caller: identity.Caller | None
-) -> tuple[tuple[str, Any], ...]:
+def _shorter(timeout: float | None, left: float) -> float:
+    """The smaller of what is asked and what the running call has left."""
+    if timeout is not None and timeout < left:
+        return timeout
+    return left if left > 0 else 0.0
+
+
+def _with_context(metadata: Any) -> tuple[tuple[str, Any], ...]:
+    trace, caller = telemetry.current(), identity.current()
+    if not metadata and trace is not None and caller is not None:  # as nearly all calls are made
+        return (telemetry.TRACEPARENT, trace.header), ("authorization", caller.header)
     pairs = tuple(metadata or ())
     names = {name for name, _ in pairs}
     if trace is not None and telemetry.TRACEPARENT not in names:

@@ -22,3 +22,10 @@ class Remembered(dict[K, V]):
             self.clear()
         self[key] = value
         return value
+
+
+class RememberedWords(Remembered[str, V]):
+    """By words, of which none is taken that is too long to be met again."""
+
+    def keep(self, key: str, value: V) -> V:
+        return super().keep(key, value) if len(key) <= LONGEST_WORD else value

@@ -17,9 +17,8 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
-from services.runtime import identity
+from services.runtime import channels, identity
 from services.runtime.access import Access, Audit, access
-from services.runtime.channels import DEADLINE
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
 from services.runtime.inproc.context import InprocContext
@@ -170,7 +169,7 @@ class Statuses(grpc.aio.ServerInterceptor):
 
     def _awaited(self, method: str, call: Callable[..., Awaitable[Any]], check: Callable[[Any], Any]) -> Any:
         rule = access(method)
-        identities, restricts = self._asked(method, rule), rule.restricts
+        identities = self._asked(method, rule)
         audit = self._audit if rule.audited else None
 
         async def answer(request: Any, context: Any) -> Any:
@@ -181,8 +180,7 @@ class Statuses(grpc.aio.ServerInterceptor):
                 if identities is not None:
                     found = identities.known(pairs.get("authorization")) or await _verified(identities, pairs)
                     identity.hold(found)
-                    if restricts:
-                        rule.check(found)
+                    rule.check(found)
                 checked = check(request)
                 if audit is not None:
                     await audit(_spoken(method), checked)
@@ -266,10 +264,10 @@ def _credential(pairs: dict[str, Any]) -> str:
 
 def _enter(context: Any) -> None:
     if type(context) is InprocContext:
-        DEADLINE.set(context.deadline)
+        channels.DEADLINE.set(context.deadline)
         return
     left = context.time_remaining()
-    DEADLINE.set(None if left is None else time.monotonic() + left)
+    channels.DEADLINE.set(None if left is None else time.monotonic() + left)
 
 
 def _ending(context: Any, error: BaseException) -> str:

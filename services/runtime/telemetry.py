@@ -237,9 +237,8 @@ class Observed:
     def __init__(self, method: str, header: str | None) -> None:
         self._method = method
         self._began = time.perf_counter()
-        self._span, found = None, parse(header)
-        if found is not None and found.sampled:
-            self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
+        found = parse(header)
+        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
         if self._span is None:
             _current.set(found)
 

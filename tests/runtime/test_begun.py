@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.begun import Begun
+from services.runtime.begun import Begun, in_time
 from tests.support.garbage import TURNS, left_by
 
 
@@ -72,6 +72,27 @@ async def test_cancelled_it_lets_go_of_what_it_waits_for() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert source.ended == 1
+
+
+async def test_a_timer_within_it_is_its_own() -> None:
+    async def patient() -> str:
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "late"
+        return "never"
+
+    assert await Begun(patient()) == "late"
+    assert await in_time(patient(), 10.0) == "late"
+
+
+async def test_what_is_there_at_once_is_in_time() -> None:
+    source = Source()
+    assert await in_time(at_once(), 0.0) == "now"
+    with pytest.raises(TimeoutError):
+        await in_time(source.next(), 0.001)
     assert source.ended == 1
 
 

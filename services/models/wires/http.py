@@ -14,7 +14,7 @@ from yarl import URL
 from services.models import faults
 from services.models.wires.adapter import Target
 from services.models.wires.form import Form
-from services.runtime.begun import Begun
+from services.runtime.begun import in_time
 from services.runtime.errors import Failure
 
 T = TypeVar("T")
@@ -83,14 +83,9 @@ async def posted(
 
 
 async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, Any]:
-    """The body as a JSON object. It mostly came with its head, and then there is nothing to be timed."""
-    reading = Begun(response.read())
+    """The body as a JSON object."""
     try:
-        if reading.done:
-            body = orjson.loads(reading.value)
-        else:
-            async with asyncio.timeout(target.entry.first_byte_s):
-                body = orjson.loads(await reading)
+        body = orjson.loads(await in_time(response.read(), target.entry.first_byte_s))
     except TimeoutError:
         raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
     except orjson.JSONDecodeError:

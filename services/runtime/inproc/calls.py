@@ -42,7 +42,7 @@ class Outcome:
         if details:
             self.details = details
         if context is not None:
-            self.initial, self.trailing = context.leading, context.trailing
+            self.initial, self.trailing = context.initial, context.trailing
         if self._done is not None:
             self._done.set()
         for callback in self._callbacks or ():

@@ -15,7 +15,7 @@ Pairs = Sequence[tuple[str, str | bytes]]
 class InprocContext(ServicerContext[Any, Any]):
     """A `grpc.aio.ServicerContext` without a socket."""
 
-    leading: Pairs = ()
+    initial: Pairs = ()
     trailing: Pairs = ()
     status: Any = None
     """The code that the handler has set."""
@@ -41,7 +41,7 @@ class InprocContext(ServicerContext[Any, Any]):
         await self.responses.put(self.serialize(message) if self.serialize else message)
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        self.leading = tuple(initial_metadata)
+        self.initial = tuple(initial_metadata)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         if self.status is not None and self._finished:
@@ -91,7 +91,7 @@ class InprocContext(ServicerContext[Any, Any]):
         return self.trailing
 
     def initial_metadata(self) -> Any:
-        return self.leading
+        return self.initial
 
     def code(self) -> Any:
         return self.status

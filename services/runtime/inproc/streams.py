@@ -45,7 +45,7 @@ class _Work:
         try:
             await self._handle(server, context)
         except AbortError:
-            self.end(context.code(), context.details(), context, discard=False)
+            self.end(context.status, context.said, context, discard=False)
         except asyncio.CancelledError:
             self.end(Code.CANCELLED, "the handler was cancelled")
         finally:
@@ -84,7 +84,7 @@ class _Work:
                     await self.responses.put(serialize(message))
         else:
             await answer
-        self.end(context.code() or Code.OK, context.details(), context, discard=False)
+        self.end(context.status or Code.OK, context.said, context, discard=False)
 
     async def _asked(self, parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
         while (message := await self._next()) is not None:
