@@ -20,7 +20,7 @@ import qdrant_edge as q
 
 from services.cache.forms import form
 from services.cache.payload import DIMENSIONS, numbers, read, written
-from services.cache.rows import Rows
+from services.cache.rows import Near, Rows
 from services.cache.store import Entry, Hopeful, Selection, Vector
 from services.runtime import folders
 from services.runtime.background import in_thread
@@ -113,8 +113,12 @@ class EdgeStore:
         self._scopes.move_to_end(scope)
         if not known.whole:
             await self._read_on(scope, known)
+        if hopes is not None:
+            sifted = known.rows.sifted(hopes.sought, vector, most, least)
+            if sifted is not None and not _any(sifted, hopes):
+                return ()
         rows = known.rows.nearest(vector, most, least)
-        if rows and hopes is not None and not hopes([(one.form, one.cosine) for one in rows]):
+        if hopes is not None and not _any(rows, hopes):
             return ()
         found = self._all([one.id for one in rows])
         for row in rows:
@@ -314,6 +318,10 @@ class EdgeStore:
         """Work that takes its time, one at a time, also when who asked for it has left meanwhile."""
         async with self._lock:
             return await in_thread(work)
+
+
+def _any(rows: Sequence[Near], hopes: Hopeful) -> bool:
+    return bool(rows) and hopes([(one.form, one.cosine) for one in rows])
 
 
 def _point(entry: Entry, key: bytes) -> q.Point:

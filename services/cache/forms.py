@@ -19,7 +19,7 @@ from services.cache.plain import (
     meant,
     spoken_of,
 )
-from services.cache.screen import Gist, Screen, numbered, opaque
+from services.cache.screen import Facts, Screen, counted, numbered, opaque
 from services.runtime.remembered import RememberedWords
 
 Form = bytes
@@ -53,6 +53,47 @@ def form(text: str) -> Form:
     return counts + struct.pack(f"{len(ordered)}Q", *ordered)
 
 
+KNOWN = 1 << 63
+"""Set in the mark of a text that names numbers."""
+NONE_NAMED = KNOWN - 1
+"""The mark of a text without numbers: it may ask for what one with any number asks for, unless that is a code."""
+ANY = KNOWN | NONE_NAMED
+"""The mark of a text whose form is not known: it may ask for anything."""
+BITS = 62
+MOST_SOUGHT = 4
+"""Numbers in a text up to which others are sought by them."""
+
+
+def mark(form: Form) -> int:
+    """64 bits that say which numbers a text may name, two bits a number, as a Bloom filter does."""
+    if not form:
+        return ANY
+    numbers = read(form).numbers
+    return KNOWN | _bits(_words(numbers)) if numbers else NONE_NAMED
+
+
+def sought(form: Form) -> tuple[int, ...]:
+    """Masks, of which the mark of any text holds one whole that is not [renumbered][] beside this one; () where that tells none apart.
+
+    Of a text with codes others name all of them; else of two that both name numbers one names all that the other does.
+    """
+    if not form:
+        return ()
+    said = read(form)
+    if said.codes:
+        return (KNOWN | _bits(_words(said.codes)),)
+    numbers = _words(said.numbers)
+    return tuple(_bits([one]) for one in numbers) if len(numbers) <= MOST_SOUGHT else ()
+
+
+def _bits(words: list[int]) -> int:
+    made = 0
+    for word in words:
+        known = word >> 10
+        made |= 1 << known % BITS | 1 << (known >> 16) % BITS
+    return made
+
+
 class Read(NamedTuple):
     """What a form says, still packed: of 8 bytes a word. Equal bytes are equal words."""
 
@@ -64,11 +105,6 @@ class Read(NamedTuple):
     plain: bytes
     """In the order of the text; empty for none."""
 
-    @property
-    def gist(self) -> Gist[int]:
-        """As `screen` has it of the text."""
-        return Gist(*(frozenset(_words(one)) for one in (self.content, self.numbers, self.codes)))
-
 
 def read(form: Form) -> Read:
     codes, numbers, content = WIDTH + WIDTH * form[CODES], WIDTH + WIDTH * form[NUMBERS], WIDTH + WIDTH * form[CONTENTS]
@@ -79,13 +115,14 @@ class Hopes:
     """Whether a look-up may find something; asked by stores that know forms, before they read an entry."""
 
     def __init__(self, screen: Screen, text: str) -> None:
-        self._screen, self._text = screen, text
+        self._screen, self._form = screen, form(text)
+        self.sought: Sequence[int] = sought(self._form)
         self.dashed = False
         """There were candidates, and none of them could have been proven."""
 
     def __call__(self, near: Sequence[tuple[Form, float]]) -> bool:
         """Whether any of the candidates, each with about its static cosine, may be proven to ask for the same."""
-        own = form(self._text)
+        own = self._form
         if not own or not all(one for one, _ in near):
             return True
         said = read(own)
@@ -97,8 +134,10 @@ class Hopes:
 
     def _plausible(self, own: Read, others: Sequence[tuple[Read, float]]) -> bool:
         """Whether the screen may let one of them pass."""
-        fair = [(one.gist, cosine) for one, cosine in others if not renumbered(own, one)]
-        return bool(fair) and self._screen.hopeful(own.gist, fair)
+        words = frozenset(_words(own.content))
+        return self._screen.hopeful(
+            [facts(own, words, one, cosine) for one, cosine in others if not renumbered(own, one)]
+        )
 
 
 _kinds = RememberedWords[int](50_000)
@@ -122,6 +161,12 @@ def _kind(word: str) -> int:
 
 def _words(packed: bytes) -> list[int]:
     return memoryview(packed).cast("Q").tolist()
+
+
+def facts(own: Read, words: frozenset[int], other: Read, static: float) -> Facts:
+    """As `screen.facts`; `words` are those of `own` that count."""
+    shared = len(words.intersection(_words(other.content)))
+    return counted(shared, len(words), len(other.content) // WIDTH, own.numbers == other.numbers, static)
 
 
 def renumbered(a: Read, b: Read) -> bool:

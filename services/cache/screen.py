@@ -5,12 +5,11 @@ was trained is told in `training/screen.py`.
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,20 +24,20 @@ MIXED = re.compile(r"[^\W\d_]\d|\d[^\W\d_]")
 """Where letters become digits, or digits letters."""
 
 
-Word = TypeVar("Word")
+Facts = tuple[float, ...]
 
 
-class Gist(NamedTuple, Generic[Word]):
+class Gist(NamedTuple):
     """What the screen looks at in a text."""
 
-    content: frozenset[Word]
-    numbers: frozenset[Word]
-    codes: frozenset[Word]
+    content: frozenset[str]
+    numbers: frozenset[str]
+    codes: frozenset[str]
     """Of the numbers those that nobody says twice without meaning the same: orders, accounts, hashes."""
 
 
 @lru_cache(maxsize=MOST_TEXTS)
-def gist(text: str) -> Gist[str]:
+def gist(text: str) -> Gist:
     content = frozenset(spoken(text)) - STOP
     numbers = frozenset(filter(numbered, content))
     return Gist(content, numbers, frozenset(filter(opaque, numbers)))
@@ -54,16 +53,20 @@ def opaque(word: str) -> bool:
     return sum(map(str.isdigit, word)) >= 5 or (len(word) >= 6 and len(MIXED.findall(word)) >= 2)
 
 
-def renumbered(a: Gist[Word], b: Gist[Word]) -> bool:
+def renumbered(a: Gist, b: Gist) -> bool:
     """Whether each names a number or an identifier that the other does not, or one of them a code: order 4711 is not order 4712, nor
     is an order that is not named 4f9a-22."""
     return a.codes != b.codes or bool(a.numbers - b.numbers and b.numbers - a.numbers)
 
 
-def facts(a: Gist[Word], b: Gist[Word], static: float) -> tuple[float, ...]:
+def facts(a: Gist, b: Gist, static: float) -> Facts:
     """Six facts; the order of `a` and `b` does not matter."""
-    shared = len(a.content & b.content)
-    fewer, more = len(a.content) - shared, len(b.content) - shared
+    return counted(len(a.content & b.content), len(a.content), len(b.content), a.numbers == b.numbers, static)
+
+
+def counted(shared: int, own: int, others: int, same_numbers: bool, static: float) -> Facts:
+    """[facts][], of two texts of so many words that count."""
+    fewer, more = own - shared, others - shared
     if fewer > more:
         fewer, more = more, fewer
     return (
@@ -71,7 +74,7 @@ def facts(a: Gist[Word], b: Gist[Word], static: float) -> tuple[float, ...]:
         shared / (shared + fewer + more or 1),
         fewer / 12 if fewer < 12 else 1.0,
         more / 12 if more < 12 else 1.0,
-        1.0 if a.numbers != b.numbers else 0.0,
+        0.0 if same_numbers else 1.0,
         (shared + fewer) / 24 if shared + fewer < 24 else 1.0,
     )
 
@@ -87,21 +90,20 @@ class Screen:
 
     def plausible(self, text: str, others: list[tuple[str, float]]) -> list[bool]:
         """For each other text with its static cosine, whether proof is worth its cost."""
-        found = self._judged(gist(text), [(gist(other), cosine) for other, cosine in others])
-        return [found.get(n, -math.inf) >= self._least for n in range(len(others))]
+        own = gist(text)
+        fair = [n for n, (other, _) in enumerate(others) if not renumbered(own, gist(other))]
+        judged = self._judged([facts(own, gist(others[n][0]), others[n][1]) for n in fair]) if fair else []
+        passed = {n for n, word in zip(fair, judged, strict=True) if word >= self._least}
+        return [n in passed for n in range(len(others))]
 
-    def hopeful(self, own: Gist[Word], others: Sequence[tuple[Gist[Word], float]]) -> bool:
-        """Whether proof may be worth its cost for any, where cosines are right to about [ABOUT][]."""
-        return max(self._judged(own, others).values(), default=-math.inf) >= self._least - self._slack
+    def hopeful(self, found: Sequence[Facts]) -> bool:
+        """Whether proof may be worth its cost for any that is not [renumbered][], where cosines are right to about [ABOUT][]."""
+        return bool(found) and max(self._judged(found)) >= self._least - self._slack
 
-    def _judged(self, own: Gist[Word], others: Sequence[tuple[Gist[Word], float]]) -> dict[int, float]:
-        """The network's word on those by whose numbers it is not settled."""
-        fair = [n for n, (one, _) in enumerate(others) if not renumbered(own, one)]
-        if not fair:
-            return {}
-        rows = np.array([facts(own, *others[n]) for n in fair], np.float32)
-        logits = np.maximum(rows @ self._w + self._b, 0) @ self._v + self._c
-        return dict(zip(fair, logits.tolist(), strict=True))
+    def _judged(self, found: Sequence[Facts]) -> list[float]:
+        """The network's word on each."""
+        logits = np.maximum(np.array(found, np.float32) @ self._w + self._b, 0) @ self._v + self._c
+        return list(map(float, logits.tolist()))
 
     def barred(self, text: str, other: str) -> bool:
         """Whether nothing could prove that the two ask for the same."""

@@ -1,6 +1,6 @@
 """Where answers are kept."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -82,8 +82,13 @@ def entry_id(exact: str) -> str:
     return f"{exact[:8]}-{exact[8:12]}-{exact[12:16]}-{exact[16:20]}-{exact[20:32]}"
 
 
-Hopeful = Callable[[Sequence[tuple[bytes, float]]], bool]
-"""Whether any of some entries, each by its text's form and about its cosine, is worth to be read."""
+class Hopeful(Protocol):
+    sought: Sequence[int]
+    """Masks: what is worth to be read has a mark that holds one of them whole. () where any may."""
+
+    def __call__(self, near: Sequence[tuple[bytes, float]]) -> bool:
+        """Whether any of some entries, each by its text's form and about its cosine, is worth to be read."""
+        ...
 
 
 class Store(Protocol):

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cache import screen
-from services.cache.forms import MOST_WORDS, WIDTH, Hopes, form, read, renumbered
+from services.cache.forms import ANY, MOST_WORDS, WIDTH, Hopes, facts, form, mark, read, renumbered, sought
 from services.cache.plain import alike, plain
-from services.cache.screen import Screen, facts, gist
+from services.cache.screen import Screen, gist
 
 SCREEN = Screen()
 WORDS = st.sampled_from(
@@ -23,7 +23,8 @@ COSINES = st.floats(0.62, 1.0)
 def test_numbers_tell_what_words_tell(a: str, b: str, cosine: float) -> None:
     ours, theirs = read(form(a)), read(form(b))
     assert len(ours.plain) == WIDTH * len(plain(a)) and (ours.plain == theirs.plain) == (plain(a) == plain(b))
-    assert facts(ours.gist, theirs.gist, cosine) == facts(gist(a), gist(b), cosine)
+    words = frozenset(memoryview(ours.content).cast("Q").tolist())
+    assert facts(ours, words, theirs, cosine) == screen.facts(gist(a), gist(b), cosine)
     assert renumbered(ours, theirs) == screen.renumbered(gist(a), gist(b))
 
 
@@ -35,6 +36,23 @@ def test_what_may_be_proven_is_hoped_for(text: str, others: list[tuple[str, floa
     hoped = hopes([(form(one), cosine + off) for one, cosine in others])
     assert hoped or not provable
     assert hopes.dashed == (not hoped)
+
+
+@given(TEXTS, TEXTS)
+def test_what_is_not_renumbered_is_sought(a: str, b: str) -> None:
+    masks, other = sought(form(a)), mark(form(b))
+    assert not masks or any(other & mask == mask for mask in masks) or renumbered(read(form(a)), read(form(b)))
+    assert all(ANY & mask == mask for mask in masks), "a text whose form is not known may ask for anything"
+
+
+def test_numbers_tell_most_apart() -> None:
+    texts = [f"Explain tides in {n} words" for n in range(40, 900)]
+    masks = sought(form(texts[0]))
+    assert sum(any(mark(form(text)) & mask == mask for mask in masks) for text in texts) < len(texts) / 50
+    assert sought(form("Explain tides")) == () and not sought(form("Add 1 2 3 4 5 6 7 8"))
+    assert all(mark(form("Explain tides")) & mask == mask for mask in masks)
+    (code,) = sought(form("Where is order 471122?"))
+    assert mark(form("Where is my order?")) & code != code, "an order that is not named is another"
 
 
 def test_most_of_what_is_near_is_not_hoped_for() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cache import rows
+from services.cache.forms import form, sought
 from services.cache.rows import FEW, MARGIN, Near, Rows
 
 
@@ -32,15 +33,15 @@ def ids(found: list[Near]) -> list[str]:
 
 
 def test_a_form_goes_where_its_row_goes() -> None:
-    kept = Rows()
+    kept, forms = Rows(), [form(f"text {n}") for n in range(6)]
     for n in range(5):
-        kept.add(str(n), unit(n), bytes([n]))
+        kept.add(str(n), unit(n), forms[n])
     kept.discard({"1"})
-    kept.learn("2", b"more")
-    kept.learn("never there", b"none")
+    kept.learn("2", forms[5])
+    kept.learn("never there", forms[1])
     kept.add("3", unit(3))
     assert {one.id: one.form for n in (0, 2, 3, 4) for one in kept.nearest(unit(n), 1, 0.9)} == {
-        "0": b"\0", "2": b"more", "3": b"", "4": b"\4",
+        "0": forms[0], "2": forms[5], "3": b"", "4": forms[4],
     }  # fmt: skip
 
 
@@ -85,6 +86,40 @@ def test_among_many_the_nearest_is_found(count: int) -> None:
     asked = range(0, count, count // 100)
     found = [kept.nearest(near(made[n], n), 8, 0.62) for n in asked]
     assert sum(ids(found[k])[:1] == [str(n)] for k, n in enumerate(asked)) >= 0.98 * len(asked)
+
+
+def test_what_names_other_numbers_is_sifted_out() -> None:
+    texts = [f"tides in {n} words" for n in range(4 * FEW)]
+    kept, vector = Rows(), unit(1)
+    for n, text in enumerate(texts):
+        kept.add(str(n), near(vector, n, 0.9), form(text))
+    kept.discard({"5", "6"})
+    kept.add("bare", near(vector, 7, 0.9), form("tides in words"))
+    kept.add("other", unit(8), form(texts[7]))
+    kept.add("unknown", near(vector, 9, 0.9))
+    kept.add("learnt", near(vector, 9, 0.9))
+    kept.learn("learnt", form(texts[8]))
+    assert kept.sifted((), vector, 8, 0.8) is None
+    found = kept.sifted(sought(form(texts[7])), vector, 8, 0.8)
+    assert found is not None and {"7", "bare", "unknown"} <= set(ids(found)) and len(found) < 8
+    assert not {"learnt", "other", "5"} & set(ids(found))
+    kept.discard({"7", "bare", "unknown"})
+    assert {one.form for one in kept.sifted(sought(form(texts[7])), vector, 8, 0.8) or ()}.isdisjoint({form(texts[7])})
+
+
+@given(st.lists(st.integers(0, 30), min_size=FEW + 1, max_size=2 * FEW), st.integers(0, 30))
+def test_whatever_could_be_meant_is_sifted_out_of_many_or_few(numbers: list[int], asked: int) -> None:
+    """Some of them are near, each is there once, and rows have gone from among them."""
+    kept, vector = Rows(), unit(1)
+    for n, number in enumerate(numbers):
+        kept.add(
+            str(n), near(vector, n, 0.9 if n % 7 == 0 else 0.1), form(f"tides in {number} words" if number else "tides")
+        )
+    gone = {str(n) for n in range(0, len(numbers), 3)}
+    kept.discard(gone)
+    wanted = {str(n) for n, number in enumerate(numbers) if n % 7 == 0 and number in (0, asked)} - gone
+    found = kept.sifted(sought(form(f"tides in {asked} words")), vector, len(numbers), 0.8)
+    assert found is None or (wanted <= set(ids(found)) and len(ids(found)) == len(set(ids(found))))
 
 
 def test_equal_vectors_are_no_more_than_others() -> None:
