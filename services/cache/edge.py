@@ -9,7 +9,7 @@ import logging
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,8 @@ FLUSH_EVERY_S = 5.0
 GROUP_S = 0.1
 """How long what is stored may wait for others to share a write: so much a crash can lose."""
 LONGEST_GROUP = 500
+AT_ONCE = 40
+"""Points made in one go, a millisecond or less."""
 MOST_WAITING = 10_000
 """What waits for a disk that takes nothing: past that the oldest are given up."""
 NO_GRAPH = 1 << 40
@@ -71,7 +73,7 @@ class EdgeStore:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     _scopes: OrderedDict[str, _Scope] = field(default_factory=OrderedDict)
-    _pending: dict[str, tuple[Entry, Any]] = field(default_factory=dict)
+    _pending: dict[str, Entry] = field(default_factory=dict)
     """What the shard does not have yet, until it has been written."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _writes: bool = True
@@ -97,7 +99,7 @@ class EdgeStore:
 
     def close(self) -> None:
         if self._pending:
-            self._write(self._pending)
+            self._write([_point(entry, self.key) for entry in self._pending.values()])
         self._shard.flush()
         self._shard.close()
 
@@ -134,8 +136,7 @@ class EdgeStore:
         scope = self._scopes.get(entry.scope)
         if entry.vector is not None and scope is not None:
             scope.rows.add(entry.id, entry.vector, form(entry.text))
-        # Made here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
-        self._pending[entry.id] = (entry, _point(entry, self.key))
+        self._pending[entry.id] = entry
         if len(self._pending) > MOST_WAITING:
             del self._pending[next(iter(self._pending))]
         self._wake.set()
@@ -210,16 +211,22 @@ class EdgeStore:
             if not group:
                 return
             try:
-                await in_thread(lambda: self._write(group))
-            except Exception:
+                # Made here, not in the thread that writes: there, each short native call would hand the GIL to and fro.
+                points = list[Any]()
+                for n, entry in enumerate(group.values(), 1):
+                    points.append(_point(entry, self.key))
+                    if n % AT_ONCE == 0:
+                        await asyncio.sleep(0)
+                await in_thread(lambda: self._write(points))
+            except BaseException:
                 self._wake.set()
                 raise
         for name, one in group.items():
             if self._pending.get(name) is one:
                 del self._pending[name]
 
-    def _write(self, group: Mapping[str, tuple[Entry, Any]]) -> None:
-        self._shard.update(q.UpdateOperation.upsert_points([point for _, point in group.values()]))
+    def _write(self, points: list[Any]) -> None:
+        self._shard.update(q.UpdateOperation.upsert_points(points))
 
     def _ids(self, chosen: Any = None) -> Iterator[str]:
         """Of all entries in the shard, or of those that a filter chooses."""
@@ -263,7 +270,7 @@ class EdgeStore:
     def _opened(self, scope: str) -> _Scope:
         """A scope of which the shard has not been asked yet."""
         made = self._scopes[scope] = _Scope()
-        for entry, _ in self._pending.values():
+        for entry in self._pending.values():
             if entry.scope == scope and entry.vector is not None:
                 made.rows.add(entry.id, entry.vector, form(entry.text))
         while len(self._scopes) > MOST_SCOPES:
