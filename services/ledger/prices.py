@@ -13,12 +13,15 @@ import genai_prices
 from services.runtime.errors import Failure, Kind
 
 MILLION = Decimal(1_000_000)
-HOUR_MS = Decimal(3_600_000)
+HOUR_S, HOUR_MS = Decimal(3600), Decimal(3_600_000)
 FINE = 10**12
 """Rates are whole numbers of so many parts of a nano-dollar."""
 DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
 FREE = frozenset({"local"})
 """Providers whose calls cost nothing unless a price is set."""
+COUNTED = ("_mtok", "_mchars", "input_audio_hours")
+"""Units of genai-prices that count here: a token of sound stands for a character that is spoken, or a second that is heard, of models listed
+by those."""
 OPEN = frozenset({"", "auto"})
 """Words for a tier of service that leave it to the provider."""
 
@@ -278,6 +281,8 @@ def _listed(provider: str, provider_model: str, day: str) -> Sheet | None:
     except (LookupError, ValueError):
         return None
     price = found.model_price
+    if (told := vars(price)) and not any(name.endswith(COUNTED) for name in told):
+        return None  # by the page, by the hour of a call: nothing here counts these
     stepped = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
     starts = {tier.start for one in stepped for tier in getattr(one, "tiers", ())}
     return Sheet([(start, _at(price, start)) for start in (0, *sorted(starts))])
@@ -293,14 +298,15 @@ def _at(price: Any, above: int) -> Rates:
                 return _fine((tiers[-1] if tiers else getattr(one, "base", one)) / MILLION)
         return 0
 
+    heard = _fine(Decimal(price.input_audio_hours or 0) / HOUR_S)
     return Rates(
         input=told("input_mtok"),
         cached_input=told("cache_read_mtok", "input_mtok"),
         output=told("output_mtok"),
         cache_write=told("cache_write_mtok", "input_mtok"),
-        audio_input=told("input_audio_mtok", "input_mtok"),
+        audio_input=told("input_audio_mtok", "input_mtok") or heard,
         image_input=told("input_image_mtok", "input_mtok"),
-        audio_output=told("output_audio_mtok", "output_mtok"),
+        audio_output=told("output_audio_mtok", "output_mtok", "input_mchars"),
         image_output=told("output_image_mtok", "output_mtok"),
         reasoning=told("output_reasoning_mtok", "output_mtok"),
     )

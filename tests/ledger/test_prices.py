@@ -46,6 +46,15 @@ def test_well_known_prices_and_unknown_ones() -> None:
         book.cost("any", "nobody", "no-such-model", Tokens(1, 1), NOW)
 
 
+def test_models_that_are_listed_by_characters_or_seconds_are_not_free() -> None:
+    book = PriceBook({})
+    assert book.cost("any", "openai", "tts-1", Tokens(300, 1000, audio_output=1000), NOW) == 15_000_000
+    assert book.cost("any", "openai", "whisper-1", Tokens(60, 0, audio_input=60), NOW) == 6_000_000
+    assert book.cost("any", "openrouter", "devstral-small:free", Tokens(1000, 1000), NOW) == 0
+    with pytest.raises(PriceUnknown):
+        book.cost("any", "mistral", "mistral-ocr-2512", Tokens(1000, 0), NOW)
+
+
 def test_a_price_counts_from_its_day_on() -> None:
     book = PriceBook({"m": Price("1", "2"), "m@2026-04-01": Price("3", "4"), "new@2026-04-01": Price("5", "6")})
     before, after = datetime(2026, 3, 31, 23, 59, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
