@@ -41,6 +41,7 @@ from services.edge.responses import Responses
 from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
+from services.edge.speech import Speech
 from services.edge.transcriptions import Transcriptions
 from services.edge.waiting import (
     Behind,
@@ -60,6 +61,7 @@ from services.runtime.telemetry import Sampler
 
 SIGN_IN = "/console/sign-in"
 PROMPTS = {
+    "/v1/audio/speech": "input",
     "/v1/completions": "prompt",
     "/v1/embeddings": "input",
     "/v1/images/generations": "prompt",
@@ -184,6 +186,7 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         "/v1/embeddings": {"POST": Embeddings(gateway).answer},
         "/v1/moderations": {"POST": Moderations(gateway).answer},
         "/v1/images/generations": {"POST": Images(gateway).answer},
+        "/v1/audio/speech": {"POST": Speech(gateway).answer},
         "/v1/audio/transcriptions": {"POST": Transcriptions(gateway).answer},
         **Reranking(gateway).routes(),
     }

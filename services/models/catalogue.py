@@ -60,6 +60,11 @@ class Entry:
     second_tokens: int = 0
     """Writes down speech, by the provider's `/audio/transcriptions`, and does nothing else: the most tokens, in and out each, that a second is
     billed for, or those in that stand for one where the provider tells seconds."""
+    character_tokens: int = 0
+    """Speaks texts, by the provider's `/audio/speech`, and does nothing else: the most tokens that the sound of a character is billed for, or
+    those that stand for one where the provider tells none."""
+    speech_events: bool = False
+    """Ask for speech as events, in which the provider tells what it bills: OpenAI's do, but for `tts-1` and `tts-1-hd`."""
     completions: bool | None = None
     """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5

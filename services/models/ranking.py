@@ -30,7 +30,9 @@ from services.models.wires.adapter import (
     Moderates,
     Ranks,
     Reranked,
+    Speaks,
     Target,
+    Voiced,
     Wanted,
 )
 from services.runtime import telemetry
@@ -155,6 +157,30 @@ class Ranking:
         if not entry.second_tokens or not isinstance(wire, Listens):
             raise faults.Unsupported(model=name, what="write down speech")
         return await self._of_texts(CONTENT, name, asker, lambda target: wire.transcribe(target, recording, most_s))
+
+    async def speak(
+        self, name: str, said: str, options: models_pb2.SpeechOptions, asker: Asker
+    ) -> AsyncGenerator[Voiced, None]:
+        """`said` in pieces of sound, by the model `name`; see `complete`."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.character_tokens or not isinstance(wire, Speaks):
+            raise faults.Unsupported(model=name, what="speak")
+        walk, begun = self._walk([name], asker), False
+        while True:
+            _, endpoint = await walk.next()
+            try:
+                with endpoint.call(asker) as call, operation(CONTENT, endpoint, entry, stream=True) as observed:
+                    async with aclosing(wire.speak(await self._target(endpoint), said, options)) as pieces:
+                        async for piece in pieces:
+                            begun = True
+                            call.answered()
+                            if piece.usage is not None:
+                                observed.used(piece.usage)
+                            yield piece
+                return
+            except Failure as failure:
+                walk.failed(endpoint, failure, begun=begun)
 
     async def _of_texts(self, kind: str, name: str, asker: Asker, ask: Callable[[Target], Awaitable[Read]]) -> Read:
         """What one model makes of texts, from the first of its deployments that can."""

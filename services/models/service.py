@@ -91,6 +91,15 @@ class ModelsService(ModelsServiceServicer):
         made = await self.ranking.transcribe(request.model, request.recording, request.most_seconds, asker)
         return pb.TranscribeResponse(transcript=made.transcript, usage=made.usage, model=request.model)
 
+    async def Speak(self, request: pb.SpeakRequest, context: object) -> AsyncIterator[pb.SpeakResponse]:
+        asker = _asker(request.priority, len(request.text))
+        async with aclosing(self.ranking.speak(request.model, request.text, request.options, asker)) as pieces:
+            async for piece in pieces:
+                model = request.model if piece.content_type else ""
+                yield pb.SpeakResponse(
+                    audio=piece.audio, content_type=piece.content_type, usage=piece.usage, model=model
+                )
+
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         if request.chat.model != AUTO:
             self.ranking.catalogue.entry(request.chat.model)
@@ -190,6 +199,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         moderation=entry.moderation,
         image_tokens=entry.image_tokens,
         second_tokens=entry.second_tokens,
+        character_tokens=entry.character_tokens,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

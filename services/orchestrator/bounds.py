@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Iterable
 
 from tollway.chat.v1 import chat_pb2 as chat
 
@@ -27,6 +28,11 @@ def input_tokens(request: chat.ChatRequest) -> int:
         for tool in request.tools
     )
     return total + _bytes(request.response_format.schema_json)
+
+
+def texts(read: Iterable[str]) -> int:
+    """As [input_tokens][], of texts that are no conversation."""
+    return sum(AROUND_MESSAGE + _bytes(one) for one in read)
 
 
 def kinds(request: chat.ChatRequest) -> chat.TokenKinds | None:

@@ -23,7 +23,7 @@ class Drawing:
         request.model = model.name
         most = model.image_tokens * (request.count or 1)
         beside = chat.Usage(output_tokens=most, kinds=chat.TokenKinds(image_output_tokens=most))
-        metered = Metered(self.road, "chat", beside)
+        metered = Metered(self.road, "chat", lambda _: beside)
         return await metered.run(request, [request.prompt], lambda texts: self._drawn(request, texts[0]))
 
     async def _drawn(self, request: pb.GenerateImagesRequest, prompt: str) -> pb.GenerateImagesResponse:

@@ -53,7 +53,8 @@ class Models:
 
 
 def _other(one: models_pb2.Model) -> bool:
-    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0 or one.second_tokens > 0
+    costs = (one.image_tokens, one.second_tokens, one.character_tokens)
+    return one.embeddings or one.rerank or one.moderation or any(costs)
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ class Listening:
         long = seconds(request.recording.data)
         most = long * model.second_tokens
         beside = chat.Usage(input_tokens=most, output_tokens=most, kinds=chat.TokenKinds(audio_input_tokens=most))
-        metered = Metered(self.road, "chat", beside)
+        metered = Metered(self.road, "chat", lambda _: beside)
         texts = [request.recording.prompt] if request.recording.prompt else []
         return await metered.run(request, texts, lambda masked: self._heard(request, long, masked))
 

@@ -2,8 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -23,7 +24,14 @@ from services.runtime.errors import Failure, Kind
 Made = TypeVar(
     "Made", pb.EmbedResponse, pb.GenerateImagesResponse, pb.ModerateResponse, pb.RerankResponse, pb.TranscribeResponse
 )
-Request = pb.EmbedRequest | pb.GenerateImagesRequest | pb.ModerateRequest | pb.RerankRequest | pb.TranscribeRequest
+Request = (
+    pb.EmbedRequest
+    | pb.GenerateImagesRequest
+    | pb.ModerateRequest
+    | pb.RerankRequest
+    | pb.SpeakRequest
+    | pb.TranscribeRequest
+)
 BILLED = (pb.GenerateImagesResponse, pb.TranscribeResponse)
 """These tell their usage whole."""
 
@@ -34,13 +42,28 @@ class NobodyCan(Failure):
     field = "model"
 
 
+@dataclass(slots=True)
+class Paid:
+    """Work that is paid for."""
+
+    texts: list[str]
+    """Masked where policy says so."""
+    road: pb.Road
+    usage: chat.Usage | None = None
+    """What it has come to. As long as it is None, nothing has been had, and nothing is charged."""
+
+
+def nothing(_: Sequence[str]) -> chat.Usage:
+    return chat.Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Metered:
     road: Road
     scope: str = "embeddings"
     """That the key needs."""
-    beside: chat.Usage = field(default_factory=chat.Usage)
-    """What may be billed at most beside the texts."""
+    beside: Callable[[Sequence[str]], chat.Usage] = nothing
+    """What may be billed at most beside the texts, which are masked by then."""
 
     async def run(self, request: Request, texts: Sequence[str], work: Callable[[list[str]], Awaitable[Made]]) -> Made:
         """What `work` makes of the texts, masked where policy says so; it is paid for by what it tells of tokens.
@@ -49,25 +72,51 @@ class Metered:
             ModelNotAllowed, PromptRefused
             AioRpcError: what the ledger says, or whoever does the work.
         """
+        async with self.paid(request, texts) as paid:
+            made = await work(paid.texts)
+            paid.usage = made.usage if isinstance(made, BILLED) else chat.Usage(input_tokens=made.input_tokens)
+        made.road.CopyFrom(paid.road)
+        return made
+
+    @asynccontextmanager
+    async def paid(self, request: Request, texts: Sequence[str]) -> AsyncIterator[Paid]:
+        """Holds the most that work on the texts can come to. At the end of the block, however it ends, what it says is charged.
+
+        Raises:
+            ModelNotAllowed, PromptRefused
+            AioRpcError: what the ledger says.
+        """
         caller, trace = identity.scoped(self.scope), telemetry.current()
         if caller.models and request.model not in caller.models:
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
-        texts = await self._inspected(texts, road)
+        paid = Paid(list(await self._inspected(texts, road)), road)
         reservation = _reservation(caller.account, request.idempotency_key)
-        held = await self._held(request, texts, reservation)
+        held = await self._held(request, paid.texts, reservation)
         road.held_nano_usd = held.held_nano_usd
-        reservation = held.reservation_id or reservation
-        hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
-        made, began, compute = None, time.monotonic(), Duration()
+        began = time.monotonic()
         try:
-            made = await work(list(texts))
+            yield paid
         finally:
-            if made is None and not held.paid:
-                self.road.desk.later(lambda: self.road.peers.ledger.Release(hold, timeout=5.0))
-        compute.FromMilliseconds(int((time.monotonic() - began) * 1000))
-        usage = made.usage if isinstance(made, BILLED) else chat.Usage(input_tokens=made.input_tokens)
+            if not held.paid:
+                self._end(request, held, held.reservation_id or reservation, paid.usage, time.monotonic() - began)
+
+    def _end(
+        self,
+        request: Request,
+        held: ledger_pb2.ReserveResponse,
+        reservation: str,
+        usage: chat.Usage | None,
+        took_s: float,
+    ) -> None:
+        ledger, later = self.road.peers.ledger, self.road.desk.later
+        if usage is None:
+            hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
+            later(lambda: ledger.Release(hold, timeout=5.0))
+            return
+        compute = Duration()
+        compute.FromMilliseconds(int(took_s * 1000))
         settle = ledger_pb2.SettleRequest(
             reservation_id=reservation,
             hold=held.hold,
@@ -78,21 +127,19 @@ class Metered:
             compute=compute,
             kinds=usage.kinds if usage.HasField("kinds") else None,
         )
-        if not held.paid:
-            self.road.desk.later(lambda: self.road.peers.ledger.Settle(settle, timeout=5.0))
-        made.road.CopyFrom(road)
-        return made
+        later(lambda: ledger.Settle(settle, timeout=5.0))
 
     async def _held(self, request: Request, texts: Sequence[str], reservation: str) -> ledger_pb2.ReserveResponse:
         known = self.road.models.known.get(request.model)
         provider, provider_model = (known.provider, known.provider_model) if known else ("local", request.model)
+        beside = self.beside(texts)
         attempt = ledger_pb2.Attempt(
             model=request.model,
             provider=provider,
             provider_model=provider_model,
-            input_tokens=sum(bounds.AROUND_MESSAGE + len(text.encode()) for text in texts) + self.beside.input_tokens,
-            output_tokens=self.beside.output_tokens,
-            kinds=self.beside.kinds if self.beside.HasField("kinds") else None,
+            input_tokens=bounds.texts(texts) + beside.input_tokens,
+            output_tokens=beside.output_tokens,
+            kinds=beside.kinds if beside.HasField("kinds") else None,
             compute=time_left(),
         )
         await self.road.peers.reach("ledger", self.road.waits.restart_s)

@@ -30,6 +30,7 @@ from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.reranking import Reranking
 from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole, as_chunk
+from services.orchestrator.speaking import Speaking
 from services.orchestrator.standing import standing
 from services.orchestrator.workflow import invoked
 from services.runtime import identity, telemetry
@@ -201,6 +202,11 @@ class GatewayService(GatewayServiceServicer):
 
     async def Transcribe(self, request: pb.TranscribeRequest, context: object) -> pb.TranscribeResponse:
         return await Listening(self.road).transcribe(request)
+
+    async def Speak(self, request: pb.SpeakRequest, context: object) -> AsyncIterator[pb.SpeakResponse]:
+        async with aclosing(Speaking(self.road).speak(request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")

@@ -114,4 +114,5 @@ class Catalogue:
 
 def _other(one: models_pb2.Model) -> bool:
     """Whether it does something else than chat."""
-    return one.embeddings or one.rerank or one.moderation or one.image_tokens > 0 or one.second_tokens > 0
+    costs = (one.image_tokens, one.second_tokens, one.character_tokens)
+    return one.embeddings or one.rerank or one.moderation or any(costs)

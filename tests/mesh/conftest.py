@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from openai import AsyncOpenAI
 
-from tests.mesh.running import Mesh, running
+from tests.mesh.running import BESIDE, Mesh, running
 from tests.peers.collector import Collector, collector
 from tests.peers.provider import provider
 from tests.support.browsers import browser  # noqa: F401 - a fixture
@@ -25,9 +25,12 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         "TOLLWAY_MODELS__CATALOGUE__CENSOR__MODERATION": "true",
         "TOLLWAY_MODELS__CATALOGUE__PAINTER__IMAGE_TOKENS": "1000",
         "TOLLWAY_MODELS__CATALOGUE__SCRIBE__SECOND_TOKENS": "100",
+        "TOLLWAY_MODELS__CATALOGUE__SPEAKER__CHARACTER_TOKENS": "10",
+        "TOLLWAY_MODELS__CATALOGUE__READER__CHARACTER_TOKENS": "10",
+        "TOLLWAY_MODELS__CATALOGUE__READER__SPEECH_EVENTS": "true",
     }
     with provider() as peer:
-        more = [f"--model={name}=test:{name}@{peer.url}" for name in ("judge", "censor", "painter", "scribe")]
+        more = [f"--model={name}=test:{name}@{peer.url}" for name in BESIDE]
         with running(peer, *more, **told) as made:
             yield made
 

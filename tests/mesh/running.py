@@ -34,9 +34,11 @@ MODELS = (
     "endless",
     "typist",
 )
+BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader")
+"""Models that do something else than chat."""
 PRICES = json.dumps(
     {
-        **{name: {"input": "1", "output": "2"} for name in (*MODELS, "story", "judge", "censor", "painter", "scribe")},
+        **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},
         "strong": {"input": "10", "output": "20"},
     }
 )

@@ -78,6 +78,9 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
             model("censor", "openai/omni-moderation-latest", {"mode": "moderation"}),
             model("painter", "openai/gpt-image-1", {"mode": "image_generation"}),
             model("scribe", "openai/gpt-4o-transcribe", {"mode": "audio_transcription"}),
+            model("whisper", "openai/whisper-1", {"mode": "audio_transcription"}),
+            model("speaker", "openai/gpt-4o-mini-tts", {"mode": "audio_speech"}),
+            model("tts", "openai/tts-1", {"mode": "audio_speech"}),
         ],
     )  # fmt: skip
     settings = loaded(made, tmp_path)
@@ -100,6 +103,9 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert ranker.rerank and ranker.base_url == "https://api.cohere.com/v2" and ranker.key == "env:COHERE_API_KEY"
     assert found["censor"].moderation and not command.moderation and not command.image_tokens
     assert found["painter"].image_tokens == 6240 and found["scribe"].second_tokens == 10
+    assert found["whisper"].second_tokens == 1 and found["tts"].character_tokens == 1
+    assert found["speaker"].character_tokens == 3 and found["speaker"].speech_events and not found["tts"].speech_events
+    assert not command.character_tokens
     assert not command.rerank and command.base_url == "https://api.cohere.ai/compatibility/v1"
     assert not made.left
 
@@ -187,18 +193,18 @@ def test_nothing_is_dropped_in_silence() -> None:
             model("a", "openai/a", {"id": "1", "tier": "paid"}, temperature=0.1),
             model("a", "openai/b", {"input_cost_per_token": 1e-6}, temperature=0.7),
             model("a", "groq/a", {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}),
-            model("voice", "openai/tts-1", {"mode": "audio_speech"}),
+            model("film", "openai/sora-2", {"mode": "video_generation"}),
         ],
         litellm_settings={"cache": False, "cache_params": {"namespace": "n"}},
         environment_variables={"A": "1"},
     )  # fmt: skip
     told = left(made)
     assert set(told) == {
-        "model_list[0].model_info.tier", "model_list[1]", "model_list[1]: input", "model_list[2]", "model_list[3]: openai/tts-1",
+        "model_list[0].model_info.tier", "model_list[1]", "model_list[1]: input", "model_list[2]", "model_list[3]: openai/sora-2",
         "litellm_settings.cache", "litellm_settings.cache_params.namespace", "environment_variables",
     }  # fmt: skip
     assert told["model_list[1]"].endswith("defaults") and made.prices == {"a@groq": {"input": "1", "output": "2"}}
-    assert "voice" not in made.catalogue
+    assert "film" not in made.catalogue
 
 
 def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:

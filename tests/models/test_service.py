@@ -43,6 +43,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries["vectors"] = Entry("vectors", base_url=peer.url, embeddings=True)
     entries["judge"] = Entry("judge", base_url=peer.url, rerank=True)
     entries["scribe"] = Entry("scribe", base_url=peer.url, second_tokens=10)
+    entries["speaker"] = Entry("speaker", base_url=peer.url, character_tokens=2)
     entries["painter"] = Entry("painter", base_url=peer.url, image_tokens=1000)
     entries["censor"] = Entry("censor", base_url=peer.url, moderation=True)
     async with session() as http:
@@ -134,6 +135,18 @@ async def test_writes_down_speech_where_the_model_can(models: Models) -> None:
     assert await refused(models.Transcribe(asked)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
 
 
+async def test_speaks_where_the_model_can(models: Models) -> None:
+    asked = pb.SpeakRequest(model="speaker", text="nine crowns")
+    pieces = [piece async for piece in models.Speak(asked)]
+    assert b"".join(one.audio for one in pieces) == b"RIFFninecrowns"
+    assert (pieces[0].content_type, pieces[0].model) == ("audio/wav", "speaker")
+    usage = pieces[-1].usage
+    assert usage.estimated and (usage.output_tokens, usage.kinds.audio_output_tokens) == (22, 22)
+    asked.model = "echo"
+    call = models.Speak(asked)
+    assert await refused(call.read()) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -153,7 +166,7 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter", "scribe"]
+        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter", "scribe", "speaker"]
     )
 
 

@@ -93,7 +93,9 @@ class Upstream:
         body = await request.json() if request.content_type == "application/json" else None
         self.got.append({"path": request.raw_path.removeprefix("/v1"), "headers": headers, "body": body, "raw": raw})
         if isinstance(self.answer, bytes):
-            response = web.StreamResponse(status=self.status, headers={"content-type": "text/event-stream"})
+            response = web.StreamResponse(
+                status=self.status, headers={"content-type": "text/event-stream", **self.headers}
+            )
             await response.prepare(request)
             for n in range(0, len(self.answer), PIECE):
                 await response.write(self.answer[n : n + PIECE])

@@ -302,6 +302,12 @@ class Mesh:
             return Stream([], Away(self.away[service]))
         if self._cannot(request):
             return Stream([], Away(grpc.StatusCode.INTERNAL))
+        if name == "Speak":
+            usage = chat.Usage(input_tokens=3, output_tokens=20, kinds=chat.TokenKinds(audio_output_tokens=20))
+            first = models_pb2.SpeakResponse(
+                audio=request.text.encode(), content_type="audio/mpeg", model=request.model
+            )
+            return Stream([first], Away()) if self.breaks else Stream([first, models_pb2.SpeakResponse(usage=usage)])
         deltas = [chat.ChoiceDelta(content=text) for text in self.pieces]
         chunks = [chat.ChatChunk(id="c", model="m", choices=[delta]) for delta in deltas]
         if self.breaks:
@@ -316,7 +322,7 @@ class Stub:
         self.mesh, self.service = mesh, service
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("StreamGenerate", "InspectCompletion", "Watch"):
+        if name in ("StreamGenerate", "Speak", "InspectCompletion", "Watch"):
             return lambda request=None, **_: self.mesh.stream(self.service, name, request)
 
         async def call(request: Any, **_: Any) -> Any:

@@ -436,6 +436,20 @@ async def test_speech_is_bounded_and_paid_for(gateway: Called, mesh: Mesh) -> No
     assert await field_of(gateway.Transcribe(asked)) == "recording.filename"
 
 
+async def test_what_is_spoken_is_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    asked = pb.SpeakRequest(model="s", text="The toll is nine crowns.")
+    first, last = [piece async for piece in gateway.Speak(asked)]
+    assert (first.audio, first.content_type, first.model) == (b"The toll is nine crowns.", "audio/mpeg", "s")
+    assert first.HasField("road") and last.usage.output_tokens == 20 and not last.HasField("road")
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.asked[:4] == ["models.ListModels", "guard.InspectPrompt", "ledger.Reserve", "models.Speak"]
+    mesh.breaks = True
+    with pytest.raises(grpc.aio.AioRpcError):
+        [piece async for piece in gateway.Speak(asked)]
+    await until(lambda: mesh.asked.count("ledger.Settle") == 2)
+    assert "ledger.Release" not in mesh.asked, "its text has been billed"
+
+
 async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
     said = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="Once upon a bridge")])
     assert (await gateway.Complete(asking(text_completion=True))).completion.choices

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,6 +120,41 @@ class Provider:
             if "word" in granular:
                 said["words"] = [{"start": 0.0, "end": 0.5, "word": "The"}]
         return web.json_response(said)
+
+    async def speech(self, request: web.Request) -> web.StreamResponse:
+        """As tts-1 does, or with `stream_format` as gpt-4o-mini-tts. A text with `cough` breaks off; of one with `endlessly` there is no end."""
+        body = await request.json()
+        self.requests.append(body)
+        pieces = [b"RIFF", *(word.encode() for word in body["input"].split())]
+        as_events = body.get("stream_format") == "sse"
+        kind = "text/event-stream" if as_events else "audio/wav"
+        response = web.StreamResponse(headers={"content-type": kind})
+        await response.prepare(request)
+
+        async def said(piece: bytes) -> None:
+            told = {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()}
+            await response.write(f"data: {json.dumps(told)}\n\n".encode() if as_events else piece)
+
+        for piece in pieces:
+            await said(piece)
+            if piece == b"cough" and request.transport is not None:
+                request.transport.abort()
+                return response
+        if b"endlessly" in pieces:
+            await self._endlessly(said)
+        if as_events:
+            usage = {"input_tokens": 9, "output_tokens": 60, "total_tokens": 69}
+            await response.write(f"data: {json.dumps({'type': 'speech.audio.done', 'usage': usage})}\n\n".encode())
+        return response
+
+    async def _endlessly(self, said: Callable[[bytes], Awaitable[None]]) -> None:
+        try:
+            while True:
+                await said(b"la")
+                await asyncio.sleep(0.01)
+        except (asyncio.CancelledError, ConnectionError):
+            self.left += 1
+            raise
 
     async def moderations(self, request: web.Request) -> web.Response:
         """A text that threatens is flagged."""
@@ -245,6 +280,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/embeddings", peer.embeddings)
     application.router.add_post("/v1/rerank", peer.rerank)
     application.router.add_post("/v1/moderations", peer.moderations)
+    application.router.add_post("/v1/audio/speech", peer.speech)
     application.router.add_post("/v1/audio/transcriptions", peer.transcriptions)
     application.router.add_post("/v1/images/generations", peer.images)
 

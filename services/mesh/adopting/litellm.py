@@ -46,12 +46,18 @@ BEDROCK_WAYS = ("converse/", "invoke/")
 VERTEX_REGION = "us-central1"
 """LiteLLM's own, where nothing is said."""
 ABILITIES: Mapping[str, Mapping[str, bool | int]] = {
-    "audio_transcription": {"second_tokens": 10},  # of gpt-4o-transcribe
+    "audio_speech": {"character_tokens": 1},
+    "audio_transcription": {"second_tokens": 1},
     "embedding": {"embeddings": True},
     "image_generation": {"image_tokens": 6240},  # the most that gpt-image-1 bills for one
     "moderation": {"moderation": True},
     "rerank": {"rerank": True},
 }
+BY_TOKENS: Mapping[str, Mapping[str, bool | int]] = {
+    "audio_speech": {"character_tokens": 3, "speech_events": True},  # gpt-4o-mini-tts, spoken slowly
+    "audio_transcription": {"second_tokens": 10},  # gpt-4o-transcribe
+}
+"""OpenAI's `gpt-4o-...` are billed by tokens, where others are by the character that they speak and the second that they hear."""
 VARIABLE = "os.environ/"
 PRICES = {
     "input_cost_per_token": "input",
@@ -207,7 +213,9 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
-    made |= ABILITIES.get(info.get("mode", ""), {})
+    mode = info.get("mode", "")
+    made |= BY_TOKENS.get(mode, {}) if made["model"].startswith("gpt-4o") else {}
+    made = {**ABILITIES.get(mode, {}), **made}
     if defaults := sampling(params):
         made["defaults"] = defaults
     return made

@@ -80,6 +80,17 @@ class Heard:
     usage: chat.Usage
 
 
+@dataclass(frozen=True, slots=True)
+class Voiced:
+    """A piece of speech."""
+
+    audio: bytes = field(default=b"", repr=False)
+    content_type: str = ""
+    """Of all of it; in the first piece."""
+    usage: chat.Usage | None = None
+    """In the last one."""
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -123,4 +134,13 @@ class Listens(Protocol):
 
     async def transcribe(self, target: Target, recording: models_pb2.Recording, most_s: int) -> Heard:
         """`most_s` is how long it is at most, in seconds: billed where the provider tells nothing."""
+        ...
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """What a wire offers besides, where models on it speak."""
+
+    def speak(self, target: Target, text: str, options: models_pb2.SpeechOptions) -> AsyncGenerator[Voiced, None]:
+        """Pieces as they come; the last one carries usage. Closing the iterator ends the provider's call."""
         ...

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,8 @@ from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import drawn, heard, http, text
-from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Target, Wanted
+from services.models.wires import drawn, heard, http, text, voiced
+from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Target, Voiced, Wanted
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
 from services.models.wires.form import Form
@@ -103,6 +104,16 @@ class OpenAI:
         async with self.posted(target, "audio/transcriptions", heard.asked(target, recording)) as response:
             found = await http.parsed(target, response)
         return http.shaped(target, heard.read, found, most_s, target.entry.second_tokens)
+
+    async def speak(self, target: Target, text: str, options: models_pb2.SpeechOptions) -> AsyncGenerator[Voiced, None]:
+        tokens = self.count.text(text) + self.count.text(options.instructions)
+        most = voiced.most(tokens, len(text), target.entry.character_tokens)
+        async with (
+            self.posted(target, "audio/speech", voiced.asked(target, text, options)) as response,
+            aclosing(voiced.read(target, response, options.format, most)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
 
     def posted(self, target: Target, path: str, body: dict[str, Any] | Form) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)
