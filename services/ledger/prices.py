@@ -19,7 +19,7 @@ FINE = 10**12
 DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
 FREE = frozenset({"local"})
 """Providers whose calls cost nothing unless a price is set."""
-COUNTED = ("_mtok", "_mchars", "input_audio_hours")
+COUNTED = ("_mtok", "_mchars", "input_audio_hours", "requests_kcount")
 """Units of genai-prices that count here: a token of sound stands for a character that is spoken, or a second that is heard, of models listed
 by those."""
 OPEN = frozenset({"", "auto"})
@@ -33,8 +33,8 @@ class PriceUnknown(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars, as text so that they stay exact: for a million tokens, and for an hour that calls run, which is how a machine of
-    one's own is paid for. Divide its hour by the calls that it takes at once.
+    """US dollars, as text so that they stay exact: for a million tokens, for a call, and for an hour that calls run, which is how a
+    machine of one's own is paid for. Divide its hour by the calls that it takes at once.
 
     A kind of tokens without a price of its own costs what others of its direction cost.
     """
@@ -49,14 +49,15 @@ class Price:
     audio_output: str = ""
     image_output: str = ""
     reasoning: str = ""
+    call: str = ""
     tiers: Mapping[str, "Price"] = field(default_factory=dict)
     """By the provider's other tiers of service: `flex`, `batch`, `priority`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one call; `cached`, `cache_write`, `audio_input` and `image_input` are among `input`, the others among `output`. It
-    ran for `compute_ms`.
+    """Tokens of one request; `cached`, `cache_write`, `audio_input` and `image_input` are among `input`, the others among `output`. Its
+    `calls` ran for `compute_ms`.
     """
 
     input: int
@@ -69,11 +70,12 @@ class Tokens:
     image_input: int = 0
     audio_output: int = 0
     image_output: int = 0
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """For one token, and for one millisecond, in parts of a nano-dollar."""
+    """For one token, for one millisecond and for one call, in parts of a nano-dollar."""
 
     input: int
     cached_input: int
@@ -85,6 +87,7 @@ class Rates:
     audio_output: int = 0
     image_output: int = 0
     reasoning: int = 0
+    call: int = 0
 
     def cost(self, tokens: Tokens) -> int:
         """In nano-dollars, rounded up once.
@@ -102,7 +105,7 @@ class Rates:
         parts += (
             spoken * self.audio_output + drawn * self.image_output + thought * self.reasoning + written * self.output
         )
-        return -(-(parts + tokens.compute_ms * self.compute_ms) // FINE)
+        return -(-(parts + self._beside(tokens)) // FINE)
 
     def most(self, tokens: Tokens) -> int:
         """What a call costs at most that `tokens` bounds, kind by kind: any of it may be put into the provider's cache or be
@@ -120,7 +123,11 @@ class Rates:
             (self.audio_output, tokens.audio_output),
             (self.image_output, tokens.image_output),
         )
-        return -(-(read + written + tokens.compute_ms * self.compute_ms) // FINE)
+        return -(-(read + written + self._beside(tokens)) // FINE)
+
+    def _beside(self, tokens: Tokens) -> int:
+        """What is not paid for tokens."""
+        return tokens.compute_ms * self.compute_ms + tokens.calls * self.call
 
 
 def _dearest(total: int, plain: int, *kinds: tuple[int, int]) -> int:
@@ -259,6 +266,7 @@ def _rates(price: Price) -> Rates:
         audio_output=told(price.audio_output, price.output),
         image_output=told(price.image_output, price.output),
         reasoning=told(price.reasoning, price.output),
+        call=_fine(Decimal(price.call or 0)),
     )
 
 
@@ -309,4 +317,5 @@ def _at(price: Any, above: int) -> Rates:
         audio_output=told("output_audio_mtok", "output_mtok", "input_mchars"),
         image_output=told("output_image_mtok", "output_mtok"),
         reasoning=told("output_reasoning_mtok", "output_mtok"),
+        call=_fine(Decimal(price.requests_kcount or 0) / 1000),
     )

@@ -24,13 +24,14 @@ class Pricing:
         if sheet is None:
             return pb.ModelPrice(model=one.model)
         million = 1_000_000
-        read = Tokens(million, 0, audio_input=million, image_input=million)
-        written = Tokens(0, million, audio_output=million, image_output=million)
+        read = Tokens(million, 0, audio_input=million, image_input=million, calls=0)
+        written = Tokens(0, million, audio_output=million, image_output=million, calls=0)
         return pb.ModelPrice(
             model=one.model,
-            input_nano_usd_per_million=sheet.usual.cost(Tokens(million, 0)),
-            output_nano_usd_per_million=sheet.usual.cost(Tokens(0, million)),
-            nano_usd_per_hour=sheet.usual.cost(Tokens(0, 0, compute_ms=3_600_000)),
+            input_nano_usd_per_million=sheet.usual.cost(Tokens(million, 0, calls=0)),
+            output_nano_usd_per_million=sheet.usual.cost(Tokens(0, million, calls=0)),
+            nano_usd_per_hour=sheet.usual.cost(Tokens(0, 0, compute_ms=3_600_000, calls=0)),
+            nano_usd_per_call=sheet.usual.cost(Tokens(0, 0)),
             known=True,
             most_input_nano_usd_per_million=sheet.dearest(read),
             most_output_nano_usd_per_million=sheet.dearest(written),
@@ -46,6 +47,7 @@ class Pricing:
             attempt.input_tokens,
             attempt.output_tokens,
             compute_ms=attempt.compute.ToMilliseconds(),
+            calls=attempt.calls or 1,
             **_kinds(attempt),
         )
         sheet = self._sheet(attempt.model, attempt.provider, attempt.provider_model, at, needed=needed)
@@ -85,6 +87,7 @@ def tokens_of(request: pb.SettleRequest) -> Tokens:
         request.cached_input_tokens,
         request.reasoning_tokens,
         request.compute.ToMilliseconds(),
+        calls=request.calls or 1,
         **_kinds(request),
     )
 

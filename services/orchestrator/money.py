@@ -57,6 +57,7 @@ class Money:
                     compute=time_left(calls),
                     kinds=bounds.over(calls, apart),
                     service_tier=asked.service_tier,
+                    calls=calls if calls > 1 else 0,
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -99,8 +100,10 @@ class Money:
         compute = Duration()
         compute.FromMilliseconds(0 if hit else journey.computed())
         read = 0 if hit else usage.input_tokens + journey.extra_input_tokens
+        calls = 2 if journey.extra_input_tokens and not hit else 1
         if journey.drawn is not None:
-            journey.drawn.used("" if hit else journey.model, read, usage.output_tokens, compute.ToMilliseconds())
+            model = "" if hit else journey.model
+            journey.drawn.used(model, read, usage.output_tokens, compute.ToMilliseconds(), calls)
         return ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
@@ -118,6 +121,7 @@ class Money:
             key_id=journey.caller.key_id if journey.drawn is not None else "",
             kinds=usage.kinds if usage.HasField("kinds") and not hit else None,
             service_tier="" if hit else usage.service_tier,
+            calls=calls if calls > 1 else 0,
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:

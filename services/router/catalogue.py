@@ -52,10 +52,12 @@ class Catalogue:
         fresh = {}
         for one in chatting:
             level, by_task = self.profiles.get(one.name, UNPROFILED).placed(one.quality)
+            price = prices.get(one.name) or ledger_pb2.ModelPrice()
             made = Model(
                 one.name, one.provider, one.provider_model, one.context_tokens, one.max_output_tokens,
-                one.tools, one.vision, one.json_schema, level, *prices.get(one.name, (0, 0)),
-                regions=tuple(one.regions), by_task=by_task,
+                one.tools, one.vision, one.json_schema, level, price.input_nano_usd_per_million,
+                price.output_nano_usd_per_million, regions=tuple(one.regions), by_task=by_task,
+                call_price=price.nano_usd_per_call,
             )  # fmt: skip
             if (old := self.known.get(one.name)) is not None:
                 made = replace(
@@ -101,7 +103,7 @@ class Catalogue:
                 log.debug("health is not followed for the moment: %s", error.code().name)
             await asyncio.sleep(AGAIN_S)
 
-    async def _prices(self, listed: Iterable[models_pb2.Model]) -> dict[str, tuple[int, int]]:
+    async def _prices(self, listed: Iterable[models_pb2.Model]) -> dict[str, ledger_pb2.ModelPrice]:
         asked = [
             ledger_pb2.PricedModel(model=one.name, provider=one.provider, provider_model=one.provider_model)
             for one in listed
@@ -109,7 +111,7 @@ class Catalogue:
         if not asked:
             return {}
         answer = await self.ledger.ListPrices(ledger_pb2.ListPricesRequest(models=asked), timeout=5.0)
-        return {one.model: (one.input_nano_usd_per_million, one.output_nano_usd_per_million) for one in answer.prices}
+        return {one.model: one for one in answer.prices}
 
 
 def _other(one: models_pb2.Model) -> bool:

@@ -63,6 +63,8 @@ class Model:
     """Calls under way as a share of what it bears, 0 to 1."""
     by_task: Mapping[str, float] = field(default_factory=dict)
     """How much more or less able it is at a kind of task."""
+    call_price: int = 0
+    """Nano-dollars for a call, beside its tokens."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,8 @@ def kept_from(model: Model, limits: Iterable[Only]) -> str:
 def cost_of(model: Model, needs: Needs) -> int:
     """Predicted nano-dollars: a token for four bytes in, a usual answer out."""
     output = min(needs.max_output_tokens or USUAL_OUTPUT_TOKENS, USUAL_OUTPUT_TOKENS, model.max_output_tokens)
-    return (needs.input_tokens // 4 * model.input_price + output * model.output_price) // 1_000_000
+    tokens = needs.input_tokens // 4 * model.input_price + output * model.output_price
+    return tokens // 1_000_000 + model.call_price
 
 
 def healthy(model: Model) -> bool:

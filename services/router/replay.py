@@ -37,7 +37,7 @@ def entry(
         "models": [
             [m.name, round(ability, 3), m.context_tokens, m.max_output_tokens, m.tools, m.vision, m.json_schema,
              m.input_price, m.output_price, m.available, round(m.error_rate, 3), round(m.latency_s, 4), list(m.regions),
-             dict(m.by_task)]
+             dict(m.by_task), m.call_price]
             for m, ability in models
         ],
         "needs": list(asdict(needs).values()),
@@ -92,9 +92,10 @@ def _model(row: list[Any]) -> tuple[Model, float]:
         latency,
         regions,
         tasks,
+        *more,  # the price of a call, since 0.15.0
     ) = row
     model = Model(name, "", "", context, output, tools, vision, schema, ability, paid_in, paid_out, available, errors,
-                  latency, tuple(regions), by_task=tasks)  # fmt: skip
+                  latency, tuple(regions), by_task=tasks, call_price=more[0] if more else 0)  # fmt: skip
     return model, ability
 
 

@@ -55,6 +55,16 @@ def test_models_that_are_listed_by_characters_or_seconds_are_not_free() -> None:
         book.cost("any", "mistral", "mistral-ocr-2512", Tokens(1000, 0), NOW)
 
 
+def test_what_is_paid_by_the_call() -> None:
+    book = PriceBook({"m": Price("1", "2", call="0.005")})
+    assert book.cost("m", "", "", Tokens(1000, 500), NOW) == 2_000_000 + 5_000_000
+    assert book.cost("m", "", "", Tokens(0, 0, calls=3), NOW) == 15_000_000
+    sheet = book.needed("m", "", "", NOW)
+    assert sheet.most(Tokens(1000, 500, calls=2)) == 2_000_000 + 10_000_000
+    tokens = book.cost("any", "perplexity", "sonar", Tokens(1000, 1000), NOW)
+    assert tokens == 2_000_000 + 12_000_000, "a request beside its tokens"
+
+
 def test_a_price_counts_from_its_day_on() -> None:
     book = PriceBook({"m": Price("1", "2"), "m@2026-04-01": Price("3", "4"), "new@2026-04-01": Price("5", "6")})
     before, after = datetime(2026, 3, 31, 23, 59, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)

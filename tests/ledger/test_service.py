@@ -59,6 +59,7 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
             "m": Price(input="1", output="2"),
             "strong": Price(input="10", output="20"),
             "own": Price(hour="3.60"),
+            "searching": Price("1", "2", call="0.01"),
             "loud": Price(
                 "1", "2", cache_write="1.25", audio_input="10", tiers={"flex": Price("0.5", "1", audio_input="5")}
             ),
@@ -232,6 +233,21 @@ async def test_a_machine_is_paid_by_the_hour_that_it_ran(ledger: Ledger) -> None
     settled = pb.SettleRequest(reservation_id=asked.reservation_id, hold=held.hold, model="own", input_tokens=9)
     settled.compute.FromMilliseconds(1500)
     assert (await who.Settle(settled)).cost_nano_usd == 1_500_000
+
+
+async def test_calls_are_paid_for_beside_their_tokens(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking(model="searching")
+    asked.attempts[0].calls = 2
+    tokens = asked.attempts[0].input_tokens * 1000 + asked.attempts[0].output_tokens * 2000
+    held = await who.Reserve(asked)
+    assert held.held_nano_usd == tokens + 2 * 10**7
+    settled = pb.SettleRequest(
+        reservation_id=asked.reservation_id, hold=held.hold, model="searching", input_tokens=9, output_tokens=1
+    )
+    assert (await who.Settle(settled)).cost_nano_usd == 11_000 + 10**7, "one, where nothing is said"
+    listed = await ledger.ListPrices(pb.ListPricesRequest(models=[pb.PricedModel(model="searching")]))
+    (price,) = listed.prices
+    assert (price.nano_usd_per_call, price.input_nano_usd_per_million, price.nano_usd_per_hour) == (10**7, 10**9, 0)
 
 
 async def test_a_released_hold_is_free_again(ledger: Ledger) -> None:

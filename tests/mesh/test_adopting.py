@@ -73,14 +73,14 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
             model("claude", "claude-sonnet-4-5", max_tokens=1000),
             model("llama", "bedrock/converse/meta.llama3-1-70b-instruct-v1:0", aws_region_name="us-west-2"),
             model("grok", "xai/grok-4"),
-            model("ranker", "cohere/rerank-v3.5", {"mode": "rerank"}),
+            model("ranker", "cohere/rerank-v3.5", {"mode": "rerank", "input_cost_per_query": 0.002}),
             model("command", "cohere/command-a"),
             model("censor", "openai/omni-moderation-latest", {"mode": "moderation"}),
             model("painter", "openai/gpt-image-1", {"mode": "image_generation"}),
             model("scribe", "openai/gpt-4o-transcribe", {"mode": "audio_transcription"}),
             model("whisper", "openai/whisper-1", {"mode": "audio_transcription"}),
             model("speaker", "openai/gpt-4o-mini-tts", {"mode": "audio_speech"}),
-            model("tts", "openai/tts-1", {"mode": "audio_speech"}),
+            model("tts", "openai/tts-1", {"mode": "audio_speech", "input_cost_per_character": 1.5e-5}),
         ],
     )  # fmt: skip
     settings = loaded(made, tmp_path)
@@ -103,6 +103,8 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert ranker.rerank and ranker.base_url == "https://api.cohere.com/v2" and ranker.key == "env:COHERE_API_KEY"
     assert found["censor"].moderation and not command.moderation and not command.image_tokens
     assert found["painter"].image_tokens == 6240 and found["scribe"].second_tokens == 10
+    prices = settings["ledger"].prices
+    assert (prices["ranker"].call, prices["ranker"].output, prices["tts"].output) == ("0.002", "0", "15")
     assert found["whisper"].second_tokens == 1 and found["tts"].character_tokens == 1
     assert found["speaker"].character_tokens == 3 and found["speaker"].speech_events and not found["tts"].speech_events
     assert not command.character_tokens

@@ -273,8 +273,9 @@ async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mes
     mesh.extra_input_tokens = 9
     await gateway.Complete(asking(model="m"))
     await until(lambda: "ledger.Settle" in mesh.asked)
-    assert mesh.messages["ledger.Settle"].input_tokens == 18
+    assert (mesh.messages["ledger.Settle"].input_tokens, mesh.messages["ledger.Settle"].calls) == (18, 2)
     (attempt,) = mesh.messages["ledger.Reserve"].attempts
+    assert attempt.calls == 2
     assert attempt.output_tokens == 2 * 500 and attempt.input_tokens % 2 == 0
 
 

@@ -68,6 +68,8 @@ PRICES = {
     "output_cost_per_audio_token": "audio_output",
     "output_cost_per_reasoning_token": "reasoning",
 }
+CALL, CHARACTER = "input_cost_per_query", "input_cost_per_character"
+"""Prices of models that read and write no tokens."""
 ABLE = {
     "supports_vision": "vision",
     "supports_function_calling": "tools",
@@ -75,7 +77,8 @@ ABLE = {
 }
 TAKEN = frozenset(
     ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
-     "aws_region_name", "region_name", "vertex_location", "vertex_project", "vertex_credentials", *SAMPLING, *PRICES)
+     "aws_region_name", "region_name", "vertex_location", "vertex_project", "vertex_credentials", *SAMPLING, *PRICES,
+     CALL, CHARACTER)
 )  # fmt: skip
 ENTRAS = ("tenant_id", "client_id", "client_secret", "azure_ad_token")
 INSTEAD = {
@@ -108,7 +111,9 @@ INSTEAD = {
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
 MODES = ("chat", "completion", "responses", *ABILITIES)
-TOLD = frozenset(("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES))
+TOLD = frozenset(
+    ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER)
+)
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
                     "model_group_alias", "enable_pre_call_checks"))  # fmt: skip
@@ -239,6 +244,10 @@ def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str
 
 def _priced(made: Adopted, where: str, name: str, facts: Mapping[str, Any]) -> None:
     prices = {ours: a_million(facts[theirs]) for theirs, ours in PRICES.items() if facts.get(theirs) is not None}
+    if (call := facts.get(CALL)) is not None:
+        prices = {"input": "0", "output": "0", **prices, "call": str(call)}
+    if (character := facts.get(CHARACTER)) is not None:
+        prices = {"input": "0", **prices, "output": a_million(character)}
     if "input" in prices and "output" in prices:
         made.prices.setdefault(name, prices)
     elif prices:

@@ -29,6 +29,8 @@ def models(state: State = running.STATE) -> None:
             )
             if price.nano_usd_per_hour:
                 cost += f" + ${price.nano_usd_per_hour / NANO:.2f}/h"
+            if price.nano_usd_per_call:
+                cost += f" + ${price.nano_usd_per_call / NANO:.4g}/call"
         took = health.latency.ToMilliseconds()
         rows.append(
             (
