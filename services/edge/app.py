@@ -188,5 +188,6 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         "/v1/images/generations": {"POST": Images(gateway).answer},
         "/v1/audio/speech": {"POST": Speech(gateway).answer},
         "/v1/audio/transcriptions": {"POST": Transcriptions(gateway).answer},
+        "/v1/audio/translations": {"POST": Transcriptions(gateway, translate=True).answer},
         **Reranking(gateway).routes(),
     }

@@ -64,6 +64,21 @@ async def test_subtitles_are_made_of_segments(client: AsyncOpenAI) -> None:
     assert str(text) == f"{TEXT}\n"
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+async def test_the_sdk_is_told_in_english_what_was_said(client: AsyncOpenAI, mesh: Mesh) -> None:
+    file = ("a.wav", recording())
+    made = await client.audio.translations.create(model="scribe", file=file, prompt="mules", temperature=0.2)
+    assert made.text == TEXT
+    got = mesh.provider.asked("scribe")[-1]
+    assert got["path"] == "/v1/audio/translations" and (got["prompt"], got["temperature"]) == ("mules", "0.2")
+    told = await client.audio.translations.create(model="scribe", file=file, response_format="verbose_json")
+    assert [one.text for one in told.segments or ()] == [" The toll is nine crowns.", " Pay it."]
+    assert told.model_extra is not None and told.model_extra["task"] == "translate"
+    assert not mesh.provider.asked("scribe")[-1]["granular"], "nobody takes it there"
+    with pytest.raises(BadRequestError, match="language"):
+        await client.audio.translations.create(model="scribe", file=file, extra_body={"language": "de"})
+
+
 async def test_without_a_model_the_one_that_listens_is_asked_and_what_was_told_is_charged(mesh: Mesh) -> None:
     key, reader = mesh.new_key("office/app"), mesh.new_key("ops", "--admin")
     form = aiohttp.FormData()

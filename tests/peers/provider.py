@@ -109,12 +109,13 @@ class Provider:
         assert isinstance(file, web.FileField)
         granular = form.getall("timestamp_granularities[]", [])
         fields = {name: value for name, value in form.items() if name not in ("file", "timestamp_granularities[]")}
-        self.requests.append({**fields, "file": (file.filename, file.file.read()), "granular": granular})
+        kept = {"file": (file.filename, file.file.read()), "granular": granular, "path": request.path}
+        self.requests.append({**fields, **kept})
         usage = {"type": "duration", "seconds": 7}
         said: dict[str, Any] = {"text": "The toll is nine crowns. Pay it.", "usage": usage}
         if form["response_format"] == "verbose_json":
             said |= {"task": "transcribe", "language": "english", "duration": 6.5}
-            if "segment" in granular:
+            if "segment" in granular or request.path.endswith("translations"):
                 parts = ((0.0, 3.25, " The toll is nine crowns."), (3.25, 3661.5, " Pay it."))
                 said["segments"] = [{"id": n, "start": s, "end": e, "text": t} for n, (s, e, t) in enumerate(parts)]
             if "word" in granular:
@@ -282,6 +283,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/moderations", peer.moderations)
     application.router.add_post("/v1/audio/speech", peer.speech)
     application.router.add_post("/v1/audio/transcriptions", peer.transcriptions)
+    application.router.add_post("/v1/audio/translations", peer.transcriptions)
     application.router.add_post("/v1/images/generations", peer.images)
 
     async def serve() -> web.AppRunner:

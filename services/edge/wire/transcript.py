@@ -14,7 +14,9 @@ from services.edge.wire.errors import Refusal
 from services.edge.wire.multipart import Upload
 
 GRANULARITIES = "timestamp_granularities[]"
-KNOWN = frozenset(("model", "language", "prompt", "response_format", "temperature", "stream", GRANULARITIES))
+TRANSLATED = frozenset(("model", "prompt", "response_format", "temperature"))
+WRITTEN = TRANSLATED | {"language", "stream", GRANULARITIES}
+"""The fields there are beside the file."""
 LONGEST_LANGUAGE = 16
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 
@@ -29,8 +31,9 @@ class Asked:
     temperature: float | None
 
 
-def parsed(content_type: bytes, body: bytes) -> Asked:
-    """
+def parsed(content_type: bytes, body: bytes, known: frozenset[str] = WRITTEN) -> Asked:
+    """A form whose fields are `known`.
+
     Raises:
         Refusal: no such form, or a field that breaks a rule.
     """
@@ -39,7 +42,7 @@ def parsed(content_type: bytes, body: bytes) -> Asked:
     upload.finish()
     if not file:
         raise _unfit("file", "it is empty")
-    if unknown := sorted(upload.fields.keys() - KNOWN):
+    if unknown := sorted(upload.fields.keys() - known):
         raise Refusal(400, "unknown_parameter", f"unknown parameter: {unknown[0][:64]}", param=unknown[0][:64])
     if upload.fields.get("stream", "false") != "false":
         raise Refusal(400, "unsupported_value", "transcripts are not streamed", param="stream")
@@ -56,7 +59,7 @@ def parsed(content_type: bytes, body: bytes) -> Asked:
     return Asked(file, upload.filename, upload.fields, shape, granular, _temperature(upload.fields))
 
 
-def request(said: Asked) -> pb.TranscribeRequest:
+def request(said: Asked, translate: bool = False) -> pb.TranscribeRequest:
     timed = said.format in ("srt", "vtt") or (said.format == "verbose_json" and not said.granularities)
     recording = models_pb2.Recording(
         data=said.file,
@@ -66,24 +69,25 @@ def request(said: Asked) -> pb.TranscribeRequest:
         temperature=said.temperature,
         segments=timed or "segment" in said.granularities,
         words="word" in said.granularities,
+        translate=translate,
     )
     return pb.TranscribeRequest(model=said.fields.get("model", ""), recording=recording)
 
 
-def answer(shape: str, made: pb.TranscribeResponse) -> tuple[bytes, bytes]:
+def answer(shape: str, made: pb.TranscribeResponse, task: str = "transcribe") -> tuple[bytes, bytes]:
     """The body, and its content type."""
     render, kind = SHAPES[shape]
-    return render(made), kind
+    return render(made, task), kind
 
 
-def _json(made: pb.TranscribeResponse) -> bytes:
+def _json(made: pb.TranscribeResponse, _: str) -> bytes:
     return orjson.dumps({"text": made.transcript.text, "usage": _usage(made)})
 
 
-def _verbose(made: pb.TranscribeResponse) -> bytes:
+def _verbose(made: pb.TranscribeResponse, task: str) -> bytes:
     said = made.transcript
     shown: dict[str, Any] = {
-        "task": "transcribe",
+        "task": task,
         "language": said.language,
         "duration": said.duration_s,
         "text": said.text,
@@ -96,11 +100,11 @@ def _verbose(made: pb.TranscribeResponse) -> bytes:
     return orjson.dumps(shown)
 
 
-def _text(made: pb.TranscribeResponse) -> bytes:
+def _text(made: pb.TranscribeResponse, _: str) -> bytes:
     return f"{made.transcript.text}\n".encode()
 
 
-def _srt(made: pb.TranscribeResponse) -> bytes:
+def _srt(made: pb.TranscribeResponse, _: str) -> bytes:
     pieces = (
         f"{n}\n{_clock(one.start, ',')} --> {_clock(one.end, ',')}\n{one.text.strip()}\n\n"
         for n, one in enumerate(_pieces(made.transcript), 1)
@@ -108,7 +112,7 @@ def _srt(made: pb.TranscribeResponse) -> bytes:
     return "".join(pieces).encode()
 
 
-def _vtt(made: pb.TranscribeResponse) -> bytes:
+def _vtt(made: pb.TranscribeResponse, _: str) -> bytes:
     pieces = (
         f"{_clock(one.start, '.')} --> {_clock(one.end, '.')}\n{one.text.strip()}\n\n"
         for one in _pieces(made.transcript)
@@ -116,7 +120,7 @@ def _vtt(made: pb.TranscribeResponse) -> bytes:
     return f"WEBVTT\n\n{''.join(pieces)}".encode()
 
 
-SHAPES: Mapping[str, tuple[Callable[[pb.TranscribeResponse], bytes], bytes]] = {
+SHAPES: Mapping[str, tuple[Callable[[pb.TranscribeResponse, str], bytes], bytes]] = {
     "json": (_json, JSON),
     "text": (_text, TEXT),
     "srt": (_srt, TEXT),

@@ -1,4 +1,4 @@
-"""Speech as OpenAI's `/audio/transcriptions` writes it down, and what it is billed for."""
+"""Speech as OpenAI's `/audio/transcriptions` and `/audio/translations` write it down, and what it is billed for."""
 
 import math
 from typing import Any
@@ -10,6 +10,12 @@ from services.models.wires.adapter import Heard, Target
 from services.models.wires.billed import kinds
 from services.models.wires.form import Form
 
+WRITTEN, TRANSLATED = "audio/transcriptions", "audio/translations"
+
+
+def path(recording: models_pb2.Recording) -> str:
+    return TRANSLATED if recording.translate else WRITTEN
+
 
 def asked(target: Target, recording: models_pb2.Recording) -> Form:
     """JSON is asked for whatever is to be shown: in any other shape nobody tells what it costs."""
@@ -19,7 +25,8 @@ def asked(target: Target, recording: models_pb2.Recording) -> Form:
     if recording.HasField("temperature"):
         fields.append(("temperature", f"{recording.temperature:g}"))
     granular = (("segment", recording.segments), ("word", recording.words))
-    fields += [("timestamp_granularities[]", name) for name, wanted in granular if wanted]
+    if not recording.translate:  # there segments come of themselves
+        fields += [("timestamp_granularities[]", name) for name, wanted in granular if wanted]
     return Form(fields, recording.filename, recording.data)
 
 

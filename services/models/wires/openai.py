@@ -101,7 +101,7 @@ class OpenAI:
         return http.shaped(target, drawn.read, found, counted, each)
 
     async def transcribe(self, target: Target, recording: models_pb2.Recording, most_s: int) -> Heard:
-        async with self.posted(target, "audio/transcriptions", heard.asked(target, recording)) as response:
+        async with self.posted(target, heard.path(recording), heard.asked(target, recording)) as response:
             found = await http.parsed(target, response)
         return http.shaped(target, heard.read, found, most_s, target.entry.second_tokens)
 
