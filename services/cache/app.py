@@ -89,7 +89,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
             edge = EdgeStore(folder, key)
             edge.open()
             try:
-                async with running(edge.run()):
+                async with running(edge.run(), edge.learn()):
                     yield edge
             finally:
                 edge.close()

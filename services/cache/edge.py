@@ -50,6 +50,8 @@ PAGE = 250
 """Vectors that are read at a time, a millisecond or two: in between others get their turn."""
 PATIENCE_S = 0.25
 """How long one look-up reads vectors of a scope that nobody has asked for in a while. What it has not read by then, the next ones do."""
+LEARNT, LEARN_EVERY_S = 25, 0.02
+"""Texts that are read anew at a time, a millisecond or so, and how often."""
 MOST_IN_MEMORY = 500_000
 """Of all scopes together, 250 MB: past that the scope asked longest ago is read from the shard again."""
 
@@ -76,6 +78,8 @@ class EdgeStore:
     _pending: dict[str, Entry] = field(default_factory=dict)
     """What the shard does not have yet, until it has been written."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _unlearnt: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    """Scopes whose rows came from the shard, without the forms of their texts."""
     _writes: bool = True
     """Whether the last write went well."""
     _old: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
@@ -191,6 +195,29 @@ class EdgeStore:
             if await self._tried(flushes=due) and due:
                 flushed = loop.time()
 
+    async def learn(self) -> None:
+        """Reads what texts say that were there before this process, a few at a time, until cancelled: as long as nobody knows, a
+        look-up reads those that are near."""
+        while True:
+            scope = await self._unlearnt.get()
+            try:
+                await self._learn(scope)
+            except Exception as error:  # noqa: BLE001 - the engine fails with no other
+                log.warning("answers were not read anew from %s: %s", self.folder, error)
+
+    async def _learn(self, scope: str) -> None:
+        chosen, after = _of_scope(scope), None
+        while (known := self._scopes.get(scope)) is not None:
+            request = q.ScrollRequest(after, LEARNT, chosen, with_payload=True, with_vector=False)
+            records, after = self._shard.scroll(request)
+            for one in records:
+                entry = read(str(one.id), one.payload, None, self.key)
+                if entry is not None:
+                    known.rows.learn(entry.id, form.__wrapped__(entry.text))
+            if after is None:
+                return
+            await asyncio.sleep(LEARN_EVERY_S)
+
     async def _tried(self, *, flushes: bool = False) -> bool:
         """Writes what waits, for nobody who could do anything about an engine that fails: then it waits for the next time."""
         try:
@@ -282,7 +309,7 @@ class EdgeStore:
         if known.reading.locked():
             async with known.reading:
                 return
-        chosen = q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
+        chosen = _of_scope(scope)
         until = time.monotonic() + PATIENCE_S
         async with known.reading:
             while not known.whole:
@@ -292,6 +319,8 @@ class EdgeStore:
                     if one not in known.rows:  # one that is has been stored since
                         known.rows.add(one, vector)
                 known.whole = known.after is None
+                if known.whole and known.rows:
+                    self._unlearnt.put_nowait(scope)
                 if time.monotonic() > until:
                     break
                 await asyncio.sleep(0)
@@ -325,6 +354,10 @@ class EdgeStore:
         """Work that takes its time, one at a time, also when who asked for it has left meanwhile."""
         async with self._lock:
             return await in_thread(work)
+
+
+def _of_scope(scope: str) -> Any:
+    return q.Filter(must=[q.FieldCondition("scope", match=q.MatchValue(scope))])
 
 
 def _any(rows: Sequence[Near], hopes: Hopeful) -> bool:

@@ -77,8 +77,8 @@ class Rows:
         self._signs[:, place] = _signs(vector)
 
     def learn(self, one: str, form: Form) -> None:
-        """Takes in the form of a text, where its vector is there."""
-        if (place := self._place.get(one)) is not None:
+        """Takes in the form of a text, where its vector is there and the form is not."""
+        if (place := self._place.get(one)) is not None and not self._forms[place]:
             self._forms[place], self._marks[place] = form, mark(form)
 
     def discard(self, ids: Set[str]) -> None:

@@ -38,10 +38,12 @@ def test_a_form_goes_where_its_row_goes() -> None:
         kept.add(str(n), unit(n), forms[n])
     kept.discard({"1"})
     kept.learn("2", forms[5])
+    kept.add("0", unit(0))
+    kept.learn("0", forms[5])
     kept.learn("never there", forms[1])
     kept.add("3", unit(3))
     assert {one.id: one.form for n in (0, 2, 3, 4) for one in kept.nearest(unit(n), 1, 0.9)} == {
-        "0": forms[0], "2": forms[5], "3": b"", "4": forms[4],
+        "0": forms[5], "2": forms[2], "3": b"", "4": forms[4],
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from services.cache.edge import LONGEST_GROUP, PAGE, EdgeStore
+from services.cache.edge import LEARNT, LONGEST_GROUP, PAGE, EdgeStore
 from services.cache.forms import form
 from services.cache.memory import MemoryStore
 from services.cache.qdrant import QdrantStore
@@ -182,6 +182,32 @@ async def test_what_is_near_is_read_where_its_text_gives_hope(tmp_path: Path) ->
     assert not await again.nearest("s1", vector(0), 1, 0.9, hopes)
     assert not await again.nearest("s1", vector(2), 1, 0.9, hopes)
     assert told[2:] == [[form("text 0")], [b""]], "known once the entry was read"
+    again.close()
+
+
+async def test_texts_that_were_there_before_are_learnt_beside_the_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cache.edge.LEARN_EVERY_S", 0.0)
+    edge = EdgeStore(tmp_path / "shard", KEY)
+    edge.open()
+    made = [entry(n) for n in range(3 * LEARNT)]
+    for one in made:
+        await edge.put(one)
+    edge.close()
+    again = EdgeStore(tmp_path / "shard", KEY)
+    again.open()
+    async with running(again.learn()):
+        await again.nearest("s1", vector(0), 1, LEAST)
+        newer = replace(made[5], text="said anew")
+        await again.put(newer)
+        rows = again._scopes["s1"].rows
+
+        def forms() -> list[bytes]:
+            return [rows.nearest(one.vector, 1, 0.9)[0].form for one in made]  # type: ignore[arg-type]
+
+        await until(lambda: all(forms()))
+        assert forms() == [form((newer if one is made[5] else one).text) for one in made]
     again.close()
 
 
