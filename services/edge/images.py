@@ -1,4 +1,4 @@
-"""`POST /v1/images/generations`."""
+"""`POST /v1/images/generations` and `/v1/images/edits`."""
 
 from dataclasses import dataclass
 
@@ -15,4 +15,9 @@ class Images:
 
     async def answer(self, exchange: Exchange, door: Door) -> None:
         made = await self.gateway.GenerateImages(image.request(image.parsed(exchange.body)))
+        await exchange.answer(image.answer(made), answer.headers(made.road))
+
+    async def change(self, exchange: Exchange, door: Door) -> None:
+        asked = image.changed(exchange.headers.get(b"content-type", b""), exchange.body)
+        made = await self.gateway.GenerateImages(asked)
         await exchange.answer(image.answer(made), answer.headers(made.road))

@@ -80,7 +80,8 @@ class ModelsService(ModelsServiceServicer):
     async def GenerateImages(self, request: pb.GenerateImagesRequest, context: object) -> pb.GenerateImagesResponse:
         asker = _asker(request.priority, len(request.prompt))
         options = {one.name: value for one, value in request.options.ListFields()}
-        wanted = Wanted(request.prompt, request.count or 1, options)
+        mask = request.mask if request.HasField("mask") else None
+        wanted = Wanted(request.prompt, request.count or 1, options, request.pictures, mask)
         made = await self.ranking.draw(request.model, wanted, asker)
         return pb.GenerateImagesResponse(
             images=made.images, usage=made.usage, model=request.model, options=made.options

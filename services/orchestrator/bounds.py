@@ -10,6 +10,8 @@ AROUND_MESSAGE = 16
 """Tokens of a chat template around a message or a tool, at most."""
 PICTURE = 4096
 """Tokens of a picture at its highest detail, for the dearest of the common providers."""
+PICTURE_CHANGED = 8192
+"""Tokens of a picture that is changed, kept to as closely as can be."""
 AUDIO_BYTES_A_TOKEN = 500
 """Compressed sound: about 10 tokens a second at 5 kB a second, at least."""
 FILE_BYTES_A_TOKEN = 1

@@ -19,6 +19,16 @@ async def asked(mesh: Mesh, key: str = "", **body: Any) -> Answer:
     return await sent(mesh, said, path="/v1/images/generations", key=key or mesh.key)
 
 
+async def edited(mesh: Mesh, parts: dict[str, bytes]) -> Answer:
+    said = [
+        b'--edge\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+        % (name.encode(), b'; filename="x.png"' if name == "image" else b"", value)
+        for name, value in parts.items()
+    ]
+    kind = {"content-type": "multipart/form-data; boundary=edge"}
+    return await sent(mesh, raw=b"".join(said) + b"--edge--\r\n", path="/v1/images/edits", headers=kind)
+
+
 async def test_the_sdk_gets_pictures(client: AsyncOpenAI, mesh: Mesh) -> None:
     made = await client.images.generate(model="painter", prompt=PROMPT, n=2, size="1536x1024", output_compression=80)
     assert made.data is not None and made.usage is not None
@@ -27,6 +37,56 @@ async def test_the_sdk_gets_pictures(client: AsyncOpenAI, mesh: Mesh) -> None:
     assert (made.size, made.output_format, made.quality) == ("1536x1024", "png", "low")
     got = mesh.provider.asked("painter")[-1]
     assert got == {"model": "painter", "prompt": PROMPT, "n": 2, "size": "1536x1024", "output_compression": 80}
+
+
+async def test_the_sdk_changes_pictures(client: AsyncOpenAI, mesh: Mesh) -> None:
+    made = await client.images.edit(
+        model="painter",
+        image=[("a.png", b"first", "image/png"), ("b.webp", b"second", "image/webp")],
+        mask=("mask.png", b"mask", "image/png"),
+        prompt=f"{PROMPT} It is for olga@example.com. {'The river is grey and the road is empty. ' * 100}",
+        input_fidelity="high",
+        n=2,
+        size="1024x1024",
+        output_compression=80,
+    )
+    assert made.data is not None and made.usage is not None
+    assert [base64.b64decode(one.b64_json or "") for one in made.data] == [b"picture 0", b"picture 1"]
+    assert (made.usage.input_tokens, made.usage.input_tokens_details.image_tokens) == (312, 300)
+    got = mesh.provider.asked("painter")[-1]
+    assert got["files"] == [
+        ("image[]", "a.png", "image/png", b"first"),
+        ("image[]", "b.webp", "image/webp", b"second"),
+        ("mask", "mask.png", "image/png", b"mask"),
+    ]
+    assert (got["n"], got["size"], got["input_fidelity"], got["output_compression"]) == ("2", "1024x1024", "high", "80")
+    assert got["prompt"].startswith(PROMPT) and "example.com" not in got["prompt"]
+    await client.images.edit(model="painter", image=("one.png", b"one", "image/png"), prompt=PROMPT)
+    assert mesh.provider.asked("painter")[-1]["files"] == [("image", "one.png", "image/png", b"one")]
+
+
+async def test_what_pictures_can_be_read_as_is_held(mesh: Mesh) -> None:
+    made = await edited(mesh, {"image": b"x", "prompt": b"At dusk", "model": b"painter"})
+    assert made.status == 200, made.raw
+    assert float(made.headers["x-tollway-cost-max"]) >= (8192 + 2 * 1000) / 1e6
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ({"prompt": b"x"}, "image"),
+        ({"image": b"x"}, "prompt"),
+        ({"image": b"", "prompt": b"x"}, "image"),
+        ({"image": b"x", "prompt": b"x", "n": b"eleven"}, "n"),
+        ({"image": b"x", "prompt": b"x", "n": b"11"}, "n"),
+        ({"image": b"x", "prompt": b"x", "stream": b"true"}, "stream"),
+        ({"image": b"x", "prompt": b"x", "style": b"x" * 33}, "style"),
+        ({"image": b"x", "prompt": b"x", "frames": b"2"}, "frames"),
+    ],
+)
+async def test_a_mistake_in_a_form_is_told_by_its_field(mesh: Mesh, parts: dict[str, bytes], param: str) -> None:
+    refused = await edited(mesh, parts)
+    assert (refused.status, refused.json["error"]["param"]) == (400, param), refused.raw
 
 
 async def test_without_a_model_the_one_that_makes_pictures_is_asked(client: AsyncOpenAI) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.catalogue import Catalogue, Entry
@@ -43,6 +44,27 @@ async def test_files_and_what_they_are_billed_for(ranking: Ranking, upstream: Up
     assert got["path"] == "/images/generations" and got["headers"]["authorization"] == f"Bearer {SECRET}"
     asked = {"model": "gpt-image-1", "prompt": WANTED.prompt, "n": 2, "size": "1024x1024", "output_compression": 0}
     assert got["body"] == asked
+
+
+@pytest.mark.parametrize(("names", "part"), [(["a.png"], "image"), (["a.png", "b.webp"], "image[]")])
+async def test_pictures_that_are_changed_go_along_as_files(
+    ranking: Ranking, upstream: Upstream, names: list[str], part: str
+) -> None:
+    upstream.answer = {"data": [{"b64_json": FILE}]}
+    pictures = [models_pb2.PictureFile(data=name.encode(), filename=name) for name in names]
+    mask = models_pb2.PictureFile(data=b"mask", filename="mask.png")
+    wanted = Wanted("at dawn", 1, {"size": "1024x1024", "output_compression": 80}, pictures, mask)
+    made = await ranking.draw("m", wanted, Asker())
+    assert made.images[0].data == b"a picture" and made.usage.estimated
+    (got,) = upstream.got
+    assert got["path"] == "/images/edits" and got["headers"]["content-type"].startswith("multipart/form-data")
+    said = got["raw"].decode()
+    for name, value in (("prompt", "at dawn"), ("n", "1"), ("size", "1024x1024"), ("output_compression", "80")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n' in said
+    for name in names:
+        kind = f"image/{name[2:]}"
+        assert f'name="{part}"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n{name}\r\n' in said
+    assert 'name="mask"; filename="mask.png"\r\nContent-Type: image/png\r\n\r\nmask\r\n' in said
 
 
 async def test_of_a_provider_that_tells_nothing_each_picture_costs_the_most(

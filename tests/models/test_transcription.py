@@ -12,7 +12,7 @@ from services.models.pools import Asker
 from services.models.ranking import Ranking
 from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
-from services.models.wires.form import Form
+from services.models.wires.form import File, Form
 from services.models.wires.http import session
 from tests.models.upstream import SECRET, Upstream, counter
 from tests.peers.provider import provider
@@ -88,6 +88,6 @@ async def test_who_writes_nothing_down_is_not_asked(ranking: Ranking, upstream: 
 
 
 def test_a_name_breaks_no_line_of_the_form() -> None:
-    made = Form([("a", "b")], 'x"\r\ny', b"file", "edge").encoded()
+    made = Form([("a", "b")], [File("file", 'x"\r\ny', b"file")], "edge").encoded()
     assert b'filename="x%22%0D%0Ay"' in made and made.endswith(b"\r\n\r\nfile\r\n--edge--\r\n")
     assert made.startswith(b'--edge\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--edge\r\n')

@@ -81,10 +81,16 @@ class Provider:
         return web.json_response({"model": body["model"], "results": results, "usage": {"total_tokens": 21}})
 
     async def images(self, request: web.Request) -> web.Response:
-        """As gpt-image-1 does: files, and the tokens that they are billed for."""
-        body = await request.json()
+        """As gpt-image-1 does: files, and the tokens that they are billed for. The form of an edit is kept as it came."""
+        if edited := request.path.endswith("edits"):
+            form = await request.post()
+            files = [(name, one) for name, one in form.items() if isinstance(one, web.FileField)]
+            body: dict[str, Any] = {name: one for name, one in form.items() if isinstance(one, str)}
+            body["files"] = [(name, one.filename, one.content_type, one.file.read()) for name, one in files]
+        else:
+            body = await request.json()
         self.requests.append(body)
-        count = body["n"]
+        count, seen = int(body["n"]), 300 if edited else 0
         return web.json_response(
             {
                 "created": 1,
@@ -94,10 +100,10 @@ class Provider:
                 "background": "opaque",
                 "data": [{"b64_json": base64.b64encode(f"picture {n}".encode()).decode()} for n in range(count)],
                 "usage": {
-                    "input_tokens": 12,
+                    "input_tokens": 12 + seen,
                     "output_tokens": 272 * count,
-                    "total_tokens": 12 + 272 * count,
-                    "input_tokens_details": {"text_tokens": 12, "image_tokens": 0},
+                    "total_tokens": 12 + seen + 272 * count,
+                    "input_tokens_details": {"text_tokens": 12, "image_tokens": seen},
                 },
             }
         )
@@ -284,6 +290,7 @@ def provider() -> Iterator[Provider]:
     application.router.add_post("/v1/audio/speech", peer.speech)
     application.router.add_post("/v1/audio/transcriptions", peer.transcriptions)
     application.router.add_post("/v1/audio/translations", peer.transcriptions)
+    application.router.add_post("/v1/images/edits", peer.images)
     application.router.add_post("/v1/images/generations", peer.images)
 
     async def serve() -> web.AppRunner:

@@ -12,8 +12,11 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
 from services.edge.wire.body import Name
-from services.edge.wire.errors import decoded
+from services.edge.wire.errors import Refusal, decoded, of_body, unfit
+from services.edge.wire.multipart import Upload
 
+LONGEST_PROMPT = 32_000
+PICTURES, MASK = ("image", "image[]"), "mask"
 Word = Annotated[str, Meta(min_length=1, max_length=32)]
 OPTIONS = tuple(models_pb2.ImageOptions.DESCRIPTOR.fields_by_name)
 TOLD = ("background", "output_format", "quality", "size")
@@ -22,7 +25,7 @@ TOLD = ("background", "output_format", "quality", "size")
 class ImagesBody(Struct, forbid_unknown_fields=True):
     """`null` is the same as absent. What an option may be is the provider's business."""
 
-    prompt: Annotated[str, Meta(min_length=1, max_length=32000)]
+    prompt: Annotated[str, Meta(min_length=1, max_length=LONGEST_PROMPT)]
     model: Name | None = None
     n: Annotated[int, Meta(ge=1, le=10)] | None = None
     size: Word | None = None
@@ -37,6 +40,12 @@ class ImagesBody(Struct, forbid_unknown_fields=True):
     user: Annotated[str, Meta(max_length=512)] | None = None
 
 
+class ChangesBody(ImagesBody, forbid_unknown_fields=True):
+    """Beside the files."""
+
+    input_fidelity: Word | None = None
+
+
 _IMAGES = msgspec.json.Decoder(ImagesBody)
 
 
@@ -48,8 +57,38 @@ def parsed(raw: bytes) -> ImagesBody:
     return decoded(_IMAGES, raw)
 
 
+def changed(content_type: bytes, body: bytes) -> pb.GenerateImagesRequest:
+    """
+    Raises:
+        Refusal: no such form, no picture in it, or a field that breaks a rule.
+    """
+    form = Upload(content_type, frozenset((*PICTURES, MASK)), {"prompt": 4 * LONGEST_PROMPT})
+    form.feed(body)
+    form.finish()
+    if form.fields.get("stream", "false") == "false":
+        form.fields.pop("stream", None)
+    try:
+        said = msgspec.convert(form.fields, ChangesBody, strict=False)
+    except msgspec.MsgspecError as error:
+        raise of_body(error) from None
+    asked = request(said)
+    for one in form.files:
+        if not one.data:
+            raise unfit(one.part, "it is empty")
+        file = models_pb2.PictureFile(data=one.data, filename=one.filename)
+        if one.part != MASK:
+            asked.pictures.append(file)
+        elif asked.HasField("mask"):
+            raise unfit(MASK, "there is more than one")
+        else:
+            asked.mask.CopyFrom(file)
+    if not asked.pictures:
+        raise Refusal(400, "missing_required_parameter", "missing required parameter: image", param="image")
+    return asked
+
+
 def request(said: ImagesBody) -> pb.GenerateImagesRequest:
-    options = {name: value for name in OPTIONS if (value := getattr(said, name)) is not None}
+    options = {name: value for name in OPTIONS if (value := getattr(said, name, None)) is not None}
     return pb.GenerateImagesRequest(
         model=said.model or "", prompt=said.prompt, count=said.n or 0, options=models_pb2.ImageOptions(**options)
     )

@@ -1,6 +1,7 @@
-"""An upload as `multipart/form-data`, read as it comes: small fields are kept, the file's bytes are passed on."""
+"""A form as `multipart/form-data`, read as it comes: small fields and files that are named are kept, the bytes of an upload passed on."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -8,14 +9,27 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from services.edge.wire.errors import Refusal
 
 LONGEST_FIELD = 1024
-MOST_FIELDS = 16
+MOST_FIELDS, MOST_FILES = 16, 17
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file."""
+
+    part: str
+    filename: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
 class Upload:
-    """Feed it the body; it gives back what belongs to the part called `file`."""
+    """Feed it the body; it gives back what belongs to the part called `file`, unless files of other names are to be kept."""
 
     content_type: bytes
+    kept: frozenset[str] = frozenset()
+    longest: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of fields that may have more than others."""
+    files: list[Kept] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
     """The last of each name."""
     lists: dict[str, list[str]] = field(default_factory=dict)
@@ -57,6 +71,8 @@ class Upload:
             self._parser.write(piece)
         except MultipartParseError as error:
             raise Refusal(400, "invalid_multipart", f"the body is not multipart/form-data: {error}") from None
+        if self.kept:
+            return b""
         made = bytes(self._file)
         self._file.clear()
         return made
@@ -68,7 +84,7 @@ class Upload:
         """
         if not self._ended:
             raise Refusal(400, "invalid_multipart", "the multipart/form-data body is cut short")
-        if not self.filename:
+        if not self.filename and not self.kept:
             raise Refusal(400, "missing_required_parameter", "missing required parameter: file", param="file")
 
     def _begins(self) -> None:
@@ -83,27 +99,39 @@ class Upload:
     def _named(self) -> None:
         _, options = parse_options_header(self._said.get(b"content-disposition", b""))
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
-        if self._part == "file":
+        filename = options.get(b"filename", b"").decode("utf-8", "replace")[:512] or "upload"
+        if self._part in self.kept:
+            if len(self.files) >= MOST_FILES:
+                raise Refusal(400, "invalid_multipart", f"there are more than {MOST_FILES} files")
+            self.files.append(Kept(self._part, filename, b""))
+        elif self._part == "file" and not self.kept:
             if self.filename:
                 raise Refusal(400, "invalid_value", "invalid value for file: there is more than one", param="file")
-            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")[:512] or "upload"
+            self.filename = filename
         elif len(self.fields) >= MOST_FIELDS:
             raise Refusal(400, "invalid_multipart", f"there are more than {MOST_FIELDS} fields")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._part == "file":
+        if self._is_file:
             self._file.extend(data[start:end])
             return
         self._small.extend(data[start:end])
-        if len(self._small) > LONGEST_FIELD:
+        if len(self._small) > self.longest.get(self._part, LONGEST_FIELD):
             name = self._part[:64]
             raise Refusal(400, "invalid_value", f"invalid value for {name}: it is too long", param=name)
 
     def _ends(self) -> None:
-        if self._part != "file":
+        if self._part in self.kept:
+            self.files[-1] = replace(self.files[-1], data=bytes(self._file))
+            self._file.clear()
+        elif not self._is_file:
             value = self.fields[self._part] = self._small.decode("utf-8", "replace")
             if self._part.endswith("[]") and len(said := self.lists.setdefault(self._part, [])) < MOST_FIELDS:
                 said.append(value)
+
+    @property
+    def _is_file(self) -> bool:
+        return self._part in self.kept or (self._part == "file" and not self.kept)
 
     def _whole(self) -> None:
         self._ended = True

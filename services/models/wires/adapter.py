@@ -1,6 +1,6 @@
 """What every wire format offers. Adding a provider is one file that fulfils this."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -64,6 +64,9 @@ class Wanted:
     count: int
     options: Mapping[str, str | int]
     """By the names that OpenAI gives them; what is left out is the provider's choice."""
+    pictures: Sequence[models_pb2.PictureFile] = ()
+    """That are changed, or drawn from."""
+    mask: models_pb2.PictureFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Pictures as OpenAI's `/images/generations` gives them, and what they are billed for."""
+"""Pictures as OpenAI's `/images/generations` and `/images/edits` give them, and what they are billed for."""
 
 import base64
 from typing import Any
@@ -8,10 +8,24 @@ from tollway.models.v1 import models_pb2
 
 from services.models.wires.adapter import Drawn, Target, Wanted
 from services.models.wires.billed import kinds
+from services.models.wires.form import File, Form
+
+MADE, CHANGED = "images/generations", "images/edits"
 
 
-def asked(target: Target, wanted: Wanted) -> dict[str, Any]:
-    return {"model": target.model, "prompt": wanted.prompt, "n": wanted.count, **wanted.options}
+def path(wanted: Wanted) -> str:
+    return CHANGED if wanted.pictures else MADE
+
+
+def asked(target: Target, wanted: Wanted) -> dict[str, Any] | Form:
+    body = {"model": target.model, "prompt": wanted.prompt, "n": wanted.count, **wanted.options}
+    if not wanted.pictures:
+        return body
+    name = "image" if len(wanted.pictures) == 1 else "image[]"
+    files = [File(name, one.filename, one.data) for one in wanted.pictures]
+    if wanted.mask is not None:
+        files.append(File("mask", wanted.mask.filename, wanted.mask.data))
+    return Form([(field, str(value)) for field, value in body.items()], files)
 
 
 def read(body: dict[str, Any], counted: int, each: int) -> Drawn:

@@ -1,18 +1,31 @@
-"""A body as `multipart/form-data`, with one file."""
+"""A body as `multipart/form-data`."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from mimetypes import guess_type
 
 QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 """As browsers write names (WHATWG, HTML, multipart form data)."""
+UNKNOWN = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    part: str
+    name: str
+    data: bytes = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """By the ending of its name, as browsers tell it."""
+        return guess_type(self.name)[0] or UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     fields: Sequence[tuple[str, str]]
-    filename: str
-    file: bytes = field(repr=False)
+    files: Sequence[File]
     boundary: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
@@ -20,7 +33,15 @@ class Form:
         return f"multipart/form-data; boundary={self.boundary}"
 
     def encoded(self) -> bytes:
+        return b"".join(self._parts())
+
+    def _parts(self) -> Iterator[bytes]:
         begins = f"--{self.boundary}\r\nContent-Disposition: form-data; name="
-        small = "".join(f'{begins}"{name}"\r\n\r\n{value}\r\n' for name, value in self.fields)
-        head = f'{begins}"file"; filename="{self.filename.translate(QUOTED)}"\r\nContent-Type: application/octet-stream\r\n\r\n'
-        return b"".join((small.encode(), head.encode(), self.file, f"\r\n--{self.boundary}--\r\n".encode()))
+        for name, value in self.fields:
+            yield f'{begins}"{name}"\r\n\r\n{value}\r\n'.encode()
+        for one in self.files:
+            told = f'filename="{one.name.translate(QUOTED)}"\r\nContent-Type: {one.kind}'
+            yield f'{begins}"{one.part}"; {told}\r\n\r\n'.encode()
+            yield one.data
+            yield b"\r\n"
+        yield f"--{self.boundary}--\r\n".encode()

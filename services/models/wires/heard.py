@@ -8,7 +8,7 @@ from tollway.models.v1 import models_pb2
 
 from services.models.wires.adapter import Heard, Target
 from services.models.wires.billed import kinds
-from services.models.wires.form import Form
+from services.models.wires.form import File, Form
 
 WRITTEN, TRANSLATED = "audio/transcriptions", "audio/translations"
 
@@ -27,7 +27,7 @@ def asked(target: Target, recording: models_pb2.Recording) -> Form:
     granular = (("segment", recording.segments), ("word", recording.words))
     if not recording.translate:  # there segments come of themselves
         fields += [("timestamp_granularities[]", name) for name, wanted in granular if wanted]
-    return Form(fields, recording.filename, recording.data)
+    return Form(fields, [File("file", recording.filename, recording.data)])
 
 
 def read(body: dict[str, Any], most_s: int, each: int) -> Heard:

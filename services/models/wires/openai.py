@@ -95,7 +95,7 @@ class OpenAI:
         return http.shaped(target, _moderated, found, len(texts), sum(map(self.count.text, texts)))
 
     async def draw(self, target: Target, wanted: Wanted) -> Drawn:
-        async with self.posted(target, "images/generations", drawn.asked(target, wanted)) as response:
+        async with self.posted(target, drawn.path(wanted), drawn.asked(target, wanted)) as response:
             found = await http.parsed(target, response)
         counted, each = self.count.text(wanted.prompt), target.entry.image_tokens
         return http.shaped(target, drawn.read, found, counted, each)
