@@ -42,6 +42,9 @@ def test_what_may_be_proven_is_hoped_for(text: str, others: list[tuple[str, floa
 def test_what_is_not_renumbered_is_sought(a: str, b: str) -> None:
     masks, other = sought(form(a)), mark(form(b))
     assert not masks or any(other & mask == mask for mask in masks) or renumbered(read(form(a)), read(form(b)))
+    assert not (alike(plain(a), plain(b)) and renumbered(read(form(a)), read(form(b)))), (
+        "a slip of the finger is in no number"
+    )
     assert all(ANY & mask == mask for mask in masks), "a text whose form is not known may ask for anything"
 
 
