@@ -55,14 +55,14 @@ async def test_the_sdk_changes_pictures(client: AsyncOpenAI, mesh: Mesh) -> None
     assert (made.usage.input_tokens, made.usage.input_tokens_details.image_tokens) == (312, 300)
     got = mesh.provider.asked("painter")[-1]
     assert got["files"] == [
-        ("image[]", "a.png", "image/png", b"first"),
-        ("image[]", "b.webp", "image/webp", b"second"),
-        ("mask", "mask.png", "image/png", b"mask"),
+        ("image[]", "a.png", "image/png", "first"),
+        ("image[]", "b.webp", "image/webp", "second"),
+        ("mask", "mask.png", "image/png", "mask"),
     ]
     assert (got["n"], got["size"], got["input_fidelity"], got["output_compression"]) == ("2", "1024x1024", "high", "80")
     assert got["prompt"].startswith(PROMPT) and "example.com" not in got["prompt"]
     await client.images.edit(model="painter", image=("one.png", b"one", "image/png"), prompt=PROMPT)
-    assert mesh.provider.asked("painter")[-1]["files"] == [("image", "one.png", "image/png", b"one")]
+    assert mesh.provider.asked("painter")[-1]["files"] == [("image", "one.png", "image/png", "one")]
 
 
 async def test_what_pictures_can_be_read_as_is_held(mesh: Mesh) -> None:

@@ -52,7 +52,7 @@ async def test_a_masked_value_never_leaves_and_comes_back(mesh: Mesh, stream: bo
     answer = await sent(mesh, asking(f"Write to {secret} about the invoice.", stream=stream))
     shown = answer.streamed if stream else answer.text
     assert shown == f"You said: Write to {secret} about the invoice."
-    assert secret not in json.dumps(mesh.provider.requests) and "[EMAIL_1]" in json.dumps(mesh.provider.requests[-1])
+    assert secret not in str(mesh.provider.requests) and "[EMAIL_1]" in json.dumps(mesh.provider.requests[-1])
     assert answer.headers["x-tollway-masked"] == "EMAIL"
 
 
@@ -79,7 +79,7 @@ async def test_private_values_of_a_tool_call_come_back_in_its_arguments(mesh: Me
         else:
             arguments = answer.json["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
         assert json.loads(arguments) == {"text": f"Mail {secret}"}
-    assert secret not in json.dumps(mesh.provider.requests)
+    assert secret not in str(mesh.provider.requests)
 
 
 @pytest.mark.parametrize("stream", [False, True])

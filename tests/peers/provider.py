@@ -86,7 +86,9 @@ class Provider:
             form = await request.post()
             files = [(name, one) for name, one in form.items() if isinstance(one, web.FileField)]
             body: dict[str, Any] = {name: one for name, one in form.items() if isinstance(one, str)}
-            body["files"] = [(name, one.filename, one.content_type, one.file.read()) for name, one in files]
+            body["files"] = [
+                (name, one.filename, one.content_type, one.file.read().decode("latin-1")) for name, one in files
+            ]
         else:
             body = await request.json()
         self.requests.append(body)
@@ -115,7 +117,7 @@ class Provider:
         assert isinstance(file, web.FileField)
         granular = form.getall("timestamp_granularities[]", [])
         fields = {name: value for name, value in form.items() if name not in ("file", "timestamp_granularities[]")}
-        kept = {"file": (file.filename, file.file.read()), "granular": granular, "path": request.path}
+        kept = {"file": (file.filename, file.file.read().decode("latin-1")), "granular": granular, "path": request.path}
         self.requests.append({**fields, **kept})
         usage = {"type": "duration", "seconds": 7}
         said: dict[str, Any] = {"text": "The toll is nine crowns. Pay it.", "usage": usage}
