@@ -87,6 +87,21 @@ async def test_who_writes_nothing_down_is_not_asked(ranking: Ranking, upstream: 
     assert not upstream.got
 
 
+@pytest.mark.parametrize(
+    ("name", "begins", "kind"),
+    [
+        ("a.png", b"", "image/png"),
+        ("a.mp3", b"\x89PNG\r\n\x1a\n", "audio/mpeg"),
+        ("upload", b"\x89PNG\r\n\x1a\n", "image/png"),
+        ("upload", b"\xff\xd8\xff\xe0", "image/jpeg"),
+        ("upload", b"RIFF\n\0\0\0WEBPVP8 ", "image/webp"),
+        ("upload", b"RIFF\n\0\0\0WAVEfmt ", "application/octet-stream"),
+    ],
+)
+def test_what_a_file_is_shows_in_its_name_or_its_beginning(name: str, begins: bytes, kind: str) -> None:
+    assert File("file", name, begins).kind == kind
+
+
 def test_a_name_breaks_no_line_of_the_form() -> None:
     made = Form([("a", "b")], [File("file", 'x"\r\ny', b"file")], "edge").encoded()
     assert b'filename="x%22%0D%0Ay"' in made and made.endswith(b"\r\n\r\nfile\r\n--edge--\r\n")

@@ -1,5 +1,6 @@
 """A body as `multipart/form-data`."""
 
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,12 @@ from mimetypes import guess_type
 QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 """As browsers write names (WHATWG, HTML, multipart form data)."""
 UNKNOWN = "application/octet-stream"
+SIGNATURES = (
+    (re.compile(rb"\x89PNG\r\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+)
+"""How files begin that providers want to be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +25,9 @@ class File:
 
     @property
     def kind(self) -> str:
-        """By the ending of its name, as browsers tell it."""
-        return guess_type(self.name)[0] or UNKNOWN
+        """By the ending of its name, as browsers tell it; of a name without one by how the file begins."""
+        begins = (kind for signature, kind in SIGNATURES if signature.match(self.data))
+        return guess_type(self.name)[0] or next(begins, UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
