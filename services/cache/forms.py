@@ -89,8 +89,10 @@ def sought(form: Form) -> tuple[int, ...]:
 def _bits(words: list[int]) -> int:
     made = 0
     for word in words:
-        known = word >> 10
-        made |= 1 << known % BITS | 1 << (known >> 16) % BITS
+        first, apart = (word >> 10) % BITS, 1 + (word >> 26) % (BITS - 1)
+        made |= (
+            1 << first | 1 << (first + apart) % BITS
+        )  # two bits always: one alone would stand for one number in thirty
     return made
 
 
