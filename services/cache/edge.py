@@ -212,7 +212,7 @@ class EdgeStore:
             records, after = self._shard.scroll(request)
             for one in records:
                 entry = read(str(one.id), one.payload, None, self.key)
-                if entry is not None:
+                if entry is not None:  # past what `form` remembers: that is for texts that are asked for
                     known.rows.learn(entry.id, form.__wrapped__(entry.text))
             if after is None:
                 return

@@ -89,10 +89,9 @@ def sought(form: Form) -> tuple[int, ...]:
 def _bits(words: list[int]) -> int:
     made = 0
     for word in words:
+        # Two bits always: one alone would stand for one number in thirty.
         first, apart = (word >> 10) % BITS, 1 + (word >> 26) % (BITS - 1)
-        made |= (
-            1 << first | 1 << (first + apart) % BITS
-        )  # two bits always: one alone would stand for one number in thirty
+        made |= 1 << first | 1 << (first + apart) % BITS
     return made
 
 

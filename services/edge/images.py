@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 
 from services.edge.door import Door
@@ -14,10 +15,11 @@ class Images:
     gateway: gateway_pb2_grpc.GatewayServiceStub
 
     async def answer(self, exchange: Exchange, door: Door) -> None:
-        made = await self.gateway.GenerateImages(image.request(image.parsed(exchange.body)))
-        await exchange.answer(image.answer(made), answer.headers(made.road))
+        await self._made(exchange, image.request(image.parsed(exchange.body)))
 
     async def change(self, exchange: Exchange, door: Door) -> None:
-        asked = image.changed(exchange.headers.get(b"content-type", b""), exchange.body)
+        await self._made(exchange, image.changed(exchange.headers.get(b"content-type", b""), exchange.body))
+
+    async def _made(self, exchange: Exchange, asked: pb.GenerateImagesRequest) -> None:
         made = await self.gateway.GenerateImages(asked)
         await exchange.answer(image.answer(made), answer.headers(made.road))

@@ -57,7 +57,7 @@ class Money:
                     compute=time_left(calls),
                     kinds=bounds.over(calls, apart),
                     service_tier=asked.service_tier,
-                    calls=calls if calls > 1 else 0,
+                    calls=calls,
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -121,7 +121,7 @@ class Money:
             key_id=journey.caller.key_id if journey.drawn is not None else "",
             kinds=usage.kinds if usage.HasField("kinds") and not hit else None,
             service_tier="" if hit else usage.service_tier,
-            calls=calls if calls > 1 else 0,
+            calls=calls,
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:

@@ -30,7 +30,7 @@ class Speaking:
             sound = len(texts[0]) * model.character_tokens
             return chat.Usage(output_tokens=sound, kinds=chat.TokenKinds(audio_output_tokens=sound))
 
-        texts = [request.text, *filter(None, [request.options.instructions])]
+        texts = [one for one in (request.text, request.options.instructions) if one]
         async with Metered(self.road, "chat", most).paid(request, texts) as paid:
             await self.road.peers.reach("models", self.road.waits.restart_s)
             call = self.road.peers.models.Speak(_asked(request, paid.texts))

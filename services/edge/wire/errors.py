@@ -95,6 +95,11 @@ def unfit(at: str, rule: str) -> Refusal:
     return Refusal(400, "invalid_value", f"invalid value for {at}: {rule}", param=at)
 
 
+def missing(at: str) -> Refusal:
+    """A field that a body needs, and has not."""
+    return Refusal(400, "missing_required_parameter", f"missing required parameter: {at}", param=at)
+
+
 def of_body(error: msgspec.MsgspecError) -> Refusal:
     """A body that is not what it should be."""
     said = str(error)
@@ -105,9 +110,8 @@ def of_body(error: msgspec.MsgspecError) -> Refusal:
     if unknown := UNKNOWN.search(rule):
         name = f"{at}.{unknown.group(1)}" if at else unknown.group(1)
         return Refusal(400, "unknown_parameter", f"unknown parameter: {name}", param=name)
-    if missing := MISSING.search(rule):
-        name = f"{at}.{missing.group(1)}" if at else missing.group(1)
-        return Refusal(400, "missing_required_parameter", f"missing required parameter: {name}", param=name)
+    if needed := MISSING.search(rule):
+        return missing(f"{at}.{needed.group(1)}" if at else needed.group(1))
     if not at:
         return Refusal(400, "invalid_type", f"the body must be an object of the published shape: {rule}")
     return unfit(at, rule)

@@ -12,7 +12,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
 from services.edge.wire.body import Name
-from services.edge.wire.errors import Refusal, decoded, of_body, unfit
+from services.edge.wire.errors import decoded, missing, of_body, unfit
 from services.edge.wire.multipart import Upload
 
 LONGEST_PROMPT = 32_000
@@ -83,7 +83,7 @@ def changed(content_type: bytes, body: bytes) -> pb.GenerateImagesRequest:
         else:
             asked.mask.CopyFrom(file)
     if not asked.pictures:
-        raise Refusal(400, "missing_required_parameter", "missing required parameter: image", param="image")
+        raise missing("image")
     return asked
 
 

@@ -1,12 +1,12 @@
 """A form as `multipart/form-data`, read as it comes: small fields and files that are named are kept, the bytes of an upload passed on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from services.edge.wire.errors import Refusal
+from services.edge.wire.errors import Refusal, missing, unfit
 
 LONGEST_FIELD = 1024
 MOST_FIELDS, MOST_FILES = 16, 17
@@ -37,6 +37,8 @@ class Upload:
     filename: str = ""
     _parser: MultipartParser = field(init=False)
     _part: str = ""
+    _is_file: bool = False
+    _named_file: str = ""
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
     _said: dict[bytes, bytes] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class Upload:
         if not self._ended:
             raise Refusal(400, "invalid_multipart", "the multipart/form-data body is cut short")
         if not self.filename and not self.kept:
-            raise Refusal(400, "missing_required_parameter", "missing required parameter: file", param="file")
+            raise missing("file")
 
     def _begins(self) -> None:
         self._part, self._said = "", {}
@@ -99,15 +101,15 @@ class Upload:
     def _named(self) -> None:
         _, options = parse_options_header(self._said.get(b"content-disposition", b""))
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
-        filename = options.get(b"filename", b"").decode("utf-8", "replace")[:512] or "upload"
-        if self._part in self.kept:
+        self._named_file = options.get(b"filename", b"").decode("utf-8", "replace")[:512] or "upload"
+        self._is_file = self._part in (self.kept or ("file",))
+        if self._is_file and self.kept:
             if len(self.files) >= MOST_FILES:
                 raise Refusal(400, "invalid_multipart", f"there are more than {MOST_FILES} files")
-            self.files.append(Kept(self._part, filename, b""))
-        elif self._part == "file" and not self.kept:
+        elif self._is_file:
             if self.filename:
-                raise Refusal(400, "invalid_value", "invalid value for file: there is more than one", param="file")
-            self.filename = filename
+                raise unfit("file", "there is more than one")
+            self.filename = self._named_file
         elif len(self.fields) >= MOST_FIELDS:
             raise Refusal(400, "invalid_multipart", f"there are more than {MOST_FIELDS} fields")
 
@@ -117,21 +119,16 @@ class Upload:
             return
         self._small.extend(data[start:end])
         if len(self._small) > self.longest.get(self._part, LONGEST_FIELD):
-            name = self._part[:64]
-            raise Refusal(400, "invalid_value", f"invalid value for {name}: it is too long", param=name)
+            raise unfit(self._part[:64], "it is too long")
 
     def _ends(self) -> None:
-        if self._part in self.kept:
-            self.files[-1] = replace(self.files[-1], data=bytes(self._file))
+        if self._is_file and self.kept:
+            self.files.append(Kept(self._part, self._named_file, bytes(self._file)))
             self._file.clear()
         elif not self._is_file:
             value = self.fields[self._part] = self._small.decode("utf-8", "replace")
             if self._part.endswith("[]") and len(said := self.lists.setdefault(self._part, [])) < MOST_FIELDS:
                 said.append(value)
-
-    @property
-    def _is_file(self) -> bool:
-        return self._part in self.kept or (self._part == "file" and not self.kept)
 
     def _whole(self) -> None:
         self._ended = True

@@ -7,8 +7,6 @@ from msgspec import Meta, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire.errors import Refusal
-
 SHOWN = len("sha256:") + 12
 
 
@@ -26,11 +24,6 @@ def named(made: pb.Options, said: Prompt | None) -> pb.Options:
         made.prompt.reference = f"{said.id}@{said.version}" if said.version else said.id
         made.prompt.variables_json = orjson.dumps(said.variables or {}).decode()
     return made
-
-
-def missing(name: str) -> Refusal:
-    """What is said of a request that has neither a field nor a template to say it."""
-    return Refusal(400, "missing_required_parameter", f"missing required parameter: {name}", param=name)
 
 
 def used(made: chat.PromptVersion) -> str:

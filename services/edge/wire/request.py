@@ -9,8 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, from_base64
-from services.edge.wire.prompt import missing
+from services.edge.wire.errors import Refusal, decoded, from_base64, missing
 from services.edge.wire.token_ids import text_of
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)

@@ -9,8 +9,8 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, of_body
-from services.edge.wire.prompt import Prompt, missing
+from services.edge.wire.errors import Refusal, decoded, missing, of_body
+from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES
 
 Text = Annotated[str, Meta(max_length=10_485_760)]

@@ -10,7 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire.errors import Refusal
+from services.edge.wire.errors import Refusal, unfit
 from services.edge.wire.multipart import Upload
 
 GRANULARITIES = "timestamp_granularities[]"
@@ -41,21 +41,21 @@ def parsed(content_type: bytes, body: bytes, known: frozenset[str] = WRITTEN) ->
     file = upload.feed(body)
     upload.finish()
     if not file:
-        raise _unfit("file", "it is empty")
+        raise unfit("file", "it is empty")
     if unknown := sorted(upload.fields.keys() - known):
         raise Refusal(400, "unknown_parameter", f"unknown parameter: {unknown[0][:64]}", param=unknown[0][:64])
     if upload.fields.get("stream", "false") != "false":
         raise Refusal(400, "unsupported_value", "transcripts are not streamed", param="stream")
     shape = upload.fields.get("response_format", "json")
     if shape not in SHAPES:
-        raise _unfit("response_format", f"one of {', '.join(SHAPES)}")
+        raise unfit("response_format", f"one of {', '.join(SHAPES)}")
     if len(upload.fields.get("language", "")) > LONGEST_LANGUAGE:
-        raise _unfit("language", f"at most {LONGEST_LANGUAGE} characters")
+        raise unfit("language", f"at most {LONGEST_LANGUAGE} characters")
     granular = frozenset(upload.lists.get(GRANULARITIES, ()))
     if not granular <= {"segment", "word"}:
-        raise _unfit("timestamp_granularities", "`segment`, `word`")
+        raise unfit("timestamp_granularities", "`segment`, `word`")
     if granular and shape != "verbose_json":
-        raise _unfit("timestamp_granularities", "only with response_format verbose_json")
+        raise unfit("timestamp_granularities", "only with response_format verbose_json")
     return Asked(file, upload.filename, upload.fields, shape, granular, _temperature(upload.fields))
 
 
@@ -169,9 +169,5 @@ def _temperature(fields: Mapping[str, str]) -> float | None:
     except ValueError:
         found = math.nan
     if not 0 <= found <= 1:
-        raise _unfit("temperature", "a number from 0 to 1")
+        raise unfit("temperature", "a number from 0 to 1")
     return found
-
-
-def _unfit(name: str, rule: str) -> Refusal:
-    return Refusal(400, "invalid_value", f"invalid value for {name}: {rule}", param=name)

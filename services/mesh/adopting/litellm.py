@@ -219,8 +219,9 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
     mode = info.get("mode", "")
-    made |= BY_TOKENS.get(mode, {}) if made["model"].startswith("gpt-4o") else {}
-    made = {**ABILITIES.get(mode, {}), **made}
+    made |= ABILITIES.get(mode, {})
+    if made["model"].startswith("gpt-4o"):
+        made |= BY_TOKENS.get(mode, {})
     if defaults := sampling(params):
         made["defaults"] = defaults
     return made
