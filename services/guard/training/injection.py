@@ -4,7 +4,8 @@ FILE has the columns text, label (1 = attack), split and group; `--harmless` are
 `prompt`. Two logistic regressions, one over hashed n-grams and one over the static vector, are weighed by a third that
 sees their out-of-fold scores together with harmless prompts full of trigger words. A vector alone knows attacks but
 over-defends; the weighing is what keeps it in its place. The second opinion, for prompts of which the first is not sure,
-weighs the n-grams against a small network over MiniLM's vector in the same way. The results are two ONNX files.
+weighs the n-grams against a small network over MiniLM's vector in the same way. The results are the first's weights and
+the second as an ONNX file.
 """
 
 import argparse
@@ -94,7 +95,7 @@ def main() -> None:
         },
     }
     print(json.dumps(facts, indent=2), "\nweights:", blend.coef_, second.coef_)
-    (ARTEFACTS / "injection.onnx").write_bytes(_exported(models, blend, alone))
+    np.savez_compressed(ARTEFACTS / "injection.npz", allow_pickle=False, **_packed(models, blend, alone))
     (ARTEFACTS / "second.onnx").write_bytes(_exported_second(models[2], second))
     card = {
         "model": "injection-2",
@@ -193,57 +194,17 @@ def _exported_second(network: Any, blend: Any) -> bytes:
     return _model("second", nodes, {"score": 1, "minilm": 384}, ["probability"], weights)
 
 
-def _exported(models: tuple[Any, Any, Any], blend: Any, alone: Any) -> bytes:
-    """Inputs grams (n), vector (1, 256), known (1, 1); outputs probability and the n-grams' score g, (1, 1) each."""
+def _packed(models: tuple[Any, Any, Any], blend: Any, alone: Any) -> dict[str, Any]:
+    """Weights of the n-grams (BUCKETS) and of the vector (256), what each adds, and how their scores are weighed."""
     by_grams, by_vector, _ = models
-    weights = {
-        "table": by_grams.coef_[0].astype(np.float32),
-        "table_bias": by_grams.intercept_.astype(np.float32),
-        "v": by_vector.coef_.T.astype(np.float32),
-        "v_bias": by_vector.intercept_.astype(np.float32),
-        "both": np.array([blend.coef_[0, 0], blend.coef_[0, 1], blend.intercept_[0]], np.float32),
-        "one": np.float32(1.0),
-        "shape": np.array([1, 1], np.int64),
-        "b_g": np.float32(blend.coef_[0, 0]), "b_v": np.float32(blend.coef_[0, 1]), "b_0": np.float32(blend.intercept_[0]),
-        "a_g": np.float32(alone.coef_[0, 0]), "a_0": np.float32(alone.intercept_[0]),
-    }  # fmt: skip
-    node = helper.make_node
-    nodes = [
-        node("Gather", ["table", "grams"], ["hit"]),
-        node("ReduceSum", ["hit"], ["sum"], keepdims=0),
-        node("Shape", ["grams"], ["size"]),
-        node("Cast", ["size"], ["count"], to=TensorProto.FLOAT),
-        node("Sqrt", ["count"], ["length"]),
-        node("Div", ["sum", "length"], ["mean"]),
-        node("Add", ["mean", "table_bias"], ["g_flat"]),
-        node("Reshape", ["g_flat", "shape"], ["g"]),
-        node("MatMul", ["vector", "v"], ["v_raw"]),
-        node("Add", ["v_raw", "v_bias"], ["vs"]),
-        node("Mul", ["g", "b_g"], ["g1"]),
-        node("Mul", ["vs", "b_v"], ["v1"]),
-        node("Add", ["g1", "v1"], ["gv"]),
-        node("Add", ["gv", "b_0"], ["with"]),
-        node("Mul", ["g", "a_g"], ["g2"]),
-        node("Add", ["g2", "a_0"], ["without"]),
-        node("Mul", ["with", "known"], ["w1"]),
-        node("Sub", ["one", "known"], ["unknown"]),
-        node("Mul", ["without", "unknown"], ["w2"]),
-        node("Add", ["w1", "w2"], ["logit"]),
-        node("Sigmoid", ["logit"], ["probability"]),
-    ]
-    weights.pop("both")
-    graph = helper.make_graph(
-        nodes,
-        "injection",
-        [
-            helper.make_tensor_value_info("grams", TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 256]),
-            helper.make_tensor_value_info("known", TensorProto.FLOAT, [1, 1]),
-        ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("probability", "g")],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
-    )
-    return _checked(graph)
+    made = {
+        "grams": by_grams.coef_[0],
+        "vector": by_vector.coef_[0],
+        "offsets": [by_grams.intercept_[0], by_vector.intercept_[0]],
+        "both": [*blend.coef_[0], blend.intercept_[0]],
+        "alone": [*alone.coef_[0], alone.intercept_[0]],
+    }
+    return {name: np.asarray(value, np.float32) for name, value in made.items()}
 
 
 def _model(name: str, nodes: list[Any], inputs: dict[str, int], outputs: list[str], weights: dict[str, Any]) -> bytes:
@@ -254,10 +215,6 @@ def _model(name: str, nodes: list[Any], inputs: dict[str, int], outputs: list[st
         [helper.make_tensor_value_info(one, TensorProto.FLOAT, [1, 1]) for one in outputs],
         [numpy_helper.from_array(np.asarray(value, np.float32), one) for one, value in weights.items()],
     )
-    return _checked(graph)
-
-
-def _checked(graph: Any) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
