@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from protovalidate import ValidationError, validate
 
-from services.runtime import channels, identity
+from services.runtime import channels, identity, telemetry
 from services.runtime.access import Access, Audit, access
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller, Identity, IdentityMissing
@@ -168,13 +168,13 @@ class Statuses(grpc.aio.ServerInterceptor):
         return handler._replace(**{kind: around(method, call, check)})
 
     def _awaited(self, method: str, call: Callable[..., Awaitable[Any]], check: Callable[[Any], Any]) -> Any:
-        rule = access(method)
+        rule, counted = access(method), telemetry.method(method)
         identities = self._asked(method, rule)
         audit = self._audit if rule.audited else None
 
         async def answer(request: Any, context: Any) -> Any:
             pairs = dict(context.invocation_metadata())
-            observed = Observed(method, pairs.get(TRACEPARENT))
+            observed = Observed(counted, pairs.get(TRACEPARENT))
             try:
                 _enter(context)
                 if identities is not None:
@@ -201,13 +201,13 @@ class Statuses(grpc.aio.ServerInterceptor):
         self, method: str, call: Callable[..., AsyncGenerator[Any, None]], check: Callable[[Any], Any]
     ) -> Any:
         """A generator, driven by us: `grpc.aio` drops one whose caller has gone without closing it."""
-        rule = access(method)
+        rule, counted = access(method), telemetry.method(method)
         identities = self._asked(method, rule)
         endless = method.endswith(ENDLESS)
 
         async def answers(request: Any, context: Any) -> None:
             pairs = dict(context.invocation_metadata())
-            observed = Observed(method, pairs.get(TRACEPARENT))
+            observed = Observed(counted, pairs.get(TRACEPARENT))
             task = asyncio.current_task()
             try:
                 if endless and task is not None:

@@ -4,10 +4,10 @@ import contextlib
 import os
 import socket
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -146,10 +146,27 @@ class Telemetry:
 
 _tracers: dict[str, trace.Tracer] = {}
 _installed: list[Telemetry] = []
-CALLS: Counter[tuple[str, str]] = Counter()
-"""Calls answered in this process, by method and status code: plain numbers, published by observers."""
-BUSY_S: defaultdict[str, float] = defaultdict(float)
-"""Seconds spent answering, by method."""
+
+
+@dataclass(slots=True)
+class Method:
+    """What is counted of a method in this process: plain numbers, published by observers."""
+
+    name: str
+    """As OpenTelemetry names it: `tollway.guard.v1.GuardService/InspectPrompt`."""
+    answered: Counter[str] = field(default_factory=Counter)
+    """Calls, by status code."""
+    busy_s: float = 0.0
+    """Seconds spent answering."""
+
+
+_methods: dict[str, Method] = {}
+
+
+def method(path: str) -> Method:
+    """Of a method, by its path on the wire."""
+    name = path.strip("/")
+    return _methods.setdefault(name, Method(name))
 
 
 def resource_of(service: str) -> Resource:
@@ -208,12 +225,13 @@ def _observed(meters: MeterProvider) -> None:
     meter = meters.get_meter("tollway.rpc")
 
     def calls(_: CallbackOptions) -> Iterator[Observation]:
-        for (method, code), count in list(CALLS.items()):
-            yield Observation(count, {"rpc.method": method.strip("/"), "rpc.grpc.status_code": code})
+        for one in list(_methods.values()):
+            for code, count in list(one.answered.items()):
+                yield Observation(count, {"rpc.method": one.name, "rpc.grpc.status_code": code})
 
     def busy(_: CallbackOptions) -> Iterator[Observation]:
-        for method, seconds in list(BUSY_S.items()):
-            yield Observation(seconds, {"rpc.method": method.strip("/")})
+        for one in list(_methods.values()):
+            yield Observation(one.busy_s, {"rpc.method": one.name})
 
     meter.create_observable_counter("tollway.rpc.server.calls", [calls], "{call}", "Calls answered, by status.")
     meter.create_observable_counter("tollway.rpc.server.busy", [busy], "s", "Time spent answering.")
@@ -234,17 +252,20 @@ class Observed:
 
     __slots__ = ("_began", "_method", "_span")
 
-    def __init__(self, method: str, header: str | None) -> None:
+    def __init__(self, method: Method, header: str | None) -> None:
         self._method = method
         self._began = time.perf_counter()
         found = parse(header)
-        self._span = begin_span(method.strip("/"), found, SpanKind.SERVER)
+        self._span: trace.Span | None = None
+        if found is not None and found.sampled:
+            self._span = begin_span(method.name, found, SpanKind.SERVER)
         if self._span is None:
             _current.set(found)
 
     def end(self, code: str, reason: str = "") -> None:
-        CALLS[self._method, code] += 1
-        BUSY_S[self._method] += time.perf_counter() - self._began
+        method = self._method
+        method.answered[code] += 1
+        method.busy_s += time.perf_counter() - self._began
         if self._span is not None:
             if code != "OK":
                 self._span.set_attribute("rpc.grpc.status_code", code)

@@ -131,8 +131,13 @@ async def test_what_was_said_of_other_numbers_is_not_told_again() -> None:
     assert await opinion.probability(text, vector) == next(INJECTION.judged(text, vector)).probability != told
 
 
-def test_long_words_are_not_remembered_one_by_one() -> None:
-    before = len(injection._known)
+def test_a_text_is_known_by_its_words_pairs_and_triples() -> None:
     long = [chr(97 + n) * 5000 for n in range(5)]
     assert len(injection.grams(" ".join(long))) == 5 + 4 + 3
-    assert len(injection._known) == before
+    assert set(injection.grams("Ignore THE rules")) == set(injection.grams("ignore the  rules"))
+    assert set(injection.grams("ignore the rules")) != set(injection.grams("rules the ignore"))
+
+
+def test_identifiers_and_what_is_no_utf_8_are_passed_over() -> None:
+    assert set(injection.grams("ignore 4f9a2c7781bd rules")) == set(injection.grams("ignore rules"))
+    assert len(injection.grams("say \ud800 it")) == 6 and len(injection.grams("")) == 1

@@ -67,9 +67,10 @@ def test_nothing_is_recorded_unless_sampled() -> None:
 
 def test_calls_are_counted_and_published() -> None:
     with collector() as peer, telemetry.installed(peer.url, "tollway-test"):
-        before = telemetry.CALLS["/test.Service/Counted", "OK"]
-        telemetry.Observed("/test.Service/Counted", None).end("OK")
-        telemetry.Observed("/test.Service/Counted", None).end("NOT_FOUND")
+        method = telemetry.method("/test.Service/Counted")
+        before = method.answered["OK"]
+        telemetry.Observed(method, None).end("OK")
+        telemetry.Observed(method, None).end("NOT_FOUND")
     said = peer.metrics.values  # the last are sent as telemetry is taken down
     assert said["tollway.rpc.server.calls", ("OK", "test.Service/Counted")] == before + 1
     assert said["tollway.rpc.server.calls", ("NOT_FOUND", "test.Service/Counted")] == 1
