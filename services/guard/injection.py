@@ -42,7 +42,7 @@ def grams(text: str) -> npt.NDArray[np.int64]:
     made: set[int] = set()
     before = pair = None
     words = WORDS.findall(text.lower())
-    for word, raw in zip(words, " ".join(words).encode("utf-8", "replace").split(b" "), strict=True):
+    for word, raw in zip(words, " ".join(words).encode("utf-8", "replace").split(), strict=True):
         if len(word) >= OPAQUE and not (word.isalpha() or word.isdigit()):
             continue
         made.add(alone := crc32(raw))
