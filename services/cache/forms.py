@@ -127,10 +127,8 @@ class Hopes:
         if not own or not all(one for one, _ in near):
             return True
         said = read(own)
-        others = [(read(one), cosine) for one, cosine in near]
-        self.dashed = not (
-            any(_about_alike(said.plain, one.plain) for one, _ in others) or self._plausible(said, others)
-        )
+        others, plain = [(read(one), cosine) for one, cosine in near], _words(said.plain)
+        self.dashed = not (any(_about_alike(plain, one.plain) for one, _ in others) or self._plausible(said, others))
         return not self.dashed
 
     def _plausible(self, own: Read, others: Sequence[tuple[Read, float]]) -> bool:
@@ -182,12 +180,17 @@ def renumbered(a: Read, b: Read) -> bool:
     return not (own <= other or other <= own)
 
 
-def _about_alike(a: bytes, b: bytes) -> bool:
+def _about_alike(own: list[int], other: bytes) -> bool:
     """As `plain.alike`, as far as it shows without the letters."""
-    if len(a) != len(b) or not a:
+    if len(other) != WIDTH * len(own) or not own:
         return False
-    others = [(x, y) for x, y in zip(_words(a), _words(b), strict=True) if x != y]
-    return len(others) <= MOST_SLIPS and all(_about_slip(x, y) for x, y in others)
+    slips = 0
+    for x, y in zip(own, _words(other), strict=True):
+        if x != y:
+            slips += 1
+            if slips > MOST_SLIPS or not _about_slip(x, y):
+                return False
+    return True
 
 
 def _about_slip(a: int, b: int) -> bool:
