@@ -94,8 +94,8 @@ class Names:
         """Whether the network, seeing the word alone, thinks of a wanted type at all."""
         if text.isdigit() and len(text) <= 4:
             return not unwanted >= NUMBERED
-        if text in self._common or not text[0].isalnum():
-            return False
+        if text in self._common or not text[0].isalnum() or (len(text) == 1 and text.isascii()):
+            return False  # an initial stands beside a name: that one is seen
         word = Word(text, 0, len(text), spaced=True)
         scores = np.asarray(self._session.run(None, {"words": self._vector(word)[None, None]})[0])[0, 0]
         likely = np.exp(scores - scores.max())

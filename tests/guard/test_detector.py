@@ -112,6 +112,15 @@ def test_finds_names_and_addresses() -> None:
     assert {"PERSON", "LOCATION"} & types("Angela Merkel met Emmanuel Macron in Berlin.") == {"PERSON", "LOCATION"}
 
 
+def test_initials_belong_to_the_name_that_they_stand_beside_and_are_none_alone() -> None:
+    text = "Please write to John D. Smith and J. Fitzgerald about the lease."
+    assert {text[one.start : one.end] for one in guard().find(text) if one.type == "PERSON"} == {
+        "John D. Smith",
+        "J. Fitzgerald",
+    }
+    assert not types("Which is right? A) yes B) no C) both D) neither")
+
+
 def test_a_digest_is_nobodys_bitcoin_address() -> None:
     assert types("Pay bc1qlt5tsqdmcx28k2v3p0vhr8wgdnqhsyaytky9pt now") == {"CRYPTO"}
     assert "CRYPTO" not in types("Ask about bc1f558a7bd74533b53ec2d68c417ce5 and bc1f558ad745335f3ec2d68c4ea75e5f")
