@@ -96,6 +96,8 @@ def unfit(request: chat.ChatRequest, made: chat.ChatCompletion | None = None) ->
         return "TOOL_CALLS"
     if request.HasField("temperature") and request.temperature > WARM:
         return "RANDOM"
+    if request.HasField("web_search"):
+        return "WEB_SEARCH"
     if not TIMELY_OR_PERSONAL.Match(text):
         return ""
     if TIMELY.search(text):

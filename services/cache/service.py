@@ -49,7 +49,7 @@ class Kept:
 
     ttl_s: float
     classes: Mapping[str, float] = field(default_factory=dict)
-    """Of some kinds: `grounded`, `time_sensitive`, `personal`, `tool_calls`, `random`."""
+    """Of some kinds: `grounded`, `time_sensitive`, `personal`, `tool_calls`, `random`, `web_search`."""
     most_s: float = 31_622_400.0
 
     def seconds(self, request: pb.StoreRequest, unfit: str) -> float:

@@ -1,11 +1,13 @@
 """Inspects an answer as it streams: one state for each text of each choice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.finding import Found
+from services.guard.places import Places
 from services.guard.policy import Policy, PromptBlocked
 from services.guard.rules import Action
 from services.guard.streams import Stream
@@ -18,9 +20,15 @@ class Completion:
     """Give it chunks in order; each comes back with what may be shown, and at the end the rest."""
 
     def __init__(self, values: Mapping[str, str], policy: Policy, find: Callable[[str], Sequence[Found]]) -> None:
-        self._values, self._find = values, find
-        self._judge = partial(_judged, policy)  # no method: what holds itself waits for the garbage collector
+        self._values = values
+        # No methods: what holds itself waits for the garbage collector.
+        self._begun = partial(Stream, values, find, partial(_judged, policy))
+        self._rewriting = partial(_whole, self._begun)
         self._streams: dict[Key, Stream] = {}
+        self._places: dict[int, Places] = {}
+        """In each choice's text."""
+        self._cited = defaultdict[int, list[chat.WebCitation]](list)
+        """Of each choice, what waits for the text that rests on it."""
         self._ended: set[int] = set()
         self._last: chat.ChatChunk | None = None
 
@@ -37,18 +45,23 @@ class Completion:
 
     def end(self) -> tuple[chat.ChatChunk | None, list[tuple[Found, Action]]]:
         """A last piece with what no finish reason has let go, or None."""
-        left = sorted({key[0] for key, stream in self._streams.items() if stream.held} - self._ended)
+        held = {key[0] for key, stream in self._streams.items() if stream.held}
+        left = sorted((held | self._cited.keys()) - self._ended)
         if not left or self._last is None:
             return None, []
         made = chat.ChatChunk(id=self._last.id, model=self._last.model, created=self._last.created)
         for index in left:
-            self._let_go(made.choices.add(index=index))
+            choice = made.choices.add(index=index)
+            self._let_go(choice)
+            self._cite(choice, ended=True)
         return made, self._fresh()
 
     def whole(self, made: chat.ChatCompletion) -> list[tuple[Found, Action]]:
         """Rewrites an answer that did not come in pieces; see `feed`."""
         for choice in made.choices:
             said = choice.message
+            self._look(choice.index, said.lookups)
+            self._place(said)
             for n, part in enumerate(said.parts):
                 if part.text:
                     part.text = self._at_once((choice.index, "content", n), part.text)
@@ -65,6 +78,21 @@ class Completion:
     def _at_once(self, key: Key, text: str, *, json_text: bool = False) -> str:
         return self._stream(key, json_text=json_text).whole(text)
 
+    def _place(self, said: chat.Message) -> None:
+        """Tells citations where their stretches of the text will stand."""
+        if not said.citations:
+            return
+        places = Places(self._rewriting)
+        for part in said.parts:
+            places.add(part.text)
+        for one in said.citations:
+            one.start, one.end = places.of(one.start), places.of(one.end)
+
+    def _look(self, index: int, lookups: Iterable[chat.WebLookup]) -> None:
+        """What was searched for is shown as the asker wrote it."""
+        for n, one in enumerate(lookups):
+            one.query = self._at_once((index, f"lookup {one.id}", n), one.query)
+
     @property
     def _changes(self) -> bool:
         """Whether texts may differ from what the model wrote: its tokens would tell what was masked."""
@@ -74,8 +102,12 @@ class Completion:
         held = False
         for name in FIELDS:
             if text := getattr(choice, name):
-                setattr(choice, name, self._stream((choice.index, name, 0)).feed(text))
+                stream = self._stream((choice.index, name, 0))
+                setattr(choice, name, stream.feed(text))
+                if name == "content":
+                    self._place_of(choice.index).add(text)
                 held = True
+        self._look(choice.index, choice.lookups)
         for call in choice.tool_calls:
             if call.arguments:
                 key = (choice.index, "arguments", call.index)
@@ -84,8 +116,22 @@ class Completion:
         if choice.finish_reason:
             self._let_go(choice)
             self._ended.add(choice.index)
+        if choice.citations or choice.index in self._cited:
+            self._cite(choice, ended=bool(choice.finish_reason))
         if held and self._changes:
             del choice.logprobs[:]
+
+    def _cite(self, choice: chat.ChoiceDelta, *, ended: bool) -> None:
+        """Citations go with the text that rests on them, or after it."""
+        places, held = self._place_of(choice.index), self._stream((choice.index, "content", 0)).held
+        waiting = [*self._cited.pop(choice.index, ()), *choice.citations]
+        del choice.citations[:]
+        for one in waiting:
+            if ended or one.end <= places.characters - held:
+                one.start, one.end = places.of(one.start), places.of(one.end)
+                choice.citations.append(one)
+            else:
+                self._cited[choice.index].append(one)
 
     def _let_go(self, choice: chat.ChoiceDelta) -> None:
         """Adds to `choice` what its texts hold back."""
@@ -102,11 +148,21 @@ class Completion:
 
     def _stream(self, key: Key, *, json_text: bool = False) -> Stream:
         if key not in self._streams:
-            self._streams[key] = Stream(self._values, self._find, self._judge, json_text=json_text)
+            self._streams[key] = self._begun(json_text=json_text)
         return self._streams[key]
+
+    def _place_of(self, index: int) -> Places:
+        if index not in self._places:
+            self._places[index] = Places(self._rewriting)
+        return self._places[index]
 
     def _fresh(self) -> list[tuple[Found, Action]]:
         return [one for stream in self._streams.values() for one in stream.taken()]
+
+
+def _whole(begun: Callable[[], Stream]) -> Callable[[str], str]:
+    """A way of rewriting a text stretch by stretch."""
+    return begun().whole
 
 
 def _judged(policy: Policy, found: Sequence[Found]) -> list[tuple[Found, Action]]:

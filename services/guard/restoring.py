@@ -39,8 +39,10 @@ class Restorer:
         return len(self._held)
 
     def given(self, text: str) -> list[tuple[int, int]]:
-        """Where surrogates stand in `text`: what stands there is not the model's own."""
-        return [found.span() for found in self._pattern.finditer(text) if found.group(5)] if self._surrogates else []
+        """Where placeholders and surrogates stand in `text`: what stands there is not the model's own."""
+        if not self._values:
+            return []
+        return [found.span() for found in self._pattern.finditer(text) if self._value(found) != found.group()]
 
     def feed(self, piece: str) -> str:
         if not self._values:
@@ -60,7 +62,7 @@ class Restorer:
 
     def _open(self, text: str) -> int:
         """Where a surrogate may have begun, or has just ended and could still be part of a longer word."""
-        whole = self.given(text)
+        whole = [found.span() for found in self._pattern.finditer(text) if found.group(5)]
         for n in range(max(len(text) - self._longest, 0), len(text)):
             if any(start < n < end for start, end in whole):
                 continue  # what is within one is not the beginning of another

@@ -31,10 +31,16 @@ class PriceUnknown(Failure):
     text = "no price is known for {model} ({provider}:{provider_model}); set one under ledger.prices"
 
 
+WEB_SEARCH = Decimal("0.01")
+"""US dollars for a search, by the price lists of OpenAI and Anthropic."""
+WEB_SEARCHES = {"google": Decimal("0.035"), "vertex": Decimal("0.035"), "azure": Decimal("0.014")}
+"""Of others, at the most that any of their models takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars, as text so that they stay exact: for a million tokens, for a call, and for an hour that calls run, which is how a
-    machine of one's own is paid for. Divide its hour by the calls that it takes at once.
+    """US dollars, as text so that they stay exact: for a million tokens, for a call, for a search of the web, and for an hour that calls
+    run, which is how a machine of one's own is paid for. Divide its hour by the calls that it takes at once.
 
     A kind of tokens without a price of its own costs what others of its direction cost.
     """
@@ -50,6 +56,8 @@ class Price:
     image_output: str = ""
     reasoning: str = ""
     call: str = ""
+    web_search: str = ""
+    """Left out, what OpenAI and Anthropic take for one."""
     tiers: Mapping[str, "Price"] = field(default_factory=dict)
     """By the provider's other tiers of service: `flex`, `batch`, `priority`."""
 
@@ -57,7 +65,7 @@ class Price:
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Tokens of one request; `cached`, `cache_write`, `audio_input` and `image_input` are among `input`, the others among `output`. Its
-    `calls` ran for `compute_ms`.
+    `calls` ran for `compute_ms`, and made `web_searches`.
     """
 
     input: int
@@ -71,11 +79,12 @@ class Tokens:
     audio_output: int = 0
     image_output: int = 0
     calls: int = 1
+    web_searches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """For one token, for one millisecond and for one call, in parts of a nano-dollar."""
+    """For one token, for one millisecond, for one call and for one search, in parts of a nano-dollar."""
 
     input: int
     cached_input: int
@@ -88,6 +97,7 @@ class Rates:
     image_output: int = 0
     reasoning: int = 0
     call: int = 0
+    web_search: int = 0
 
     def cost(self, tokens: Tokens) -> int:
         """In nano-dollars, rounded up once.
@@ -127,7 +137,7 @@ class Rates:
 
     def _beside(self, tokens: Tokens) -> int:
         """What is not paid for tokens."""
-        return tokens.compute_ms * self.compute_ms + tokens.calls * self.call
+        return tokens.compute_ms * self.compute_ms + tokens.calls * self.call + tokens.web_searches * self.web_search
 
 
 def _dearest(total: int, plain: int, *kinds: tuple[int, int]) -> int:
@@ -267,6 +277,7 @@ def _rates(price: Price) -> Rates:
         image_output=told(price.image_output, price.output),
         reasoning=told(price.reasoning, price.output),
         call=_fine(Decimal(price.call or 0)),
+        web_search=_fine(Decimal(price.web_search or WEB_SEARCH)),
     )
 
 
@@ -293,11 +304,12 @@ def _listed(provider: str, provider_model: str, day: str) -> Sheet | None:
         return None  # by the page, by the hour of a call: nothing here counts these
     stepped = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
     starts = {tier.start for one in stepped for tier in getattr(one, "tiers", ())}
-    return Sheet([(start, _at(price, start)) for start in (0, *sorted(starts))])
+    search = _fine(WEB_SEARCHES.get(provider, WEB_SEARCH))
+    return Sheet([(start, _at(price, start, search)) for start in (0, *sorted(starts))])
 
 
-def _at(price: Any, above: int) -> Rates:
-    """The rates of prompts of more than `above` tokens."""
+def _at(price: Any, above: int, search: int) -> Rates:
+    """The rates of prompts of more than `above` tokens; `search` is the rate of a search, which genai-prices does not list."""
 
     def told(*names: str) -> int:
         for name in names:
@@ -318,4 +330,5 @@ def _at(price: Any, above: int) -> Rates:
         image_output=told("output_image_mtok", "output_mtok"),
         reasoning=told("output_reasoning_mtok", "output_mtok"),
         call=_fine(Decimal(price.requests_kcount or 0) / 1000),
+        web_search=search,
     )

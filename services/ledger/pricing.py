@@ -10,7 +10,7 @@ from services.ledger.holds import Attempt, Hold
 from services.ledger.prices import PriceBook, Sheet, Tokens
 from services.runtime import telemetry
 
-TOKENS, TIER = "tollway.tokens", "tollway.tier"
+TOKENS, TIER, SEARCHES = "tollway.tokens", "tollway.tier", "tollway.searches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Pricing:
             output_nano_usd_per_million=sheet.usual.cost(Tokens(0, million, calls=0)),
             nano_usd_per_hour=sheet.usual.cost(Tokens(0, 0, compute_ms=3_600_000, calls=0)),
             nano_usd_per_call=sheet.usual.cost(Tokens(0, 0)),
+            nano_usd_per_web_search=sheet.usual.cost(Tokens(0, 0, calls=0, web_searches=1)),
             known=True,
             most_input_nano_usd_per_million=sheet.dearest(read),
             most_output_nano_usd_per_million=sheet.dearest(written),
@@ -48,6 +49,7 @@ class Pricing:
             attempt.output_tokens,
             compute_ms=attempt.compute.ToMilliseconds(),
             calls=attempt.calls or 1,
+            web_searches=attempt.web_searches,
             **_kinds(attempt),
         )
         sheet = self._sheet(attempt.model, attempt.provider, attempt.provider_model, at, needed=needed)
@@ -88,6 +90,7 @@ def tokens_of(request: pb.SettleRequest) -> Tokens:
         request.reasoning_tokens,
         request.compute.ToMilliseconds(),
         calls=request.calls or 1,
+        web_searches=request.web_searches,
         **_kinds(request),
     )
 
@@ -98,6 +101,8 @@ def labels(request: pb.SettleRequest) -> Mapping[str, str]:
     ours = {TOKENS: ",".join(f"{name}={number}" for name, number in told.items())} if told else {}
     if request.service_tier:
         ours[TIER] = request.service_tier
+    if request.web_searches:
+        ours[SEARCHES] = str(request.web_searches)
     return {**request.tags, **ours} if ours else dict(request.tags)
 
 

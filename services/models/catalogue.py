@@ -49,6 +49,8 @@ class Entry:
     tools: bool = True
     vision: bool = False
     json_schema: bool = True
+    web_search: bool | None = None
+    """Its provider searches the web, where a request asks for that; left out, as the provider usually does."""
     embeddings: bool = False
     rerank: bool = False
     """Ranks texts, by the provider's `/rerank`, as Cohere, Jina and vLLM have it; it does nothing else."""
@@ -94,6 +96,11 @@ class Entry:
         """Whether it has a path for texts without roles."""
         said = self.preset.completions if self.completions is None else self.completions
         return said and self.spoken in OVER
+
+    @property
+    def searches(self) -> bool:
+        """Whether its provider searches the web for it."""
+        return self.spoken in self.preset.searches if self.web_search is None else self.web_search
 
     @property
     def places(self) -> tuple[Deployment, ...]:

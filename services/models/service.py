@@ -201,6 +201,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         image_tokens=entry.image_tokens,
         second_tokens=entry.second_tokens,
         character_tokens=entry.character_tokens,
+        web_search=entry.searches,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

@@ -76,7 +76,9 @@ class Allowance:
     def begins_asking(self, now: float) -> None:
         self.asked, self.asking, self.meanwhile = now, True, Amount()
 
-    def cost(self, model: str, tokens_in: int, tokens_out: int, compute_ms: int, calls: int) -> int | None:
+    def cost(
+        self, model: str, tokens_in: int, tokens_out: int, compute_ms: int = 0, calls: int = 1, web_searches: int = 0
+    ) -> int | None:
         """The most in nano-dollars, rounded up; None where a budget counts money and the model has no price."""
         price = self.prices.get(model)
         if price is None or not price.known:
@@ -85,7 +87,8 @@ class Allowance:
         read = max(price.most_input_nano_usd_per_million, price.input_nano_usd_per_million)
         written = max(price.most_output_nano_usd_per_million, price.output_nano_usd_per_million)
         tokens = -(-(tokens_in * read + tokens_out * written) // MILLION)
-        return tokens - (-(compute_ms * price.nano_usd_per_hour) // HOUR_MS) + calls * price.nano_usd_per_call
+        ran = -(-(compute_ms * price.nano_usd_per_hour) // HOUR_MS)
+        return tokens + ran + calls * price.nano_usd_per_call + web_searches * price.nano_usd_per_web_search
 
     def moved(self, amount: Amount, sign: int) -> None:
         self.gone, self.open = self.gone.plus(amount, sign), self.open.plus(amount, sign)
@@ -112,12 +115,12 @@ class Draw:
         """It came to nothing."""
         self._ends(Amount())
 
-    def used(self, model: str, tokens_in: int, tokens_out: int, compute_ms: int = 0, calls: int = 1) -> None:
-        """It was answered; by the cache where there is no model. What it did not use is there for others."""
+    def used(self, model: str, tokens_in: int, tokens_out: int, *more: int) -> None:
+        """It was answered; by the cache where there is no model. `more` is what `cost` takes. What it did not use is there for others."""
         if not model:
             self._ends(Amount(requests=1))
             return
-        cost = self.allowance.cost(model, tokens_in, tokens_out, compute_ms, calls)
+        cost = self.allowance.cost(model, tokens_in, tokens_out, *more)
         self._ends(Amount(cost or 0, tokens_in + tokens_out, 1))
 
     def _ends(self, left: Amount) -> None:
@@ -171,7 +174,14 @@ class Allowances:
         if held is None or time.time() >= held.until or held.under_way >= held.concurrent:
             return None
         costs = [
-            held.cost(one.model, one.input_tokens, one.output_tokens, one.compute.ToMilliseconds(), one.calls or 1)
+            held.cost(
+                one.model,
+                one.input_tokens,
+                one.output_tokens,
+                one.compute.ToMilliseconds(),
+                one.calls or 1,
+                one.web_searches,
+            )
             for one in attempts
         ]
         known = [one for one in costs if one is not None]

@@ -12,6 +12,10 @@ PICTURE = 4096
 """Tokens of a picture at its highest detail, for the dearest of the common providers."""
 PICTURE_CHANGED = 8192
 """Tokens of a picture that is changed, kept to as closely as can be."""
+WEB_SEARCH = 32_768
+"""Tokens of what a search of the web finds, as far as a model is shown it."""
+WEB_SEARCHES = 5
+"""That are held for where nobody says how many there may be. Providers are told as many."""
 AUDIO_BYTES_A_TOKEN = 500
 """Compressed sound: about 10 tokens a second at 5 kB a second, at least."""
 FILE_BYTES_A_TOKEN = 1
@@ -23,13 +27,25 @@ APART = frozenset({"audio", "image"})
 
 
 def input_tokens(request: chat.ChatRequest) -> int:
-    """At least as many tokens as any model counts for `request`."""
+    """At least as many tokens as any model counts for `request`, with all that may be searched for it."""
+    return said_tokens(request) + WEB_SEARCH * web_searches(request)
+
+
+def said_tokens(request: chat.ChatRequest) -> int:
+    """The same of what the request itself says."""
     total = sum(_message(one) for one in request.messages)
     total += sum(
         AROUND_MESSAGE + _bytes(tool.name) + _bytes(tool.description) + _bytes(tool.parameters_json)
         for tool in request.tools
     )
     return total + _bytes(request.response_format.schema_json)
+
+
+def web_searches(request: chat.ChatRequest) -> int:
+    """The most that a provider may make."""
+    if not request.HasField("web_search"):
+        return 0
+    return request.web_search.most if request.web_search.HasField("most") else WEB_SEARCHES
 
 
 def texts(read: Iterable[str]) -> int:

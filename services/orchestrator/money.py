@@ -45,7 +45,7 @@ class Money:
         if journey.hit is None:
             asked, candidates = journey.asked, journey.candidates[: 1 if journey.cascade else None]
             answers = max(asked.n, journey.cascade.samples if journey.cascade else 0, 1)
-            read, apart = bounds.input_tokens(asked), bounds.kinds(asked)
+            read, apart, searches = bounds.input_tokens(asked), bounds.kinds(asked), bounds.web_searches(asked)
             most = [min(journey.most_asked or one.max_output_tokens, one.max_output_tokens) for one in candidates]
             attempts = [
                 ledger_pb2.Attempt(
@@ -58,6 +58,7 @@ class Money:
                     kinds=bounds.over(calls, apart),
                     service_tier=asked.service_tier,
                     calls=calls,
+                    web_searches=searches * calls,
                 )
                 for one, limit in zip(candidates, most, strict=True)
             ]
@@ -103,7 +104,8 @@ class Money:
         calls = 2 if journey.extra_input_tokens and not hit else 1
         if journey.drawn is not None:
             model = "" if hit else journey.model
-            journey.drawn.used(model, read, usage.output_tokens, compute.ToMilliseconds(), calls)
+            searched = 0 if hit else usage.web_searches
+            journey.drawn.used(model, read, usage.output_tokens, compute.ToMilliseconds(), calls, searched)
         return ledger_pb2.SettleRequest(
             reservation_id=journey.reservation_id,
             hold=journey.hold,
@@ -122,6 +124,7 @@ class Money:
             kinds=usage.kinds if usage.HasField("kinds") and not hit else None,
             service_tier="" if hit else usage.service_tier,
             calls=calls,
+            web_searches=0 if hit else usage.web_searches,
         )
 
     async def settle(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleResponse | None:
@@ -179,9 +182,10 @@ class Money:
             return
         usage = journey.answer.completion.usage
         if not usage.output_tokens:
-            read = bounds.input_tokens(journey.asked) // CHARACTERS_A_TOKEN
+            searches = sum(len(one.message.lookups) for one in journey.answer.completion.choices)
+            read = (bounds.said_tokens(journey.asked) + bounds.WEB_SEARCH * searches) // CHARACTERS_A_TOKEN
             written = -(-journey.answer.characters // CHARACTERS_A_TOKEN)
-            usage = chat.Usage(input_tokens=read, output_tokens=written, estimated=True)
+            usage = chat.Usage(input_tokens=read, output_tokens=written, web_searches=searches, estimated=True)
         self.later(lambda: self.settle(journey, usage), journey.drawn)
 
     def _calls(self, model: str) -> int:

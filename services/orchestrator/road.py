@@ -307,6 +307,7 @@ class Road:
                 json_schema=asked.response_format.type == chat.ResponseFormat.TYPE_JSON_SCHEMA,
                 input_tokens=bounds.input_tokens(asked),
                 max_output_tokens=asked.max_output_tokens,
+                web_search=asked.HasField("web_search"),
             ),
             policy=journey.options.routing,
             cost_ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,

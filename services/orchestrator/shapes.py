@@ -18,6 +18,8 @@ def as_chunk(made: chat.ChatCompletion) -> chat.ChatChunk:
             reasoning=said.reasoning,
             finish_reason=choice.finish_reason,
             logprobs=choice.logprobs,
+            lookups=said.lookups,
+            citations=said.citations,
         )
         for n, call in enumerate(said.tool_calls):
             delta.tool_calls.add(index=n, id=call.id, name=call.name, arguments=call.arguments)
@@ -69,6 +71,8 @@ class Whole:
         if delta.reasoning:
             said.reasoning += delta.reasoning
             self.characters += len(delta.reasoning)
+        said.lookups.extend(delta.lookups)
+        said.citations.extend(delta.citations)
         if delta.logprobs:
             choice.logprobs.extend(delta.logprobs)
         for piece in delta.tool_calls:

@@ -24,7 +24,7 @@ class Shortening:
         """Sends a conversation whole where nobody can shorten it."""
         accounts = self.context_tokens
         most = journey.options.context_tokens or accounts.get(journey.caller.account) or accounts.get(EVERYBODY, 0)
-        if not most or bounds.input_tokens(journey.asked) <= most:
+        if not most or bounds.said_tokens(journey.asked) <= most:
             return
         try:
             made = await self.peers.models.CompressChat(

@@ -57,7 +57,7 @@ class Catalogue:
                 one.name, one.provider, one.provider_model, one.context_tokens, one.max_output_tokens,
                 one.tools, one.vision, one.json_schema, level, price.input_nano_usd_per_million,
                 price.output_nano_usd_per_million, regions=tuple(one.regions), by_task=by_task,
-                call_price=price.nano_usd_per_call,
+                call_price=price.nano_usd_per_call, web_search=one.web_search,
             )  # fmt: skip
             if (old := self.known.get(one.name)) is not None:
                 made = replace(

@@ -65,6 +65,7 @@ class Model:
     """How much more or less able it is at a kind of task."""
     call_price: int = 0
     """Nano-dollars for a call, beside its tokens."""
+    web_search: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Needs:
     json_schema: bool = False
     input_tokens: int = 0
     max_output_tokens: int = 0
+    web_search: bool = False
 
 
 @dataclass(slots=True)
@@ -146,6 +148,8 @@ def unable(model: Model, needs: Needs) -> str:
         return "does not see pictures"
     if needs.json_schema and not model.json_schema:
         return "does not hold to a JSON schema"
+    if needs.web_search and not model.web_search:
+        return "does not search the web"
     if needs.max_output_tokens > model.max_output_tokens:
         return f"writes at most {model.max_output_tokens} tokens"
     # The bound of the input is a byte a token, four times too much for most text: refuse what surely cannot fit.

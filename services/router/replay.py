@@ -37,7 +37,7 @@ def entry(
         "models": [
             [m.name, round(ability, 3), m.context_tokens, m.max_output_tokens, m.tools, m.vision, m.json_schema,
              m.input_price, m.output_price, m.available, round(m.error_rate, 3), round(m.latency_s, 4), list(m.regions),
-             dict(m.by_task), m.call_price]
+             dict(m.by_task), m.call_price, m.web_search]
             for m, ability in models
         ],
         "needs": list(asdict(needs).values()),
@@ -92,10 +92,12 @@ def _model(row: list[Any]) -> tuple[Model, float]:
         latency,
         regions,
         tasks,
-        *more,  # the price of a call, since 0.15.0
+        *more,  # the price of a call, since 0.15.0; whether it searches the web, since 0.16.0
     ) = row
+    call = more[0] if more else 0
+    searches = more[1] if len(more) > 1 else False
     model = Model(name, "", "", context, output, tools, vision, schema, ability, paid_in, paid_out, available, errors,
-                  latency, tuple(regions), by_task=tasks, call_price=more[0] if more else 0)  # fmt: skip
+                  latency, tuple(regions), by_task=tasks, call_price=call, web_search=searches)  # fmt: skip
     return model, ability
 
 

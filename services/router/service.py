@@ -188,7 +188,8 @@ def _only(request: pb.RouteRequest, policy: Policy) -> tuple[Only, ...]:
 
 def _needs(message: pb.Needs) -> Needs:
     return Needs(
-        message.tools, message.vision, message.json_schema, message.input_tokens, message.max_output_tokens
+        message.tools, message.vision, message.json_schema, message.input_tokens, message.max_output_tokens,
+        message.web_search,
     )  # fmt: skip
 
 

@@ -106,6 +106,7 @@ def test_what_is_seen_quickly_is_all_there_is(words: list[str], between: str) ->
 def test_unfinished_random_and_calling_answers_are_not_kept() -> None:
     assert unfit(asked(), made(chat.FINISH_REASON_LENGTH)) == unfit(asked(), chat.ChatCompletion()) == "INCOMPLETE"
     assert unfit(asked(temperature=1.5), made()) == "RANDOM"
+    assert unfit(asked(web_search=chat.WebSearch()), made()) == "WEB_SEARCH"
     assert unfit(asked(tools=[chat.Tool(name="t")]), made()) == "TOOL_CALLS"
 
 

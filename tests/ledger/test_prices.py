@@ -65,6 +65,17 @@ def test_what_is_paid_by_the_call() -> None:
     assert tokens == 2_000_000 + 12_000_000, "a request beside its tokens"
 
 
+def test_searches_of_the_web_cost_what_is_said_or_what_is_usual() -> None:
+    book = PriceBook({"m": Price("1", "2", web_search="0.03"), "usual": Price("1", "2")})
+    searched = Tokens(0, 0, web_searches=2)
+    assert book.cost("m", "", "", searched, NOW) == 60_000_000
+    assert book.cost("usual", "", "", searched, NOW) == 20_000_000
+    assert book.cost("any", "anthropic", "claude-sonnet-4-5", searched, NOW) == 20_000_000
+    assert book.cost("any", "google", "gemini-2.5-flash", searched, NOW) == 70_000_000
+    assert book.cost("any", "local", "llama3", searched, NOW) == 0
+    assert book.needed("m", "", "", NOW).most(Tokens(1000, 0, web_searches=5)) == 1_000_000 + 150_000_000
+
+
 def test_a_price_counts_from_its_day_on() -> None:
     book = PriceBook({"m": Price("1", "2"), "m@2026-04-01": Price("3", "4"), "new@2026-04-01": Price("5", "6")})
     before, after = datetime(2026, 3, 31, 23, 59, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)

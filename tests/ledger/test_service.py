@@ -250,6 +250,22 @@ async def test_calls_are_paid_for_beside_their_tokens(ledger: Ledger) -> None:
     assert (price.nano_usd_per_call, price.input_nano_usd_per_million, price.nano_usd_per_hour) == (10**7, 10**9, 0)
 
 
+async def test_searches_are_held_and_paid_for_and_the_entry_tells_them(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking()
+    asked.attempts[0].web_searches = 5
+    tokens = asked.attempts[0].input_tokens * 1000 + asked.attempts[0].output_tokens * 2000
+    held = await who.Reserve(asked)
+    assert held.held_nano_usd == tokens + 5 * 10**7
+    settled = pb.SettleRequest(
+        reservation_id=asked.reservation_id, hold=held.hold, model="m", input_tokens=9, output_tokens=1, web_searches=2
+    )
+    assert (await who.Settle(settled)).cost_nano_usd == 11_000 + 2 * 10**7
+    (entry,) = (await who.ListEntries(pb.ListEntriesRequest())).entries
+    assert dict(entry.tags) == {"tollway.searches": "2"}
+    listed = await ledger.ListPrices(pb.ListPricesRequest(models=[pb.PricedModel(model="m")]))
+    assert listed.prices[0].nano_usd_per_web_search == 10**7
+
+
 async def test_a_released_hold_is_free_again(ledger: Ledger) -> None:
     budget = pb.Budget(account="acme", name="main", unit=pb.UNIT_REQUESTS, limit=1)
     await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))

@@ -28,6 +28,8 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         "TOLLWAY_MODELS__CATALOGUE__SPEAKER__CHARACTER_TOKENS": "10",
         "TOLLWAY_MODELS__CATALOGUE__READER__CHARACTER_TOKENS": "10",
         "TOLLWAY_MODELS__CATALOGUE__READER__SPEECH_EVENTS": "true",
+        "TOLLWAY_MODELS__CATALOGUE__SEEKER__WIRE": "anthropic",
+        "TOLLWAY_MODELS__CATALOGUE__SEEKER__WEB_SEARCH": "true",
     }
     with provider() as peer:
         more = [f"--model={name}=test:{name}@{peer.url}" for name in BESIDE]

@@ -34,8 +34,8 @@ MODELS = (
     "endless",
     "typist",
 )
-BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader")
-"""Models that do something else than chat."""
+BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker")
+"""Models that do something else than chat, and one that searches the web on Anthropic's wire."""
 PRICES = json.dumps(
     {
         **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},

@@ -80,6 +80,11 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
             model("scribe", "openai/gpt-4o-transcribe", {"mode": "audio_transcription"}),
             model("whisper", "openai/whisper-1", {"mode": "audio_transcription"}),
             model("speaker", "openai/gpt-4o-mini-tts", {"mode": "audio_speech"}),
+            model("seeker", "openai/gpt-4o-search-preview", {
+                "supports_web_search": True, "input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5,
+                "search_context_cost_per_query": {"search_context_size_low": 0.03, "search_context_size_high": 0.05},
+            }),
+            model("newer", "openai/gpt-4.1", {"supports_web_search": True}),
             model("tts", "openai/tts-1", {"mode": "audio_speech", "input_cost_per_character": 1.5e-5}),
         ],
     )  # fmt: skip
@@ -108,6 +113,7 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert found["whisper"].second_tokens == 1 and found["tts"].character_tokens == 1
     assert found["speaker"].character_tokens == 3 and found["speaker"].speech_events and not found["tts"].speech_events
     assert not command.character_tokens
+    assert found["seeker"].searches and not found["newer"].searches and prices["seeker"].web_search == "0.05"
     assert not command.rerank and command.base_url == "https://api.cohere.ai/compatibility/v1"
     assert not made.left
 

@@ -77,6 +77,8 @@ class Mesh:
         self.messages: dict[str, Any] = {}
         self.hit: cache_pb2.LookupResponse | None = None
         self.pieces = ["one ", "two"]
+        self.lookups: list[chat.WebLookup] = []
+        """Searches that the model's provider makes before it streams."""
         self.breaks = False
         self.blocked = False
         self.extra_input_tokens = 0
@@ -309,6 +311,7 @@ class Mesh:
             )
             return Stream([first], Away()) if self.breaks else Stream([first, models_pb2.SpeakResponse(usage=usage)])
         deltas = [chat.ChoiceDelta(content=text) for text in self.pieces]
+        deltas = [chat.ChoiceDelta(lookups=self.lookups), *deltas] if self.lookups else deltas
         chunks = [chat.ChatChunk(id="c", model="m", choices=[delta]) for delta in deltas]
         if self.breaks:
             return Stream([models_pb2.StreamGenerateResponse(chunk=one, model="m") for one in chunks], Away())

@@ -20,6 +20,7 @@ PRICE = pb.ModelPrice(
     output_nano_usd_per_million=3 * 10**9,
     nano_usd_per_hour=3_600_000,
     nano_usd_per_call=700,
+    nano_usd_per_web_search=300,
 )
 MOST = pb.CarveAllowanceResponse(
     allowance=b"a", nano_usd=10**6, tokens=900, requests=6, concurrent=3, prices=[PRICE], counts_money=True

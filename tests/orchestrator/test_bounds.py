@@ -26,6 +26,16 @@ def test_what_is_billed_apart_is_among_what_is_read(messages: list[list[chat.Con
     assert bool(apart.audio_input_tokens) is ("audio" in kinds)
 
 
+def test_what_searches_find_is_held_for() -> None:
+    asked = chat.ChatRequest(messages=[chat.Message(parts=[chat.ContentPart(text="hi")])])
+    read = bounds.input_tokens(asked)
+    assert bounds.web_searches(asked) == 0
+    asked.web_search.SetInParent()
+    assert bounds.web_searches(asked) == 5 and bounds.input_tokens(asked) == read + 5 * bounds.WEB_SEARCH
+    asked.web_search.most = 2
+    assert bounds.web_searches(asked) == 2 and bounds.input_tokens(asked) == read + 2 * bounds.WEB_SEARCH
+
+
 def plain(rate: int, data: bytes) -> bytes:
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, 8000, rate, 2, 16, b"data", len(data)

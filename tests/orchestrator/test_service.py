@@ -15,6 +15,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
+from services.orchestrator import bounds
 from services.orchestrator.again import Again
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.desk import Desk
@@ -204,6 +205,22 @@ async def test_a_cut_stream_pays_for_what_was_written(gateway: Called, mesh: Mes
     assert mesh.messages["ledger.Settle"].output_tokens == 2 and "cache.Store" not in mesh.asked
 
 
+async def test_a_cut_stream_pays_for_the_searches_that_were_made(gateway: Called, mesh: Mesh) -> None:
+    mesh.breaks, mesh.lookups = True, [chat.WebLookup(id="1", query="toll"), chat.WebLookup(id="2", query="price")]
+    request = streaming(asking(model="m"))
+    request.chat.web_search.SetInParent()
+
+    async def read() -> None:
+        async for _ in gateway.StreamComplete(request):
+            pass
+
+    assert (await refused(read()))[0] is Code.UNAVAILABLE
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    settled, (attempt,) = mesh.messages["ledger.Settle"], mesh.messages["ledger.Reserve"].attempts
+    assert settled.web_searches == 2 < attempt.web_searches
+    assert 2 * bounds.WEB_SEARCH / 4 <= settled.input_tokens < 3 * bounds.WEB_SEARCH / 4
+
+
 async def test_a_stream_that_nobody_reads_to_its_end_pays_for_what_was_written(gateway: Called, mesh: Mesh) -> None:
     mesh.pieces = ["word "] * 100_000
     call = gateway.StreamComplete(streaming(asking()))
@@ -290,6 +307,19 @@ async def test_what_is_billed_apart_is_reserved_and_settled(gateway: Called, mes
     assert attempt.kinds.audio_input_tokens > 0 and attempt.service_tier == "flex"
     settled = mesh.messages["ledger.Settle"]
     assert settled.kinds == mesh.apart["kinds"] and settled.service_tier == "flex"
+
+
+async def test_a_search_is_routed_reserved_and_settled(gateway: Called, mesh: Mesh) -> None:
+    mesh.apart = {"web_searches": 2}
+    request = asking(model="m")
+    request.chat.web_search.most = 3
+    await gateway.Complete(request)
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    assert mesh.messages["router.Route"].needs.web_search
+    (attempt,) = mesh.messages["ledger.Reserve"].attempts
+    assert attempt.web_searches == 3 * 2 and attempt.input_tokens > 3 * 2 * bounds.WEB_SEARCH
+    assert mesh.messages["ledger.Settle"].web_searches == 2
+    assert mesh.messages["models.Generate"].chat.web_search.most == 3
 
 
 def holds(mesh: Mesh) -> list[tuple[str, str, bytes]]:

@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.peers import claude
+
 PRIVATE = "Try the card 4111 1111 1111 1111 instead."
 
 
@@ -70,6 +72,11 @@ class Provider:
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        return await claude.answer(request, body)
 
     async def rerank(self, request: web.Request) -> web.Response:
         """By the words that a text shares with the query."""
@@ -286,6 +293,7 @@ def provider() -> Iterator[Provider]:
     application = web.Application(client_max_size=64 << 20)
     application.router.add_post("/v1/chat/completions", peer.chat)
     application.router.add_post("/v1/completions", peer.completions)
+    application.router.add_post("/v1/messages", peer.messages)
     application.router.add_post("/v1/embeddings", peer.embeddings)
     application.router.add_post("/v1/rerank", peer.rerank)
     application.router.add_post("/v1/moderations", peer.moderations)

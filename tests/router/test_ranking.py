@@ -55,12 +55,13 @@ def test_a_sick_model_comes_after_every_healthy_one() -> None:
     ("needs", "why"),
     [
         (Needs(vision=True), "does not see pictures"),
+        (Needs(web_search=True), "does not search the web"),
         (Needs(max_output_tokens=5000), "writes at most 1000 tokens"),
         (Needs(input_tokens=80_000), "holds 8000 tokens"),
     ],
 )
 def test_who_cannot_is_left_out_with_the_reason(needs: Needs, why: str) -> None:
-    able = model("able", vision=True, context_tokens=100_000, max_output_tokens=9000)
+    able = model("able", vision=True, web_search=True, context_tokens=100_000, max_output_tokens=9000)
     made = ranked([WEAK, able], needs)
     assert [one.model.name for one in made.candidates] == ["able"] and dict(made.rejected) == {"weak": why}
     with pytest.raises(NoCandidate, match=why):

@@ -166,7 +166,7 @@ def _choice(one: chat.Choice) -> dict[str, Any]:
         "role": "assistant",
         "content": "".join(part.text for part in said.parts) if said.parts else None,
         "refusal": said.refusal if said.HasField("refusal") else None,
-        "annotations": [],
+        "annotations": annotations(said.citations),
     }
     if said.reasoning:
         message["reasoning_content"] = said.reasoning
@@ -193,6 +193,8 @@ def _delta(one: chat.ChoiceDelta) -> dict[str, Any]:
         delta["refusal"] = one.refusal
     if one.reasoning:
         delta["reasoning_content"] = one.reasoning
+    if one.citations:
+        delta["annotations"] = annotations(one.citations)
     if one.tool_calls:
         delta["tool_calls"] = [_call(call) for call in one.tool_calls]
     return {
@@ -201,6 +203,14 @@ def _delta(one: chat.ChoiceDelta) -> dict[str, Any]:
         "logprobs": _logprobs(one.logprobs),
         "finish_reason": FINISHES.get(one.finish_reason),
     }
+
+
+def annotations(cited: Iterable[chat.WebCitation]) -> list[dict[str, Any]]:
+    return [{"type": "url_citation", "url_citation": citation(one)} for one in cited]
+
+
+def citation(one: chat.WebCitation) -> dict[str, Any]:
+    return {"start_index": one.start, "end_index": one.end, "url": one.url, "title": one.title}
 
 
 def _call(call: chat.ToolCallDelta) -> dict[str, Any]:

@@ -15,6 +15,10 @@ TemplateWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
 """No text: what a template is told is not seen by the guard."""
 
 
+ContextSize = Literal["low", "medium", "high"]
+Domains = Annotated[list[Annotated[str, Meta(min_length=1, max_length=253)]], Meta(max_length=100)]
+
+
 class CacheControl(Struct):
     """A mark for a provider's own cache: no field of OpenAI's, but one that its clients send to Anthropic's models."""
 
@@ -149,6 +153,31 @@ class StreamOptions(Struct):
     include_obfuscation: bool | None = None
 
 
+class Near(Struct):
+    """Where the asker is, about."""
+
+    city: Annotated[str, Meta(max_length=128)] | None = None
+    region: Annotated[str, Meta(max_length=128)] | None = None
+    country: Annotated[str, Meta(pattern="^[A-Za-z]{2}$")] | None = None
+    timezone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Located(Near):
+    """The same where it is not told a step further in."""
+
+    type: Literal["approximate"] = "approximate"
+
+
+class UserLocation(Struct):
+    approximate: Near
+    type: Literal["approximate"] = "approximate"
+
+
+class WebSearchOptions(Struct):
+    search_context_size: ContextSize | None = None
+    user_location: UserLocation | None = None
+
+
 class ChatBody(Struct, forbid_unknown_fields=True):
     """`null` is the same as absent, as it is for OpenAI."""
 
@@ -181,6 +210,7 @@ class ChatBody(Struct, forbid_unknown_fields=True):
         Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
         | None
     ) = None
+    web_search_options: WebSearchOptions | None = None
     modalities: list[Literal["text"]] | None = None
     top_k: TopK | None = None
     """This and the next three are what servers of open models take beside OpenAI's fields."""

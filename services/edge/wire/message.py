@@ -9,6 +9,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import sse
 from services.edge.wire.answer import citations
+from services.edge.wire.cited import SEARCHED, cited, looked_up, text_block, texts
 from services.edge.wire.errors import Refusal
 
 STOPS = {
@@ -37,10 +38,12 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
     content: list[dict[str, Any]] = []
     if said.reasoning:
         content.append(_thought(said.reasoning))
+    for n, one in enumerate(said.lookups):
+        content += looked_up(one, f"{SEARCHED}{road.trace_id}{n}")
     if text := "".join(part.text or part.refusal for part in said.parts) + (
         said.refusal if said.HasField("refusal") else ""
     ):
-        content.append(_text(text))
+        content += texts(text, said.citations)
     content += [_call(one.id, one.name, _arguments(one.arguments)) for one in said.tool_calls]
     stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
     cited = {"citations": citations(road)} if road.citations else {}
@@ -68,14 +71,16 @@ def frame(name: str, road: pb.Road, model: str) -> dict[str, Any]:
     }
 
 
-def usage(made: chat.Usage) -> dict[str, int]:
+def usage(made: chat.Usage) -> dict[str, Any]:
     """What a provider's own cache held, or took in, is counted apart here."""
     cached, kept = made.cached_input_tokens, made.kinds.cache_write_tokens
+    searched = {"server_tool_use": {"web_search_requests": made.web_searches}} if made.web_searches else {}
     return {
         "input_tokens": max(made.input_tokens - cached - kept, 0),
         "cache_creation_input_tokens": kept,
         "cache_read_input_tokens": cached,
         "output_tokens": made.output_tokens,
+        **searched,
     }
 
 
@@ -117,8 +122,14 @@ class Events:
         for delta in chunk.choices:
             if delta.reasoning:
                 yield from self._grow("thinking", _thought(""), {"type": "thinking_delta", "thinking": delta.reasoning})
+            for one in delta.lookups:
+                yield from self._looked_up(one)
             if text := delta.content or delta.refusal:
-                yield from self._grow("text", _text(""), {"type": "text_delta", "text": text})
+                yield from self._grow("text", text_block(""), {"type": "text_delta", "text": text})
+            for found in delta.citations:
+                yield from self._grow("text", text_block(""), {"type": "citations_delta", "citation": cited(found)})
+            if delta.citations:
+                yield from self._close()  # what comes next rests on something else
             if delta.refusal:
                 self._stop = "refusal"
             for call in delta.tool_calls:
@@ -146,6 +157,16 @@ class Events:
         if delta is not None:
             yield _event("content_block_delta", index=self._index, delta=delta)
 
+    def _looked_up(self, one: chat.WebLookup) -> Iterator[bytes]:
+        asked, found = looked_up(one, f"{SEARCHED}{self._road.trace_id}{self._index + 1}")
+        query = orjson.dumps(asked["input"]).decode()
+        for kind, block, delta in (
+            ("search", {**asked, "input": {}}, {"type": "input_json_delta", "partial_json": query}),
+            ("found", found, None),
+        ):
+            yield from self._grow(kind, block, delta)
+        yield from self._close()
+
     def _close(self) -> Iterator[bytes]:
         if self._open:
             yield _event("content_block_stop", index=self._index)
@@ -154,10 +175,6 @@ class Events:
 
 def _event(name: str, **more: Any) -> bytes:
     return sse.event(name, {"type": name, **more})
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text, "citations": None}
 
 
 def _thought(text: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Anthropic's Messages in our words: the body of `POST /v1/messages`, typed, and the conversation that it asks for."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -9,7 +10,8 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, from_base64, unfit
+from services.edge.wire.errors import Refusal, decoded, from_base64, missing, unfit
+from services.edge.wire.request import searched
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -68,7 +70,19 @@ class Redacted(Struct, tag_field="type", tag="redacted_thinking"):
     data: str
 
 
-Block = TextBlock | ImageBlock | DocumentBlock | ToolUse | ToolResult | Thinking | Redacted
+class ServerToolUse(Struct, tag_field="type", tag="server_tool_use"):
+    """Of an answer before, as what was found is."""
+
+    id: CallId
+
+
+class SearchResult(Struct, tag_field="type", tag="web_search_tool_result"):
+    tool_use_id: CallId
+
+
+Block = (
+    TextBlock | ImageBlock | DocumentBlock | ToolUse | ToolResult | Thinking | Redacted | ServerToolUse | SearchResult
+)
 
 
 class Turn(Struct):
@@ -77,12 +91,18 @@ class Turn(Struct):
 
 
 class Tool(Struct):
+    """One that the caller runs, or the search that the provider does."""
+
     name: wire.Name
-    input_schema: dict[str, Any]
+    type: str | None = None
+    input_schema: dict[str, Any] | None = None
     description: str | None = None
-    type: Literal["custom"] | None = None
     strict: bool | None = None
     cache_control: wire.CacheControl | None = None
+    max_uses: Annotated[int, Meta(ge=1)] | None = None
+    allowed_domains: wire.Domains | None = None
+    blocked_domains: wire.Domains | None = None
+    user_location: wire.Located | None = None
 
 
 class ToolChoice(Struct):
@@ -146,6 +166,7 @@ MODES = {
     "tool": chat.ToolChoice.MODE_FUNCTION,
     "none": chat.ToolChoice.MODE_NONE,
 }
+WEB_SEARCH = re.compile(r"web_search_\d{8}")
 EFFORTS = ((4_096, "low"), (16_384, "medium"))
 """The most tokens to think with, and the effort that this comes to; more of them is `high`."""
 
@@ -212,13 +233,27 @@ def read(body: CountBody) -> chat.ChatRequest:
             _part(above, block, "system")
     for n, turn in enumerate(body.messages):
         _turn(made, turn, f"messages[{n}]")
-    for tool in body.tools or ():
-        one = made.tools.add(
-            name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema)
-        )
-        if tool.strict is not None:
-            one.strict = tool.strict
+    for n, tool in enumerate(body.tools or ()):
+        _tool(made, tool, f"tools[{n}]")
     return made
+
+
+def _tool(made: chat.ChatRequest, tool: Tool, at: str) -> None:
+    """
+    Raises:
+        Refusal: a tool of a kind that there is not, or without what it takes.
+    """
+    if tool.type is not None and WEB_SEARCH.fullmatch(tool.type):
+        sites = {"allowed_domains": tool.allowed_domains, "blocked_domains": tool.blocked_domains}
+        made.web_search.CopyFrom(searched(tool.user_location, tool.max_uses, **sites))
+        return
+    if tool.type not in (None, "custom"):
+        raise unfit(f"{at}.type", "the caller runs a tool, `custom`, or it is a `web_search_` with a date")
+    if tool.input_schema is None:
+        raise missing(f"{at}.input_schema")
+    one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema))
+    if tool.strict is not None:
+        one.strict = tool.strict
 
 
 def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
@@ -253,8 +288,8 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
                 made.tool_calls.add(id=block.id, name=block.name, arguments=bytes(block.input).decode())
             case Thinking():
                 made.reasoning += block.thinking
-            case Redacted():
-                continue  # sealed by who made it: a model thinks anew
+            case Redacted() | ServerToolUse() | SearchResult():
+                continue  # of who made it: a model thinks, and searches, anew
             case _:
                 raise unfit(f"{at}.content[{n}]", "an assistant says text, calls tools and thinks")
 

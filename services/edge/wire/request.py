@@ -1,7 +1,7 @@
 """OpenAI's request in our words."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -14,7 +14,7 @@ from services.edge.wire.token_ids import text_of
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
 _EMBEDDING = msgspec.json.Decoder(wire.EmbeddingBody)
-MOST_TEXTS = 2048
+MOST_TEXTS, MOST_SEARCHES = 2048, 20
 MODES = {
     "none": chat.ToolChoice.MODE_NONE,
     "auto": chat.ToolChoice.MODE_AUTO,
@@ -68,6 +68,18 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
         made.tool_choice.function = body.tool_choice.function.name
     if body.response_format is not None:
         _format(made.response_format, body.response_format)
+    if (search := body.web_search_options) is not None:
+        near = search.user_location.approximate if search.user_location is not None else None
+        made.web_search.CopyFrom(searched(near, context_size=search.search_context_size or ""))
+    return made
+
+
+def searched(near: wire.Near | None, most: int | None = None, **more: Any) -> chat.WebSearch:
+    """A search of the web, about where the asker is."""
+    made = chat.WebSearch(most=most and min(most, MOST_SEARCHES), **more)
+    if near is not None:
+        for name in ("city", "region", "country", "timezone"):
+            setattr(made, name, getattr(near, name) or "")
     return made
 
 

@@ -1,12 +1,13 @@
 """A response as OpenAI publishes it, whole and as the events of a stream."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire.answer import cached, tier
+from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.errors import Refusal, of_error
 
 STATUSES = {
@@ -24,7 +25,7 @@ MODES = {
 }
 
 
-RESPONSE = "resp_"
+RESPONSE, SEARCH = "resp_", "web_search_call"
 
 
 def response_id(job_id: str) -> str:
@@ -55,7 +56,8 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "temperature": asked.temperature if asked.HasField("temperature") else 1.0,
         "text": {"format": _format(asked.response_format)},
         "tool_choice": _choice(asked),
-        "tools": [_tool(one) for one in asked.tools],
+        "tools": [*map(_tool, asked.tools), *([_search(asked.web_search)] if asked.HasField("web_search") else [])],
+        "max_tool_calls": asked.web_search.most if asked.web_search.HasField("most") else None,
         "top_p": asked.top_p if asked.HasField("top_p") else 1.0,
         "truncation": "disabled",
         "usage": None,
@@ -102,9 +104,10 @@ def output(said: chat.Message, status: str, name: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if said.reasoning:
         items.append(reasoning_item(item_id("rs", name, 0), said.reasoning))
+    items += [search_item(item_id("ws", name, n), one) for n, one in enumerate(said.lookups)]
     text = "".join(part.text for part in said.parts)
     if text or said.refusal or not said.tool_calls:
-        part = refusal_part(said.refusal) if said.refusal else text_part(text)
+        part = refusal_part(said.refusal) if said.refusal else text_part(text, said.citations)
         items.append(message_item(item_id("msg", name, 0), status, [part]))
     items.extend(call_item(item_id("fc", name, n), one, status) for n, one in enumerate(said.tool_calls))
     return items
@@ -134,8 +137,18 @@ def call_item(name: str, call: chat.ToolCall, status: str) -> dict[str, Any]:
     }
 
 
-def text_part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def search_item(name: str, one: chat.WebLookup) -> dict[str, Any]:
+    sources = [{"type": "url", "url": page.url} for page in one.pages]
+    action = {"type": "search", "query": one.query, "sources": sources}
+    return {"type": SEARCH, "id": name, "status": "failed" if one.failure else "completed", "action": action}
+
+
+def text_part(text: str, cited: Iterable[chat.WebCitation] = ()) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [annotation(one) for one in cited], "logprobs": []}
+
+
+def annotation(one: chat.WebCitation) -> dict[str, Any]:
+    return {"type": "url_citation", **citation(one)}
 
 
 def refusal_part(text: str) -> dict[str, Any]:
@@ -170,6 +183,17 @@ def _choice(asked: chat.ChatRequest) -> Any:
     if asked.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:
         return {"type": "function", "name": asked.tool_choice.function}
     return MODES.get(asked.tool_choice.mode, "auto")
+
+
+def _search(asked: chat.WebSearch) -> dict[str, Any]:
+    place = {name: getattr(asked, name) or None for name in ("city", "region", "country", "timezone")}
+    sites = {name: list(found) for name in ("allowed_domains", "blocked_domains") if (found := getattr(asked, name))}
+    return {
+        "type": "web_search",
+        "search_context_size": asked.context_size or "medium",
+        "user_location": {"type": "approximate", **place} if any(place.values()) else None,
+        "filters": sites or None,
+    }
 
 
 def _tool(one: chat.Tool) -> dict[str, Any]:

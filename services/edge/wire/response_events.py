@@ -22,6 +22,7 @@ class Events:
         """What is being said: `reasoning`, `text`, `refusal`, or `call N`."""
         self._item: dict[str, Any] = {}
         self._text = ""
+        self._cited: list[dict[str, Any]] = []
         self._cut: str | None = None
 
     def begin(self) -> bytes:
@@ -45,8 +46,12 @@ class Events:
         for delta in chunk.choices:
             if delta.reasoning:
                 yield from self._grow("reasoning", delta.reasoning)
+            for one in delta.lookups:
+                yield from self._looked_up(one)
             if delta.content:
                 yield from self._grow("text", delta.content)
+            for found in delta.citations:
+                yield from self._cite(response.annotation(found))
             if delta.refusal:
                 yield from self._grow("refusal", delta.refusal)
             for call in delta.tool_calls:
@@ -71,7 +76,7 @@ class Events:
             yield self._at(f"{DELTAS[kind.partition(' ')[0]]}.delta", delta=text)
 
     def _begin_item(self, kind: str, call: chat.ToolCallDelta | None) -> Iterator[bytes]:
-        self._open, self._text = kind, ""
+        self._open, self._text, self._cited = kind, "", []
         if call is not None:
             said = chat.ToolCall(id=call.id, name=call.name)
             name = response.item_id("fc", self.said["id"], call.index)
@@ -86,10 +91,29 @@ class Events:
         elif call is None:
             yield self._at("response.content_part.added", part=_part(kind, ""))
 
+    def _looked_up(self, one: chat.WebLookup) -> Iterator[bytes]:
+        yield from self._close()
+        self._item = response.search_item(self._name("ws", response.SEARCH), one)
+        begun = {**self._item, "status": "in_progress"}
+        place = {"item_id": self._item["id"], "output_index": self._index}
+        yield self._event("response.output_item.added", output_index=self._index, item=begun)
+        for state in ("in_progress", "searching", "completed"):
+            yield self._event(f"response.{response.SEARCH}.{state}", **place)
+        yield self._event("response.output_item.done", output_index=self._index, item=self._item)
+        self.said["output"].append(self._item)
+
+    def _cite(self, annotation: dict[str, Any]) -> Iterator[bytes]:
+        yield from self._grow("text", "")
+        place = len(self._cited)
+        self._cited.append(annotation)
+        yield self._at("response.output_text.annotation.added", annotation_index=place, annotation=annotation)
+
     def _close(self) -> Iterator[bytes]:
         if not (kind := self._open):
             return
         name, part = DELTAS[kind.partition(" ")[0]], _part(kind, self._text)
+        if kind == "text":
+            part["annotations"] = self._cited
         match kind:
             case "reasoning":
                 yield self._at(f"{name}.done", text=self._text)

@@ -11,7 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, decoded, missing, of_body
 from services.edge.wire.prompt import Prompt
-from services.edge.wire.request import MODES
+from services.edge.wire.request import MODES, searched
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 
@@ -70,12 +70,26 @@ class Kind(Struct):
     type: str = "message"
 
 
-class Function(Struct):
-    type: Literal["function"]
+class Function(Struct, tag_field="type", tag="function"):
     name: wire.Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+class Sites(Struct):
+    allowed_domains: wire.Domains | None = None
+    blocked_domains: wire.Domains | None = None
+
+
+class Search(Struct, tag_field="type", tag="web_search"):
+    search_context_size: wire.ContextSize | None = None
+    filters: Sites | None = None
+    user_location: wire.Located | None = None
+
+
+class Preview(Search, tag_field="type", tag="web_search_preview"):
+    """The same, by its first name."""
 
 
 class NamedTool(Struct):
@@ -121,7 +135,9 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     max_output_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: Annotated[list[Function], Meta(max_length=512)] | None = None
+    tools: Annotated[list[Function | Search | Preview], Meta(max_length=512)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    """Of those that the provider makes: searches."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
@@ -153,6 +169,8 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
     "item_reference": msgspec.json.Decoder(Reference),
 }
+ANEW = ("reasoning", "web_search_call")
+"""Of an answer before: a model thinks, and searches, anew."""
 ROLES = {
     "user": chat.ROLE_USER,
     "assistant": chat.ROLE_ASSISTANT,
@@ -211,6 +229,9 @@ def chat_request(
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
     for tool in body.tools or ():
+        if isinstance(tool, Search):
+            made.web_search.CopyFrom(_search(tool, body.max_tool_calls))
+            continue
         parameters = orjson.dumps(tool.parameters).decode() if tool.parameters is not None else ""
         one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
         if tool.strict is not None:
@@ -228,6 +249,14 @@ def chat_request(
     return made
 
 
+def _search(tool: Search, most: int | None) -> chat.WebSearch:
+    sites = tool.filters or Sites()
+    return searched(
+        tool.user_location, most, context_size=tool.search_context_size or "", allowed_domains=sites.allowed_domains,
+        blocked_domains=sites.blocked_domains,
+    )  # fmt: skip
+
+
 def _read(raw: bytes, at: str) -> Any:
     """An item; None for one that says nothing to a model.
 
@@ -236,10 +265,10 @@ def _read(raw: bytes, at: str) -> Any:
     """
     try:
         kind = _KIND.decode(raw).type
-        if kind == "reasoning":  # of an answer before: a model thinks anew
+        if kind in ANEW:
             return None
         if kind not in _ITEMS:
-            allowed = ", ".join((*_ITEMS, "reasoning"))
+            allowed = ", ".join((*_ITEMS, *ANEW))
             raise Refusal(
                 400, "unsupported_value", f"invalid value for {at}.type: allowed are {allowed}", param=f"{at}.type"
             )

@@ -70,6 +70,8 @@ PRICES = {
 }
 CALL, CHARACTER = "input_cost_per_query", "input_cost_per_character"
 """Prices of models that read and write no tokens."""
+SEARCHES, SEARCH = "supports_web_search", "search_context_cost_per_query"
+"""Whether a model searches the web, and what that costs, by how much of it the model reads."""
 ABLE = {
     "supports_vision": "vision",
     "supports_function_calling": "tools",
@@ -78,7 +80,7 @@ ABLE = {
 TAKEN = frozenset(
     ("model", "api_base", "base_url", "api_key", "api_version", "max_tokens", "max_parallel_requests", "timeout", "stream_timeout",
      "aws_region_name", "region_name", "vertex_location", "vertex_project", "vertex_credentials", *SAMPLING, *PRICES,
-     CALL, CHARACTER)
+     CALL, CHARACTER, SEARCH)
 )  # fmt: skip
 ENTRAS = ("tenant_id", "client_id", "client_secret", "azure_ad_token")
 INSTEAD = {
@@ -112,7 +114,20 @@ SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
 MODES = ("chat", "completion", "responses", *ABILITIES)
 TOLD = frozenset(
-    ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER)
+    (
+        "id",
+        "base_model",
+        "mode",
+        "max_tokens",
+        "max_input_tokens",
+        "max_output_tokens",
+        *ABLE,
+        *PRICES,
+        CALL,
+        CHARACTER,
+        SEARCHES,
+        SEARCH,
+    )
 )
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
@@ -218,6 +233,8 @@ def _entry(params: Mapping[str, Any], info: Mapping[str, Any], model: str) -> di
     made |= present({"api_version": params.get("api_version"), "context_tokens": info.get("max_input_tokens"),
                      "max_output_tokens": params.get("max_tokens") or info.get("max_output_tokens") or info.get("max_tokens"),
                      "first_byte_s": params.get("stream_timeout") or params.get("timeout")})  # fmt: skip
+    if info.get(SEARCHES) and "search" in made["model"]:
+        made["web_search"] = True  # OpenAI's other models search over `responses` alone
     mode = info.get("mode", "")
     made |= ABILITIES.get(mode, {})
     if made["model"].startswith("gpt-4o"):
@@ -249,6 +266,8 @@ def _priced(made: Adopted, where: str, name: str, facts: Mapping[str, Any]) -> N
         prices = {"input": "0", "output": "0", **prices, "call": str(call)}
     if (character := facts.get(CHARACTER)) is not None:
         prices = {"input": "0", **prices, "output": a_million(character)}
+    if "input" in prices and (searches := facts.get(SEARCH)):
+        prices["web_search"] = str(max(searches.values()))
     if "input" in prices and "output" in prices:
         made.prices.setdefault(name, prices)
     elif prices:

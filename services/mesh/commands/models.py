@@ -31,6 +31,8 @@ def models(state: State = running.STATE) -> None:
                 cost += f" + ${price.nano_usd_per_hour / NANO:.2f}/h"
             if price.nano_usd_per_call:
                 cost += f" + ${price.nano_usd_per_call / NANO:.4g}/call"
+            if one.web_search:
+                cost += f" + ${price.nano_usd_per_web_search / NANO:.4g}/search"
         took = health.latency.ToMilliseconds()
         rows.append(
             (

@@ -10,7 +10,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import http, sampling
+from services.models.wires import http, sampling, searching
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.http import Posting
@@ -93,15 +93,9 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     body.update(sampling.told(target, request, TOLD))
     if request.stop:
         body["stop_sequences"] = list(request.stop)
-    if request.tools and request.tool_choice.mode != chat.ToolChoice.MODE_NONE:
-        body["tools"] = [
-            {
-                "name": tool.name,
-                "input_schema": orjson.Fragment(tool.parameters_json or '{"type":"object"}'),
-                **({"description": tool.description} if tool.description else {}),
-            }
-            for tool in request.tools
-        ]
+    search = searching.asked(target, request)
+    if (request.tools or search) and request.tool_choice.mode != chat.ToolChoice.MODE_NONE:
+        body["tools"] = [*map(_tool, request.tools), *([searching.claude(search)] if search else [])]
         if (choice := _choice(request)) is not None:
             body["tool_choice"] = choice
     output: dict[str, Any] = {}
@@ -117,6 +111,12 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     if stream:
         body["stream"] = True
     return body
+
+
+def _tool(tool: chat.Tool) -> dict[str, Any]:
+    schema = orjson.Fragment(tool.parameters_json or '{"type":"object"}')
+    made = {"name": tool.name, "input_schema": schema}
+    return {**made, "description": tool.description} if tool.description else made
 
 
 def _choice(request: chat.ChatRequest) -> dict[str, Any] | None:
@@ -200,6 +200,7 @@ def _usage(used: dict[str, Any]) -> chat.Usage:
         cached_input_tokens=cached,
         kinds=kinds(cache_write_tokens=made),
         service_tier=tier(used.get("service_tier")),
+        web_searches=(used.get("server_tool_use") or {}).get("web_search_requests") or 0,
     )
 
 
@@ -208,18 +209,29 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
     made.created.FromSeconds(int(time.time()))
     choice = made.choices.add(finish_reason=FINISHES.get(body.get("stop_reason") or "", chat.FINISH_REASON_STOP))
     choice.message.role = chat.ROLE_ASSISTANT
-    text = "".join(block["text"] for block in body["content"] if block["type"] == "text")
-    if text:
-        choice.message.parts.add(text=text)
+    message, text, queries = choice.message, "", dict[str, str]()
     for block in body["content"]:
-        if block["type"] == "thinking":
-            choice.message.reasoning += block["thinking"]
-        elif block["type"] == "tool_use":
-            choice.message.tool_calls.add(
-                id=block["id"], name=block["name"], arguments=orjson.dumps(block["input"]).decode()
-            )
+        match block["type"]:
+            case "text":
+                before, text = len(text), text + block["text"]
+                message.citations.extend(searching.quoted(block.get("citations"), before, len(text)))
+            case "thinking":
+                message.reasoning += block["thinking"]
+            case "tool_use":
+                arguments = orjson.dumps(block["input"]).decode()
+                message.tool_calls.add(id=block["id"], name=block["name"], arguments=arguments)
+            case "server_tool_use":
+                queries[block["id"]] = _query(block["input"])
+            case "web_search_tool_result":
+                message.lookups.append(searching.found(block, queries.get(block["tool_use_id"], "")))
+    if text:
+        message.parts.add(text=text)
     made.usage.CopyFrom(_usage(body["usage"]))
     return made
+
+
+def _query(asked: dict[str, Any]) -> str:
+    return str(asked.get("query") or "")
 
 
 class _Reading:
@@ -228,8 +240,13 @@ class _Reading:
     def __init__(self, model: str) -> None:
         self.ended = False
         self._model, self._id = model, ""
-        self._usage = chat.Usage()
+        self._used: dict[str, Any] = {}
         self._calls: dict[int, int] = {}
+        self._queries: dict[int, tuple[str, list[str]]] = {}
+        """Of searches, by their block: the id, and the JSON that the query comes in."""
+        self._said = self._from = 0
+        """Characters of text, and of those before this block."""
+        self._cited: list[dict[str, Any]] = []
 
     def piece(self, event: dict[str, Any]) -> chat.ChatChunk | None:
         made = chat.ChatChunk(id=self._id, model=self._model)
@@ -237,19 +254,21 @@ class _Reading:
         match event.get("type"):
             case "message_start":
                 self._id = made.id = event["message"].get("id") or ""
-                self._usage = _usage(event["message"].get("usage") or {})
+                self._used = event["message"].get("usage") or {}
                 made.choices.add(role=chat.ROLE_ASSISTANT)
-            case "content_block_start" if event["content_block"]["type"] == "tool_use":
-                block, n = event["content_block"], len(self._calls)
-                self._calls[event["index"]] = n
-                made.choices.add().tool_calls.add(index=n, id=block["id"], name=block["name"])
+            case "content_block_start":
+                return self._begun(made, event["index"], event["content_block"])
             case "content_block_delta":
                 return self._delta(made, event)
+            case "content_block_stop" if self._cited:
+                made.choices.add().citations.extend(searching.quoted(self._cited, self._from, self._said))
+                self._cited = []
             case "message_delta":
                 finish = event["delta"].get("stop_reason") or ""
-                self._usage.output_tokens = (event.get("usage") or {}).get("output_tokens") or 0
+                # What was read is told at the beginning, and anew here where more was: what searches have found.
+                self._used |= {name: one for name, one in (event.get("usage") or {}).items() if one is not None}
                 made.choices.add(finish_reason=FINISHES.get(finish, chat.FINISH_REASON_STOP))
-                made.usage.CopyFrom(self._usage)
+                made.usage.CopyFrom(_usage(self._used))
             case "message_stop":
                 self.ended = True
                 return None
@@ -257,11 +276,35 @@ class _Reading:
                 return None
         return made
 
+    def _begun(self, made: chat.ChatChunk, index: int, block: dict[str, Any]) -> chat.ChatChunk | None:
+        match block["type"]:
+            case "tool_use":
+                n = self._calls[index] = len(self._calls)
+                made.choices.add().tool_calls.add(index=n, id=block["id"], name=block["name"])
+                return made
+            case "text":
+                self._from = self._said
+            case "server_tool_use":
+                self._queries[index] = (block["id"], [])
+            case "web_search_tool_result":
+                said = next((pieces for name, pieces in self._queries.values() if name == block["tool_use_id"]), [])
+                query = _query(orjson.loads("".join(said) or "{}"))
+                made.choices.add().lookups.append(searching.found(block, query))
+                return made
+        return None
+
     def _delta(self, made: chat.ChatChunk, event: dict[str, Any]) -> chat.ChatChunk | None:
         delta = event["delta"]
         match delta.get("type"):
             case "text_delta":
+                self._said += len(delta["text"])
                 made.choices.add(content=delta["text"])
+            case "citations_delta":
+                self._cited.append(delta["citation"])
+                return None
+            case "input_json_delta" if event["index"] in self._queries:
+                self._queries[event["index"]][1].append(delta["partial_json"])
+                return None
             case "thinking_delta":
                 made.choices.add(reasoning=delta["thinking"])
             case "input_json_delta":

@@ -7,7 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import sampling
+from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 
@@ -20,6 +20,8 @@ def written(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     sampling.told(target, request, sampling.NOTHING)
+    if searching.asked(target, request) is not None:
+        raise faults.Unsupported(model=target.name, what="search the web over this wire")
     body: dict[str, Any] = {"messages": _turns(target, request.messages)}
     above = [part.text for one in request.messages if one.role in ABOVE for part in one.parts if part.text]
     if above:

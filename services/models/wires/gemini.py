@@ -11,7 +11,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import http
+from services.models.wires import http, searching
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds
 from services.models.wires.gemini_request import written
@@ -92,8 +92,12 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
                 text += part.get("text") or ""
         if text:
             message.parts.add(text=text)
+        lookups, citations = searching.grounded(one.get("groundingMetadata"), text)
+        message.lookups.extend(lookups)
+        message.citations.extend(citations)
         choice.finish_reason = _finish(one.get("finishReason"), bool(message.tool_calls))
     made.usage.CopyFrom(_usage(body.get("usageMetadata") or {}))
+    made.usage.web_searches = int(any(one.message.lookups for one in made.choices))
     return made
 
 
@@ -106,6 +110,9 @@ class _Reading:
     finished: dict[int, "chat.FinishReason.ValueType"] = field(default_factory=dict)
     usage: chat.Usage = field(default_factory=chat.Usage)
     _calls: dict[int, int] = field(default_factory=dict)
+    _said: dict[int, list[str]] = field(default_factory=dict)
+    _grounded: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """By answer; what it rests on is told last, of its whole text."""
 
     def piece(self, body: dict[str, Any]) -> chat.ChatChunk:
         self.id = body.get("responseId") or self.id
@@ -120,6 +127,9 @@ class _Reading:
             choice = made.choices.add(index=index, role=chat.ROLE_ASSISTANT)
             for part in (one.get("content") or {}).get("parts") or ():
                 self._part(choice, part)
+            self._said.setdefault(index, []).append(choice.content)
+            if one.get("groundingMetadata"):
+                self._grounded[index] = one["groundingMetadata"]
             if one.get("finishReason"):
                 self.finished[index] = _finish(one["finishReason"], bool(self._calls.get(index)))
         return made
@@ -128,7 +138,10 @@ class _Reading:
         made = chat.ChatChunk(id=self.id, model=self.model, usage=self.usage)
         made.created.FromSeconds(int(time.time()))
         for index, finish in self.finished.items():
-            made.choices.add(index=index, finish_reason=finish)
+            text = "".join(self._said.get(index, ()))
+            lookups, citations = searching.grounded(self._grounded.get(index), text)
+            made.choices.add(index=index, finish_reason=finish, lookups=lookups, citations=citations)
+        made.usage.web_searches = int(any(one.lookups for one in made.choices))
         return made
 
     def _part(self, choice: chat.ChoiceDelta, part: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import sampling
+from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 
@@ -42,6 +42,9 @@ def written(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
         body["generationConfig"] = config
     if request.tools:
         body["tools"] = [{"functionDeclarations": [_tool(tool) for tool in request.tools]}]
+    if (search := searching.asked(target, request)) is not None:
+        searching.everywhere(target, search)
+        body["tools"] = [*body.get("tools", ()), {"googleSearch": {}}]
     if request.tool_choice.mode:
         calling: dict[str, Any] = {"mode": MODES[request.tool_choice.mode]}
         if request.tool_choice.function:

@@ -12,7 +12,7 @@ from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import drawn, heard, http, text, voiced
+from services.models.wires import drawn, heard, http, searching, text, voiced
 from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Target, Voiced, Wanted
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
@@ -49,6 +49,8 @@ class OpenAI:
             raise faults.ProviderBroke(model=target.name, why="its answer has no choices")
         if not body.get("usage"):
             made.usage.CopyFrom(self.count.usage(request, made))
+        # Over this wire a model searches once, and does not tell.
+        made.usage.web_searches = int(request.HasField("web_search"))
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
@@ -72,6 +74,7 @@ class OpenAI:
             reading.usage
             or chat.Usage(input_tokens=self.count.prompt(request), output_tokens=reading.tokens, estimated=True)
         )
+        last.usage.web_searches = int(request.HasField("web_search"))
         yield last
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
@@ -182,6 +185,7 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
             message.tool_calls.add(
                 id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or ""
             )
+        message.citations.extend(searching.cited(said.get("annotations")))
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if body.get("usage") is not None:
         made.usage.CopyFrom(_usage(body))
@@ -219,6 +223,7 @@ def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:
                 index=call.get("index", n), id=call.get("id") or "", name=function.get("name") or "",
                 arguments=function.get("arguments") or "",
             )  # fmt: skip
+        choice.citations.extend(searching.cited(delta.get("annotations")))
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if body.get("usage"):
         made.usage.CopyFrom(_usage(body))

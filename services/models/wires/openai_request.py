@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.models.wires import sampling
+from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import words
 
@@ -57,6 +57,8 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["tool_choice"] = CHOICES[request.tool_choice.mode]
     if (shape := _response_format(request.response_format)) is not None:
         body["response_format"] = shape
+    if (search := searching.asked(target, request)) is not None:
+        body["web_search_options"] = searching.options(target, search)
     if stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}

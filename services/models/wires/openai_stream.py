@@ -59,4 +59,4 @@ def _joined(before: chat.ChatChunk, piece: chat.ChatChunk) -> bool:
 
 
 def _words_alone(choice: chat.ChoiceDelta) -> bool:
-    return not (choice.finish_reason or choice.refusal or choice.reasoning or choice.tool_calls)
+    return not (choice.finish_reason or choice.refusal or choice.reasoning or choice.tool_calls or choice.citations)

@@ -8,7 +8,7 @@ from typing import Any
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import http
+from services.models.wires import http, searching
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.openai import OpenAI
@@ -76,9 +76,12 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
         match item.get("type"):
             case "message":
                 for part in item["content"]:
+                    message.citations.extend(searching.cited(part.get("annotations"), len(text)))
                     text += part.get("text") or ""
                     if part.get("type") == "refusal":
                         message.refusal = part["refusal"]
+            case searching.CALL if (lookup := searching.looked_up(item)) is not None:
+                message.lookups.append(lookup)
             case "function_call":
                 message.tool_calls.add(id=item["call_id"], name=item["name"], arguments=item["arguments"])
             case "reasoning":
@@ -88,6 +91,7 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
         message.parts.add(text=text)
     choice.finish_reason = _finish(body, bool(message.tool_calls))
     made.usage.CopyFrom(_usage(body))
+    made.usage.web_searches = len(message.lookups)
     return made
 
 
@@ -99,6 +103,11 @@ class _Reading:
     ended: bool = False
     _id: str = ""
     _calls: dict[int, int] = field(default_factory=dict)
+    _lookups: int = 0
+    _said: int = 0
+    """Characters of text."""
+    _before: int = 0
+    """Those of the parts before this one."""
 
     def piece(self, event: dict[str, Any]) -> chat.ChatChunk | None:
         kind = event.get("type") or ""
@@ -110,6 +119,19 @@ class _Reading:
             made.choices.add(role=chat.ROLE_ASSISTANT)
         elif kind in SAID:
             setattr(made.choices.add(), SAID[kind], event["delta"])
+            self._said += len(event["delta"]) if SAID[kind] == "content" else 0
+        elif kind == "response.content_part.added":
+            self._before = self._said
+            return None
+        elif kind == "response.output_text.annotation.added":
+            if not (cited := searching.cited([event["annotation"]], self._before)):
+                return None
+            made.choices.add().citations.extend(cited)
+        elif kind == "response.output_item.done" and event["item"]["type"] == searching.CALL:
+            if (lookup := searching.looked_up(event["item"])) is None:
+                return None
+            self._lookups += 1
+            made.choices.add().lookups.append(lookup)
         elif kind == "response.output_item.added" and event["item"]["type"] == "function_call":
             item, n = event["item"], len(self._calls)
             self._calls[event["output_index"]] = n
@@ -122,6 +144,7 @@ class _Reading:
             self.ended = True
             made.choices.add(finish_reason=_finish(event["response"], bool(self._calls)))
             made.usage.CopyFrom(_usage(event["response"]))
+            made.usage.web_searches = self._lookups
         else:
             return None
         return made

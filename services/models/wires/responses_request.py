@@ -7,7 +7,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import sampling
+from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.openai_request import CHOICES, ROLES, TIERED
 from services.models.wires.pictures import words
@@ -33,8 +33,12 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["reasoning"] = {"effort": request.reasoning_effort, "summary": "auto"}
     if request.service_tier and target.entry.provider in TIERED:
         body["service_tier"] = request.service_tier
-    if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+    tools = [_tool(tool) for tool in request.tools]
+    if (search := searching.asked(target, request)) is not None:
+        tools.append(searching.tool(target, search))
+        body["max_tool_calls"] = searching.most(search)
+    if tools:
+        body["tools"] = tools
     if request.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:
         body["tool_choice"] = {"type": "function", "name": request.tool_choice.function}
     elif request.tool_choice.mode:
