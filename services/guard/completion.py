@@ -61,7 +61,7 @@ class Completion:
         for choice in made.choices:
             said = choice.message
             self._look(choice.index, said.lookups)
-            self._place(said)
+            self._cite_at_once(said)
             for n, part in enumerate(said.parts):
                 if part.text:
                     part.text = self._at_once((choice.index, "content", n), part.text)
@@ -78,15 +78,20 @@ class Completion:
     def _at_once(self, key: Key, text: str, *, json_text: bool = False) -> str:
         return self._stream(key, json_text=json_text).whole(text)
 
-    def _place(self, said: chat.Message) -> None:
-        """Tells citations where their stretches of the text will stand."""
+    def _cite_at_once(self, said: chat.Message) -> None:
         if not said.citations:
             return
         places = Places(self._rewriting)
         for part in said.parts:
             places.add(part.text)
         for one in said.citations:
-            one.start, one.end = places.of(one.start), places.of(one.end)
+            self._move(one, places)
+
+    def _move(self, one: chat.WebCitation, places: Places) -> None:
+        """To where its stretch of the text will stand. What a page says is shown as what a model says is."""
+        one.start, one.end = places.of(one.start), places.of(one.end)
+        if one.quote:
+            one.quote = self._rewriting()(one.quote)
 
     def _look(self, index: int, lookups: Iterable[chat.WebLookup]) -> None:
         """What was searched for is shown as the asker wrote it."""
@@ -128,7 +133,7 @@ class Completion:
         del choice.citations[:]
         for one in waiting:
             if ended or one.end <= places.characters - held:
-                one.start, one.end = places.of(one.start), places.of(one.end)
+                self._move(one, places)
                 choice.citations.append(one)
             else:
                 self._cited[choice.index].append(one)

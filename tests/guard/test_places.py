@@ -9,6 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.guard.completion import Completion
 from services.guard.places import Places
 from services.guard.policies import Policies
+from services.guard.policy_file import parse
 from tests.guard.test_detector import guard
 from tests.support.scale import sized
 
@@ -81,6 +82,14 @@ def test_queries_are_shown_as_the_asker_wrote_them() -> None:
     made = chat.ChatCompletion(choices=[chat.Choice(message=message)])
     completion().whole(made)
     assert made.choices[0].message.lookups[0].query == "mail of ada.lovelace@example.com"
+
+
+def test_what_a_page_says_is_masked_as_what_a_model_says() -> None:
+    state = Completion({}, parse("completion: {default: mask}", "acme"), guard().find)
+    cited = chat.WebCitation(url="https://e.org", quote="Call ada.lovelace@example.com now")
+    made = chat.ChatCompletion(choices=[chat.Choice(message=chat.Message(citations=[cited]))])
+    state.whole(made)
+    assert made.choices[0].message.citations[0].quote == "Call [EMAIL] now"
 
 
 def test_places_are_told_in_any_order_and_within_the_text() -> None:

@@ -26,7 +26,7 @@ MARK = {"cache_control": {"type": "ephemeral"}}
 FINISHES = {
     "end_turn": chat.FINISH_REASON_STOP,
     "stop_sequence": chat.FINISH_REASON_STOP,
-    "pause_turn": chat.FINISH_REASON_STOP,
+    "pause_turn": chat.FINISH_REASON_LENGTH,  # it searched as often as it may in one go: the answer is not whole
     "max_tokens": chat.FINISH_REASON_LENGTH,
     "model_context_window_exceeded": chat.FINISH_REASON_LENGTH,
     "tool_use": chat.FINISH_REASON_TOOL_CALLS,
