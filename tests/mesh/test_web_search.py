@@ -168,6 +168,12 @@ async def test_a_search_is_paid_for_and_its_answer_is_not_kept(openai: AsyncOpen
     assert last.usage.model_dump()["cost_usd"] == pytest.approx(0.01 + 40e-6 + 10e-6)
 
 
+def test_a_question_on_the_command_line(mesh: Mesh) -> None:
+    said = mesh.tollway("ask", "--web", "--model=seeker", "What is the toll?")
+    assert said.returncode == 0 and said.stdout == f"{BEFORE}You said: What is the toll?{AFTER}\n", said.stderr
+    assert f"1. Prices {PAGE['url']}" in said.stderr
+
+
 async def test_a_model_that_does_not_search_is_not_asked(openai: AsyncOpenAI, mesh: Mesh) -> None:
     before = len(mesh.provider.asked("echo"))
     with pytest.raises(BadRequestError) as refused:

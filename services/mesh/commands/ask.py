@@ -6,22 +6,23 @@ import sys
 from typing import Any
 
 import aiohttp
+from rich.markup import escape
 
 from services.mesh.screen import err, fail
 
 SHOWN = ("model", "route", "cache", "masked", "cost-max", "degraded", "trace")
 
 
-def ask(url: str, key: str, model: str, text: str, system: str, traced: bool) -> str:
+def ask(url: str, key: str, model: str, text: str, system: str, *, web: bool, traced: bool) -> str:
     """Streams the answer to stdout, says on stderr how it came about; returns the trace id."""
-    return asyncio.run(_asked(url, key, model, text, system, traced))
-
-
-async def _asked(url: str, key: str, model: str, text: str, system: str, traced: bool) -> str:
     messages = [{"role": "user", "content": text}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    return asyncio.run(_asked(url, key, {**body, "web_search_options": {}} if web else body, traced))
+
+
+async def _asked(url: str, key: str, body: dict[str, Any], traced: bool) -> str:
     headers = {"authorization": f"Bearer {key}", "x-tollway-trace": "1" if traced else "0"}
     try:
         async with (
@@ -30,10 +31,12 @@ async def _asked(url: str, key: str, model: str, text: str, system: str, traced:
         ):
             if response.status != 200:
                 fail(_words(await response.text(), response.status))
-            usage = await _streamed(response)
+            usage, pages = await _streamed(response)
             said = {name: response.headers.get(f"x-tollway-{name}", "") for name in SHOWN}
     except aiohttp.ClientConnectorError:
         fail(f"nobody answers at {url}: start the mesh with `tollway up`")
+    for number, (page, title) in enumerate(pages.items(), 1):
+        err.print(f"[dim]{number}. {escape(title)}[/dim] {escape(page)}", soft_wrap=True)
     facts = [f"{name} {value}" for name, value in said.items() if value and name not in ("cost-max", "trace")]
     if usage:
         facts.append(f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens")
@@ -42,8 +45,10 @@ async def _asked(url: str, key: str, model: str, text: str, system: str, traced:
     return said["trace"]
 
 
-async def _streamed(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def _streamed(response: aiohttp.ClientResponse) -> tuple[dict[str, Any], dict[str, str]]:
+    """The usage, and the pages that the answer rests on with their titles."""
     usage: dict[str, Any] = {}
+    pages: dict[str, str] = {}
     async for line in response.content:
         if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
             continue
@@ -55,8 +60,10 @@ async def _streamed(response: aiohttp.ClientResponse) -> dict[str, Any]:
         for choice in event["choices"]:
             sys.stdout.write(choice["delta"].get("content") or "")
             sys.stdout.flush()
+            cited = [one["url_citation"] for one in choice["delta"].get("annotations") or ()]
+            pages |= {one["url"]: one["title"] for one in cited}
     sys.stdout.write("\n")
-    return usage
+    return usage, pages
 
 
 def _words(body: str, status: int) -> str:
