@@ -30,8 +30,8 @@ from services.edge.files import Files
 from services.edge.images import Images
 from services.edge.jobs import Jobs
 from services.edge.kept import Keeping, Kept
+from services.edge.message_batches import MessageBatches
 from services.edge.messages import COUNT, Messages
-from services.edge.messages import PATH as MESSAGES
 from services.edge.models import Models
 from services.edge.moderations import Moderations
 from services.edge.registry import Registry
@@ -54,6 +54,8 @@ from services.edge.waiting import (
     RouterAway,
 )
 from services.edge.wire.message import refused as refused_message
+from services.edge.wire.message_batch import BATCHES as MESSAGE_BATCHES
+from services.edge.wire.messages import PATH as MESSAGES
 from services.runtime import channels
 from services.runtime.channels import PLAIN, Tls
 from services.runtime.identity import Directory, identified
@@ -152,6 +154,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
                 **Erasures(gateway).routes(),
+                **MessageBatches(stub).routes(slowly),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
                 **Safety(guard_pb2_grpc.GuardServiceStub(guard)).routes(Behind(guard, GuardAway)),
@@ -168,12 +171,13 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 },
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
+                **MessageBatches(stub).prefixes(slowly),
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
             },
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
-            refused={MESSAGES: refused_message, COUNT: refused_message},
+            refused=dict.fromkeys((MESSAGES, COUNT, MESSAGE_BATCHES, f"{MESSAGE_BATCHES}/"), refused_message),
             prompts=PROMPTS,
             assets=assets(),
         )

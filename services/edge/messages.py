@@ -11,7 +11,7 @@ from services.edge.streaming import streamed
 from services.edge.wire import answer, job, message, messages, options
 from services.runtime import cohorts, telemetry
 
-PATH, COUNT = "/v1/messages", "/v1/messages/count_tokens"
+COUNT = f"{messages.PATH}/count_tokens"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def job_of(said: str) -> str:
     """
     if (found := BATCH.fullmatch(said)) is None:
         raise Refusal(404, "not_found", f"there is no batch {said[:64]!r}", param="batch_id")
-    return _uuid(found.group(1))
+    return uuid_of(found.group(1))
 
 
 def file_id(of: str, side: str = "") -> str:
@@ -153,10 +153,10 @@ def file_of(said: str) -> tuple[str, str]:
     """
     if (found := FILE.fullmatch(said)) is None:
         raise Refusal(404, "not_found", f"there is no file {said[:64]!r}", param="file_id")
-    return _uuid(found.group(1)), found.group(2) or ""
+    return uuid_of(found.group(1)), found.group(2) or ""
 
 
-def _uuid(hexed: str) -> str:
+def uuid_of(hexed: str) -> str:
     return "-".join((hexed[:8], hexed[8:12], hexed[12:16], hexed[16:20], hexed[20:]))
 
 

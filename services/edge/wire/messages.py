@@ -166,6 +166,7 @@ MODES = {
     "tool": chat.ToolChoice.MODE_FUNCTION,
     "none": chat.ToolChoice.MODE_NONE,
 }
+PATH = "/v1/messages"
 WEB_SEARCH = re.compile(r"web_search_\d{8}")
 EFFORTS = ((4_096, "low"), (16_384, "medium"))
 """The most tokens to think with, and the effort that this comes to; more of them is `high`."""
