@@ -135,6 +135,15 @@ class Exchange:
         await self.begin(status, [kind, length, *headers])
         await self.send({"type": "http.response.body", "body": body})
 
+    async def answer_in_pieces(self, pieces: AsyncIterator[bytes], kind: tuple[bytes, bytes]) -> None:
+        """As they come. What fails before the first has a status of its own still."""
+        first = await anext(pieces, b"")
+        await self.begin(200, [kind])
+        await self.write(first)
+        async for piece in pieces:
+            await self.write(piece)
+        await self.end()
+
     async def refuse(
         self, refusal: Refusal, headers: Headers = (), body: Callable[[Refusal], dict[str, Any]] | None = None
     ) -> None:

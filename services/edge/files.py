@@ -1,6 +1,6 @@
 """`/v1/files`: what batches are made of, and what they came to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +86,10 @@ class Files:
 
     async def _content(self, exchange: Exchange, door: Door, of: str, side: str) -> None:
         door.stream()
-        pieces = self._results(of, side) if side else self._stored(of)
-        first = await anext(pieces, b"")  # a refusal still gets its own status
-        await exchange.begin(200, [LINES if side else (b"content-type", b"application/octet-stream")])
-        await exchange.write(first)
-        async for piece in pieces:
-            await exchange.write(piece)
-        await exchange.end()
+        if side:
+            await exchange.answer_in_pieces(self._results(of, side), LINES)
+        else:
+            await exchange.answer_in_pieces(self._stored(of), (b"content-type", b"application/octet-stream"))
 
     async def _stored(self, of: str) -> AsyncIterator[bytes]:
         async for one in self.jobs.ReadFile(pb.ReadFileRequest(file_id=of)):
@@ -100,12 +97,8 @@ class Files:
 
     async def _results(self, of: str, side: str) -> AsyncIterator[bytes]:
         """A batch's answers or errors are made from its results when somebody reads them."""
-        token = ""
-        while True:
-            page = await self.jobs.ListResults(pb.ListResultsRequest(job_id=of, page_size=PAGE, page_token=token))
-            yield b"".join(wire.result(one, side) for one in page.results)
-            if not (token := page.next_page_token):
-                return
+        async for page in results(self.jobs, of):
+            yield b"".join(wire.result(one, side) for one in page)
 
     async def _made(self, of: str, side: str) -> dict[str, Any]:
         job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
@@ -115,6 +108,16 @@ class Files:
         found = wire.file(pb.File(file_id=of, name=f"{wire.batch_id(of)}{side}.jsonl", purpose="batch_output"))
         times = {"created_at": job.ended.seconds, "expires_at": None}
         return {**found, **times, "id": wire.file_id(of, side), "bytes": size}
+
+
+async def results(jobs: jobs_pb2_grpc.JobsServiceStub, job_id: str) -> AsyncIterator[Iterable[pb.LineResult]]:
+    """What a batch came to, a page at a time."""
+    token = ""
+    while True:
+        page = await jobs.ListResults(pb.ListResultsRequest(job_id=job_id, page_size=PAGE, page_token=token))
+        yield page.results
+        if not (token := page.next_page_token):
+            return
 
 
 def _info(upload: Upload) -> pb.FileInfo:

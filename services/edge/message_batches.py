@@ -11,7 +11,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 
 from services.edge.door import Door
 from services.edge.exchange import Exchange
-from services.edge.files import LINES, PAGE
+from services.edge.files import LINES, results
 from services.edge.waiting import Behind, Handler
 from services.edge.wire import message_batch as wire
 from services.edge.wire.errors import Refusal
@@ -61,7 +61,8 @@ class MessageBatches:
             return
         if job.state not in wire.ENDED:
             raise Refusal(409, "not_ended", "the batch is being worked on: its results are there when it has ended")
-        await self._results(exchange, door, job_id)
+        door.stream()
+        await exchange.answer_in_pieces(self._lines(job_id), LINES)
 
     async def act(self, exchange: Exchange, door: Door) -> None:
         job_id, what = self._named(exchange)
@@ -82,20 +83,6 @@ class MessageBatches:
         name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
         return wire.job_of(name), what
 
-    async def _results(self, exchange: Exchange, door: Door, job_id: str) -> None:
-        door.stream()
-        pieces = self._lines(job_id)
-        first = await anext(pieces, b"")  # a refusal still gets its own status
-        await exchange.begin(200, [LINES])
-        await exchange.write(first)
-        async for piece in pieces:
-            await exchange.write(piece)
-        await exchange.end()
-
     async def _lines(self, job_id: str) -> AsyncIterator[bytes]:
-        token = ""
-        while True:
-            page = await self.jobs.ListResults(pb.ListResultsRequest(job_id=job_id, page_size=PAGE, page_token=token))
-            yield b"".join(map(wire.result, page.results))
-            if not (token := page.next_page_token):
-                return
+        async for page in results(self.jobs, job_id):
+            yield b"".join(map(wire.result, page))
