@@ -130,7 +130,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
         )
         models, messages, stub = Models(gateway), Messages(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
-        files, batches = Files(stub, settings.largest_file_bytes), Batches(stub)
+        files, batches, letters = Files(stub, settings.largest_file_bytes), Batches(stub), MessageBatches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
         documents = Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves))
@@ -154,7 +154,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
                 **Erasures(gateway).routes(),
-                **MessageBatches(stub).routes(slowly),
+                **letters.routes(slowly),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
                 **Safety(guard_pb2_grpc.GuardServiceStub(guard)).routes(Behind(guard, GuardAway)),
@@ -171,7 +171,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 },
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
-                **MessageBatches(stub).prefixes(slowly),
+                **letters.prefixes(slowly),
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
             },

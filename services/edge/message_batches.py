@@ -59,7 +59,7 @@ class MessageBatches:
         if not what:
             await exchange.answer(orjson.dumps(wire.batch(job)))
             return
-        if job.state not in wire.ENDED:
+        if not job.HasField("ended"):
             raise Refusal(409, "not_ended", "the batch is being worked on: its results are there when it has ended")
         door.stream()
         await exchange.answer_in_pieces(self._lines(job_id), LINES)

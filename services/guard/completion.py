@@ -25,7 +25,7 @@ class Completion:
         self._begun = partial(Stream, values, find, partial(_judged, policy))
         self._rewriting = partial(_whole, self._begun)
         self._streams: dict[Key, Stream] = {}
-        self._places: dict[int, Places] = {}
+        self._places = defaultdict[int, Places](partial(Places, self._rewriting))
         """In each choice's text."""
         self._cited = defaultdict[int, list[chat.WebCitation]](list)
         """Of each choice, what waits for the text that rests on it."""
@@ -61,7 +61,7 @@ class Completion:
         for choice in made.choices:
             said = choice.message
             self._look(choice.index, said.lookups)
-            self._cite_at_once(said)
+            self._cite_at_once(choice)
             for n, part in enumerate(said.parts):
                 if part.text:
                     part.text = self._at_once((choice.index, "content", n), part.text)
@@ -78,10 +78,11 @@ class Completion:
     def _at_once(self, key: Key, text: str, *, json_text: bool = False) -> str:
         return self._stream(key, json_text=json_text).whole(text)
 
-    def _cite_at_once(self, said: chat.Message) -> None:
+    def _cite_at_once(self, choice: chat.Choice) -> None:
+        said = choice.message
         if not said.citations:
             return
-        places = Places(self._rewriting)
+        places = self._places[choice.index]
         for part in said.parts:
             places.add(part.text)
         for one in said.citations:
@@ -107,10 +108,9 @@ class Completion:
         held = False
         for name in FIELDS:
             if text := getattr(choice, name):
-                stream = self._stream((choice.index, name, 0))
-                setattr(choice, name, stream.feed(text))
+                setattr(choice, name, self._stream((choice.index, name, 0)).feed(text))
                 if name == "content":
-                    self._place_of(choice.index).add(text)
+                    self._places[choice.index].add(text)
                 held = True
         self._look(choice.index, choice.lookups)
         for call in choice.tool_calls:
@@ -128,7 +128,7 @@ class Completion:
 
     def _cite(self, choice: chat.ChoiceDelta, *, ended: bool) -> None:
         """Citations go with the text that rests on them, or after it."""
-        places, held = self._place_of(choice.index), self._stream((choice.index, "content", 0)).held
+        places, held = self._places[choice.index], self._stream((choice.index, "content", 0)).held
         waiting = [*self._cited.pop(choice.index, ()), *choice.citations]
         del choice.citations[:]
         for one in waiting:
@@ -155,11 +155,6 @@ class Completion:
         if key not in self._streams:
             self._streams[key] = self._begun(json_text=json_text)
         return self._streams[key]
-
-    def _place_of(self, index: int) -> Places:
-        if index not in self._places:
-            self._places[index] = Places(self._rewriting)
-        return self._places[index]
 
     def _fresh(self) -> list[tuple[Found, Action]]:
         return [one for stream in self._streams.values() for one in stream.taken()]

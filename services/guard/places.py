@@ -13,7 +13,8 @@ class Places:
         self._known: dict[int, int] = {}
         self.characters = 0
         """Of the text so far."""
-        self._rewrite, self._at, self._stands = rewriting(), 0, 0
+        self._rewrite: Callable[[str], str] | None = None
+        self._at = self._stands = 0
 
     def add(self, text: str) -> None:
         """More of the text, as it was."""
@@ -25,7 +26,7 @@ class Places:
         at = min(at, self.characters)
         if (known := self._known.get(at)) is not None:
             return known
-        if at < self._at:
+        if self._rewrite is None or at < self._at:
             self._rewrite, self._at, self._stands = self._rewriting(), 0, 0
         if at > self._at:
             self._said = ["".join(self._said)]

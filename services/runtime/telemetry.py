@@ -263,9 +263,9 @@ class Observed:
             _current.set(found)
 
     def end(self, code: str, reason: str = "") -> None:
-        method = self._method
-        method.answered[code] += 1
-        method.busy_s += time.perf_counter() - self._began
+        counted = self._method
+        counted.answered[code] += 1
+        counted.busy_s += time.perf_counter() - self._began
         if self._span is not None:
             if code != "OK":
                 self._span.set_attribute("rpc.grpc.status_code", code)

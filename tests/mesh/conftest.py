@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
 from tests.mesh.running import BESIDE, Mesh, running
@@ -35,6 +36,12 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         more = [f"--model={name}=test:{name}@{peer.url}" for name in BESIDE]
         with running(peer, *more, **told) as made:
             yield made
+
+
+@pytest.fixture
+async def claude(mesh: Mesh) -> AsyncIterator[AsyncAnthropic]:
+    async with AsyncAnthropic(base_url=mesh.url, api_key=mesh.key, max_retries=0) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -27,12 +26,6 @@ TOOL: Any = {
 PATH = "/v1/messages"
 
 
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[AsyncAnthropic]:
-    async with AsyncAnthropic(base_url=mesh.url, api_key=mesh.key, max_retries=0) as made:
-        yield made
-
-
 def fresh() -> str:
     return f"hello {uuid4().hex}"
 
@@ -41,9 +34,9 @@ def said(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
+async def test_a_message_at_once(claude: AsyncAnthropic, mesh: Mesh) -> None:
     text = fresh()
-    raw = await client.messages.with_raw_response.create(
+    raw = await claude.messages.with_raw_response.create(
         model="echo", max_tokens=50, messages=said(text), system="Be brief.", extra_body={"temperature": 0.5, "top_k": 20}, stop_sequences=["never"],
         metadata={"user_id": "ann"},
     )  # fmt: skip
@@ -58,9 +51,9 @@ async def test_a_message_at_once(client: AsyncAnthropic, mesh: Mesh) -> None:
     assert (asked["temperature"], asked["top_k"], asked["stop"], asked["max_tokens"]) == (0.5, 20, ["never"], 50)
 
 
-async def test_a_message_piece_by_piece(client: AsyncAnthropic) -> None:
+async def test_a_message_piece_by_piece(claude: AsyncAnthropic) -> None:
     text = fresh()
-    async with client.messages.stream(model="echo", max_tokens=50, messages=said(text)) as stream:
+    async with claude.messages.stream(model="echo", max_tokens=50, messages=said(text)) as stream:
         words = [one async for one in stream.text_stream]
         made = await stream.get_final_message()
     assert "".join(words) == f"You said: {text}" and len(words) > 1
@@ -68,14 +61,14 @@ async def test_a_message_piece_by_piece(client: AsyncAnthropic) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_tool_is_called_and_its_result_handed_in(client: AsyncAnthropic, streamed: bool) -> None:
+async def test_a_tool_is_called_and_its_result_handed_in(claude: AsyncAnthropic, streamed: bool) -> None:
     text = fresh()
     more: Any = {"model": "tools", "max_tokens": 50, "tools": [TOOL]}
     if streamed:
-        async with client.messages.stream(messages=said(text), **more) as stream:
+        async with claude.messages.stream(messages=said(text), **more) as stream:
             first = await stream.get_final_message()
     else:
-        first = await client.messages.create(messages=said(text), tool_choice={"type": "any"}, **more)
+        first = await claude.messages.create(messages=said(text), tool_choice={"type": "any"}, **more)
     (call,) = first.content
     assert (
         call.type == "tool_use"
@@ -84,26 +77,26 @@ async def test_a_tool_is_called_and_its_result_handed_in(client: AsyncAnthropic,
     )
     result = {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": f"found {text}"}]}
     history: Any = [*said(text), {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-    done = await client.messages.create(messages=history, **more)
+    done = await claude.messages.create(messages=history, **more)
     assert done.content[0].type == "text" and done.content[0].text == f"You said: found {text}"
 
 
-async def test_tokens_are_counted_before_they_are_sent(client: AsyncAnthropic, mesh: Mesh) -> None:
+async def test_tokens_are_counted_before_they_are_sent(claude: AsyncAnthropic, mesh: Mesh) -> None:
     before = len(mesh.provider.asked("echo"))
-    raw = await client.messages.with_raw_response.count_tokens(model="echo", messages=said("How long is this?"))
+    raw = await claude.messages.with_raw_response.count_tokens(model="echo", messages=said("How long is this?"))
     plain = await raw.parse()
     assert len(raw.headers["request-id"]) == 32
-    more = await client.messages.count_tokens(
+    more = await claude.messages.count_tokens(
         model="echo", messages=said("How long is this?"), system="Be brief.", tools=[TOOL], tool_choice={"type": "auto"}
     )
     assert 5 <= plain.input_tokens <= 20 and more.input_tokens > plain.input_tokens + 5
     assert len(mesh.provider.asked("echo")) == before
-    made = await client.messages.create(model="echo", max_tokens=5, messages=said("How long is this?"))
+    made = await claude.messages.create(model="echo", max_tokens=5, messages=said("How long is this?"))
     assert made.usage.input_tokens == pytest.approx(plain.input_tokens, abs=5)
     with pytest.raises(anthropic.NotFoundError):
-        await client.messages.count_tokens(model="nobody", messages=said("x"))
+        await claude.messages.count_tokens(model="nobody", messages=said("x"))
     with pytest.raises(anthropic.BadRequestError) as wrong:
-        await client.messages.count_tokens(model="echo", messages=said("x"), extra_body={"max_tokens": 5})
+        await claude.messages.count_tokens(model="echo", messages=said("x"), extra_body={"max_tokens": 5})
     assert "max_tokens" in str(wrong.value.body)
 
 
@@ -115,41 +108,41 @@ def test_a_tool_that_failed_is_told_as_failed() -> None:
     assert [one.failed for one in messages.chat_request(asked).messages] == [False, False, True]
 
 
-async def test_a_tool_shows_a_picture(client: AsyncAnthropic, mesh: Mesh) -> None:
+async def test_a_tool_shows_a_picture(claude: AsyncAnthropic, mesh: Mesh) -> None:
     """Where results are text alone the picture comes right after them."""
     call = {"type": "tool_use", "id": "c1", "name": "look", "input": {}}
     source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"png").decode()}
     image, text = {"type": "image", "source": source}, fresh()
     result: Any = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": text}, image]}
     turns: Any = [*said(text), {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-    await client.messages.create(model="echo", max_tokens=5, messages=turns, tools=[TOOL])
+    await claude.messages.create(model="echo", max_tokens=5, messages=turns, tools=[TOOL])
     asked = mesh.provider.asked("echo")[-1]["messages"]
     assert asked[-2] == {"role": "tool", "tool_call_id": "c1", "content": text}
     shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}}
     assert asked[-1] == {"role": "user", "content": [{"type": "text", "text": "From the result of c1:"}, shown]}
     turns[-1]["content"] = [{**result, "content": [{"type": "image", "source": {**source, "data": "%"}}]}]
     with pytest.raises(anthropic.BadRequestError) as wrong:
-        await client.messages.create(model="echo", max_tokens=5, messages=turns)
+        await claude.messages.create(model="echo", max_tokens=5, messages=turns)
     assert "messages[2].content[0].content[0].source.data" in str(wrong.value.body)
 
 
 async def test_what_is_private_stays_and_a_second_ask_is_served_from_the_cache(
-    client: AsyncAnthropic, mesh: Mesh
+    claude: AsyncAnthropic, mesh: Mesh
 ) -> None:
     text = f"write to {uuid4().hex[:8]}@example.com about it"
     more: Any = {"model": "echo", "max_tokens": 50, "messages": said(text)}
-    first = await client.messages.create(**more)
+    first = await claude.messages.create(**more)
     assert first.content[0].type == "text" and first.content[0].text == f"You said: {text}"
     assert "@example.com" not in str(mesh.provider.asked("echo")[-1])
     async with asyncio.timeout(10):
-        while (again := await client.messages.with_raw_response.create(**more)).headers["x-tollway-cache"] != "exact":
+        while (again := await claude.messages.with_raw_response.create(**more)).headers["x-tollway-cache"] != "exact":
             await asyncio.sleep(0.1)
     assert (await again.parse()).content == first.content
 
 
-async def test_the_sdk_sees_typed_errors(client: AsyncAnthropic, mesh: Mesh) -> None:
+async def test_the_sdk_sees_typed_errors(claude: AsyncAnthropic, mesh: Mesh) -> None:
     with pytest.raises(anthropic.NotFoundError) as unknown:
-        await client.messages.create(model="nobody", max_tokens=5, messages=said("x"))
+        await claude.messages.create(model="nobody", max_tokens=5, messages=said("x"))
     body: Any = unknown.value.body
     assert (body["type"], body["error"]["type"], body["error"]["code"]) == (
         "error",
@@ -157,7 +150,7 @@ async def test_the_sdk_sees_typed_errors(client: AsyncAnthropic, mesh: Mesh) -> 
         "model_not_found",
     )
     with pytest.raises(anthropic.RateLimitError) as busy:
-        await client.messages.create(model="busy", max_tokens=5, messages=said(fresh()))
+        await claude.messages.create(model="busy", max_tokens=5, messages=said(fresh()))
     assert busy.value.response.headers["retry-after"]
     more: Any = {"model": "echo", "max_tokens": 50, "messages": said("x")}
     async with AsyncAnthropic(base_url=mesh.url, api_key="tw_nobody", max_retries=0) as nobody:

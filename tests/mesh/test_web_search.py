@@ -1,6 +1,5 @@
 """Searches of the web that a provider makes, asked for over each of the three wires through the official SDKs: guarded, cited and paid for."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,18 +12,6 @@ from tests.peers.claude import AFTER, BEFORE, PAGE
 
 TOOL: Any = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2, "blocked_domains": ["spam.example"],
              "user_location": {"type": "approximate", "city": "Bergen", "country": "NO"}}  # fmt: skip
-
-
-@pytest.fixture
-async def claude(mesh: Mesh) -> AsyncIterator[AsyncAnthropic]:
-    async with AsyncAnthropic(base_url=mesh.url, api_key=mesh.key, max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-async def openai(mesh: Mesh) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=mesh.key, max_retries=0) as made:
-        yield made
 
 
 def fresh() -> str:
@@ -87,9 +74,9 @@ async def test_a_search_that_fails_says_why(claude: AsyncAnthropic) -> None:
     assert found.content.error_code == "max_uses_exceeded"
 
 
-async def test_a_completion_tells_what_it_rests_on_where_that_stands(openai: AsyncOpenAI) -> None:
+async def test_a_completion_tells_what_it_rests_on_where_that_stands(client: AsyncOpenAI) -> None:
     text = fresh()
-    made: Any = await openai.chat.completions.create(
+    made: Any = await client.chat.completions.create(
         model="seeker", messages=said(text),
         web_search_options={"user_location": {"type": "approximate", "approximate": {"city": "Bergen"}}},
     )  # fmt: skip
@@ -100,9 +87,9 @@ async def test_a_completion_tells_what_it_rests_on_where_that_stands(openai: Asy
     assert (cited.url, cited.title) == (PAGE["url"], "Prices")
 
 
-async def test_a_completion_that_streams(openai: AsyncOpenAI) -> None:
+async def test_a_completion_that_streams(client: AsyncOpenAI) -> None:
     text, words, cited = fresh(), "", list[Any]()
-    stream = await openai.chat.completions.create(
+    stream = await client.chat.completions.create(
         model="seeker", messages=said(text), web_search_options={}, stream=True
     )
     async for chunk in stream:
@@ -115,9 +102,9 @@ async def test_a_completion_that_streams(openai: AsyncOpenAI) -> None:
 
 
 @pytest.mark.parametrize("kind", ["web_search", "web_search_preview"])
-async def test_a_response(openai: AsyncOpenAI, mesh: Mesh, kind: Any) -> None:
+async def test_a_response(client: AsyncOpenAI, mesh: Mesh, kind: Any) -> None:
     text = fresh()
-    made: Any = await openai.responses.create(
+    made: Any = await client.responses.create(
         model="seeker", input=text, tools=[{"type": kind}], max_tool_calls=3, store=True
     )
     search, message = made.output
@@ -127,16 +114,16 @@ async def test_a_response(openai: AsyncOpenAI, mesh: Mesh, kind: Any) -> None:
     (cited,) = message.content[0].annotations
     assert cited.type == "url_citation" and made.output_text[cited.start_index : cited.end_index] == f"You said: {text}"
     assert mesh.provider.asked("seeker")[-1]["tools"][0]["max_uses"] == 3
-    again: Any = await openai.responses.create(model="seeker", input="go on", previous_response_id=made.id)
+    again: Any = await client.responses.create(model="seeker", input="go on", previous_response_id=made.id)
     assert "You said: " in again.output_text
     named: Any = [{"type": "item_reference", "id": search.id}, {"role": "user", "content": "and on"}]
-    assert "and on" in (await openai.responses.create(model="seeker", input=named)).output_text
+    assert "and on" in (await client.responses.create(model="seeker", input=named)).output_text
 
 
-async def test_a_response_that_streams(openai: AsyncOpenAI) -> None:
+async def test_a_response_that_streams(client: AsyncOpenAI) -> None:
     text = fresh()
     seen = list[str]()
-    async with openai.responses.stream(model="seeker", input=text, tools=[{"type": "web_search"}]) as stream:
+    async with client.responses.stream(model="seeker", input=text, tools=[{"type": "web_search"}]) as stream:
         async for event in stream:
             seen.append(event.type)
         made: Any = await stream.get_final_response()
@@ -146,7 +133,7 @@ async def test_a_response_that_streams(openai: AsyncOpenAI) -> None:
     assert [made.output_text[one.start_index : one.end_index] for one in cited] == [f"You said: {text}"]
 
 
-async def test_a_search_is_paid_for_and_its_answer_is_not_kept(openai: AsyncOpenAI, mesh: Mesh) -> None:
+async def test_a_search_is_paid_for_and_its_answer_is_not_kept(client: AsyncOpenAI, mesh: Mesh) -> None:
     text, key = fresh(), mesh.new_key(f"searching-{uuid4().hex[:8]}")
     async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=key, max_retries=0) as client:
         for _ in range(2):
@@ -174,14 +161,14 @@ def test_a_question_on_the_command_line(mesh: Mesh) -> None:
     assert f"1. Prices {PAGE['url']}" in said.stderr
 
 
-async def test_a_model_that_does_not_search_is_not_asked(openai: AsyncOpenAI, mesh: Mesh) -> None:
+async def test_a_model_that_does_not_search_is_not_asked(client: AsyncOpenAI, mesh: Mesh) -> None:
     before = len(mesh.provider.asked("echo"))
     with pytest.raises(BadRequestError) as refused:
-        await openai.chat.completions.create(model="echo", messages=said(fresh()), web_search_options={})
+        await client.chat.completions.create(model="echo", messages=said(fresh()), web_search_options={})
     assert "does not search the web" in str(refused.value) and len(mesh.provider.asked("echo")) == before
 
 
-async def test_tools_of_other_kinds_are_refused_by_their_place(claude: AsyncAnthropic, openai: AsyncOpenAI) -> None:
+async def test_tools_of_other_kinds_are_refused_by_their_place(claude: AsyncAnthropic, client: AsyncOpenAI) -> None:
     bad: Any = [{"type": "computer_20250124", "name": "computer"}]
     half: Any = [{"name": "own"}]
     other: Any = [{"type": "file_search"}]
@@ -190,4 +177,4 @@ async def test_tools_of_other_kinds_are_refused_by_their_place(claude: AsyncAnth
     with pytest.raises(Exception, match=r"tools\[0\].input_schema"):
         await claude.messages.create(model="echo", max_tokens=5, messages=said("hi"), tools=half)
     with pytest.raises(Exception, match="tools"):
-        await openai.responses.create(model="echo", input="hi", tools=other)
+        await client.responses.create(model="echo", input="hi", tools=other)

@@ -1,7 +1,7 @@
 """OpenAI's batches and files in our words, and back."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,6 +9,8 @@ import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Meta, Struct
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
@@ -97,12 +99,25 @@ def line(raw: bytes, number: int, endpoint: str) -> pb.Line:
         raise _no_line(number, of_body(error).message) from None
     if said.url != endpoint:
         raise _no_line(number, f"invalid value for url: the batch is for {endpoint}")
-    made = pb.Line(custom_id=said.custom_id)
+    return read(said.custom_id, lambda made: _work(made, bytes(said.body), endpoint))
+
+
+def read(name: str, work: Callable[[pb.Line], None]) -> pb.Line:
+    """The line of that name; `work` says what is to be done, or refuses, which is the line's own failure then."""
+    made = pb.Line(custom_id=name)
     try:
-        _work(made, bytes(said.body), endpoint)
+        work(made)
     except Refusal as refusal:
         made.refused.code, made.refused.reason, made.refused.message = 3, refusal.code, refusal.message[:500]
     return made
+
+
+def chats(made: pb.Line, asked: chat.ChatRequest, wanted: gateway_pb2.Options) -> None:
+    """A conversation is what is to be done; who waits for an answer goes first, unless it is said otherwise."""
+    made.chat.chat.CopyFrom(asked)
+    made.chat.options.CopyFrom(wanted)
+    if not made.chat.options.priority:
+        made.chat.options.priority = models_pb2.PRIORITY_LOW
 
 
 def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
@@ -116,10 +131,7 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
     body = request.parsed(raw)
     if body.stream:
         raise Refusal(400, "invalid_value", "invalid value for stream: a batch gives whole answers", param="stream")
-    made.chat.chat.CopyFrom(request.chat_request(body))
-    made.chat.options.CopyFrom(prompt.named(options(bytes(body.tollway), {}), body.prompt))
-    if not made.chat.options.priority:  # those who wait for their answers go first
-        made.chat.options.priority = models_pb2.PRIORITY_LOW
+    chats(made, request.chat_request(body), prompt.named(options(bytes(body.tollway), {}), body.prompt))
 
 
 def _no_line(number: int, why: str) -> Refusal:
@@ -130,14 +142,14 @@ def batch_id(job_id: str) -> str:
     return f"batch_{job_id.replace('-', '')}"
 
 
-def job_of(said: str) -> str:
+def job_of(said: str, ids: re.Pattern[str] = BATCH, param: str = "batch_id") -> str:
     """
     Raises:
         Refusal: this is no batch's id.
     """
-    if (found := BATCH.fullmatch(said)) is None:
-        raise Refusal(404, "not_found", f"there is no batch {said[:64]!r}", param="batch_id")
-    return uuid_of(found.group(1))
+    if (found := ids.fullmatch(said)) is None:
+        raise Refusal(404, "not_found", f"there is no batch {said[:64]!r}", param=param)
+    return _uuid(found.group(1))
 
 
 def file_id(of: str, side: str = "") -> str:
@@ -153,10 +165,10 @@ def file_of(said: str) -> tuple[str, str]:
     """
     if (found := FILE.fullmatch(said)) is None:
         raise Refusal(404, "not_found", f"there is no file {said[:64]!r}", param="file_id")
-    return uuid_of(found.group(1)), found.group(2) or ""
+    return _uuid(found.group(1)), found.group(2) or ""
 
 
-def uuid_of(hexed: str) -> str:
+def _uuid(hexed: str) -> str:
     return "-".join((hexed[:8], hexed[8:12], hexed[12:16], hexed[16:20], hexed[20:]))
 
 
@@ -224,9 +236,9 @@ def result(one: pb.LineResult, side: str) -> bytes:
         said["response"] = _response(
             200, vectors.road.trace_id or said["id"], answer.embeddings(vectors, in_base64=False)
         )
-    elif one.state == pb.STATE_CANCELLED and not one.error.reason:
+    elif cancelled(one):
         said["error"] = {"code": "batch_cancelled", "message": "the batch was cancelled before this was asked"}
-    elif one.error.reason == "DEADLINE":
+    elif expired(one):
         said["error"] = {"code": "batch_expired", "message": "the batch's window ended before this was asked"}
     else:
         refusal = of_error(one.error.code, one.error.reason, one.error.message)
@@ -234,20 +246,32 @@ def result(one: pb.LineResult, side: str) -> bytes:
     return orjson.dumps(said) + b"\n"
 
 
+def cancelled(one: pb.LineResult) -> bool:
+    """Before it was asked."""
+    return one.state == pb.STATE_CANCELLED and not one.error.reason
+
+
+def expired(one: pb.LineResult) -> bool:
+    """The batch's window ended before it was asked."""
+    return one.error.reason == "DEADLINE"
+
+
 def _response(status: int, request_id: str, body: bytes) -> dict[str, Any]:
     return {"status_code": status, "request_id": request_id, "body": orjson.Fragment(body)}
 
 
 def listed(objects: list[dict[str, Any]], *, more: bool) -> bytes:
-    return orjson.dumps(
-        {
-            "object": "list",
-            "data": objects,
-            "first_id": objects[0]["id"] if objects else None,
-            "last_id": objects[-1]["id"] if objects else None,
-            "has_more": more,
-        }
-    )
+    return orjson.dumps({"object": "list", **ends(objects, more=more)})
+
+
+def ends(objects: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    """A page of `objects`, and what it begins and ends with."""
+    return {
+        "data": objects,
+        "first_id": objects[0]["id"] if objects else None,
+        "last_id": objects[-1]["id"] if objects else None,
+        "has_more": more,
+    }
 
 
 def deleted(said: str) -> bytes:

@@ -153,6 +153,9 @@ class StreamOptions(Struct):
     include_obfuscation: bool | None = None
 
 
+PLACE = ("city", "region", "country", "timezone")
+
+
 class Near(Struct):
     """Where the asker is, about."""
 

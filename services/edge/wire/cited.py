@@ -1,6 +1,7 @@
 """What an answer from the web rests on, in Anthropic's words: searches and what they found, and texts by what they rest on."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -68,7 +69,8 @@ def _stretches(
     """From where to where, and what each rests on. All of a text rests on what has no extent; of two that overlap the one that ends
     later has the rest."""
     last = 0
-    for end, found in groupby(sorted(citations, key=lambda one: _end(one, whole)), key=lambda one: _end(one, whole)):
+    until = partial(_end, whole)
+    for end, found in groupby(sorted(citations, key=until), until):
         among = tuple(found)
         start = max(min(one.start if one.start < one.end else 0 for one in among), last)
         yield last, start, ()
@@ -77,5 +79,5 @@ def _stretches(
     yield last, whole, ()
 
 
-def _end(one: chat.WebCitation, whole: int) -> int:
+def _end(whole: int, one: chat.WebCitation) -> int:
     return min(one.end, whole) if one.start < one.end else whole

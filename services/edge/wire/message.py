@@ -46,10 +46,10 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         content += texts(text, said.citations)
     content += [_call(one.id, one.name, _arguments(one.arguments)) for one in said.tool_calls]
     stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
-    cited = {"citations": citations(road)} if road.citations else {}
+    documents = {"citations": citations(road)} if road.citations else {}
     return orjson.dumps(
         {
-            **cited,
+            **documents,
             **frame(made.id, road, made.model),
             "content": content,
             "stop_reason": stop,

@@ -11,11 +11,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Meta, Raw, Struct
 from tollway.jobs.v1 import jobs_pb2 as pb
-from tollway.models.v1 import models_pb2
 
+from services.edge.wire import batch as batches
 from services.edge.wire import message, messages
-from services.edge.wire.batch import A_MONTH_S, ENDPOINT, page, uuid_of
-from services.edge.wire.errors import Refusal, decoded, of_error, unfit
+from services.edge.wire.errors import decoded, of_error, unfit
 from services.edge.wire.options import options
 
 BATCHES = "/v1/messages/batches"
@@ -23,7 +22,6 @@ WINDOW_S = 86_400
 """After a day what was not asked yet expires."""
 BATCH = re.compile(r"msgbatch_([0-9a-f]{32})")
 MOST_LISTED, LISTED = 1000, 20
-ENDED = (pb.STATE_SUCCEEDED, pb.STATE_FAILED, pb.STATE_CANCELLED, pb.STATE_DEAD)
 
 
 class Request(Struct, forbid_unknown_fields=True):
@@ -53,19 +51,14 @@ def parsed(raw: bytes) -> BatchBody:
 
 def line(asked: Request) -> pb.Line:
     """What the request's parameters lack is that request's own failure, among the results."""
-    made = pb.Line(custom_id=asked.custom_id)
-    try:
+
+    def work(made: pb.Line) -> None:
         body = messages.parsed(bytes(asked.params))
         if body.stream:
             raise unfit("stream", "a batch gives whole answers")
-        made.chat.chat.CopyFrom(messages.chat_request(body))
-        made.chat.options.CopyFrom(options(bytes(body.tollway), {}))
-    except Refusal as refusal:
-        made.refused.code, made.refused.reason, made.refused.message = 3, refusal.code, refusal.message[:500]
-        return made
-    if not made.chat.options.priority:  # those who wait for their answers go first
-        made.chat.options.priority = models_pb2.PRIORITY_LOW
-    return made
+        batches.chats(made, messages.chat_request(body), options(bytes(body.tollway), {}))
+
+    return batches.read(asked.custom_id, work)
 
 
 def job_request(lines: list[pb.Line], now: float, request_id: str) -> pb.CreateJobRequest:
@@ -73,8 +66,8 @@ def job_request(lines: list[pb.Line], now: float, request_id: str) -> pb.CreateJ
         request_id=request_id,
         batch=pb.Batch(lines=lines),
         deadline=Timestamp(seconds=int(now) + WINDOW_S),
-        keep=Duration(seconds=A_MONTH_S),
-        metadata={ENDPOINT: messages.PATH},
+        keep=Duration(seconds=batches.A_MONTH_S),
+        metadata={batches.ENDPOINT: messages.PATH},
     )
 
 
@@ -83,9 +76,7 @@ def job_of(said: str, param: str = "message_batch_id") -> str:
     Raises:
         Refusal: this is no batch's id.
     """
-    if (found := BATCH.fullmatch(said)) is None:
-        raise Refusal(404, "not_found", f"there is no batch {said[:64]!r}", param=param)
-    return uuid_of(found[1])
+    return batches.job_of(said, BATCH, param)
 
 
 def paged(asked: Mapping[str, str]) -> pb.ListJobsRequest:
@@ -95,7 +86,7 @@ def paged(asked: Mapping[str, str]) -> pb.ListJobsRequest:
     """
     if asked.get("before_id"):
         raise unfit("before_id", "pages follow one another by after_id")
-    limit, _ = page(asked, MOST_LISTED)
+    limit, _ = batches.page(asked, MOST_LISTED)
     made = pb.ListJobsRequest(kind="batch", page_size=limit or LISTED)
     if after := asked.get("after_id"):
         made.page_token = job_of(after, "after_id")
@@ -103,13 +94,12 @@ def paged(asked: Mapping[str, str]) -> pb.ListJobsRequest:
 
 
 def listed(jobs: list[dict[str, Any]], *, more: bool) -> bytes:
-    ends = {"first_id": jobs[0]["id"], "last_id": jobs[-1]["id"]} if jobs else {"first_id": None, "last_id": None}
-    return orjson.dumps({"data": jobs, "has_more": more, **ends})
+    return orjson.dumps(batches.ends(jobs, more=more))
 
 
 def batch(job: pb.Job) -> dict[str, Any]:
     """A `message_batch` object. Requests are counted by how they ended once all have."""
-    name, ended = _id(job.job_id), job.state in ENDED
+    name, ended = _id(job.job_id), job.HasField("ended")
     stopped = job.total - job.succeeded - job.failed if ended else 0
     cancelled = job.state == pb.STATE_CANCELLED
     return {
@@ -145,9 +135,9 @@ def _came_to(one: pb.LineResult) -> dict[str, Any]:
     if one.result.WhichOneof("result") == "completion":
         made = one.result.completion
         return {"type": "succeeded", "message": orjson.Fragment(message.whole(made.completion, made.road))}
-    if one.state == pb.STATE_CANCELLED and not one.error.reason:
+    if batches.cancelled(one):
         return {"type": "canceled"}
-    if one.error.reason == "DEADLINE":
+    if batches.expired(one):
         return {"type": "expired"}
     refusal = of_error(one.error.code, one.error.reason, one.error.message)
     return {"type": "errored", "error": message.refused(refusal)}

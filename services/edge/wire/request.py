@@ -78,7 +78,7 @@ def searched(near: wire.Near | None, most: int | None = None, **more: Any) -> ch
     """A search of the web, about where the asker is."""
     made = chat.WebSearch(most=most and min(most, MOST_SEARCHES), **more)
     if near is not None:
-        for name in ("city", "region", "country", "timezone"):
+        for name in wire.PLACE:
             setattr(made, name, getattr(near, name) or "")
     return made
 

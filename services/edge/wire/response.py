@@ -8,6 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.jobs.v1 import jobs_pb2
 
 from services.edge.wire.answer import cached, citation, tier
+from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
 
 STATUSES = {
@@ -186,7 +187,7 @@ def _choice(asked: chat.ChatRequest) -> Any:
 
 
 def _search(asked: chat.WebSearch) -> dict[str, Any]:
-    place = {name: getattr(asked, name) or None for name in ("city", "region", "country", "timezone")}
+    place = {name: getattr(asked, name) or None for name in PLACE}
     sites = {name: list(found) for name in ("allowed_domains", "blocked_domains") if (found := getattr(asked, name))}
     return {
         "type": "web_search",

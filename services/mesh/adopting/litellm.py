@@ -114,21 +114,8 @@ SECTIONS = ("litellm_settings", "router_settings", "general_settings")
 KNOWN = frozenset(("model_list", *SECTIONS))
 MODES = ("chat", "completion", "responses", *ABILITIES)
 TOLD = frozenset(
-    (
-        "id",
-        "base_model",
-        "mode",
-        "max_tokens",
-        "max_input_tokens",
-        "max_output_tokens",
-        *ABLE,
-        *PRICES,
-        CALL,
-        CHARACTER,
-        SEARCHES,
-        SEARCH,
-    )
-)
+    ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER, SEARCHES, SEARCH)
+)  # fmt: skip
 """Of `model_info`: taken over, or of no use here."""
 SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
                     "model_group_alias", "enable_pre_call_checks"))  # fmt: skip

@@ -80,8 +80,8 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
                     text += part.get("text") or ""
                     if part.get("type") == "refusal":
                         message.refusal = part["refusal"]
-            case searching.CALL if (lookup := searching.looked_up(item)) is not None:
-                message.lookups.append(lookup)
+            case searching.CALL if searching.searched(item):
+                message.lookups.append(searching.looked_up(item))
             case "function_call":
                 message.tool_calls.add(id=item["call_id"], name=item["name"], arguments=item["arguments"])
             case "reasoning":
@@ -127,11 +127,9 @@ class _Reading:
             if not (cited := searching.cited([event["annotation"]], self._before)):
                 return None
             made.choices.add().citations.extend(cited)
-        elif kind == "response.output_item.done" and event["item"]["type"] == searching.CALL:
-            if (lookup := searching.looked_up(event["item"])) is None:
-                return None
+        elif kind == "response.output_item.done" and searching.searched(event["item"]):
             self._lookups += 1
-            made.choices.add().lookups.append(lookup)
+            made.choices.add().lookups.append(searching.looked_up(event["item"]))
         elif kind == "response.output_item.added" and event["item"]["type"] == "function_call":
             item, n = event["item"], len(self._calls)
             self._calls[event["output_index"]] = n

@@ -88,11 +88,14 @@ def cited(annotations: Iterable[Mapping[str, Any]] | None, before: int = 0) -> l
     return made
 
 
-def looked_up(item: Mapping[str, Any]) -> chat.WebLookup | None:
-    """Of a `web_search_call`; None for one that only opens or reads a page that was found."""
+def searched(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a response is a search, and none that only opens or reads a page that was found."""
+    return item.get("type") == CALL and (item.get("action") or {}).get("type", SEARCH) == SEARCH
+
+
+def looked_up(item: Mapping[str, Any]) -> chat.WebLookup:
+    """Of an item that is a search."""
     action = item.get("action") or {}
-    if action.get("type", SEARCH) != SEARCH:
-        return None
     queries = [action["query"]] if action.get("query") else action.get("queries") or []
     pages = [chat.WebPage(url=one.get("url") or "") for one in action.get("sources") or ()]
     failure = "failed" if item.get("status") == "failed" else ""
