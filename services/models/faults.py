@@ -1,6 +1,7 @@
 """What can go wrong with a provider, as callers see it. No provider's text passes: it may quote a prompt."""
 
 from services.runtime.errors import Failure, Kind
+from services.runtime.secrets import SecretMissing
 
 
 class ModelUnknown(Failure):
@@ -47,11 +48,6 @@ class Overloaded(Failure):
 class TooLate(Failure):
     kind, reason = Kind.TOO_LATE, "TOO_LATE"
     text = "{model} usually takes {seconds} s, and the caller waits no longer than that"
-
-
-class SecretMissing(Failure):
-    kind, reason = Kind.PRECONDITION, "SECRET_MISSING"
-    text = "the key {reference} cannot be read: {why}"
 
 
 class Unsupported(Failure):

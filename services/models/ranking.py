@@ -15,7 +15,6 @@ from services.models.credit import Credit
 from services.models.hedging import first_of
 from services.models.operations import CHAT, CONTENT, EMBEDDINGS, MODERATION, RERANK, operation
 from services.models.pools import Asker, Endpoint, Pool
-from services.models.secrets import Secrets
 from services.models.taking_up import Said
 from services.models.walk import Walk
 from services.models.wires import text
@@ -37,6 +36,7 @@ from services.models.wires.adapter import (
 )
 from services.runtime import telemetry
 from services.runtime.errors import Failure
+from services.runtime.secrets import Secrets
 
 T = TypeVar("T")
 Read = TypeVar("Read", Drawn, Embedded, Heard, Moderated, Reranked)

@@ -10,9 +10,9 @@ from services.models import faults
 from services.models.catalogue import Catalogue, Deployment, Entry
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
-from services.models.secrets import Secrets
 from services.models.wires.adapter import Embedded, Target
 from services.runtime.errors import Failure
+from services.runtime.secrets import Secrets
 
 Step = Failure | float | None
 """A failure, a pause in seconds, or nothing out of the way."""

@@ -19,7 +19,7 @@ from services.models import faults
 from services.models.catalogue import Entry
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
 from tests.models.upstream import Upstream, asked, counter, golden
 from tests.models.upstream import upstream as serving
 

@@ -9,9 +9,9 @@ from services.models import faults
 from services.models.catalogue import Catalogue, Entry
 from services.models.pools import Asker
 from services.models.ranking import Ranking
-from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
+from services.runtime.secrets import Secrets
 from tests.models.upstream import SECRET, Upstream, counter
 
 ONE = {"categories": {"violence": True, "sexual": False}, "category_scores": {"violence": 0.9, "sexual": 0.1}}

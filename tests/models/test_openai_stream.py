@@ -12,9 +12,10 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.wires.every import wires_over
-from services.models.wires.http import _Patience, session
+from services.models.wires.http import _Patience
 from services.models.wires.openai import chunk
 from services.models.wires.openai_stream import Reading
+from services.runtime.http import session
 from tests.models.faulty import SSE, Fault, faulty
 from tests.models.upstream import asked, counter, target
 

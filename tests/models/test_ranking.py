@@ -12,9 +12,9 @@ from services.models.health import ENOUGH, OPENS_AFTER
 from services.models.limits import Priority
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
-from services.models.secrets import Secrets
 from services.models.wires.adapter import Target
 from services.runtime.errors import Failure
+from services.runtime.secrets import SecretMissing, Secrets
 from tests.models.scripted import Scripted, answered, broke, ranking, said
 
 
@@ -41,7 +41,7 @@ async def test_a_key_that_cannot_be_read_leaves_the_others() -> None:
     }
     ranked = Ranking(Catalogue(entries), {"scripted": wire}, Secrets(None))  # type: ignore[arg-type]
     assert (await answered(ranked, "a", "b"))[0] == "b"
-    with pytest.raises(faults.SecretMissing):
+    with pytest.raises(SecretMissing):
         await answered(ranked, "a")
 
 

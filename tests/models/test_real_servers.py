@@ -18,9 +18,9 @@ from services.models import faults, local
 from services.models.catalogue import Catalogue, Entry
 from services.models.pools import Asker
 from services.models.ranking import Ranking, Told
-from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
+from services.runtime.secrets import Secrets
 from tests.models.upstream import counter
 
 LITELLM = Path(".tools/peers/litellm/bin/litellm")

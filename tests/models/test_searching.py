@@ -10,7 +10,7 @@ from services.models import faults
 from services.models.catalogue import Entry
 from services.models.wires import bedrock_request
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
 from tests.models.upstream import Upstream, counter, streamed, target
 
 URL, TITLE = "https://toll.example/prices", "Prices"

@@ -13,10 +13,10 @@ from tollway.models.v1 import models_pb2_grpc
 
 from services.models.catalogue import Catalogue, Entry
 from services.models.ranking import Ranking
-from services.models.secrets import Secrets
 from services.models.service import ModelsService
-from services.models.wires.http import session
 from services.models.wires.openai import OpenAI
+from services.runtime.http import session
+from services.runtime.secrets import Secrets
 from services.runtime.server import Service
 from tests.models.upstream import compressor, counter
 from tests.peers.provider import Provider, provider

@@ -10,10 +10,10 @@ from services.models import faults
 from services.models.catalogue import Catalogue, Entry
 from services.models.pools import Asker
 from services.models.ranking import Ranking
-from services.models.secrets import Secrets
 from services.models.wires.every import wires_over
 from services.models.wires.form import File, Form
-from services.models.wires.http import session
+from services.runtime.http import session
+from services.runtime.secrets import Secrets
 from tests.models.upstream import SECRET, Upstream, counter
 from tests.peers.provider import provider
 

@@ -23,7 +23,7 @@ from services.models.catalogue import Entry
 from services.models.wires import vertex
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
 from tests.models.upstream import SECRET, Upstream, asked, counter, golden, streamed
 from tests.models.upstream import stream as golden_stream
 

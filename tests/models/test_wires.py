@@ -17,7 +17,7 @@ from services.models.catalogue import Entry
 from services.models.wires import anthropic, bedrock_request, gemini_request, openai_request, responses_request
 from services.models.wires.adapter import Adapter, Target
 from services.models.wires.every import wires_over
-from services.models.wires.http import session
+from services.runtime.http import session
 from tests.models.upstream import (
     SECRET,
     SPEAKS,

@@ -16,6 +16,7 @@ from services.models.wires.adapter import Target
 from services.models.wires.form import Form
 from services.runtime.begun import in_time
 from services.runtime.errors import Failure
+from services.runtime.http import EndlessEvent, Events
 
 T = TypeVar("T")
 JSON = "application/json"
@@ -23,23 +24,8 @@ Posting = AbstractAsyncContextManager[aiohttp.ClientResponse]
 Signer = Callable[[bytes], Awaitable[dict[str, str]]]
 """Makes the headers for a body."""
 
-LONGEST_EVENT = 8 << 20
-MOST_CONNECTIONS_IDLE_S = 30.0
-CONNECT_S = 10.0
 PASSING = frozenset({408, 409, 424, 425})
 """Refusals of the moment: too slow, a conflict, a model of Bedrock's that failed, too early."""
-
-
-def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
-    pool = connector or aiohttp.TCPConnector(limit=0, keepalive_timeout=MOST_CONNECTIONS_IDLE_S, ttl_dns_cache=60)
-    return aiohttp.ClientSession(
-        connector=pool,
-        cookie_jar=aiohttp.DummyCookieJar(),  # what a provider sets for one caller goes along with no other
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-        auto_decompress=True,
-        skip_auto_headers=("User-Agent",),
-        read_bufsize=1 << 17,
-    )
 
 
 @asynccontextmanager
@@ -155,26 +141,18 @@ async def events(target: Target, response: aiohttp.ClientResponse) -> AsyncGener
 
 
 async def read_together(target: Target, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:
-    """The data of server-sent events, those together that were there at once. Lines end in LF, CR LF or CR; comments and other
-    fields are skipped."""
-    rest, data = b"", list[bytes]()
+    """The data of server-sent events, those together that were there at once."""
+    told = Events()
     async with aclosing(pieces(target, response)) as read:
         async for piece in read:
-            rest += piece
-            if len(rest) > LONGEST_EVENT:
-                raise faults.ProviderBroke(model=target.name, why="an event without end")
-            *lines, rest = rest.replace(b"\r\n", b"\n").split(b"\n")
-            found = list[bytes]()
-            for line in lines:
-                if line.startswith(b"data:"):
-                    data.append(line[6:] if line[5:6] == b" " else line[5:])
-                elif not line.strip() and data:
-                    found.append(b"\n".join(data))
-                    data = []
+            try:
+                found = told.feed(piece)
+            except EndlessEvent:
+                raise faults.ProviderBroke(model=target.name, why="an event without end") from None
             if found:
                 yield found
-    if data:
-        yield [b"\n".join(data)]
+    if left := told.end():
+        yield left
 
 
 def event_object(target: Target, data: bytes) -> dict[str, Any]:

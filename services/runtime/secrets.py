@@ -9,11 +9,16 @@ from pathlib import Path
 
 import aiohttp
 
-from services.models.faults import SecretMissing
+from services.runtime.errors import Failure, Kind
 
 KEPT_S = 60.0
 """How old a secret from Vault may be: a rotated one is in use within a minute."""
 VAULT_S = 5.0
+
+
+class SecretMissing(Failure):
+    kind, reason = Kind.PRECONDITION, "SECRET_MISSING"
+    text = "the key {reference} cannot be read: {why}"
 
 
 @dataclass(slots=True)

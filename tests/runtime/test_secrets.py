@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.models.faults import SecretMissing
-from services.models.secrets import Secrets
-from services.models.wires.http import session
+from services.runtime.http import session
+from services.runtime.secrets import SecretMissing, Secrets
 
 
 class Vault:
@@ -58,7 +57,7 @@ async def test_the_environment_files_and_plain_words(tmp_path: Path) -> None:
 
 async def test_vault_both_versions_kept_a_while(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("services.models.secrets.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("services.runtime.secrets.time.monotonic", lambda: clock[0])
     async with session() as http:
         secrets = Secrets(http, {"VAULT_ADDR": vault.url, "VAULT_TOKEN": "root", "VAULT_NAMESPACE": "ai"})
         assert await secrets.read("vault:secret/data/openai") == "v-1"
