@@ -8,8 +8,9 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-import jsonschema_rs
 import re2
+
+from services.runtime.schemas import validator
 
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
@@ -143,7 +144,7 @@ def _compiled(pattern: str, ignore_case: bool) -> Any:
 
 @lru_cache(256)
 def _validator(schema: str) -> Any:
-    return jsonschema_rs.validator_for(json.loads(schema))
+    return validator(json.loads(schema))
 
 
 def _json(text: str) -> Any:
