@@ -30,6 +30,7 @@ from services.edge.files import Files
 from services.edge.images import Images
 from services.edge.jobs import Jobs
 from services.edge.kept import Keeping, Kept
+from services.edge.mcp import Mcp
 from services.edge.message_batches import MessageBatches
 from services.edge.messages import COUNT, Messages
 from services.edge.models import Models
@@ -53,6 +54,8 @@ from services.edge.waiting import (
     RetrievalAway,
     RouterAway,
 )
+from services.edge.wire.mcp import PATH as MCP
+from services.edge.wire.mcp import refused as refused_mcp
 from services.edge.wire.message import refused as refused_message
 from services.edge.wire.message_batch import BATCHES as MESSAGE_BATCHES
 from services.edge.wire.messages import PATH as MESSAGES
@@ -73,6 +76,11 @@ PROMPTS = {
     "/v1/responses": "input",
 }
 """What is read by a model, where a body does not call it `messages`."""
+REFUSED = {
+    **dict.fromkeys((MESSAGES, COUNT, MESSAGE_BATCHES, f"{MESSAGE_BATCHES}/"), refused_message),
+    **dict.fromkeys((MCP, f"{MCP}/"), refused_mcp),
+}
+"""How a refusal looks where it does not look as OpenAI's."""
 LARGEST_BATCH_BYTES = 256 << 20
 """As jobs takes them."""
 
@@ -172,19 +180,20 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
                 **letters.prefixes(slowly),
+                **Mcp(gateway).prefixes(),
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
             },
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),
-            refused=dict.fromkeys((MESSAGES, COUNT, MESSAGE_BATCHES, f"{MESSAGE_BATCHES}/"), refused_message),
+            refused=REFUSED,
             prompts=PROMPTS,
             assets=assets(),
         )
 
 
 def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[str, Handler]]:
-    """What the gateway alone answers, and a model works on."""
+    """What the gateway alone answers, and a model or a tool works on."""
     return {
         "/v1/chat/completions": {"POST": Chat(gateway).answer},
         "/v1/completions": {"POST": Completions(gateway).answer},
@@ -196,4 +205,5 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         "/v1/audio/transcriptions": {"POST": Transcriptions(gateway).answer},
         "/v1/audio/translations": {"POST": Transcriptions(gateway, translate=True).answer},
         **Reranking(gateway).routes(),
+        **Mcp(gateway).routes(),
     }

@@ -19,6 +19,8 @@ import onnxruntime
 ARTEFACTS = Path(__file__).parent / "artefacts"
 BUCKETS = 1 << 17
 """A power of two."""
+AROUND = " \t\r\n.,:;!?"
+"""Of a word."""
 WORDS = re.compile(r"\w+|[^\w\s]")
 MOST_WORDS = 400
 """A longer text is judged by its parts; the worst part counts."""
@@ -31,6 +33,8 @@ MOST_SECOND = 2
 """Parts of a text that get one, the likeliest attacks first."""
 MOST_LOG_ODDS = 700.0
 """Past that a chance is no number any more."""
+LONGEST_WORD = 24
+"""Letters of a word that says nothing to anybody when it stands alone: `Rules` is a question to a help desk."""
 OPAQUE = 12
 """Letters and digits mixed, and so many of them: an identifier, of which nothing was ever learned. Its bucket is another word's."""
 
@@ -80,7 +84,7 @@ class Injection:
 
     def judged(self, text: str, vector: Vector | None = None) -> Iterator[Part]:
         """The parts of `text`, one after the other. `vector` (256,) is its static vector, where there is one."""
-        if not text.strip():
+        if not (said := text.strip(AROUND)) or (len(said) <= LONGEST_WORD and said.isascii() and said.isalpha()):
             return
         parts = parted(text)
         held = vector if vector is not None and len(parts) == 1 else None

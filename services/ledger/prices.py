@@ -17,7 +17,7 @@ HOUR_S, HOUR_MS = Decimal(3600), Decimal(3_600_000)
 FINE = 10**12
 """Rates are whole numbers of so many parts of a nano-dollar."""
 DATED = re.compile(r"(.+)@(\d{4}-\d\d-\d\d)")
-FREE = frozenset({"local"})
+FREE = frozenset({"local", "tools"})
 """Providers whose calls cost nothing unless a price is set."""
 COUNTED = ("_mtok", "_mchars", "input_audio_hours", "requests_kcount")
 """Units of genai-prices that count here: a token of sound stands for a character that is spoken, or a second that is heard, of models listed

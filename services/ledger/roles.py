@@ -7,13 +7,13 @@ from services.runtime.errors import Failure, Kind
 
 ROLES: Mapping[str, frozenset[str]] = {
     "viewer": frozenset({"read", "usage"}),
-    "developer": frozenset({"chat", "embeddings", "jobs", "documents"}),
+    "developer": frozenset({"chat", "embeddings", "tools", "jobs", "documents"}),
     "author": frozenset({"read", "propose"}),
     "reviewer": frozenset({"read", "review"}),
     "promoter": frozenset({"read", "promote"}),
     "auditor": frozenset({"read", "audit", "usage"}),
     "owner": frozenset(
-        {"chat", "embeddings", "jobs", "documents", "usage", "read", "propose", "review", "promote", "audit"}
+        {"chat", "embeddings", "tools", "jobs", "documents", "usage", "read", "propose", "review", "promote", "audit"}
     ),
     "administrator": frozenset(),
 }

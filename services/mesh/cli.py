@@ -38,6 +38,7 @@ COMMANDS = {
     "top": "top:top",
     "health": "health:health",
     "models": "models:models",
+    "tools": "tools:tools",
     "adopt": "adopt:adopt",
     "secrets": "secrets:make",
     "certs": "certs:certs",
@@ -76,7 +77,7 @@ app = typer.Typer(
 
 Url = Annotated[str, typer.Option(help="The edge; of the mesh on --state without one.", envvar="TOLLWAY_URL")]
 Port = Annotated[int, typer.Option(help="Of the HTTP edge; 0 takes a free one.")]
-GrpcPort = Annotated[int, typer.Option(help="First of ten gRPC ports; 0 serves on unix sockets.")]
+GrpcPort = Annotated[int, typer.Option(help="First of eleven gRPC ports; 0 serves on unix sockets.")]
 
 
 @app.command()
@@ -86,6 +87,7 @@ def up(
     model: Annotated[
         list[str] | None, typer.Option(help="An upstream, NAME=PROVIDER:MODEL@BASE_URL; repeatable.")
     ] = None,
+    mcp: Annotated[list[str] | None, typer.Option(help="An MCP server, NAME=URL or NAME=COMMAND; repeatable.")] = None,
     config: Annotated[str, typer.Option(help="Settings file, a section a service.", envvar="TOLLWAY_CONFIG")] = "",
     split: Annotated[bool, typer.Option(help="One process a service, over unix sockets.")] = False,
     tls: Annotated[bool, typer.Option(help="With --split: over TCP and mutual TLS.")] = False,
@@ -96,13 +98,14 @@ def up(
     """Starts every service, and prints a request to paste."""
     try:
         named = {**upstreams.found(os.environ), **upstreams.spoken(model or ())}
-    except upstreams.BadModel as fault:
+        servers = upstreams.servers(mcp or ())
+    except upstreams.BadUpstream as fault:
         fail(str(fault))
     if config and not Path(config).is_file():
         fail(f"--config {config}: there is no such file")
     if tls and not (split and grpc_port):
         fail("--tls needs --split and a row of ports: within one process and over unix sockets nobody listens in")
-    plan = Plan(state.absolute(), port, grpc_port, split, tls, named, config)
+    plan = Plan(state.absolute(), port, grpc_port, split, tls, named, servers, config)
     if not detach:
         from services.mesh.commands import up as foreground
 
@@ -112,6 +115,7 @@ def up(
 
     arguments = [f"--port={port}", f"--grpc-port={grpc_port}", f"--state={state.absolute()}"]
     arguments += [f"--model={one}" for one in model or ()]
+    arguments += [f"--mcp={one}" for one in mcp or ()]
     arguments += [f"--config={Path(config).absolute()}"] if config else []
     arguments += ["--split"] if split else []
     arguments += ["--tls"] if tls else []

@@ -17,7 +17,7 @@ from services.runtime.channels import PLAIN, Tls
 
 TIERS = (
     ("ledger",),
-    ("guard", "encoder", "models"),
+    ("guard", "encoder", "models", "tools"),
     ("cache", "router", "retrieval", "registry"),
     ("orchestrator",),
     ("jobs",),
@@ -35,6 +35,7 @@ PORTS = {
     "models": 7,
     "jobs": 8,
     "registry": 9,
+    "tools": 10,
 }
 """Places in the row of gRPC ports."""
 CALLS = {
@@ -42,11 +43,23 @@ CALLS = {
     "guard": ("ledger", "encoder"),
     "encoder": ("ledger",),
     "models": ("ledger", "encoder"),
+    "tools": ("ledger",),
     "cache": ("ledger", "encoder"),
     "router": ("ledger", "models"),
     "retrieval": ("ledger", "encoder", "guard", "orchestrator"),
     "registry": ("ledger", "jobs", "cache", "router"),
-    "orchestrator": ("guard", "encoder", "cache", "router", "ledger", "retrieval", "models", "jobs", "registry"),
+    "orchestrator": (
+        "guard",
+        "encoder",
+        "cache",
+        "router",
+        "ledger",
+        "retrieval",
+        "models",
+        "jobs",
+        "registry",
+        "tools",
+    ),
     "jobs": ("ledger", "orchestrator"),
     "edge": ("ledger", "orchestrator", "jobs", "registry", "retrieval", "guard", "cache", "router"),
 }
@@ -94,6 +107,8 @@ class Plan:
     """With `split`: over TCP and mutual TLS, by an authority made for this mesh."""
     catalogue: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models beside those of the user's file."""
+    servers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """MCP servers beside those of the user's file."""
     config: str = ""
     """The user's own settings file."""
 
@@ -196,6 +211,7 @@ class Plan:
         sections["jobs"] |= {"database_url": database_url, "broker": broker}
         sections["jobs"] |= {"key": kept["admin_key"], "webhook_key": kept["webhook_key"]}
         sections["models"] |= {"catalogue": {name: dict(entry) for name, entry in self.catalogue.items()}}
+        sections["tools"] |= {"servers": {name: dict(entry) for name, entry in self.servers.items()}}
         sections["edge"] = {
             "listen": {"address": f"127.0.0.1:{self.port}"},
             **{peer: self.target(peer) for peer in CALLS["edge"]},
@@ -214,18 +230,30 @@ MADE: Mapping[str, Callable[[], str]] = {
 
 
 def priced(whole: dict[str, Any]) -> dict[str, Any]:
-    """Prices that stand in a model's entry go where they are kept: to the ledger, under what is said there already."""
-    catalogue = (whole.get("models") or {}).get("catalogue") or {}
+    """Prices that stand in the entry of a model or an MCP server go where they are kept: to the ledger, under what is said there already."""
+    for section, entries, prefix in PRICED:
+        whole = _priced(whole, section, entries, prefix)
+    return whole
+
+
+PRICED = (("models", "catalogue", ""), ("tools", "servers", "tools/"))
+"""Whose entries may have prices, and what the ledger has before their names."""
+
+
+def _priced(whole: dict[str, Any], section: str, entries: str, prefix: str) -> dict[str, Any]:
+    said = (whole.get(section) or {}).get(entries) or {}
     found = {
-        name: entry["prices"] for name, entry in catalogue.items() if isinstance(entry, Mapping) and "prices" in entry
+        f"{prefix}{name}": entry["prices"]
+        for name, entry in said.items()
+        if isinstance(entry, Mapping) and "prices" in entry
     }
     if not found:
         return whole
-    rest = {name: {key: value for key, value in entry.items() if key != "prices"} for name, entry in catalogue.items()}
+    rest = {name: {key: value for key, value in entry.items() if key != "prices"} for name, entry in said.items()}
     ledger = whole.get("ledger") or {}
     return {
         **whole,
-        "models": {**whole["models"], "catalogue": rest},
+        section: {**whole[section], entries: rest},
         "ledger": {**ledger, "prices": {**found, **(ledger.get("prices") or {})}},
     }
 

@@ -22,6 +22,7 @@ from services.router import app as router
 from services.runtime import memory
 from services.runtime.server import serving
 from services.runtime.settings import load
+from services.tools import app as tools
 
 APPS: Mapping[str, Any] = {
     "cache": cache,
@@ -35,6 +36,7 @@ APPS: Mapping[str, Any] = {
     "registry": registry,
     "retrieval": retrieval,
     "router": router,
+    "tools": tools,
 }
 
 

@@ -1,5 +1,6 @@
-"""Models given in a word: `--model NAME=openai:MODEL@BASE_URL`, and the keys that are in the environment."""
+"""Models and MCP servers given in a word: `--model NAME=openai:MODEL@BASE_URL`, `--mcp NAME=URL`, and the keys that are in the environment."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,15 +13,36 @@ USUAL: Mapping[str, tuple[tuple[str, float], ...]] = {
 """What a provider's key in the environment adds: models, and the prior chance that each answers well."""
 
 
-class BadModel(Exception):
-    """A model that was not written as it should be."""
+class BadUpstream(Exception):
+    """A model or a server that was not written as it should be."""
+
+
+def servers(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Entries of `NAME=URL`, and of `NAME=COMMAND ARGUMENTS` for a server that is run here.
+
+    Raises:
+        BadUpstream: names the part at fault.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, where = text.partition("=")
+        if not (name and equals and where.strip()):
+            raise BadUpstream(f"--mcp {text}: not of the form NAME=URL or NAME=COMMAND")
+        if where.startswith(("http://", "https://")):
+            made[name] = {"url": where}
+            continue
+        try:
+            made[name] = {"command": shlex.split(where)}
+        except ValueError as fault:
+            raise BadUpstream(f"--mcp {text}: {fault}") from None
+    return made
 
 
 def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Catalogue entries of `NAME=PROVIDER:MODEL@BASE_URL`; the URL may be left out where the provider is well known.
 
     Raises:
-        BadModel: names the part at fault.
+        BadUpstream: names the part at fault.
     """
     made = {}
     for text in texts:
@@ -28,11 +50,11 @@ def spoken(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         provider, colon, where = rest.partition(":")
         model, _, url = where.rpartition("@") if "@" in where else (where, "", "")
         if not (name and equals and provider and colon and model):
-            raise BadModel(f"--model {text}: not of the form NAME=PROVIDER:MODEL@BASE_URL")
+            raise BadUpstream(f"--model {text}: not of the form NAME=PROVIDER:MODEL@BASE_URL")
         if not url and not PRESETS.get(provider, Preset()).base_url:
-            raise BadModel(f"--model {text}: {provider} is not well known, so a base URL is needed: add @http://...")
+            raise BadUpstream(f"--model {text}: {provider} is not well known, so a base URL is needed: add @http://...")
         if url and not url.startswith(("http://", "https://")):
-            raise BadModel(f"--model {text}: the base URL must begin with http:// or https://")
+            raise BadUpstream(f"--model {text}: the base URL must begin with http:// or https://")
         # What it can do is not said: nothing is held back, and the provider refuses what it cannot.
         entry: dict[str, Any] = {
             "model": model,

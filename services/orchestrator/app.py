@@ -23,7 +23,7 @@ from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
 
-CALLED = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models", "jobs", "registry")
+CALLED = ("encoder", "guard", "cache", "router", "retrieval", "ledger", "models", "jobs", "registry", "tools")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Settings:
     """Takes over what its callers no longer wait for."""
     registry: str = "127.0.0.1:50060"
     """Makes prompts of templates."""
+    tools: str = "127.0.0.1:50061"
+    """Calls MCP servers."""
     key: str = field(default="", repr=False)
     """Own API key, an administrator's: settles what is still open when a caller's token has ended."""
     default_model: str = ""

@@ -77,6 +77,29 @@ class StreamDeferred(Failure):
     field = "options.defer_after"
 
 
+class ToolNotAllowed(Failure):
+    kind, reason = Kind.DENIED, "TOOL_NOT_ALLOWED"
+    text = "the API key does not allow {model}"
+    field = "name"
+
+
+class ToolWithheld(Failure):
+    kind, reason = Kind.DENIED, "TOOL_WITHHELD"
+    text = "policy withholds {tool} for what it says of itself: {rule}"
+    field = "name"
+
+
+class ArgumentsBlocked(Failure):
+    kind, reason = Kind.DENIED, "ARGUMENTS_BLOCKED"
+    text = "policy forbids these arguments: {rule}"
+    field = "arguments_json"
+
+
+class ResultBlocked(Failure):
+    kind, reason = Kind.DENIED, "RESULT_BLOCKED"
+    text = "policy keeps the result of {tool} back: {rule}"
+
+
 class AllowanceUsedUp(Failure):
     kind, reason = Kind.UNAVAILABLE, "ALLOWANCE_USED_UP"
     text = "the ledger is away, and the allowance of {account} does not cover this request"

@@ -1,13 +1,10 @@
 """Texts on the same road as conversations: inspected, reserved, worked on, settled."""
 
-import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
@@ -15,9 +12,10 @@ from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 
 from services.orchestrator import bounds
+from services.orchestrator.charging import charged, reservation
 from services.orchestrator.failures import ModelNotAllowed, PromptRefused
 from services.orchestrator.money import time_left
-from services.orchestrator.road import NAMESPACE, Road
+from services.orchestrator.road import Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 
@@ -91,49 +89,21 @@ class Metered:
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
-        paid = Paid(list(await self._inspected(texts, road)), road)
-        reservation = _reservation(caller.account, request.idempotency_key)
-        held = await self._held(request, paid.texts, reservation)
-        road.held_nano_usd = held.held_nano_usd
-        began = time.monotonic()
-        try:
-            yield paid
-        finally:
-            if not held.paid:
-                self._end(request, held, held.reservation_id or reservation, paid.usage, time.monotonic() - began)
+        inspected = list(await self._inspected(texts, road))
+        reserved = reservation(caller.account, request.idempotency_key)
+        async with charged(self.road, self._attempt(request, inspected), reserved, again=request.attempt > 1) as one:
+            road.held_nano_usd = one.held.held_nano_usd
+            paid = Paid(inspected, road)
+            try:
+                yield paid
+            finally:
+                one.usage = paid.usage
 
-    def _end(
-        self,
-        request: Request,
-        held: ledger_pb2.ReserveResponse,
-        reservation: str,
-        usage: chat.Usage | None,
-        took_s: float,
-    ) -> None:
-        ledger, later = self.road.peers.ledger, self.road.desk.later
-        if usage is None:
-            hold = ledger_pb2.ReleaseRequest(reservation_id=reservation, hold=held.hold)
-            later(lambda: ledger.Release(hold, timeout=5.0))
-            return
-        compute = Duration()
-        compute.FromMilliseconds(int(took_s * 1000))
-        settle = ledger_pb2.SettleRequest(
-            reservation_id=reservation,
-            hold=held.hold,
-            model=request.model,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            again=request.attempt > 1,
-            compute=compute,
-            kinds=usage.kinds if usage.HasField("kinds") else None,
-        )
-        later(lambda: ledger.Settle(settle, timeout=5.0))
-
-    async def _held(self, request: Request, texts: Sequence[str], reservation: str) -> ledger_pb2.ReserveResponse:
+    def _attempt(self, request: Request, texts: Sequence[str]) -> ledger_pb2.Attempt:
         known = self.road.models.known.get(request.model)
         provider, provider_model = (known.provider, known.provider_model) if known else ("local", request.model)
         beside = self.beside(texts)
-        attempt = ledger_pb2.Attempt(
+        return ledger_pb2.Attempt(
             model=request.model,
             provider=provider,
             provider_model=provider_model,
@@ -142,10 +112,6 @@ class Metered:
             kinds=beside.kinds if beside.HasField("kinds") else None,
             compute=time_left(),
         )
-        await self.road.peers.reach("ledger", self.road.waits.restart_s)
-        asked = ledger_pb2.ReserveRequest(reservation_id=reservation, again=request.attempt > 1, attempts=[attempt])
-        held: ledger_pb2.ReserveResponse = await self.road.peers.ledger.Reserve(asked)
-        return held
 
     async def _inspected(self, texts: Sequence[str], road: pb.Road) -> Sequence[str]:
         if not texts:
@@ -187,8 +153,3 @@ async def known(road: Road, name: str, able: Callable[[models_pb2.Model], bool],
     if name not in road.models.known:
         await road.models.read()
     return road.models.known.get(name) or models_pb2.Model(name=name)
-
-
-def _reservation(account: str, key: str) -> str:
-    """The same for every try of a request that bears a key."""
-    return str(uuid.uuid5(NAMESPACE, f"{account}\0{key}") if key else uuid.uuid4())

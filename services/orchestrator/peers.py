@@ -14,6 +14,7 @@ from tollway.models.v1 import models_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
+from tollway.tools.v1 import tools_pb2_grpc
 
 from services.runtime import channels
 
@@ -29,6 +30,7 @@ class Peers:
     models: models_pb2_grpc.ModelsServiceStub
     jobs: jobs_pb2_grpc.JobsServiceStub
     registry: registry_pb2_grpc.RegistryServiceStub
+    tools: tools_pb2_grpc.ToolsServiceStub
     channels: Mapping[str, grpc.aio.Channel] = field(default_factory=dict)
 
     async def reach(self, name: str, within_s: float) -> None:
@@ -61,5 +63,6 @@ async def opened(targets: Mapping[str, str], tls: channels.Tls) -> AsyncIterator
             models=models_pb2_grpc.ModelsServiceStub(made["models"]),
             jobs=jobs_pb2_grpc.JobsServiceStub(made["jobs"]),
             registry=registry_pb2_grpc.RegistryServiceStub(made["registry"]),
+            tools=tools_pb2_grpc.ToolsServiceStub(made["tools"]),
             channels=made,
         )

@@ -32,6 +32,7 @@ from services.orchestrator.road import AUTO, Road
 from services.orchestrator.shapes import Whole, as_chunk
 from services.orchestrator.speaking import Speaking
 from services.orchestrator.standing import standing
+from services.orchestrator.tooling import Tooling
 from services.orchestrator.workflow import invoked
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure
@@ -52,6 +53,10 @@ class GatewayService(GatewayServiceServicer):
     recording: Recording
     again: Again
     flights: Flights = field(default_factory=Flights)
+    tooling: Tooling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tooling = Tooling(self.road)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
         with invoked():
@@ -232,6 +237,12 @@ class GatewayService(GatewayServiceServicer):
         most = request.page_size or PAGE
         more = names[most - 1] if len(names) > most else ""
         return pb.ListModelsResponse(models=[listed[name] for name in names[:most]], next_page_token=more)
+
+    async def ListTools(self, request: pb.ListToolsRequest, context: object) -> pb.ListToolsResponse:
+        return await self.tooling.offer(request)
+
+    async def CallTool(self, request: pb.CallToolRequest, context: object) -> pb.CallToolResponse:
+        return await self.tooling.call(request)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: object) -> pb.GetStatusResponse:
         return await standing(self.road.peers)

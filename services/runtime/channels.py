@@ -27,10 +27,11 @@ SERVICE_CONFIG = json.dumps(
         "loadBalancingConfig": [{"round_robin": {}}],
         "healthCheckConfig": {"serviceName": ""},
         "methodConfig": [
-            # A provider may have begun: these decide about trying again themselves.
+            # A provider, or a tool, may have begun: these decide about trying again themselves.
             {
                 "name": [
-                    {"service": f"tollway.{name}"} for name in ("models.v1.ModelsService", "gateway.v1.GatewayService")
+                    {"service": f"tollway.{name}"}
+                    for name in ("models.v1.ModelsService", "gateway.v1.GatewayService", "tools.v1.ToolsService")
                 ]
             },
             {

@@ -53,6 +53,7 @@ BY_SCOPE = {
     },
     "review": READS | {"registry.ReviewVersion", "registry.GetRecord", "registry.ListRecords", "registry.DecideReview"},
     "promote": READS | {"registry.MoveLabel", "registry.DeleteLabel"},
+    "tools": {"gateway.ListTools", "gateway.CallTool", *(f"tools.{name}" for package, name in rpcs() if package == "tools")},
     "audit": READS | {"registry.ListAudit"},
     "jobs": {f"jobs.{name}" for package, name in rpcs() if package == "jobs"},
 }  # fmt: skip

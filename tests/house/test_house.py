@@ -23,6 +23,7 @@ SERVICES = (
     "registry",
     "retrieval",
     "router",
+    "tools",
 )
 CODE = sorted((ROOT / "services").rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 70

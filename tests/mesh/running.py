@@ -40,6 +40,7 @@ PRICES = json.dumps(
     {
         **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},
         "strong": {"input": "10", "output": "20"},
+        "tools/box": {"call": "0.002"},
     }
 )
 

@@ -17,11 +17,13 @@ from services.mesh.adopting.settings import Adopted, BadFile, a_million
 from services.models import app as models
 from services.router import app as router
 from services.runtime.settings import load
+from services.tools import app as tools
+from services.tools.catalogue import checked
 from tests.mesh.client import asking, sent
 from tests.mesh.running import running
 from tests.peers.provider import Provider, provider
 
-SERVICES = {"models": models, "cache": cache, "edge": edge, "ledger": ledger, "router": router}
+SERVICES = {"models": models, "cache": cache, "edge": edge, "ledger": ledger, "router": router, "tools": tools}
 
 
 def of_litellm(environ: dict[str, str] | None = None, **said: Any) -> Adopted:
@@ -259,6 +261,43 @@ def test_azure_without_a_key_is_asked_by_entra(tmp_path: Path) -> None:
     assert loaded(made, tmp_path)["models"].catalogue["gpt-4o"].key == "entra" and set(left(made)) == {
         "azure_auth_mode"
     }
+
+
+def test_litellms_mcp_servers_are_taken_over(tmp_path: Path) -> None:
+    said = {
+        "GitHub_MCP": {
+            "url": "https://api.example/mcp", "transport": "http", "auth_type": "bearer_token",
+            "auth_value": "os.environ/GITHUB_TOKEN", "allowed_tools": ["search"], "disallowed_tools": ["delete"],
+            "description": "ours", "extra_headers": ["x-user"], "mcp_access_groups": ["dev"],
+            "mcp_info": {"mcp_server_cost_info": {"default_cost_per_query": 0.01, "tool_name_to_cost_per_query": {"search": 1}}},
+        },
+        "files": {"command": "uvx", "args": ["mcp-files", "/srv"], "env": {"ROOT": "/srv", "TOKEN": "os.environ/FILES"}, "transport": "stdio"},
+        "keyed": {"url": "https://k.example/mcp", "auth_type": "api_key", "auth_value": "k", "static_headers": {"X-Team": "a"}},
+        "old": {"url": "https://old.example/sse", "transport": "sse"},
+        "older": {"url": "https://older.example/sse"},
+        "signed": {"url": "https://s.example/mcp", "auth_type": "oauth2"},
+    }  # fmt: skip
+    made = of_litellm(mcp_servers=said)
+    settings = made.settings()
+    assert settings["tools"]["servers"]["github_mcp"].pop("prices") == {"call": "0.01"}
+    found = checked(loaded(made, tmp_path)["tools"].servers)
+    assert set(found) == {"github_mcp", "files", "keyed", "signed"}
+    github, files, keyed = found["github_mcp"], found["files"], found["keyed"]
+    assert (github.url, github.key, github.tools, github.hidden) == (
+        "https://api.example/mcp", "env:GITHUB_TOKEN", ("search",), ("delete",),
+    )  # fmt: skip
+    assert files.command == ("uvx", "mcp-files", "/srv") and files.environment == {"ROOT": "/srv", "TOKEN": "env:FILES"}
+    assert keyed.headers == {"x-team": "a", "x-api-key": "k"}
+    told = left(made)
+    assert "streamable HTTP" in told["mcp_servers.old: sse"] and "streamable HTTP" in told["mcp_servers.older: http"]
+    assert (
+        "accounts" in told["mcp_servers.GitHub_MCP.mcp_access_groups"]
+        and "mcp_servers.GitHub_MCP.extra_headers" in told
+    )
+    assert "mcp_servers.signed.auth_type: oauth2" in told
+    assert "mcp_servers.GitHub_MCP.mcp_info.mcp_server_cost_info.tool_name_to_cost_per_query" in told
+    with pytest.raises(BadFile, match="mcp_servers"):
+        of_litellm(mcp_servers=["x"])
 
 
 def test_costs_are_exact() -> None:

@@ -19,6 +19,7 @@ from tollway.models.v1 import models_pb2
 from tollway.registry.v1 import registry_pb2
 from tollway.retrieval.v1 import retrieval_pb2
 from tollway.router.v1 import router_pb2
+from tollway.tools.v1 import tools_pb2
 
 from services.orchestrator.peers import Peers
 
@@ -106,6 +107,11 @@ class Mesh:
         self.breaks_on = ""
         """The first message that no model answers."""
         self.resolved = registry_pb2.ResolveResponse()
+        self.offered = [tools_pb2.Tool(name="box__say", server="box", input_schema_json="{}", digest="d1")]
+        self.returned = tools_pb2.Result()
+        """What a tool returns."""
+        self.poisoned = ""
+        """The guard refuses what has these words in it."""
         self.channels: dict[str, Any] = {}
         self.all: list[tuple[str, Any]] = []
         self.answered: list[tuple[str, Any]] = []
@@ -131,7 +137,8 @@ class Mesh:
         return encoder_pb2.ListModelsResponse(models=[encoder_pb2.Model(tier=tier, name="m") for tier in self.tiers])
 
     def _InspectPrompt(self, request: Any) -> Any:
-        action = guard_pb2.ACTION_BLOCK if self.blocked else guard_pb2.ACTION_ALLOW
+        poisoned = self.poisoned and self.poisoned in str(request)
+        action = guard_pb2.ACTION_BLOCK if self.blocked or poisoned else guard_pb2.ACTION_ALLOW
         verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted")
         return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1", findings=self.findings)
 
@@ -275,6 +282,22 @@ class Mesh:
     def _Search(self, request: Any) -> Any:
         passages = [retrieval_pb2.Passage(document_id="d", text="nine crowns")] if self.found else []
         return retrieval_pb2.SearchResponse(passages=passages, epoch=3)
+
+    def _ListTools(self, request: Any) -> Any:
+        server = tools_pb2.Server(name="box", available=True, tools=len(self.offered))
+        gone = tools_pb2.Withheld(name="box__gone", reason="it is no longer what was approved")
+        return tools_pb2.ListToolsResponse(tools=self.offered, servers=[server], withheld=[gone])
+
+    def _GetTool(self, request: Any) -> Any:
+        found = next((one for one in self.offered if one.name == request.name), None)
+        if found is None:
+            raise Away(grpc.StatusCode.NOT_FOUND)
+        return tools_pb2.GetToolResponse(tool=found)
+
+    def _CallTool(self, request: Any) -> Any:
+        if self.breaks:
+            raise Away()
+        return tools_pb2.CallToolResponse(result=self.returned)
 
     def _Compress(self, request: Any) -> Any:
         return models_pb2.CompressResponse(texts=request.texts)

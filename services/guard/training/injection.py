@@ -33,8 +33,10 @@ from services.guard.injection import ARTEFACTS, BUCKETS, UNSURE, grams
 from services.guard.training.benign import TEMPLATES, sentences
 from services.guard.training.everyday import GREETINGS, everyday
 from services.guard.training.everyday import TEMPLATES as EVERYDAY
+from services.guard.training.told import TEMPLATES as TOLD
+from services.guard.training.told import told
 
-BENIGN, PLAIN = 2500, 5000
+BENIGN, PLAIN, TALE = 2500, 5000, 3000
 MOST_HARMLESS, LONGEST_HARMLESS = 3000, 600
 HIDDEN = 32
 
@@ -49,7 +51,8 @@ def main() -> None:
     dev = [row for row in rows if row["split"] == "dev"]
     seen, unseen = TEMPLATES[::2] + TEMPLATES[1::4], TEMPLATES[3::4]
     plain_seen, plain_unseen = EVERYDAY[::2] + EVERYDAY[1::4], EVERYDAY[3::4]
-    own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen)
+    told_seen, told_unseen = TOLD[::2] + TOLD[1::4], TOLD[3::4]
+    own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen) + told(TALE, 5, told_seen)
     others = harmless(args.harmless)
     texts = [row["text"] for row in train] + own + others
     labels = np.array([row["label"] for row in train] + [0] * len(own + others))
@@ -69,8 +72,9 @@ def main() -> None:
     models = _fitted(x, v, m, labels)
 
     held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
-    dev_texts = [row["text"] for row in dev] + held
-    dev_labels = np.array([row["label"] for row in dev] + [0] * len(held))
+    tales = told(600, 9, told_unseen)
+    dev_texts = [row["text"] for row in dev] + held + tales
+    dev_labels = np.array([row["label"] for row in dev] + [0] * len(held + tales))
     dv = np.stack([encoder.encode(text) for text in dev_texts])
     raw = _scored(models, hashed(dev_texts), dv, _transformed(transformer, dev_texts))
     first = blend.predict_proba(raw[:, :2])[:, 1]
@@ -82,7 +86,8 @@ def main() -> None:
         "recall_at_1pct_fpr": round(
             float((final[:n][dev_labels[:n] == 1] > np.quantile(final[:n][dev_labels[:n] == 0], 0.99)).mean()), 4
         ),
-        "own_benign_of_unseen_templates_below_half": round(float((final[n:] < 0.5).mean()), 4),
+        "own_benign_of_unseen_templates_below_half": round(float((final[n : n + len(held)] < 0.5).mean()), 4),
+        "own_tales_of_unseen_templates_below_nine_tenths": round(float((final[-len(tales) :] < 0.9).mean()), 4),
         "auc_on_a_source_left_out": {
             group: _left_out(group, x, v, m, labels, groups) for group in ("neuralchemy-train", "s-labs-train")
         },
@@ -98,10 +103,10 @@ def main() -> None:
     np.savez_compressed(ARTEFACTS / "injection.npz", allow_pickle=False, **_packed(models, blend, alone))
     (ARTEFACTS / "second.onnx").write_bytes(_exported_second(models[2], second))
     card = {
-        "model": "injection-2",
+        "model": "injection-3",
         "data": [
             *sorted({row["source"] for row in train}),
-            "own harmless prompts: with trigger words, and everyday ones",
+            "own harmless texts: prompts with trigger words, everyday ones, and what documents, tools and systems say",
             "exam questions (RouteLLM, Apache-2.0) and Banking77 (CC BY), as harmless prompts",
         ],
         "train": "python -m services.guard.training.injection FILE.jsonl --harmless FILE ...",

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from services.mesh.adopting.litellm_mcp import servers
 from services.mesh.adopting.settings import (
     ELSEWHERE,
     ENTRA,
@@ -111,7 +112,8 @@ INSTEAD = {
     "cache_params.similarity_threshold": "a semantic hit is proven, and `cache.error_bound` of look-ups may be answered wrongly",
 }  # fmt: skip
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
-KNOWN = frozenset(("model_list", *SECTIONS))
+SERVERS = "mcp_servers"
+KNOWN = frozenset(("model_list", SERVERS, *SECTIONS))
 MODES = ("chat", "completion", "responses", *ABILITIES)
 TOLD = frozenset(
     ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER, SEARCHES, SEARCH)
@@ -139,6 +141,7 @@ def adopted(text: str, environ: Mapping[str, str]) -> Adopted:
         _model(made, f"model_list[{n}]", one, environ)
     for section in SECTIONS:
         _section(made, section, said.get(section) or {})
+    servers(made, SERVERS, said.get(SERVERS) or {})
     for name in sorted(said.keys() - KNOWN):
         made.leave(name, INSTEAD.get(name, NOTHING))
     return made

@@ -67,5 +67,9 @@ process:
   catalogue:
     {{- toYaml $root.Values.models.catalogue | nindent 4 }}
   {{- end }}
+  {{- if and (eq $name "tools") $root.Values.tools.servers }}
+  servers:
+    {{- toYaml $root.Values.tools.servers | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,74 @@
+"""`/mcp`: the tools of every MCP server behind the mesh, to MCP's own clients; `/mcp/{server}`: those of one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tollway.gateway.v1 import gateway_pb2_grpc
+
+from services.edge.door import Door
+from services.edge.exchange import Exchange
+from services.edge.wire import answer
+from services.edge.wire import mcp as wire
+from services.edge.wire.errors import of_failure
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mcp:
+    gateway: gateway_pb2_grpc.GatewayServiceStub
+
+    def routes(self) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
+        return {wire.PATH: {"POST": self.answer}}
+
+    def prefixes(self) -> dict[str, dict[str, Callable[[Exchange, Door], Any]]]:
+        return {f"{wire.PATH}/": {"POST": self.answer}}
+
+    async def answer(self, exchange: Exchange, door: Door) -> None:
+        server = exchange.path.removeprefix(wire.PATH).strip("/")
+        modern, number = False, wire.NOBODYS
+        try:
+            asked = wire.parsed(exchange.body)
+            if not asked.answered:
+                await exchange.answer(b"", status=202)
+                return
+            number = asked.number
+            modern = wire.modern(asked, exchange.headers)
+            said, headers = await self._answered(asked, server)
+        except wire.Fault as fault:
+            await exchange.answer(wire.error(fault, number), status=wire.status(fault, modern=modern))
+            return
+        await exchange.answer(wire.result(asked, said, modern=modern), headers)
+
+    async def _answered(self, asked: wire.Message, server: str) -> tuple[dict[str, Any], Headers]:
+        """
+        Raises:
+            Fault
+        """
+        match asked.method:
+            case "initialize":
+                return wire.welcome(asked), []
+            case "server/discover":
+                return wire.discovered(), []
+            case "ping":
+                return {}, []
+            case "tools/list" | "tools/call":
+                try:
+                    if asked.method == "tools/call":
+                        return await self._called(asked, server)
+                    made = await self.gateway.ListTools(wire.listing(asked, server))
+                except grpc.aio.AioRpcError as error:
+                    raise wire.of_refusal(of_failure(error)) from None
+                return wire.listed(made, server), []
+        raise wire.Fault(wire.NO_METHOD, "no such method here")
+
+    async def _called(self, asked: wire.Message, server: str) -> tuple[dict[str, Any], Headers]:
+        try:
+            made = await self.gateway.CallTool(wire.call(asked, server))
+        except grpc.aio.AioRpcError as error:
+            if (refusal := of_failure(error)).code not in wire.TOLD_TO_MODELS:
+                raise
+            return wire.failed(refusal.message), []
+        return wire.called(made.result), answer.headers(made.road)

@@ -1,0 +1,126 @@
+"""`tollway tools`: what MCP servers offer, and calling it as an agent would."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.tools.v1 import tools_pb2
+
+from services.mesh import running
+from services.mesh.commands.calling import Key, State, key_of, ran
+from services.mesh.screen import err, fail, say, table
+
+T = TypeVar("T")
+WITHIN_S = 120.0
+LONGEST = 60
+
+tools = typer.Typer(no_args_is_help=True, help="Tools of MCP servers: list, call, digests to pin.")
+
+
+@tools.command("list")
+def list_tools(
+    server: Annotated[str, typer.Argument(help="Of this server alone.")] = "",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Lists the tools that a key may call, and what is withheld from it."""
+    servers, found, withheld = _read(state, key, server)
+    if not servers:
+        fail("there is no MCP server: name one with `tollway up --mcp NAME=URL`")
+    rows = [(one.name, _does(one.hints), _short(one.title or one.description)) for one in found]
+    table(("tool", "does", "what it says"), rows)
+    for one in servers:
+        if not one.available:
+            err.print(f"[red]✗[/red] {one.name}: {one.reason}", soft_wrap=True)
+    for each in withheld:
+        err.print(f"[yellow]![/yellow] {each.name} is withheld: {each.reason}", soft_wrap=True)
+
+
+@tools.command("call")
+def call(
+    name: Annotated[str, typer.Argument(help="The tool, SERVER__TOOL.")],
+    arguments: Annotated[str, typer.Argument(help="A JSON object.")] = "{}",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Calls a tool. What it returns goes to stdout, text by text; a tool that failed ends the command with 1."""
+    asked = pb.CallToolRequest(name=name, arguments_json=arguments)
+    made = _called(state, key, lambda stub, metadata: stub.CallTool(asked, metadata=metadata, timeout=WITHIN_S))
+    for one in made.result.contents:
+        say(_shown(one))
+    if made.result.failed:
+        raise typer.Exit(1)
+
+
+@tools.command("pins")
+def pins(
+    server: Annotated[str, typer.Argument(help="The server.")], key: Key = "", state: State = running.STATE
+) -> None:
+    """Prints the digests of a server's tools as they are now, for `tools.servers.NAME.pins`: what changes later is withheld."""
+    _, found, withheld = _read(state, key, server)
+    digests = {one.name: one.digest for one in found} | {one.name: one.digest for one in withheld}
+    for name in sorted(digests):
+        say(f"{name.partition('__')[2]}: {digests[name]}")
+
+
+def _read(
+    state: Path, key: str, server: str
+) -> tuple[list[tools_pb2.Server], list[tools_pb2.Tool], list[tools_pb2.Withheld]]:
+    async def pages(
+        stub: gateway_pb2_grpc.GatewayServiceStub, metadata: tuple[tuple[str, str], ...]
+    ) -> tuple[list[tools_pb2.Server], list[tools_pb2.Tool], list[tools_pb2.Withheld]]:
+        servers, found, withheld, token = (
+            list[tools_pb2.Server](),
+            list[tools_pb2.Tool](),
+            list[tools_pb2.Withheld](),
+            "",
+        )
+        while True:
+            asked = pb.ListToolsRequest(server=server, page_token=token)
+            page = await stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
+            servers += page.servers
+            found += page.tools
+            withheld += page.withheld
+            if not (token := page.next_page_token):
+                return servers, found, withheld
+
+    return _called(state, key, pages)
+
+
+def _called(
+    state: Path,
+    key: str,
+    work: Callable[[gateway_pb2_grpc.GatewayServiceStub, tuple[tuple[str, str], ...]], Awaitable[T]],
+) -> T:
+    async def run() -> T:
+        async with running.running(state).channel("orchestrator") as channel:
+            return await work(gateway_pb2_grpc.GatewayServiceStub(channel), running.bearing(key_of(state, key)))
+
+    return ran(run())
+
+
+def _does(hints: tools_pb2.Hints) -> str:
+    if hints.read_only:
+        return "reads"
+    return "destroys" if hints.destructive else ""
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _shown(one: tools_pb2.Content) -> str:
+    match one.WhichOneof("content"):
+        case "image":
+            return f"[{one.image.mime_type}, {len(one.image.data)} bytes]"
+        case "audio":
+            return f"[{one.audio.mime_type}, {len(one.audio.data)} bytes]"
+        case "resource":
+            return one.resource.text or f"[{one.resource.uri}, {len(one.resource.data)} bytes]"
+        case "link":
+            return one.link.uri
+    return one.text

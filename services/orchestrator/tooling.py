@@ -1,0 +1,152 @@
+"""Tools, on a road of their own: what they say of themselves is judged, arguments are inspected, calls paid for, results inspected."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.guard.v1 import guard_pb2
+from tollway.ledger.v1 import ledger_pb2
+from tollway.tools.v1 import tools_pb2
+
+from services.orchestrator import results
+from services.orchestrator.charging import charged
+from services.orchestrator.failures import ArgumentsBlocked, ResultBlocked, ToolNotAllowed, ToolWithheld
+from services.orchestrator.money import time_left
+from services.orchestrator.road import Road
+from services.runtime import identity, telemetry
+from services.runtime.remembered import Remembered
+
+PROVIDER = "tools"
+"""Who runs them, to the ledger; what a server's calls cost stands under `tools/SERVER`."""
+JUDGED_S = 60.0
+"""How long a judgement of what a tool says of itself holds: policies change."""
+MOST_JUDGED = 20_000
+
+
+@dataclass(slots=True)
+class Tooling:
+    road: Road
+    _judged: Remembered[tuple[str, str], tuple[float, str]] = field(default_factory=lambda: Remembered(MOST_JUDGED))
+    """By tenant and digest: until when, and the rule that withholds the tool."""
+
+    async def offer(self, request: pb.ListToolsRequest) -> pb.ListToolsResponse:
+        """
+        Raises:
+            AioRpcError: what guard or tools say.
+        """
+        caller = identity.scoped("tools")
+        await self.road.peers.reach("tools", self.road.waits.restart_s)
+        asked = tools_pb2.ListToolsRequest(
+            server=request.server, page_size=request.page_size, page_token=request.page_token
+        )
+        found = await self.road.peers.tools.ListTools(asked)
+        tools = [one for one in found.tools if _allowed(caller, one.server)]
+        rules = await self._rules(tools)
+        made = pb.ListToolsResponse(
+            tools=[one for one, rule in zip(tools, rules, strict=True) if not rule],
+            next_page_token=found.next_page_token,
+            servers=[one for one in found.servers if _allowed(caller, one.name)],
+            withheld=[one for one in found.withheld if _allowed(caller, one.name.partition("__")[0])],
+        )
+        for one, rule in zip(tools, rules, strict=True):
+            if rule:
+                made.withheld.add(name=one.name, reason=f"policy: {rule}", digest=one.digest)
+        return made
+
+    async def call(self, request: pb.CallToolRequest) -> pb.CallToolResponse:
+        """
+        Raises:
+            ToolNotAllowed, ToolWithheld, ArgumentsBlocked, ResultBlocked
+            AioRpcError: what guard, ledger or tools say.
+        """
+        caller, trace = identity.scoped("tools"), telemetry.current()
+        await self.road.peers.reach("tools", self.road.waits.restart_s)
+        tool = (await self.road.peers.tools.GetTool(tools_pb2.GetToolRequest(name=request.name))).tool
+        model = _model(tool.server)
+        if not _allowed(caller, tool.server):
+            raise ToolNotAllowed(model=model)
+        (rule,) = await self._rules([tool])
+        if rule:
+            raise ToolWithheld(tool=tool.name, rule=rule)
+        self.road.desk.room()
+        road = pb.Road(trace_id=trace.hex if trace else "", model=model)
+        arguments, sealed = await self._inspected(request, road)
+        attempt = ledger_pb2.Attempt(
+            model=model, provider=PROVIDER, provider_model=tool.name, compute=time_left(), calls=1
+        )
+        async with charged(self.road, attempt, str(uuid.uuid4())) as paid:
+            road.held_nano_usd = paid.held.held_nano_usd
+            road.budget_warnings.extend(paid.held.warnings)
+            asked = tools_pb2.CallToolRequest(
+                name=tool.name, arguments_json=request.arguments_json if tool.trusted else arguments
+            )
+            made = (await self.road.peers.tools.CallTool(asked)).result
+            paid.usage = chat.Usage()
+        telemetry.note(gen_ai__tool__name=tool.name, tollway__tool__failed=made.failed)
+        return pb.CallToolResponse(result=await self._shown(made, tool, sealed, road), road=road)
+
+    async def _rules(self, tools: Sequence[tools_pb2.Tool]) -> list[str]:
+        """The rule that withholds each for what it says of itself; '' for none. What many say is judged at once, since hardly any
+        attacks its reader."""
+        tenant, now = identity.caller().tenant, time.monotonic()
+        fresh = [one for one in tools if self._judged.get((tenant, one.digest), (0.0, ""))[0] < now]
+        if fresh and (rule := await self._rule(fresh)):
+            rules = [rule] if len(fresh) == 1 else [await self._rule([one]) for one in fresh]
+        else:
+            rules = [""] * len(fresh)
+        for one, rule in zip(fresh, rules, strict=True):
+            self._judged.keep((tenant, one.digest), (now + JUDGED_S, rule))
+        told = {one.digest: rule for one, rule in zip(fresh, rules, strict=True)}
+        return [told[one.digest] if one.digest in told else self._judged[tenant, one.digest][1] for one in tools]
+
+    async def _rule(self, tools: Sequence[tools_pb2.Tool]) -> str:
+        """Judged as users' texts are, which may instruct: that is what a description is for."""
+        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[results.said_of(one) for one in tools]))
+        return seen.verdict.rule if seen.verdict.action == guard_pb2.ACTION_BLOCK else ""
+
+    async def _inspected(self, request: pb.CallToolRequest, road: pb.Road) -> tuple[str, bytes]:
+        """The arguments as a server may see them that is not trusted, and what was masked in them."""
+        call = chat.ToolCall(name=request.name, arguments=request.arguments_json)
+        message = chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call])
+        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[message], sealed_map=request.sealed_map))
+        if seen.verdict.action == guard_pb2.ACTION_BLOCK:
+            raise ArgumentsBlocked(rule=seen.verdict.rule)
+        road.findings.extend(seen.findings)
+        sent = seen.messages[0].tool_calls[0].arguments if seen.masked else request.arguments_json
+        return sent, seen.sealed_map
+
+    async def _shown(
+        self, made: tools_pb2.Result, tool: tools_pb2.Tool, sealed: bytes, road: pb.Road
+    ) -> tools_pb2.Result:
+        """The result as its caller may see it, with the caller's own values in it: a document that attacks nobody."""
+        if (message := results.read(made)) is None:
+            return made
+        message.role = chat.ROLE_TOOL
+        if not tool.trusted:
+            completion = chat.ChatCompletion(choices=[chat.Choice(message=message)])
+            shown = await self.road.peers.guard.InspectAnswer(
+                guard_pb2.InspectAnswerRequest(sealed_map=sealed, completion=completion)
+            )
+            road.findings.extend(shown.findings)
+            message = shown.completion.choices[0].message
+        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[message], origin=guard_pb2.ORIGIN_DOCUMENT))
+        if seen.verdict.action == guard_pb2.ACTION_BLOCK:
+            raise ResultBlocked(tool=tool.name, rule=seen.verdict.rule)
+        return made if tool.trusted else results.rewritten(made, message)
+
+    async def _seen(self, asked: guard_pb2.InspectPromptRequest) -> guard_pb2.InspectPromptResponse:
+        await self.road.peers.reach("guard", self.road.waits.restart_s)
+        seen: guard_pb2.InspectPromptResponse = await self.road.peers.guard.InspectPrompt(asked)
+        return seen
+
+
+def _model(server: str) -> str:
+    return f"{PROVIDER}/{server}"
+
+
+def _allowed(caller: identity.Caller, server: str) -> bool:
+    """Whether the key may reach the server: one that names models names servers among them."""
+    return not caller.models or _model(server) in caller.models
