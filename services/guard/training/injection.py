@@ -33,10 +33,12 @@ from services.guard.injection import ARTEFACTS, BUCKETS, UNSURE, grams
 from services.guard.training.benign import TEMPLATES, sentences
 from services.guard.training.everyday import GREETINGS, everyday
 from services.guard.training.everyday import TEMPLATES as EVERYDAY
+from services.guard.training.hostile import TEMPLATES as HOSTILE
+from services.guard.training.hostile import hostile
 from services.guard.training.told import TEMPLATES as TOLD
 from services.guard.training.told import told
 
-BENIGN, PLAIN, TALE = 2500, 5000, 3000
+BENIGN, PLAIN, TALES, FOES = 2500, 5000, 2000, 2000
 MOST_HARMLESS, LONGEST_HARMLESS = 3000, 600
 HIDDEN = 32
 
@@ -52,11 +54,14 @@ def main() -> None:
     seen, unseen = TEMPLATES[::2] + TEMPLATES[1::4], TEMPLATES[3::4]
     plain_seen, plain_unseen = EVERYDAY[::2] + EVERYDAY[1::4], EVERYDAY[3::4]
     told_seen, told_unseen = TOLD[::2] + TOLD[1::4], TOLD[3::4]
-    own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen) + told(TALE, 5, told_seen)
+    own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen) + told(TALES, 5, told_seen)
+    foes = hostile(FOES, 5, HOSTILE[::2] + HOSTILE[1::4])
     others = harmless(args.harmless)
-    texts = [row["text"] for row in train] + own + others
-    labels = np.array([row["label"] for row in train] + [0] * len(own + others))
-    groups = np.array([row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others))
+    texts = [row["text"] for row in train] + own + others + foes
+    labels = np.array([row["label"] for row in train] + [0] * len(own + others) + [1] * len(foes))
+    groups = np.array(
+        [row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others) + ["foes"] * len(foes)
+    )
     pieces = tokenizer()
     encoder, transformer = StaticEncoder(pieces), Transformer(MINILM, pieces, 1)
     x, v = hashed(texts), np.stack([encoder.encode(text) for text in texts])
@@ -72,9 +77,9 @@ def main() -> None:
     models = _fitted(x, v, m, labels)
 
     held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
-    tales = told(600, 9, told_unseen)
-    dev_texts = [row["text"] for row in dev] + held + tales
-    dev_labels = np.array([row["label"] for row in dev] + [0] * len(held + tales))
+    tales, enemies = told(600, 9, told_unseen), hostile(600, 9, HOSTILE[3::4])
+    dev_texts = [row["text"] for row in dev] + held + tales + enemies
+    dev_labels = np.array([row["label"] for row in dev] + [0] * len(held + tales) + [1] * len(enemies))
     dv = np.stack([encoder.encode(text) for text in dev_texts])
     raw = _scored(models, hashed(dev_texts), dv, _transformed(transformer, dev_texts))
     first = blend.predict_proba(raw[:, :2])[:, 1]
@@ -87,14 +92,17 @@ def main() -> None:
             float((final[:n][dev_labels[:n] == 1] > np.quantile(final[:n][dev_labels[:n] == 0], 0.99)).mean()), 4
         ),
         "own_benign_of_unseen_templates_below_half": round(float((final[n : n + len(held)] < 0.5).mean()), 4),
-        "own_tales_of_unseen_templates_below_nine_tenths": round(float((final[-len(tales) :] < 0.9).mean()), 4),
+        "own_tales_of_unseen_templates_below_nine_tenths": round(
+            float((final[n + len(held) : -len(enemies)] < 0.9).mean()), 4
+        ),
+        "own_attacks_of_unseen_templates_above_nine_tenths": round(float((final[-len(enemies) :] >= 0.9).mean()), 4),
         "auc_on_a_source_left_out": {
             group: _left_out(group, x, v, m, labels, groups) for group in ("neuralchemy-train", "s-labs-train")
         },
         "asked_twice": {
             name: round(float(unsure[some].mean()), 4)
             for name, some in (
-                ("attacks", dev_labels == 1),
+                ("attacks", (dev_labels == 1) & (np.arange(len(first)) < n)),
                 ("harmless", (dev_labels == 0) & (np.arange(len(first)) < n)),
             )
         },
@@ -107,6 +115,7 @@ def main() -> None:
         "data": [
             *sorted({row["source"] for row in train}),
             "own harmless texts: prompts with trigger words, everyday ones, and what documents, tools and systems say",
+            "own attacks, as they lie in documents and in what tools say of themselves",
             "exam questions (RouteLLM, Apache-2.0) and Banking77 (CC BY), as harmless prompts",
         ],
         "train": "python -m services.guard.training.injection FILE.jsonl --harmless FILE ...",
