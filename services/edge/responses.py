@@ -86,6 +86,7 @@ class Responses:
         """What is asked, the conversation that it goes on from before it."""
         wanted = prompt.named(options.options(bytes(body.tollway), exchange.headers), body.prompt)
         wanted.turn.instructed = bool(body.instructions)
+        responses.tool_use(wanted.tools, body)
         named = await self.kept.items(responses.references(body))
         if not body.previous_response_id:
             return jobs_pb2.Chat(chat=responses.chat_request(body, (), named), options=wanted)

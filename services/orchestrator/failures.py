@@ -83,6 +83,18 @@ class ToolNotAllowed(Failure):
     field = "name"
 
 
+class NoTools(Failure):
+    kind, reason = Kind.NOT_FOUND, "NO_TOOLS"
+    text = "no tool of these servers may be called: {servers}"
+    field = "options.tools"
+
+
+class ToolsAndChoices(Failure):
+    kind, reason = Kind.INVALID, "TOOLS_AND_CHOICES"
+    text = "tools are called for one answer alone: n must be 1"
+    field = "chat.n"
+
+
 class ToolWithheld(Failure):
     kind, reason = Kind.DENIED, "TOOL_WITHHELD"
     text = "policy withholds {tool} for what it says of itself: {rule}"

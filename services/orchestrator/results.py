@@ -44,6 +44,24 @@ def rewritten(made: tools_pb2.Result, shown: chat.Message) -> tools_pb2.Result:
     return made
 
 
+def told(made: tools_pb2.Result) -> str:
+    """What a model reads of a result."""
+    texts = [_shown(one) for one in made.contents]
+    return "\n".join(texts) if texts else made.structured_json
+
+
+def _shown(one: tools_pb2.Content) -> str:
+    if (text := _text(one)) is not None:
+        return f"{one.link.uri} {text}".strip() if one.HasField("link") else text
+    match one.WhichOneof("content"):
+        case "image" | "audio" as kind:
+            blob = getattr(one, kind)
+            return f"[{kind}, {blob.mime_type}, {len(blob.data)} bytes]"
+        case "resource":
+            return f"[{one.resource.uri}, {len(one.resource.data)} bytes]"
+    return ""
+
+
 def _text(one: tools_pb2.Content) -> str | None:
     match one.WhichOneof("content"):
         case "text":

@@ -15,6 +15,7 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator import encoded
 from services.orchestrator.again import Again
+from services.orchestrator.agent import Agent
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.drawing import Drawing
 from services.orchestrator.embedding import Embedding
@@ -54,15 +55,22 @@ class GatewayService(GatewayServiceServicer):
     again: Again
     flights: Flights = field(default_factory=Flights)
     tooling: Tooling = field(init=False)
+    agent: Agent = field(init=False)
 
     def __post_init__(self) -> None:
         self.tooling = Tooling(self.road)
+        self.agent = Agent(self.tooling)
 
     async def Complete(self, request: pb.CompleteRequest, context: object) -> pb.CompleteResponse:
         with invoked():
             if request.options.HasField("defer_after"):
-                return await self.deferring.complete(request, self._complete)
-            return await self._complete(request)
+                return await self.deferring.complete(request, self._worked)
+            return await self._worked(request)
+
+    async def _worked(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
+        if request.options.HasField("tools"):
+            return await self.agent.complete(request, self._complete)
+        return await self._complete(request)
 
     async def _complete(self, request: pb.CompleteRequest) -> pb.CompleteResponse:
         mirrored = self.mirroring.chosen(request.chat, request.options)
@@ -96,7 +104,9 @@ class GatewayService(GatewayServiceServicer):
         if request.options.HasField("defer_after"):
             raise StreamDeferred
         with invoked():
-            async with aclosing(self._stream(request, context)) as pieces:
+            once = partial(self._stream, context=context)
+            work = self.agent.stream(request, once) if request.options.HasField("tools") else once(request)
+            async with aclosing(work) as pieces:
                 async for piece in pieces:
                     yield piece
 

@@ -20,6 +20,7 @@ def as_chunk(made: chat.ChatCompletion) -> chat.ChatChunk:
             logprobs=choice.logprobs,
             lookups=said.lookups,
             citations=said.citations,
+            steps=said.steps,
         )
         for n, call in enumerate(said.tool_calls):
             delta.tool_calls.add(index=n, id=call.id, name=call.name, arguments=call.arguments)
@@ -73,6 +74,7 @@ class Whole:
             self.characters += len(delta.reasoning)
         said.lookups.extend(delta.lookups)
         said.citations.extend(delta.citations)
+        said.steps.extend(delta.steps)
         if delta.logprobs:
             choice.logprobs.extend(delta.logprobs)
         for piece in delta.tool_calls:

@@ -45,7 +45,7 @@ def promtool() -> str:
 
 def test_rules_are_rules() -> None:
     made = subprocess.run([promtool(), "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
-    assert made.returncode == 0 and "8 rules found" in made.stdout, made.stdout + made.stderr
+    assert made.returncode == 0 and "9 rules found" in made.stdout, made.stdout + made.stderr
 
 
 def test_panels_ask_in_promql(tmp_path: Path) -> None:
@@ -78,7 +78,10 @@ async def test_a_mesh_sends_what_they_ask_for(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_row(1)}"
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "a.txt").write_text("Lorries pay nine crowns.")
-    config = {"retrieval": {"sources": {"shelf": {"url": f"folder:{tmp_path / 'shelf'}", "tenant": "metered"}}}}
+    config = {
+        "retrieval": {"sources": {"shelf": {"url": f"folder:{tmp_path / 'shelf'}", "tenant": "metered"}}},
+        "tools": {"servers": {"away": {"url": "http://127.0.0.1:9/mcp"}}},
+    }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
     how = {"TOLLWAY_PROCESS__METRICS_ADDRESS": address, "TOLLWAY_CONFIG": str(tmp_path / "own.yaml")}
     with collector() as seen, provider() as peer:

@@ -83,7 +83,7 @@ async def test_the_protocols_own_client_finds_and_calls_tools(mesh: Mesh, mode: 
 async def test_one_server_by_its_own_names(mesh: Mesh) -> None:
     async with connected(mesh, "/own") as client:
         assert sorted(one.name for one in (await client.list_tools()).tools) == ["add", "calls", "echo"]
-        assert await text(client, "echo", text="hello") == "You said: hello"
+        assert await text(client, "echo", text="hello") == "Heard: hello"
     async with connected(mesh, "/nobody") as client:
         assert not (await client.list_tools()).tools
         with pytest.raises(MCPError, match="there is no tool nobody__add"):
@@ -107,12 +107,12 @@ async def test_private_data_stays_at_home(mesh: Mesh) -> None:
     mark = uuid4().hex[:8]
     told = f"{EMAIL} about {mark}"
     async with connected(mesh) as client:
-        assert await text(client, "box__echo", text=f"Write to {told}") == f"You said: Write to {told}"
+        assert await text(client, "box__echo", text=f"Write to {told}") == f"Heard: Write to {told}"
         recorded = await client.call_tool("box__record", {"text": f"Write to {told} twice"})
         assert recorded.structured_content == {"said": f"Write to {told} twice", "by": "toolbox"}
         seen = await text(client, "own__calls", mark=mark)
         assert EMAIL not in seen and seen.count(f"[EMAIL_1] about {mark}") == 2
-        assert await text(client, "own__echo", text=f"At home {told}") == f"You said: At home {told}"
+        assert await text(client, "own__echo", text=f"At home {told}") == f"Heard: At home {told}"
         assert EMAIL in await text(client, "own__calls", mark=mark)
 
 
@@ -164,7 +164,7 @@ async def test_calls_are_paid_for_and_budgets_hold(mesh: Mesh) -> None:
 async def test_an_answer_tells_its_trace_and_what_it_may_cost(mesh: Mesh, spans: Collector) -> None:
     body = asking("tools/call", name="box__echo", arguments={"text": f"mail {EMAIL}"})
     _, answer, headers = await posted(mesh, body, **{"x-tollway-trace": "1"})
-    assert answer["result"]["content"][0]["text"] == f"You said: mail {EMAIL}"
+    assert answer["result"]["content"][0]["text"] == f"Heard: mail {EMAIL}"
     assert float(headers["x-tollway-cost-max"]) == 0.002 and headers["x-tollway-masked"] == "EMAIL"
     trace = headers["x-tollway-trace"]
     await until(lambda: any(span.name.startswith("edge ") for span in spans.of(trace)))

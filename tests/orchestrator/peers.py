@@ -110,6 +110,8 @@ class Mesh:
         self.offered = [tools_pb2.Tool(name="box__say", server="box", input_schema_json="{}", digest="d1")]
         self.returned = tools_pb2.Result()
         """What a tool returns."""
+        self.wants: list[list[chat.ToolCall]] = []
+        """What the model calls, each time that it is asked, before it answers."""
         self.poisoned = ""
         """The guard refuses what has these words in it."""
         self.channels: dict[str, Any] = {}
@@ -195,10 +197,11 @@ class Mesh:
             raise Away(self.away[name])
         text = "one two" if name == "m" else f"of {name}"
         said = chat.Message(role=chat.ROLE_ASSISTANT, parts=[chat.ContentPart(text=text)])
-        choices = [
-            chat.Choice(index=n, message=said, finish_reason=chat.FINISH_REASON_STOP)
-            for n in range(request.chat.n or 1)
-        ]
+        why = chat.FINISH_REASON_STOP
+        if self.wants:
+            why = chat.FINISH_REASON_TOOL_CALLS
+            said = chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=self.wants.pop(0))
+        choices = [chat.Choice(index=n, message=said, finish_reason=why) for n in range(request.chat.n or 1)]
         made = chat.ChatCompletion(
             id="c", model=name, choices=choices, usage=chat.Usage(input_tokens=9, output_tokens=2, **self.apart)
         )
@@ -335,10 +338,18 @@ class Mesh:
             return Stream([first], Away()) if self.breaks else Stream([first, models_pb2.SpeakResponse(usage=usage)])
         deltas = [chat.ChoiceDelta(content=text) for text in self.pieces]
         deltas = [chat.ChoiceDelta(lookups=self.lookups), *deltas] if self.lookups else deltas
+        why = chat.FINISH_REASON_STOP
+        if self.wants:
+            why, calls = chat.FINISH_REASON_TOOL_CALLS, self.wants.pop(0)
+            pieces = [
+                chat.ToolCallDelta(index=n, id=one.id, name=one.name, arguments=one.arguments)
+                for n, one in enumerate(calls)
+            ]
+            deltas = [chat.ChoiceDelta(content="let me look "), chat.ChoiceDelta(tool_calls=pieces)]
         chunks = [chat.ChatChunk(id="c", model="m", choices=[delta]) for delta in deltas]
         if self.breaks:
             return Stream([models_pb2.StreamGenerateResponse(chunk=one, model="m") for one in chunks], Away())
-        last = chat.ChatChunk(id="c", model="m", choices=[chat.ChoiceDelta(finish_reason=chat.FINISH_REASON_STOP)])
+        last = chat.ChatChunk(id="c", model="m", choices=[chat.ChoiceDelta(finish_reason=why)])
         last.usage.input_tokens, last.usage.output_tokens = 9, 2
         return Stream([models_pb2.StreamGenerateResponse(chunk=one, model="m") for one in [*chunks, last]])
 

@@ -246,7 +246,7 @@ class Provider:
             return {**frame, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
         yield piece({"role": "assistant", "content": ""})
-        if body["model"] == "tools":
+        if body["model"] == "tools" and body["messages"][-1]["role"] != "tool":
             function = {"name": body["tools"][0]["function"]["name"], "arguments": ""}
             yield piece({"tool_calls": [{"index": 0, **_call(function)}]})
             arguments = json.dumps({"text": _said(body)})

@@ -38,7 +38,7 @@ def toolbox() -> MCPServer:
     def echo(text: str) -> str:
         """Says what it is told."""
         calls.append(text)
-        return f"You said: {text}"
+        return f"Heard: {text}"
 
     @server.tool()
     def record(text: str) -> dict[str, str]:

@@ -129,7 +129,7 @@ async def test_calls(tools: Tools, server: str) -> None:
     made = await tools.CallTool(calling(f"{server}__add", a=2, b=3))
     assert made.result.contents[0].text == "5" and orjson.loads(made.result.structured_json) == {"result": 5}
     assert not made.result.failed
-    assert await said(tools, f"{server}__echo", text="grüße") == "You said: grüße"
+    assert await said(tools, f"{server}__echo", text="grüße") == "Heard: grüße"
     failed = await tools.CallTool(calling(f"{server}__broken"))
     assert failed.result.failed and failed.result.contents[0].text
     text, picture, sound = (await tools.CallTool(calling(f"{server}__seen"))).result.contents
@@ -142,7 +142,7 @@ async def test_a_slow_call_keeps_no_other_waiting_and_is_cut_when_its_caller_lea
     slow = asyncio.ensure_future(tools.CallTool(calling(f"{server}__wait", seconds=30, mark=mark)))
     await until(lambda: tools.servers[server].under_way == 1)
     assert await asyncio.gather(*(said(tools, f"{server}__echo", text=str(n)) for n in range(5))) == [
-        f"You said: {n}" for n in range(5)
+        f"Heard: {n}" for n in range(5)
     ]
     slow.cancel()
     await until(lambda: tools.servers[server].under_way == 0)
@@ -210,7 +210,7 @@ async def test_a_server_bears_so_many_calls_for_so_long(tools: Tools) -> None:
     full = await refused(tools.CallTool(calling("small__echo", text="x")))
     assert full == (Code.RESOURCE_EXHAUSTED, "SERVER_FULL")
     assert await slow == (Code.DEADLINE_EXCEEDED, "SERVER_SLOW")
-    assert await said(tools, "small__echo", text="x") == "You said: x"
+    assert await said(tools, "small__echo", text="x") == "Heard: x"
 
 
 @pytest.mark.parametrize("server", ["pipe"])
@@ -220,7 +220,7 @@ async def test_a_process_that_ends_is_started_again(tools: Tools, server: str) -
     assert await refused(tools.CallTool(calling("pipe__end"))) == (Code.UNAVAILABLE, "SERVER_BROKE")
     assert await waiting == (Code.UNAVAILABLE, "SERVER_BROKE")
     await asyncio.sleep(1.0)
-    assert await said(tools, "pipe__echo", text="again") == "You said: again"
+    assert await said(tools, "pipe__echo", text="again") == "Heard: again"
 
 
 @pytest.mark.parametrize("server", ["pipe"])

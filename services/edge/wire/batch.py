@@ -14,9 +14,8 @@ from tollway.gateway.v1 import gateway_pb2
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import answer, prompt, request
+from services.edge.wire import answer, request
 from services.edge.wire.errors import Refusal, decoded, of_body, of_error
-from services.edge.wire.options import options
 
 OUR_OWN = "tollway."
 """Begins the names under which a batch keeps what OpenAI's object has beside our job's."""
@@ -131,7 +130,7 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
     body = request.parsed(raw)
     if body.stream:
         raise Refusal(400, "invalid_value", "invalid value for stream: a batch gives whole answers", param="stream")
-    chats(made, request.chat_request(body), prompt.named(options(bytes(body.tollway), {}), body.prompt))
+    chats(made, request.chat_request(body), request.wanted(body, {}))
 
 
 def _no_line(number: int, why: str) -> Refusal:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from services.edge.wire.prompt import Prompt
+from services.edge.wire.tool_use import McpTool
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
@@ -115,9 +116,11 @@ class Function(Struct):
     strict: bool | None = None
 
 
-class Tool(Struct):
-    function: Function
-    type: Literal["function"] = "function"
+class Tool(McpTool):
+    """A function of the caller's, or a server whose tools the mesh calls."""
+
+    type: Literal["function", "mcp"] = "function"
+    function: Function | None = None
 
 
 class NamedFunction(Struct):

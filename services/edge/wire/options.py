@@ -12,6 +12,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.tool_use import MOST_CALLS, Server, ToolName
 
 NANO = 1_000_000_000
 LONGEST_WAIT_S = 600.0
@@ -37,6 +38,12 @@ class Cache(Struct, forbid_unknown_fields=True):
     max_stale_s: Annotated[float, Meta(ge=0, le=LONGEST_KEPT_S)] | None = None
 
 
+class Tools(Struct, forbid_unknown_fields=True):
+    servers: Annotated[list[Server], Meta(max_length=64)] = []
+    tools: Annotated[list[ToolName], Meta(max_length=512)] = []
+    most_calls: Annotated[int, Meta(ge=0, le=MOST_CALLS)] = 0
+
+
 class TollwayBody(Struct, forbid_unknown_fields=True):
     grounding: Grounding | None = None
     cache: Cache | None = None
@@ -45,6 +52,7 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
     context_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
     max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     defer_after_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
+    tools: Tools | None = None
 
 
 _BODY = msgspec.json.Decoder(TollwayBody)
@@ -109,6 +117,12 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
             controls.ttl.FromNanoseconds(int(wanted.ttl_s * NANO))
         if wanted.max_stale_s is not None:
             controls.max_stale.FromNanoseconds(int(wanted.max_stale_s * NANO))
+    if said.tools is not None:
+        used = made.tools
+        used.SetInParent()
+        used.servers.extend(said.tools.servers)
+        used.tools.extend(said.tools.tools)
+        used.most_calls = said.tools.most_calls
     if said.routing is not None:
         made.routing = ROUTING[said.routing]
     if said.priority is not None:

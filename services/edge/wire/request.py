@@ -1,6 +1,6 @@
 """OpenAI's request in our words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -10,7 +10,10 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, decoded, from_base64, missing
+from services.edge.wire.options import options
+from services.edge.wire.prompt import named
 from services.edge.wire.token_ids import text_of
+from services.edge.wire.tool_use import used
 
 _CHAT = msgspec.json.Decoder(wire.ChatBody)
 _EMBEDDING = msgspec.json.Decoder(wire.EmbeddingBody)
@@ -59,8 +62,9 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
         made.metadata.update(body.metadata)
     for name, value in (body.chat_template_kwargs or {}).items():
         _template_option(made.template_options.add(name=name), value)
-    for tool in body.tools or ():
-        _tool(made.tools.add(), tool.function)
+    for n, tool in enumerate(body.tools or ()):
+        if tool.type == "function":
+            _tool(made.tools.add(), tool.function, f"tools[{n}]")
     if isinstance(body.tool_choice, str):
         made.tool_choice.mode = MODES[body.tool_choice]
     elif body.tool_choice is not None:
@@ -71,6 +75,18 @@ def chat_request(body: wire.ChatBody) -> chat.ChatRequest:
     if (search := body.web_search_options) is not None:
         near = search.user_location.approximate if search.user_location is not None else None
         made.web_search.CopyFrom(searched(near, context_size=search.search_context_size or ""))
+    return made
+
+
+def wanted(body: wire.ChatBody, headers: Mapping[bytes, bytes]) -> pb.Options:
+    """How it is to be treated.
+
+    Raises:
+        Refusal
+    """
+    made = named(options(bytes(body.tollway), headers), body.prompt)
+    if found := [(n, tool) for n, tool in enumerate(body.tools or ()) if tool.type == "mcp"]:
+        used(made.tools, found)
     return made
 
 
@@ -182,7 +198,9 @@ def _part(
             made.file.file_id = said.file.file_id or ""
 
 
-def _tool(made: chat.Tool, said: wire.Function) -> None:
+def _tool(made: chat.Tool, said: wire.Function | None, at: str) -> None:
+    if said is None:
+        raise missing(f"{at}.function")
     made.name, made.description = said.name, said.description or ""
     if said.parameters is not None:
         made.parameters_json = orjson.dumps(said.parameters).decode()

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
 from services.edge.wire.answer import cached, citation, tier
@@ -26,7 +27,7 @@ MODES = {
 }
 
 
-RESPONSE, SEARCH = "resp_", "web_search_call"
+RESPONSE, SEARCH, CALLED = "resp_", "web_search_call", "mcp_call"
 
 
 def response_id(job_id: str) -> str:
@@ -35,7 +36,7 @@ def response_id(job_id: str) -> str:
 
 def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
     """A response under way: what was asked, and nothing said yet."""
-    asked, turn = work.chat, work.options.turn
+    asked, turn, use = work.chat, work.options.turn, work.options.tools
     return {
         "id": name,
         "object": "response",
@@ -57,8 +58,12 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "temperature": asked.temperature if asked.HasField("temperature") else 1.0,
         "text": {"format": _format(asked.response_format)},
         "tool_choice": _choice(asked),
-        "tools": [*map(_tool, asked.tools), *([_search(asked.web_search)] if asked.HasField("web_search") else [])],
-        "max_tool_calls": asked.web_search.most if asked.web_search.HasField("most") else None,
+        "tools": [
+            *map(_tool, asked.tools),
+            *([_search(asked.web_search)] if asked.HasField("web_search") else []),
+            *(_servers(use) if work.options.HasField("tools") else []),
+        ],
+        "max_tool_calls": use.most_calls or (asked.web_search.most if asked.web_search.HasField("most") else None),
         "top_p": asked.top_p if asked.HasField("top_p") else 1.0,
         "truncation": "disabled",
         "usage": None,
@@ -106,6 +111,7 @@ def output(said: chat.Message, status: str, name: str) -> list[dict[str, Any]]:
     if said.reasoning:
         items.append(reasoning_item(item_id("rs", name, 0), said.reasoning))
     items += [search_item(item_id("ws", name, n), one) for n, one in enumerate(said.lookups)]
+    items += [step_item(item_id("mcp", name, n), one) for n, one in enumerate(said.steps)]
     text = "".join(part.text for part in said.parts)
     if text or said.refusal or not said.tool_calls:
         part = refusal_part(said.refusal) if said.refusal else text_part(text, said.citations)
@@ -142,6 +148,20 @@ def search_item(name: str, one: chat.WebLookup) -> dict[str, Any]:
     sources = [{"type": "url", "url": page.url} for page in one.pages]
     action = {"type": "search", "query": one.query, "sources": sources}
     return {"type": SEARCH, "id": name, "status": "failed" if one.failure else "completed", "action": action}
+
+
+def step_item(name: str, one: chat.ToolStep) -> dict[str, Any]:
+    return {
+        "type": CALLED,
+        "id": name,
+        "server_label": one.server,
+        "name": one.name,
+        "arguments": one.arguments,
+        "output": None if one.failed else one.output,
+        "error": one.output if one.failed else None,
+        "status": "failed" if one.failed else "completed",
+        "approval_request_id": None,
+    }
 
 
 def text_part(text: str, cited: Iterable[chat.WebCitation] = ()) -> dict[str, Any]:
@@ -195,6 +215,15 @@ def _search(asked: chat.WebSearch) -> dict[str, Any]:
         "user_location": {"type": "approximate", **place} if any(place.values()) else None,
         "filters": sites or None,
     }
+
+
+def _servers(use: pb.ToolUse) -> list[dict[str, Any]]:
+    """By name; all of them under our own."""
+    return [
+        {"type": "mcp", "server_label": name, "require_approval": "never",
+         "allowed_tools": [tool for tool in use.tools if tool.startswith(f"{name}__") and not tool.endswith("*")] or None}
+        for name in use.servers or ("tollway",)
+    ]  # fmt: skip
 
 
 def _tool(one: chat.Tool) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Events:
                 yield from self._grow("reasoning", delta.reasoning)
             for one in delta.lookups:
                 yield from self._looked_up(one)
+            for step in delta.steps:
+                yield from self._stepped(step)
             if delta.content:
                 yield from self._grow("text", delta.content)
             for found in delta.citations:
@@ -99,6 +101,18 @@ class Events:
         yield self._event("response.output_item.added", output_index=self._index, item=begun)
         for state in ("in_progress", "searching", "completed"):
             yield self._event(f"response.{response.SEARCH}.{state}", **place)
+        yield self._event("response.output_item.done", output_index=self._index, item=self._item)
+        self.said["output"].append(self._item)
+
+    def _stepped(self, one: chat.ToolStep) -> Iterator[bytes]:
+        yield from self._close()
+        self._item = response.step_item(self._name("mcp", response.CALLED), one)
+        begun = {**self._item, "status": "in_progress", "output": None, "error": None}
+        place = {"item_id": self._item["id"], "output_index": self._index}
+        yield self._event("response.output_item.added", output_index=self._index, item=begun)
+        yield self._event("response.mcp_call_arguments.done", arguments=one.arguments, **place)
+        for state in ("in_progress", self._item["status"]):
+            yield self._event(f"response.{response.CALLED}.{state}", **place)
         yield self._event("response.output_item.done", output_index=self._index, item=self._item)
         self.said["output"].append(self._item)
 

@@ -7,11 +7,13 @@ import msgspec
 import orjson
 from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, decoded, missing, of_body
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
+from services.edge.wire.tool_use import McpTool, Server, ToolName, add_step, used
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 
@@ -60,6 +62,17 @@ class FunctionOutput(Struct):
     output: Text | list[InputText | InputImage | InputFile]
 
 
+class McpCall(Struct):
+    """Of an answer before: a tool that was called on the way to it."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
+    server_label: Server
+    name: ToolName
+    arguments: str
+    output: str | None = None
+    error: Any = None
+
+
 class Reference(Struct):
     """To an item of a response that is kept."""
 
@@ -90,6 +103,10 @@ class Search(Struct, tag_field="type", tag="web_search"):
 
 class Preview(Search, tag_field="type", tag="web_search_preview"):
     """The same, by its first name."""
+
+
+class Mcp(McpTool, tag_field="type", tag="mcp"):
+    """A server whose tools the mesh calls."""
 
 
 class NamedTool(Struct):
@@ -135,9 +152,9 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     max_output_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: Annotated[list[Function | Search | Preview], Meta(max_length=512)] | None = None
+    tools: Annotated[list[Function | Search | Preview | Mcp], Meta(max_length=512)] | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
-    """Of those that the provider makes: searches."""
+    """Of those that are made on the way to the answer: searches of the provider's, tools that the mesh calls."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
@@ -167,9 +184,10 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(Message),
     "function_call": msgspec.json.Decoder(FunctionCall),
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
+    "mcp_call": msgspec.json.Decoder(McpCall),
     "item_reference": msgspec.json.Decoder(Reference),
 }
-ANEW = ("reasoning", "web_search_call")
+ANEW = ("reasoning", "web_search_call", "mcp_list_tools")
 """Of an answer before: a model thinks, and searches, anew."""
 ROLES = {
     "user": chat.ROLE_USER,
@@ -232,6 +250,8 @@ def chat_request(
         if isinstance(tool, Search):
             made.web_search.CopyFrom(_search(tool, body.max_tool_calls))
             continue
+        if isinstance(tool, Mcp):
+            continue
         parameters = orjson.dumps(tool.parameters).decode() if tool.parameters is not None else ""
         one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
         if tool.strict is not None:
@@ -247,6 +267,16 @@ def chat_request(
     made.metadata.update(body.metadata or {})
     made.user = body.user or body.safety_identifier or ""
     return made
+
+
+def tool_use(made: pb.ToolUse, body: ResponsesBody) -> None:
+    """Adds the servers whose tools the mesh calls, where there are any.
+
+    Raises:
+        Refusal: a server that is elsewhere, or calls that somebody is to approve.
+    """
+    if found := [(n, tool) for n, tool in enumerate(body.tools or ()) if isinstance(tool, Mcp)]:
+        used(made, found, body.max_tool_calls)
 
 
 def _search(tool: Search, most: int | None) -> chat.WebSearch:
@@ -285,9 +315,19 @@ def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Me
             _parts(made.messages.add(role=ROLES[said.role]), said.content)
         case FunctionCall():
             _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+        case McpCall():
+            output = said.output if said.output is not None else str(said.error or "")
+            add_step(made.messages, chat.ToolStep(
+                id=said.id, server=said.server_label, name=said.name, arguments=said.arguments, output=output,
+                failed=said.error is not None,
+            ))  # fmt: skip
         case Reference():
             if (found := named.get(said.id)) is None:
                 raise Refusal(400, "item_not_found", f"no item {said.id[:64]!r} is kept", param=f"{at}.id")
+            for step in found.steps:
+                add_step(made.messages, step)
+            if found.steps:
+                return
             if found.tool_calls and not found.parts:
                 _assistant(made).tool_calls.extend(found.tool_calls)
             elif found.parts or found.refusal or found.role != chat.ROLE_ASSISTANT:
