@@ -6,20 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tollway.chat.v1 import chat_pb2 as chat
 
+from services.guard.app import detector
 from services.guard.completion import Completion
-from services.guard.places import Places
+from services.guard.places import MOST_CHARACTERS, MOST_PIECES, Places
 from services.guard.policies import Policies
 from services.guard.policy_file import parse
-from tests.guard.test_detector import guard
 from tests.support.scale import sized
 
+ANSWERS = detector(names=False)
+"""As the guard searches answers."""
 VALUES = {"[EMAIL_1]": "ada.lovelace@example.com", "[PERSON_1]": "Al"}
 PIECES = ["[EMAIL_1]", "[PERSON_1]", "the toll is nine crowns", " ", ". ", "and", "\n"]
 TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=12)
 
 
 def completion() -> Completion:
-    return Completion(VALUES, Policies("", None).of("acme"), guard().find)
+    return Completion(VALUES, Policies("", None).of("acme"), ANSWERS.find)
 
 
 def restored(text: str) -> str:
@@ -85,7 +87,7 @@ def test_queries_are_shown_as_the_asker_wrote_them() -> None:
 
 
 def test_what_a_page_says_is_masked_as_what_a_model_says() -> None:
-    state = Completion({}, parse("completion: {default: mask}", "acme"), guard().find)
+    state = Completion({}, parse("completion: {default: mask}", "acme"), ANSWERS.find)
     cited = chat.WebCitation(url="https://e.org", quote="Call ada.lovelace@example.com now")
     made = chat.ChatCompletion(choices=[chat.Choice(message=chat.Message(citations=[cited]))])
     state.whole(made)
@@ -100,3 +102,13 @@ def test_places_are_told_in_any_order_and_within_the_text() -> None:
     places.add("ab cd ")
     places.add("ab")
     assert [places.of(at) for at in (8, 0, 2, 6, 5, 99)] == [6, 0, 1, 5, 4, 6]
+
+
+def test_of_a_text_without_end_nothing_is_kept() -> None:
+    places = Places(lambda: lambda text: text.replace("ab", "x"))
+    for _ in range(3000):
+        places.add("ab cd ")
+    assert places.of(8) == 6 and len(places._said) <= MOST_PIECES + 1
+    places.add("ab" * MOST_CHARACTERS)
+    places.add("more")
+    assert places.of(8) == 0 and not places._said, "a stretch that cannot be told begins and ends at once"
