@@ -136,6 +136,9 @@ def ask(
     model: Annotated[str, typer.Option(help="A model's name; `auto` lets the router choose.")] = "auto",
     system: Annotated[str, typer.Option(help="A system prompt.")] = "",
     web: Annotated[bool, typer.Option(help="Let the model's provider search the web; pages are listed below.")] = False,
+    tools: Annotated[
+        list[str] | None, typer.Option(help="An MCP server whose tools the model may call; repeatable.")
+    ] = None,
     trace: Annotated[bool, typer.Option(help="Draw the request's way through the services.")] = False,
     url: Url = "",
     key: Key = "",
@@ -145,7 +148,7 @@ def ask(
     from services.mesh.commands import ask as asking
 
     url, key = url or _url(state), key_of(state, key)
-    trace_id = asking.ask(url, key, model, text, system, web=web, traced=trace)
+    trace_id = asking.ask(url, key, model, text, system, web=web, servers=tools or (), traced=trace)
     if trace:
         from services.mesh.commands import trace as tracing
 

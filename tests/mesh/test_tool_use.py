@@ -1,5 +1,6 @@
 """Answers on whose way the mesh calls tools: asked for through the SDKs of OpenAI and Anthropic, whole and streamed."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from tests.mesh.running import Mesh
 from tests.mesh.test_tools import connected, text
 
 EMAIL = "jane.miller@example.org"
-BOX: dict[str, Any] = {"type": "mcp", "server_label": "box", "require_approval": "never", "allowed_tools": ["echo"]}
+BOX: Any = {"type": "mcp", "server_label": "box", "require_approval": "never", "allowed_tools": ["echo"]}
 
 
 def told(mesh: Mesh, mark: str) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ async def test_a_chat_is_answered_after_a_call(mesh: Mesh, client: AsyncOpenAI, 
 
 async def test_a_response_shows_what_was_called(mesh: Mesh, client: AsyncOpenAI) -> None:
     mark = uuid4().hex[:8]
-    made = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], max_tool_calls=4)  # type: ignore[list-item]
+    made = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], max_tool_calls=4)
     call, message = made.output
     assert call.type == "mcp_call" and (call.server_label, call.name, call.status) == ("box", "echo", "completed")
     assert call.output == f"Heard: about {mark}" and call.error is None and mark in call.arguments
@@ -68,8 +69,8 @@ async def test_a_response_shows_what_was_called(mesh: Mesh, client: AsyncOpenAI)
 
 async def test_a_streamed_response_tells_of_each_call(mesh: Mesh, client: AsyncOpenAI) -> None:
     mark = uuid4().hex[:8]
-    stream = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], stream=True)  # type: ignore[list-item]
-    events = [one async for one in stream]
+    stream = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], stream=True)
+    events: list[Any] = [one async for one in stream]
     kinds = [one.type for one in events]
     begun = kinds.index("response.mcp_call.in_progress")
     assert kinds[begun - 2 : begun + 3] == [
@@ -139,4 +140,10 @@ async def test_a_server_that_there_is_not(client: AsyncOpenAI) -> None:
     with pytest.raises(BadRequestError, match="n must be 1"):
         await client.chat.completions.create(
             model="tools", messages=[{"role": "user", "content": "hi"}], tools=[BOX], n=2
-        )  # type: ignore[list-item]
+        )
+
+
+async def test_the_command_asks_with_tools(mesh: Mesh) -> None:
+    """The peer calls the first tool with the wrong arguments, and is told so."""
+    made = await asyncio.to_thread(mesh.tollway, "ask", "hello", "--model=tools", "--tools=box")
+    assert made.stdout.startswith("You said: the arguments of box__add: arguments: "), made.stderr

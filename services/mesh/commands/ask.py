@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -13,13 +14,24 @@ from services.mesh.screen import err, fail
 SHOWN = ("model", "route", "cache", "masked", "cost-max", "degraded", "trace")
 
 
-def ask(url: str, key: str, model: str, text: str, system: str, *, web: bool, traced: bool) -> str:
+def ask(
+    url: str, key: str, model: str, text: str, system: str, *, web: bool, servers: Sequence[str], traced: bool
+) -> str:
     """Streams the answer to stdout, says on stderr how it came about; returns the trace id."""
     messages = [{"role": "user", "content": text}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
-    body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
-    return asyncio.run(_asked(url, key, {**body, "web_search_options": {}} if web else body, traced))
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if web:
+        body["web_search_options"] = {}
+    if servers:
+        body["tollway"] = {"tools": {"servers": list(servers)}}
+    return asyncio.run(_asked(url, key, body, traced))
 
 
 async def _asked(url: str, key: str, body: dict[str, Any], traced: bool) -> str:
