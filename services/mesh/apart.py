@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.mesh.plan import PORTS, READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up
+from services.mesh.plan import PORTS, READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up, private
 from services.runtime import channels
 from services.runtime.children import Child
 from services.runtime.server import Process
@@ -22,6 +24,8 @@ from services.runtime.settings import BadSettings, load
 
 log = logging.getLogger(__name__)
 
+FIELDS = "import dataclasses; from services.{}.app import Settings; print(*(one.name for one in dataclasses.fields(Settings)))"
+"""Tells the names of a service's settings."""
 DRAIN_S = 60.0
 BACKLOG = 2048
 QUICK_S = 10.0
@@ -95,6 +99,7 @@ class Member:
         code = self.plan.code(self.name)
         if code is not None:
             environ["PYTHONPATH"] = os.pathsep.join((str(code), str(code / "gen")))
+            environ["TOLLWAY_CONFIG"] = str(await asyncio.to_thread(self._settings_for, code, environ))
         with self.log.open("ab") as log:
             self.process = Child.start(
                 sys.executable,
@@ -107,6 +112,20 @@ class Member:
                 inherited=inherited,
                 session=True,  # an interrupt from the terminal is for us, who stop them in order
             )
+
+    def _settings_for(self, code: Path, environ: Mapping[str, str]) -> Path:
+        """The plan's file as another checkout takes it: settings that it does not have yet, or any more, would be refused."""
+        known = subprocess.run(
+            [sys.executable, "-c", FIELDS.format(self.name)], env=environ, cwd=code, capture_output=True, check=False
+        )
+        if known.returncode:  # it does not even come up: its own words say why
+            return self.plan.file
+        whole = yaml.safe_load(self.plan.file.read_text())
+        names = known.stdout.decode().split()
+        whole[self.name] = {name: value for name, value in whole[self.name].items() if name in names}
+        file = self.plan.run / f"{self.name}.yaml"
+        private(file, yaml.safe_dump(whole, sort_keys=False))
+        return file
 
     async def keep(self, told: Told) -> None:
         """Starts it again whenever it ends."""

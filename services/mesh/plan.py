@@ -167,7 +167,7 @@ class Plan:
         """
         own = yaml.safe_load(Path(self.config).read_text()) or {} if self.config else {}
         whole: dict[str, Any] = priced(merged(self._defaults(database_url, broker), own))
-        _private(self.file, yaml.safe_dump(whole, sort_keys=False))
+        private(self.file, yaml.safe_dump(whole, sort_keys=False))
         return whole
 
     def secrets(self) -> dict[str, str]:
@@ -177,7 +177,7 @@ class Plan:
         missing = {name: make() for name, make in MADE.items() if name not in kept}
         if missing:
             kept = {**kept, **missing}
-            _private(file, yaml.safe_dump(kept))
+            private(file, yaml.safe_dump(kept))
         return kept
 
     def _defaults(self, database_url: str, broker: str) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def merged(below: Any, above: Any) -> Any:
     return {**below, **both}
 
 
-def _private(file: Path, text: str) -> None:
+def private(file: Path, text: str) -> None:
     """Written whole or not at all, and readable by its owner alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
