@@ -11,7 +11,7 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire import answer
 from services.edge.wire import mcp as wire
-from services.edge.wire.errors import of_failure
+from services.edge.wire.errors import Refusal, of_failure
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -59,7 +59,7 @@ class Mcp:
                     if asked.method == "tools/call":
                         return await self._called(asked, server)
                     made = await self.gateway.ListTools(wire.listing(asked, server))
-                except grpc.aio.AioRpcError as error:
+                except (grpc.aio.AioRpcError, Refusal) as error:
                     raise wire.of_refusal(of_failure(error)) from None
                 return wire.listed(made, server), []
         raise wire.Fault(wire.NO_METHOD, "no such method here")

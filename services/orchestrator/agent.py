@@ -26,6 +26,7 @@ MOST_TOOLS = 128
 LEDGER = "ledger.tollway"
 """Whose refusals end the request: another call would be refused as well."""
 EVERY = "*__*"
+"""Among the names of tools: all of all servers."""
 ENOUGH = "no further calls are allowed"
 
 Complete = Callable[[pb.CompleteRequest], Awaitable[pb.CompleteResponse]]
@@ -156,19 +157,14 @@ class Agent:
     async def _begun(self, asked: chat.ChatRequest, options: pb.Options) -> Work:
         if asked.n > 1:
             raise ToolsAndChoices
-        wanted = options.tools
-        tools = await self._offered(wanted)
-        work = Work(chat.ChatRequest(), pb.Options(), tools, wanted.most_calls or CALLS)
+        own, offered = {one.name for one in asked.tools}, await self._offered(options.tools)
+        tools = {name: one for name, one in offered.items() if name not in own}
+        work = Work(chat.ChatRequest(), pb.Options(), tools, options.tools.most_calls or CALLS)
         work.conversation.CopyFrom(asked)
         work.options.CopyFrom(options)
         work.options.ClearField("tools")
-        own = {one.name for one in asked.tools}
-        for name, tool in tools.items():
-            if name not in own:
-                work.conversation.tools.add(
-                    name=name, description=tool.description, parameters_json=tool.input_schema_json
-                )
-        work.tools = {name: tool for name, tool in tools.items() if name not in own}
+        for name, one in tools.items():
+            work.conversation.tools.add(name=name, description=one.description, parameters_json=one.input_schema_json)
         return work
 
     async def _offered(self, wanted: pb.ToolUse) -> Mapping[str, tools_pb2.Tool]:

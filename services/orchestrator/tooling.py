@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tollway.chat.v1 import chat_pb2 as chat
@@ -24,6 +24,8 @@ PROVIDER = "tools"
 JUDGED_S = 60.0
 """How long a judgement of what a tool says of itself holds: policies change."""
 MOST_JUDGED = 20_000
+MOST_BYTES = 256 << 10
+"""Of what tools say of themselves, judged at once."""
 
 
 @dataclass(slots=True)
@@ -92,15 +94,18 @@ class Tooling:
         """The rule that withholds each for what it says of itself; '' for none. What many say is judged at once, since hardly any
         attacks its reader."""
         tenant, now = identity.caller().tenant, time.monotonic()
-        fresh = [one for one in tools if self._judged.get((tenant, one.digest), (0.0, ""))[0] < now]
-        if fresh and (rule := await self._rule(fresh)):
-            rules = [rule] if len(fresh) == 1 else [await self._rule([one]) for one in fresh]
-        else:
-            rules = [""] * len(fresh)
-        for one, rule in zip(fresh, rules, strict=True):
-            self._judged.keep((tenant, one.digest), (now + JUDGED_S, rule))
-        told = {one.digest: rule for one, rule in zip(fresh, rules, strict=True)}
-        return [told[one.digest] if one.digest in told else self._judged[tenant, one.digest][1] for one in tools]
+        known = {
+            one.digest: judged[1]
+            for one in tools
+            if (judged := self._judged.get((tenant, one.digest))) is not None and judged[0] > now
+        }
+        for together in _batches(one for one in tools if one.digest not in known):
+            rule = await self._rule(together)
+            for one in together:
+                said = rule if len(together) == 1 or not rule else await self._rule([one])
+                known[one.digest] = said
+                self._judged.keep((tenant, one.digest), (now + JUDGED_S, said))
+        return [known[one.digest] for one in tools]
 
     async def _rule(self, tools: Sequence[tools_pb2.Tool]) -> str:
         """Judged as users' texts are, which may instruct: that is what a description is for."""
@@ -141,6 +146,19 @@ class Tooling:
         await self.road.peers.reach("guard", self.road.waits.restart_s)
         seen: guard_pb2.InspectPromptResponse = await self.road.peers.guard.InspectPrompt(asked)
         return seen
+
+
+def _batches(tools: Iterable[tools_pb2.Tool]) -> Iterator[list[tools_pb2.Tool]]:
+    """Those that the guard reads together: it takes so much text at once."""
+    batch, size = list[tools_pb2.Tool](), 0
+    for one in tools:
+        if batch and size + one.ByteSize() > MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.ByteSize()
+    if batch:
+        yield batch
 
 
 def _model(server: str) -> str:

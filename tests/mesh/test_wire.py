@@ -179,6 +179,35 @@ async def test_an_unknown_model(mesh: Mesh) -> None:
     assert (answer.status, answer.code, answer.json["error"]["param"]) == (404, "model_not_found", "model")
 
 
+def nested(depth: int) -> str:
+    return f'{{"a": {"[" * depth}{"]" * depth}}}'
+
+
+FUNCTION = '"messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "tools": ['
+
+
+@pytest.mark.parametrize("depth", [300, 5000])
+@pytest.mark.parametrize(
+    ("path", "start", "end"),
+    [
+        ("/v1/chat/completions", FUNCTION + '{"type": "function", "function": {"name": "f", "parameters": ', "}}]}"),
+        ("/v1/messages", FUNCTION + '{"name": "f", "input_schema": ', "}]}"),
+        ("/v1/responses", '"input": "x", "tools": [{"type": "function", "name": "f", "parameters": ', "}]}"),
+        (
+            "/v1/chat/completions",
+            '"messages": [{"role": "user", "content": "x"}], "prompt": {"id": "p", "variables": ',
+            "}}",
+        ),
+        ("/v1/responses", '"input": "x", "text": {"format": {"type": "json_schema", "name": "s", "schema": ', "}}}"),
+        ("/v1/embeddings", '"input": ', "}"),
+    ],
+)
+async def test_what_is_nested_too_deeply(mesh: Mesh, path: str, start: str, end: str, depth: int) -> None:
+    raw = f'{{"model": "echo", {start}{nested(depth)}{end}'.encode()
+    answer = await sent(mesh, raw=raw, path=path)
+    assert answer.status == 400, answer.raw
+
+
 async def test_a_body_that_is_too_large(mesh: Mesh) -> None:
     answer = await sent(mesh, raw=b" " * ((24 << 20) + 1))
     assert (answer.status, answer.code) == (413, "request_too_large")

@@ -151,3 +151,12 @@ def test_all_that_a_tool_says_in_words() -> None:
     tool = tools.Tool(title="T", description="does", input_schema_json=orjson.dumps(schema).decode())
     about, parameters = results.said_of(tool).parts
     assert about.text == "T\ndoes" and parameters.text == "A\nwhat\ndeep"
+
+
+async def test_what_many_tools_say_is_judged_in_parts(gateway: Called, mesh: Mesh) -> None:  # noqa: F811
+    mesh.offered = [
+        tools.Tool(name=f"box__{n}", server="box", description="x" * 100_000, input_schema_json="{}", digest=f"{n}")
+        for n in range(5)
+    ]
+    assert len((await gateway.ListTools(pb.ListToolsRequest())).tools) == 5
+    assert mesh.asked.count("guard.InspectPrompt") == 3

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import grpc
 import msgspec
+import orjson
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
@@ -143,6 +144,18 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
         raise of_body(error) from None
 
 
+def as_json(value: Any, at: str) -> str:
+    """What stands in a body's field `at`, as JSON text.
+
+    Raises:
+        Refusal: it is nested too deeply, or has half a character in it.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise unfit(at, str(error).lower()) from None
+
+
 def from_base64(said: str, at: str) -> bytes:
     """What stands in a body's field `at`.
 
@@ -159,6 +172,8 @@ def of_failure(error: Exception) -> Refusal:
     """A failure of the edge itself or of the services behind it."""
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, RecursionError):  # every decoder's way of saying so
+        return Refusal(400, "invalid_json", "the body is nested too deeply")
     found = status_of(error, "edge.tollway")
     details = _details(found.details)
     info, retry, broken = details.get(ErrorInfo), details.get(RetryInfo), details.get(BadRequest)

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.tools.v1 import tools_pb2 as tools
 
-from services.edge.wire.errors import Refusal
+from services.edge.wire.errors import Refusal, as_json
 
 PATH = "/mcp"
 BETWEEN = "__"
@@ -93,8 +93,8 @@ def parsed(raw: bytes) -> Message:
         made = _MESSAGE.decode(raw)
     except msgspec.ValidationError:
         raise Fault(INVALID, "the body must be one JSON-RPC request or notification") from None
-    except msgspec.DecodeError:
-        raise Fault(PARSE, "the body is not JSON") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise Fault(PARSE, "the body is not JSON, or nested too deeply") from None
     if made.jsonrpc != "2.0":
         raise Fault(INVALID, "jsonrpc must be 2.0")
     return made
@@ -159,6 +159,7 @@ def call(asked: Message, server: str) -> pb.CallToolRequest:
     """
     Raises:
         Fault: it names no tool, or its arguments are no object.
+        Refusal: they are nested too deeply.
     """
     name, arguments = asked.said.get("name"), asked.said.get("arguments")
     if not isinstance(name, str) or not 0 < len(name) <= 200:
@@ -167,7 +168,7 @@ def call(asked: Message, server: str) -> pb.CallToolRequest:
         raise Fault(PARAMS, "arguments must be an object")
     return pb.CallToolRequest(
         name=f"{server}{BETWEEN}{name}" if server else name,
-        arguments_json=orjson.dumps(arguments).decode() if arguments else "",
+        arguments_json=as_json(arguments, "arguments") if arguments else "",
     )
 
 

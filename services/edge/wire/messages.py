@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-import orjson
 from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, from_base64, missing, unfit
+from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing, unfit
 from services.edge.wire.request import searched
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
@@ -214,7 +213,7 @@ def chat_request(body: MessagesBody) -> chat.ChatRequest:
             made.parallel_tool_calls = not choice.disable_parallel_tool_use
     if body.output_config is not None and body.output_config.format is not None:
         made.response_format.type, made.response_format.name = chat.ResponseFormat.TYPE_JSON_SCHEMA, "answer"
-        made.response_format.schema_json = _json(body.output_config.format.schema)
+        made.response_format.schema_json = as_json(body.output_config.format.schema, "output_config.format.schema")
     made.reasoning_effort = _effort(body)
     if body.metadata is not None:
         made.user = body.metadata.user_id or ""
@@ -252,7 +251,8 @@ def _tool(made: chat.ChatRequest, tool: Tool, at: str) -> None:
         raise unfit(f"{at}.type", "the caller runs a tool, `custom`, or it is a `web_search_` with a date")
     if tool.input_schema is None:
         raise missing(f"{at}.input_schema")
-    one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=_json(tool.input_schema))
+    schema = as_json(tool.input_schema, f"{at}.input_schema")
+    one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=schema)
     if tool.strict is not None:
         one.strict = tool.strict
 
@@ -329,7 +329,3 @@ def _effort(body: MessagesBody) -> str:
         return ""
     budget = body.thinking.budget_tokens or 0
     return next((effort for most, effort in EFFORTS if budget <= most), "high")
-
-
-def _json(schema: dict[str, Any]) -> str:
-    return orjson.dumps(schema).decode()

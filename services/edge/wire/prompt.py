@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-import orjson
 from msgspec import Meta, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
+
+from services.edge.wire.errors import as_json
 
 SHOWN = len("sha256:") + 12
 
@@ -22,7 +23,7 @@ def named(made: pb.Options, said: Prompt | None) -> pb.Options:
     """`made` with the template."""
     if said is not None:
         made.prompt.reference = f"{said.id}@{said.version}" if said.version else said.id
-        made.prompt.variables_json = orjson.dumps(said.variables or {}).decode()
+        made.prompt.variables_json = as_json(said.variables or {}, "prompt.variables")
     return made
 
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from msgspec import Meta, Struct
@@ -12,7 +11,7 @@ from tollway.registry.v1 import registry_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire import prompt, request
-from services.edge.wire.errors import Refusal, decoded
+from services.edge.wire.errors import Refusal, as_json, decoded
 
 NANO = 1_000_000_000
 Answer = Annotated[str, Meta(min_length=1, max_length=1 << 20)]
@@ -101,7 +100,7 @@ def comparison_of(name: str, raw: bytes) -> pb.CompareShadowRequest:
         name=name,
         chat=request.chat_request(wire.ChatBody(model=said.model, messages=said.messages)),
         answer=said.answer,
-        variables_json=orjson.dumps(said.variables).decode() if said.variables is not None else "",
+        variables_json=as_json(said.variables, "variables") if said.variables is not None else "",
         expected=said.expected,
         cost_nano_usd=int(said.cost_usd * NANO),
         took=took,

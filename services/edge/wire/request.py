@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, from_base64, missing
+from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing
 from services.edge.wire.options import options
 from services.edge.wire.prompt import named
 from services.edge.wire.token_ids import text_of
@@ -203,7 +202,7 @@ def _tool(made: chat.Tool, said: wire.Function | None, at: str) -> None:
         raise missing(f"{at}.function")
     made.name, made.description = said.name, said.description or ""
     if said.parameters is not None:
-        made.parameters_json = orjson.dumps(said.parameters).decode()
+        made.parameters_json = as_json(said.parameters, f"{at}.function.parameters")
     if said.strict is not None:
         made.strict = said.strict
 
@@ -219,6 +218,6 @@ def _format(made: chat.ResponseFormat, said: wire.TextFormat | wire.ObjectFormat
             made.type = chat.ResponseFormat.TYPE_JSON_SCHEMA
             made.name, made.description = schema.name, schema.description or ""
             if schema.schema is not None:
-                made.schema_json = orjson.dumps(schema.schema).decode()
+                made.schema_json = as_json(schema.schema, "response_format.json_schema.schema")
             if schema.strict is not None:
                 made.strict = schema.strict

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-import orjson
 from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, decoded, missing, of_body
+from services.edge.wire.errors import Refusal, as_json, decoded, missing, of_body
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
 from services.edge.wire.tool_use import McpTool, Server, ToolName, add_step, used
@@ -246,13 +245,13 @@ def chat_request(
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
-    for tool in body.tools or ():
+    for n, tool in enumerate(body.tools or ()):
         if isinstance(tool, Search):
             made.web_search.CopyFrom(_search(tool, body.max_tool_calls))
             continue
         if isinstance(tool, Mcp):
             continue
-        parameters = orjson.dumps(tool.parameters).decode() if tool.parameters is not None else ""
+        parameters = as_json(tool.parameters, f"tools[{n}].parameters") if tool.parameters is not None else ""
         one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
         if tool.strict is not None:
             one.strict = tool.strict
@@ -371,6 +370,6 @@ def _text(made: chat.ChatRequest, said: TextOptions) -> None:
         case SchemaFormat(name=name, schema=schema, description=description, strict=strict):
             made.response_format.type = chat.ResponseFormat.TYPE_JSON_SCHEMA
             made.response_format.name, made.response_format.description = name, description or ""
-            made.response_format.schema_json = orjson.dumps(schema).decode()
+            made.response_format.schema_json = as_json(schema, "text.format.schema")
             if strict is not None:
                 made.response_format.strict = strict
