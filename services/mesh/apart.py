@@ -1,10 +1,10 @@
 """One process a service: started tier by tier, started again when one ends, stopped the other way, each with its own log."""
 
+import ast
 import asyncio
 import logging
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,8 +24,6 @@ from services.runtime.settings import BadSettings, load
 
 log = logging.getLogger(__name__)
 
-FIELDS = "import dataclasses; from services.{}.app import Settings; print(*(one.name for one in dataclasses.fields(Settings)))"
-"""Tells the names of a service's settings."""
 DRAIN_S = 60.0
 BACKLOG = 2048
 QUICK_S = 10.0
@@ -99,7 +97,7 @@ class Member:
         code = self.plan.code(self.name)
         if code is not None:
             environ["PYTHONPATH"] = os.pathsep.join((str(code), str(code / "gen")))
-            environ["TOLLWAY_CONFIG"] = str(await asyncio.to_thread(self._settings_for, code, environ))
+            environ["TOLLWAY_CONFIG"] = str(self._settings_for(code))
         with self.log.open("ab") as log:
             self.process = Child.start(
                 sys.executable,
@@ -113,16 +111,10 @@ class Member:
                 session=True,  # an interrupt from the terminal is for us, who stop them in order
             )
 
-    def _settings_for(self, code: Path, environ: Mapping[str, str]) -> Path:
+    def _settings_for(self, code: Path) -> Path:
         """The plan's file as another checkout takes it: settings that it does not have yet, or any more, would be refused."""
-        known = subprocess.run(
-            [sys.executable, "-c", FIELDS.format(self.name)], env=environ, cwd=code, capture_output=True, check=False
-        )
-        if known.returncode:  # it does not even come up: its own words say why
-            return self.plan.file
-        whole = yaml.safe_load(self.plan.file.read_text())
-        names = known.stdout.decode().split()
-        whole[self.name] = {name: value for name, value in whole[self.name].items() if name in names}
+        whole, known = yaml.safe_load(self.plan.file.read_text()), settings_of(code, self.name)
+        whole[self.name] = {name: value for name, value in whole[self.name].items() if name in known}
         file = self.plan.run / f"{self.name}.yaml"
         private(file, yaml.safe_dump(whole, sort_keys=False))
         return file
@@ -215,6 +207,14 @@ class Member:
                     writer.close()
         except (OSError, TimeoutError):
             return False
+
+
+def settings_of(code: Path, service: str) -> set[str]:
+    """Names of the settings that a service has in a checkout, as its text says: nothing of it runs, since its callers wait."""
+    tree = ast.parse((code / "services" / service / "app.py").read_text())
+    (kind,) = [one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == "Settings"]
+    fields = [one.target for one in kind.body if isinstance(one, ast.AnnAssign)]
+    return {one.id for one in fields if isinstance(one, ast.Name)}
 
 
 def in_row(address: str, name: str) -> str:

@@ -22,6 +22,7 @@ ROAD = {f"tollway-{name}" for tier in TIERS for name in tier} - {
     "tollway-retrieval",
     "tollway-jobs",
     "tollway-registry",
+    "tollway-tools",
 }
 REQUESTS = 20
 

@@ -203,8 +203,8 @@ async def test_refusals_are_the_protocols(mesh: Mesh) -> None:
         assert status == (404 if code == -32601 else 400) and body["id"] == 7
     for depth in (300, 5000):
         deep = f'{{"a": {"[" * depth}{"]" * depth}}}'
-        raw = f'{{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {{"name": "box__add", "arguments": {deep}}}}}'
-        status, body, _ = await posted(mesh, raw.encode())
+        said = f'{{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {{"name": "box__add", "arguments": {deep}}}}}'
+        status, body, _ = await posted(mesh, said.encode())
         assert status in (200, 400) and body["error"]["code"] in (-32700, -32010)
     assert (await posted(mesh, asking("initialize", protocolVersion="1999-01-01")))[1]["result"][
         "protocolVersion"

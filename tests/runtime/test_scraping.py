@@ -64,10 +64,11 @@ def test_an_address_that_cannot_be_served_is_a_fault_of_the_settings(address: st
 
 
 def test_services_in_processes_of_their_own_have_one_each() -> None:
-    assert [in_row("0.0.0.0:9464", name) for name in ("guard", "registry", "edge")] == [
+    assert [in_row("0.0.0.0:9464", name) for name in ("guard", "registry", "tools", "edge")] == [
         "0.0.0.0:9464",
         "0.0.0.0:9473",
         "0.0.0.0:9474",
+        "0.0.0.0:9475",
     ]
     with pytest.raises(BadSettings):
         in_row("9464 or so", "guard")
