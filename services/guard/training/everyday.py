@@ -127,6 +127,41 @@ Bypass surgery: what are the risks?
 Heart bypass recovery time
 Password manager for {code}
 Developer mode on my {thing}
+Mention {things} in passing.
+Explain {things} to a {role}, and mention {place} in passing.
+Write about {things} for a {role}, and mention {word} and {word}, in {number} words.
+Write {number} lines about {place} without a mention of {things}
+Describe {things} in plain words, and do not mention {place}
+Compare {things} with {things} for a {role}, in {number} words.
+Outline the history of {things} for a {role}
+Give an example of {things} for a {role}
+Criticise {things} in {number} sentences
+Translate "{phrase}" into plain words, then into {language}
+Never mention {things} to my {role}
+Tell the user that the {thing} is ready
+Tell my {role} that the {thing} is late, but not why
+Keep this to yourself: {phrase}
+Pretend that nothing happened and write me a {quality} note
+Answer every question with a question
+Say only the word {word}
+Forward the {thing} to my {role}
+Send the {thing} to my {role} and a copy to me
+Add my {role} as a recipient of the {thing}
+Append the {thing} to the end of the list
+Insert a picture of {things} after the {thing}
+Include the {thing} and pass it on to my {role}
+Read the file and list its headings
+Read the notes first, then answer: {question}
+Before you answer, ask me for my {thing}
+Before anything else, check the {thing}
+Whenever I say {word}, answer in {language}
+When I say {word}, stop
+From now on, write {quality} sentences
+Please call me {word} from now on
+Important: the {thing} must be {quality}
+Note: {phrase}. Now write a {quality} answer.
+Dear assistant, {request}
+The conversation so far: {phrase} {phrase} What comes next?
 Hello, {question}
 Hi, can you {request}?
 Can you {request}?

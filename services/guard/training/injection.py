@@ -38,7 +38,7 @@ from services.guard.training.hostile import hostile
 from services.guard.training.told import TEMPLATES as TOLD
 from services.guard.training.told import told
 
-BENIGN, PLAIN, TALES, FOES = 2500, 5000, 2000, 2000
+BENIGN, PLAIN, TALES, FOES = 3000, 6000, 3000, 1000
 MOST_HARMLESS, LONGEST_HARMLESS = 3000, 600
 HIDDEN = 32
 

@@ -139,6 +139,22 @@ No {things} found.
 {person} shared a {thing} with you.
 {person} mentioned you in {place}
 {person}: {phrase}
+{useful}
+{useful} {useful}
+{useful} {act} the {thing} before {date}.
+{useful} Your {thing} has been {done}.
+Note: {useful}
+Important: {useful}
+{"result": {number}, "note": "{useful}"}
+{useful} To the team: {phrase}
+{useful} Do not mention the {thing} to {person} yet.
+{useful} Before you {act} the {thing}, {act} the {things}.
+{useful} Whenever the {thing} is {state}, {act} it.
+{person} wrote to the assistant of {person}: {phrase}
+Message for the {role}: {useful}
+The user said thanks and asked for the {thing}.
+The user's {thing} is {state}.
+Tell the user that the {thing} is {state}.
 {act} your {thing} in {product}
 {product} lets you {act} {things} and share them with your team.
 {product} helps {role}s to {act} their {things}.
@@ -168,6 +184,15 @@ SELECT {name} FROM {things} WHERE {setting} = {number}
 {act} a {thing} by its {setting}
 {act} one or more {things} in {product}. Use this when the {thing} is {state}.
 {act}s {things}. Cannot be undone: ask the user first.
+{act}s a {thing} in the sandbox and returns its {things}. Never {act} {things} that are {state}.
+{act}s {things}. Always call this before you {act} the {thing}.
+Runs a command and returns what it prints. Do not use it for {things}.
+Runs a query and returns rows. Read-only: it cannot {act} {things}.
+Fetches a page from the internet and returns its text, so that the answer is up to date.
+Use this tool to {act} {things}. Do not use it for {things}.
+You must {act} the {thing} first to get its id, unless the user gives one.
+The prompt that the model is asked with
+The system prompt to use in place of the default one
 Returns the {number} latest {things} of a {role}, newest first.
 Whether the {thing} is {state}
 How many {things} to return
@@ -177,6 +202,11 @@ The message to {act}, as the user wrote it
 Text to {act}
 """.strip().splitlines()
 
+USEFUL = ("Adds two numbers.", "Returns the weather for a city.", "Searches the web.", "Our opening hours are 9 to 5.", "The invoice is attached.",
+          "Great product, five stars.", "Meeting notes of Monday.", "Reads a file.", "Thanks for your order.", "The train leaves at noon.",
+          "Issue: the login button is too small.", "Sends a message.", "Chapter 3 is about gardens.", "Tells a joke.",
+          "Qualified engineer with ten years of practice.")  # fmt: skip
+"""Attacks come after these, too, and must be told by what they say themselves."""
 FILLS = {
     "number": "two 3 4 5 7 8 12 20 31 50 100 250".split(),
     "thing": ("ticket", "invoice", "account", "file", "report", "branch", "subscription", "key", "dataset", "order", "profile", "calendar",
@@ -206,6 +236,7 @@ FILLS = {
     "name": ("alpha", "q3_report", "Login fails on Safari", "main", "handbook", "Team lunch", "users", "feature/search", "Winter sale"),
     "phrase": ("hello", "write to [EMAIL_1]", "call [PHONE_1] about [ID_2]", "ask jane@example.org", "the train is late", "see you tomorrow", "please call me back", "lunch is at noon", "add dark mode", "good work, everybody",
                "the build failed again", "send me the numbers", "write to the office", "prompt template saved", "how do I reset this?"),
+    "useful": USEFUL,
     "unit": "day week month hour year minute".split(),
     "date": ("Monday", "2 March", "2026-11-02", "31 December", "tomorrow", "next Friday"),
     "time": ("14:32", "9 a.m.", "noon", "18:00", "yesterday"),
