@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from services.ledger.store import Ending, Entry, LedgerAway, Store
+from services.runtime.errors import Failure, Kind
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +17,15 @@ MOST_WAITING = 20_000
 LONGEST_GROUP = 2_000
 GATHER_S = 0.0003
 """How long an ending may wait for others to share its transaction."""
+UNFIT = (asyncpg.DataError, ValueError)
+"""What a database says of a value that it cannot take, asked again as often as one likes."""
 ON_ITS_WAY = 3
 """Turns of the loop until a statement has left: a connection is taken from the pool first."""
+
+
+class EntryUnfit(Failure):
+    kind, reason = Kind.INVALID, "ENTRY_UNFIT"
+    text = "the entry cannot be written: {why}"
 
 
 @dataclass(slots=True)
@@ -81,12 +89,27 @@ class Posting:
         if not (group := self.waiting[:LONGEST_GROUP]):
             return
         distinct = {ending.entry.reservation_id: ending for ending, _ in group}
-        earlier = dict(zip(distinct, await self.store.end(list(distinct.values())), strict=True))
+        earlier = dict(zip(distinct, await self._ended(list(distinct.values())), strict=True))
         del self.waiting[: len(group)]
         for ending, posted in group:
             stood = earlier[ending.entry.reservation_id]
+            if isinstance(stood, EntryUnfit):
+                if not posted.done():
+                    posted.set_exception(stood)
+                continue
             self.posted(ending.entry, stood)
             self._durable.append((posted, stood))
+
+    async def _ended(self, endings: list[Ending]) -> "list[Entry | EntryUnfit | None]":
+        """The entries that stood already. One that cannot be written holds up none of the others: they are told apart by halves."""
+        try:
+            return [*await self.store.end(endings)]
+        except UNFIT as error:
+            if len(endings) > 1:
+                half = len(endings) // 2
+                return [*await self._ended(endings[:half]), *await self._ended(endings[half:])]
+            log.error("an entry cannot be written: %s", type(error).__name__)
+            return [EntryUnfit(why=type(error).__name__)]
 
     async def _tell_meanwhile(self) -> None:
         await _turns()

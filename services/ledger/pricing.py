@@ -100,10 +100,16 @@ def labels(request: pb.SettleRequest) -> Mapping[str, str]:
     told = {name: number for name, number in _kinds(request).items() if number}
     ours = {TOKENS: ",".join(f"{name}={number}" for name, number in told.items())} if told else {}
     if request.service_tier:
-        ours[TIER] = request.service_tier
+        ours[TIER] = plain(request.service_tier)
     if request.web_searches:
         ours[SEARCHES] = str(request.web_searches)
-    return {**request.tags, **ours} if ours else dict(request.tags)
+    said = {plain(name): plain(value) for name, value in request.tags.items()}
+    return {**said, **ours} if ours else said
+
+
+def plain(text: str) -> str:
+    """Without the one character that PostgreSQL has no room for."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
 def _kinds(one: pb.Attempt | pb.SettleRequest) -> Mapping[str, int]:

@@ -32,7 +32,7 @@ from services.ledger.books import (
 from services.ledger.bounds import Bound, Bounds
 from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
-from services.ledger.posting import Posting
+from services.ledger.posting import EntryUnfit, Posting
 from services.ledger.safeguards import Safeguard
 from services.ledger.standings import Standings
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
@@ -188,11 +188,16 @@ class Replica:
         Raises:
             AlreadySettled: it ended before, at another cost.
             LedgerAway: the database is away and too much waits already. Try again: nothing is lost.
+            EntryUnfit: the database takes everything but this entry.
         """
         if (ended := self._ended.get(hold.reservation_id)) is not None:
             return await self._again(ended, hold, entry, need, again)
         self._posting.room()
-        earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need), hold.allowance))
+        try:
+            earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need), hold.allowance))
+        except EntryUnfit:
+            self._ended.pop(hold.reservation_id, None)
+            raise
         if earlier is not None:
             self._ended[hold.reservation_id] = earlier
             return await self._again(earlier, hold, entry, need, again)

@@ -22,7 +22,7 @@ from services.ledger.messages import OtherTenant, readable, stamp
 from services.ledger.oidc import Issuers
 from services.ledger.people import People
 from services.ledger.prices import PriceBook
-from services.ledger.pricing import Pricing, labels, tokens_of
+from services.ledger.pricing import Pricing, labels, plain, tokens_of
 from services.ledger.replica import Replica
 from services.ledger.revocations import EVERY_S, Revocations
 from services.ledger.safeguards import Safeguard, SafeguardUnknown
@@ -288,7 +288,7 @@ class LedgerService(LedgerServiceServicer):
         tokens = tokens_of(request)
         cost = self.pricing.settled(hold, request, tokens, at)
         entry = Entry(
-            hold.reservation_id, "settled", at, hold.key_id or request.key_id, hold.account, request.model, tokens.input,
+            hold.reservation_id, "settled", at, plain(hold.key_id or request.key_id), hold.account, plain(request.model), tokens.input,
             tokens.output, tokens.cached, tokens.reasoning, cost, hold.nano_usd, request.cached, labels(request),
             self.pricing.baseline(request, at),
         )  # fmt: skip

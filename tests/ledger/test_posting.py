@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from services.ledger.posting import Posting
+import asyncpg
+import pytest
+
+from services.ledger.posting import EntryUnfit, Posting
 from services.ledger.store import Ending, Entry, LedgerAway
 from services.runtime.background import running
 from tests.support.waiting import until
@@ -25,6 +28,8 @@ class Database:
     durable: set[UUID] = field(default_factory=set)
     failing: set[int] = field(default_factory=set)
     """Which of the groups, counted from 0."""
+    unfit: set[UUID] = field(default_factory=set)
+    """Entries with a value that no column takes: the whole group is refused."""
     holding: asyncio.Event | None = None
     """Every group from the second on waits for it."""
 
@@ -36,6 +41,8 @@ class Database:
         await asyncio.sleep(0.002)
         if number in self.failing:
             raise LedgerAway
+        if self.unfit.intersection(group):
+            raise asyncpg.UntranslatableCharacterError("no room for it")
         self.durable |= set(group)
         return [None] * len(group)
 
@@ -106,3 +113,26 @@ async def test_who_is_durable_hears_of_it_when_posting_ends() -> None:
     assert all(one.done() for one in told)
     assert not last.done()
     assert len(made.waiting) == 1
+
+
+async def test_an_entry_that_cannot_be_written_holds_up_none_of_its_group() -> None:
+    database = Database()
+    endings = [ending() for _ in range(9)]
+    database.unfit = {endings[3].entry.reservation_id, endings[8].entry.reservation_id}
+    async with posting(database) as made:
+        told = await asyncio.gather(*(made.add(one) for one in endings), return_exceptions=True)
+        assert [n for n, one in enumerate(told) if isinstance(one, EntryUnfit)] == [3, 8]
+        assert database.durable == {one.entry.reservation_id for one in endings} - database.unfit
+        assert not made.waiting
+        await settled(made, database, ending())
+
+
+async def test_a_database_that_goes_away_meanwhile_loses_nothing() -> None:
+    endings = [ending() for _ in range(4)]
+    database = Database(failing={2}, unfit={endings[0].entry.reservation_id})
+    async with posting(database) as made:
+        bad, *told = [made.add(one) for one in endings]
+        await asyncio.gather(*told)
+        with pytest.raises(EntryUnfit, match="UntranslatableCharacterError"):
+            await bad
+    assert database.durable == {one.entry.reservation_id for one in endings[1:]}

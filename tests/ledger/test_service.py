@@ -250,6 +250,14 @@ async def test_calls_are_paid_for_beside_their_tokens(ledger: Ledger) -> None:
     assert (price.nano_usd_per_call, price.input_nano_usd_per_million, price.nano_usd_per_hour) == (10**7, 10**9, 0)
 
 
+async def test_a_character_that_databases_have_no_room_for_stands_in_no_entry(ledger: Ledger) -> None:
+    who, asked = await customer(ledger), asking()
+    held = await who.Reserve(asked)
+    await who.Settle(settling(asked, held, input_tokens=1, tags={"te\0am": "a\0b"}))
+    (entry,) = (await who.ListEntries(pb.ListEntriesRequest())).entries
+    assert dict(entry.tags) == {"te\ufffdam": "a\ufffdb"}
+
+
 async def test_searches_are_held_and_paid_for_and_the_entry_tells_them(ledger: Ledger) -> None:
     who, asked = await customer(ledger), asking()
     asked.attempts[0].web_searches = 5

@@ -7,6 +7,7 @@ import json
 import zlib
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from openai.types import CreateEmbeddingResponse, Model
@@ -352,3 +353,22 @@ async def test_traces_are_for_administrators(mesh: Mesh) -> None:
     assert {"edge", "tollway"} <= {span["name"].split(" ")[0].split(".")[0] for span in found.json["spans"]}
     assert (await sent(mesh, method="GET", path="/tollway/v1/traces/nonsense", key=admin)).status == 400
     assert (await sent(mesh, method="GET", path="/tollway/v1/traces/" + "1" * 32, key=admin)).status == 404
+
+
+async def test_a_nul_in_what_a_caller_says_of_a_request_stops_no_accounts(mesh: Mesh) -> None:
+    account = f"nul-{uuid4().hex[:8]}"
+    key = await asyncio.to_thread(mesh.new_key, account)
+    said = asking(metadata={"a\0": "b\0c"}, user="an\0n")
+    assert (await sent(mesh, said, key=key)).status == 200
+    assert (await sent(mesh, asking(metadata={"a": "after"}), key=key)).status == 200
+
+    async def told() -> list[dict[str, str]]:
+        listed = (await sent(mesh, path="/tollway/v1/entries", method="GET", key=key)).json["data"]
+        return [one["tags"] for one in listed]
+
+    for _ in range(100):
+        if len(tags := await told()) == 2:
+            break
+        await asyncio.sleep(0.1)
+    assert {one["a"] for one in tags if "a" in one} == {"after"}
+    assert [one["a\ufffd"] for one in tags if "a\ufffd" in one] == ["b\ufffdc"]
