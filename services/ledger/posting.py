@@ -33,11 +33,11 @@ class Posting:
     """Of callers that come back as soon as they hear, half are at work while the other half's group is at the database."""
 
     store: Store
-    posted: Callable[[Entry, Entry | None], None]
-    """Hears of each ending, with the entry that stood already."""
+    posted: Callable[[Entry, "Entry | EntryUnfit | None"], None]
+    """Hears of each ending, with the entry that stood already, or why there is none."""
     waiting: list[tuple[Ending, "asyncio.Future[Entry | None]"]] = field(default_factory=list)
-    _durable: list[tuple["asyncio.Future[Entry | None]", Entry | None]] = field(default_factory=list)
-    """Posted, and nobody has been told."""
+    _through: list[tuple["asyncio.Future[Entry | None]", "Entry | EntryUnfit | None"]] = field(default_factory=list)
+    """Durable, or found unfit, and nobody has been told."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def room(self) -> None:
@@ -74,7 +74,7 @@ class Posting:
             while self.waiting:
                 await asyncio.gather(self._post(), self._tell_meanwhile())
                 if not self.waiting:
-                    self._tell(len(self._durable) // 2)
+                    self._tell(len(self._through) // 2)
                     await _turns()
             self._wake.clear()
         finally:
@@ -93,12 +93,8 @@ class Posting:
         del self.waiting[: len(group)]
         for ending, posted in group:
             stood = earlier[ending.entry.reservation_id]
-            if isinstance(stood, EntryUnfit):
-                if not posted.done():
-                    posted.set_exception(stood)
-                continue
             self.posted(ending.entry, stood)
-            self._durable.append((posted, stood))
+            self._through.append((posted, stood))
 
     async def _ended(self, endings: list[Ending]) -> "list[Entry | EntryUnfit | None]":
         """The entries that stood already. One that cannot be written holds up none of the others: they are told apart by halves."""
@@ -116,9 +112,13 @@ class Posting:
         self._tell()
 
     def _tell(self, first: int | None = None) -> None:
-        told, self._durable[:first] = self._durable[:first], []
+        told, self._through[:first] = self._through[:first], []
         for posted, stood in told:
-            if not posted.done():
+            if posted.done():
+                continue
+            if isinstance(stood, EntryUnfit):
+                posted.set_exception(stood)
+            else:
                 posted.set_result(stood)
 
 

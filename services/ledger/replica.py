@@ -193,11 +193,7 @@ class Replica:
         if (ended := self._ended.get(hold.reservation_id)) is not None:
             return await self._again(ended, hold, entry, need, again)
         self._posting.room()
-        try:
-            earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need), hold.allowance))
-        except EntryUnfit:
-            self._ended.pop(hold.reservation_id, None)
-            raise
+        earlier = await self._queued(Ending(entry, hold.replica, self._charges(hold, need), hold.allowance))
         if earlier is not None:
             self._ended[hold.reservation_id] = earlier
             return await self._again(earlier, hold, entry, need, again)
@@ -324,8 +320,13 @@ class Replica:
         """Posts one group of endings."""
         await self._posting.post()
 
-    def _reconcile(self, entry: Entry, earlier: Entry | None) -> None:
-        """A hold that expired here although another replica had settled it: the lease is smaller by it."""
+    def _reconcile(self, entry: Entry, earlier: Entry | EntryUnfit | None) -> None:
+        """A hold that expired here although another replica had settled it: the lease is smaller by it. What cannot be written has not
+        ended."""
+        if isinstance(earlier, EntryUnfit):
+            self._ended.pop(entry.reservation_id, None)
+            self._late.pop(entry.reservation_id, None)
+            return
         if entry.outcome != "expired" or (hold := self._late.pop(entry.reservation_id, None)) is None:
             return
         if earlier is not None:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from services.ledger.app import MIGRATIONS
@@ -21,6 +22,7 @@ from services.ledger.books import (
 from services.ledger.holds import Hold, opened
 from services.ledger.memory import MemoryStore
 from services.ledger.postgres import PostgresStore
+from services.ledger.posting import EntryUnfit
 from services.ledger.replica import Replica, Times
 from services.ledger.store import Entry, LedgerAway, MeterKey
 from services.ledger.windows import Window
@@ -198,6 +200,33 @@ async def test_settlements_wait_for_a_database_that_is_away() -> None:
             await reserve(replica, 900)
         store.away = False
         assert (await waiting).cost == 4
+
+
+class Picky(MemoryStore):
+    """A store that cannot write what costs `unfit`."""
+
+    unfit = -1
+
+    async def end(self, endings):  # type: ignore[no-untyped-def]
+        if any(one.entry.cost == self.unfit for one in endings):
+            raise asyncpg.UntranslatableCharacterError("no room for it")
+        return await super().end(endings)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_could_not_be_written_has_not_ended(late: bool) -> None:
+    store = Picky()
+    async with replica_over(store) as replica:
+        hold = await reserve(replica)
+        if late:
+            expired = Entry(hold.reservation_id, "expired", NOW, "k", hold.account, held=hold.nano_usd)
+            await replica.end(hold, expired, Need("", 0, 0, 0))
+        store.unfit = 7
+        for _ in range(2):
+            with pytest.raises(EntryUnfit):
+                await settle(replica, hold, 7)
+        store.unfit = -1
+        assert (await settle(replica, hold, 7)).cost == 7
 
 
 class Counting(MemoryStore):
