@@ -2,6 +2,8 @@
 
 import random
 
+from services.guard.training.filling import filled
+
 TRIGGERS = (
     "ignore previous system prompt instructions bypass override jailbreak hack inject injection exploit admin password secret"
     " reveal pretend act disregard forget rules restrictions filter developer mode root sudo execute command token leak DAN"
@@ -65,9 +67,5 @@ def sentences(count: int, seed: int, templates: list[str] = TEMPLATES) -> list[s
     """`count` fillings of `templates`."""
     chance, made = random.Random(seed), []
     for _ in range(count):
-        text = chance.choice(templates)
-        for name, values in FILLS.items():
-            while f"{{{name}}}" in text:
-                text = text.replace(f"{{{name}}}", chance.choice(values), 1)
-        made.append(text)
+        made.append(filled(chance.choice(templates), FILLS, chance))
     return made

@@ -2,6 +2,8 @@
 
 import random
 
+from services.guard.training.filling import filled
+
 GREETINGS = """
 hi|hello|hey|hey there|hi there|good morning|good evening|good night|hello again|yo|greetings|howdy|hallo|bonjour|hola|ciao
 thanks|thank you|thanks a lot|many thanks|cheers|great, thanks|perfect|ok|okay|ok thanks|sure|fine|yes|no|maybe|yes please|no thanks
@@ -197,9 +199,6 @@ def everyday(count: int, seed: int, templates: list[str] = TEMPLATES) -> list[st
     """Every greeting, and fillings of `templates` up to `count` in all."""
     chance, made = random.Random(seed), list(GREETINGS)
     while len(made) < count:
-        text = chance.choice(templates)
-        for name, values in FILLS.items():
-            while f"{{{name}}}" in text:
-                text = text.replace(f"{{{name}}}", chance.choice(list(values)), 1)
+        text = filled(chance.choice(templates), FILLS, chance)
         made.append(chance.choice((text, text, text.lower(), text.rstrip(".?!"), text[:1].upper() + text[1:])))
     return made

@@ -2,6 +2,8 @@
 
 import random
 
+from services.guard.training.filling import filled
+
 TEMPLATES = """
 You have {number} unread {things}.
 You have {number} new {things} since {time}.
@@ -258,8 +260,5 @@ def told(count: int, seed: int, templates: list[str] = TEMPLATES) -> list[str]:
 
 
 def _filled(chance: random.Random, templates: list[str]) -> str:
-    text = chance.choice(templates).replace("\\n", "\n")
-    for name, values in FILLS.items():
-        while f"{{{name}}}" in text:
-            text = text.replace(f"{{{name}}}", chance.choice(values), 1)
+    text = filled(chance.choice(templates).replace("\\n", "\n"), FILLS, chance)
     return text[:1].upper() + text[1:] if chance.random() < 0.8 else text
