@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import psutil
 import uvloop
 
 from benchmarks import processes, report
-from benchmarks.gateway_load import PEERS, Gateway, litellm_running, until_file
+from benchmarks.gateway_load import PEERS, Gateway, litellm_running, tollway_running
 from benchmarks.open_loop import Seen, offered
 from benchmarks.sick import SICK_S, Sickness, providers
 
@@ -33,19 +32,15 @@ HEALTHY_PER_S = 20.0
 SICK_PER_S = 2 * MOST / SICK_S
 
 
-@contextlib.contextmanager
-def tollway(folder: Path, healthy: int, sick: int) -> Iterator[Gateway]:
-    state = folder / "state"
+def tollway(folder: Path, healthy: int, sick: int) -> contextlib.AbstractContextManager[Gateway]:
     entries = {
         name: {"model": name, "base_url": f"http://127.0.0.1:{port}/v1", "concurrency": MOST, "first_byte_s": SLOWEST_S}
         for name, port in (("healthy", healthy), ("sick", sick))
     }
-    command = [sys.executable, "-m", "services.mesh", "up", f"--state={state}", f"--port={PORT}", "--grpc-port=0"]
-    environ = {"TOLLWAY_MODELS__LOCAL": "false", "TOLLWAY_MODELS__CATALOGUE": json.dumps(entries),
-               "TOLLWAY_LEDGER__PRICES": '{healthy: {input: "1", output: "2"}, sick: {input: "1", output: "2"}}'}  # fmt: skip
-    with processes.started(command, environ, folder / "tollway.log") as pid:
-        until_file(state / "run" / "up.json")
-        yield Gateway(pid, PORT, (state / "dev.key").read_text().strip(), "")
+    prices = '{healthy: {input: "1", output: "2"}, sick: {input: "1", output: "2"}}'
+    return tollway_running(
+        folder, PORT, {"TOLLWAY_MODELS__CATALOGUE": json.dumps(entries), "TOLLWAY_LEDGER__PRICES": prices}
+    )
 
 
 def litellm(folder: Path, healthy: int, sick: int) -> contextlib.AbstractContextManager[Gateway]:

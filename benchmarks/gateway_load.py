@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,25 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def tollway(folder: Path) -> Iterator[Gateway]:
+def tollway_running(folder: Path, port: int, environ: Mapping[str, str], *arguments: str) -> Iterator[Gateway]:
+    """The whole mesh in one process, its state in `folder`, without the small model."""
     state = folder / "state"
-    command = [sys.executable, "-m", "services.mesh", "up", f"--state={state}", f"--port={PORT}", "--grpc-port=0",
-               f"--model=mock=openai:mock@http://127.0.0.1:{UPSTREAM_PORT}/v1"]  # fmt: skip
-    environ = {"TOLLWAY_MODELS__LOCAL": "false", "TOLLWAY_LEDGER__PRICES": '{mock: {input: "1", output: "2"}}'}
-    with processes.started(command, environ, folder / "tollway.log") as pid:
+    command = [sys.executable, "-m", "services.mesh", "up", f"--state={state}", f"--port={port}", "--grpc-port=0"]
+    with processes.started(
+        [*command, *arguments], {"TOLLWAY_MODELS__LOCAL": "false", **environ}, folder / "tollway.log"
+    ) as pid:
         until_file(state / "run" / "up.json")
-        key = (state / "dev.key").read_text().strip()
-        budget = ["-m", "services.mesh", "budgets", "set", "dev", "1000000usd", f"--state={state}"]
+        yield Gateway(pid, port, (state / "dev.key").read_text().strip(), "mock")
+
+
+@contextlib.contextmanager
+def tollway(folder: Path) -> Iterator[Gateway]:
+    prices = {"TOLLWAY_LEDGER__PRICES": '{mock: {input: "1", output: "2"}}'}
+    model = f"--model=mock=openai:mock@http://127.0.0.1:{UPSTREAM_PORT}/v1"
+    with tollway_running(folder, PORT, prices, model) as one:
+        budget = ["-m", "services.mesh", "budgets", "set", "dev", "1000000usd", f"--state={folder / 'state'}"]
         os.spawnv(os.P_WAIT, sys.executable, [sys.executable, *budget])
-        yield Gateway(pid, PORT, key, "mock")
+        yield one
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import uvloop
 from aiohttp import web
 
 from benchmarks import load, processes, report
-from benchmarks.gateway_load import PEERS, Gateway, litellm_running, until_file
+from benchmarks.gateway_load import PEERS, Gateway, litellm_running, tollway_running
 
 SERVER_PORT, PORT = 18998, 18280
 URL = f"http://127.0.0.1:{SERVER_PORT}/mcp"
@@ -71,38 +72,26 @@ def straight(server: int, folder: Path) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def tollway(folder: Path) -> Iterator[Gateway]:
-    state = folder / "state"
-    command = [
-        sys.executable,
-        "-m",
-        "services.mesh",
-        "up",
-        f"--state={state}",
-        f"--port={PORT}",
-        "--grpc-port=0",
-        f"--mcp=box={URL}",
-    ]
-    environ = {"TOLLWAY_MODELS__LOCAL": "false", "TOLLWAY_LEDGER__PRICES": '{tools/box: {call: "0.0001"}}'}
-    with processes.started(command, environ, folder / "tollway.log") as pid:
-        until_file(state / "run" / "up.json")
-        yield Gateway(pid, PORT, (state / "dev.key").read_text().strip(), "box__echo")
+    prices = {"TOLLWAY_LEDGER__PRICES": '{tools/box: {call: "0.0001"}}'}
+    with tollway_running(folder, PORT, prices, f"--mcp=box={URL}") as one:
+        yield replace(one, model="box__echo")
 
 
 @contextlib.contextmanager
 def litellm(folder: Path) -> Iterator[Gateway]:
-    with litellm_running(
-        folder, PORT + 1, {"model_list": [], "mcp_servers": {"box": {"url": URL, "transport": "http"}}}
-    ) as one:
-        yield Gateway(one.pid, one.port, one.key, "box-echo")
+    settings = {"model_list": [], "mcp_servers": {"box": {"url": URL, "transport": "http"}}}
+    with litellm_running(folder, PORT + 1, settings) as one:
+        yield replace(one, model="box-echo")
+
+
+def asked(tool: str, text: str, number: int) -> bytes:
+    params = {"name": tool, "arguments": {"text": text}}
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
 
 
 def requests(gateway: Gateway, number: int) -> list[bytes]:
-    made = []
-    for n in range(number):
-        params = {"name": gateway.model, "arguments": {"text": f"{TEXTS[n % len(TEXTS)]}, {n}"}}
-        body = json.dumps({"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params}).encode()
-        made.append(load.post(gateway.port, "/mcp", body, gateway.key, ACCEPT))
-    return made
+    bodies = (asked(gateway.model, f"{TEXTS[n % len(TEXTS)]}, {n}", n) for n in range(number))
+    return [load.post(gateway.port, "/mcp", body, gateway.key, ACCEPT) for body in bodies]
 
 
 def check(gateway: Gateway) -> None:
@@ -110,12 +99,11 @@ def check(gateway: Gateway) -> None:
     Raises:
         AssertionError: what comes back is not what the tool says.
     """
-    params = {"name": gateway.model, "arguments": {"text": TEXTS[0]}}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
     accept = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
     headers = {**accept, "authorization": f"Bearer {gateway.key}"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{gateway.port}/mcp", body, headers)
-    with urllib.request.urlopen(asked, timeout=30) as response:
+    body = asked(gateway.model, TEXTS[0], 1)
+    request = urllib.request.Request(f"http://127.0.0.1:{gateway.port}/mcp", body, headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
         said = response.read().decode()
     assert TEXTS[0] in said and '"isError":true' not in said, said
 
@@ -139,11 +127,11 @@ async def measured(gateway: Gateway, connections: int, seconds: float) -> dict[s
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    asked.add_argument("--connections", type=int, nargs="+", default=[1, 16])
-    asked.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    args = asked.parse_args()
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    options.add_argument("--connections", type=int, nargs="+", default=[1, 16])
+    options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    args = options.parse_args()
     if args.serve:
         serve()
         return
