@@ -229,15 +229,15 @@ MADE: Mapping[str, Callable[[], str]] = {
 }
 
 
+PRICED = (("models", "catalogue", ""), ("tools", "servers", "tools/"))
+"""Whose entries may have prices, and what the ledger has before their names."""
+
+
 def priced(whole: dict[str, Any]) -> dict[str, Any]:
     """Prices that stand in the entry of a model or an MCP server go where they are kept: to the ledger, under what is said there already."""
     for section, entries, prefix in PRICED:
         whole = _priced(whole, section, entries, prefix)
     return whole
-
-
-PRICED = (("models", "catalogue", ""), ("tools", "servers", "tools/"))
-"""Whose entries may have prices, and what the ledger has before their names."""
 
 
 def _priced(whole: dict[str, Any], section: str, entries: str, prefix: str) -> dict[str, Any]:
