@@ -85,7 +85,7 @@ class Metered:
             AioRpcError: what the ledger says.
         """
         caller, trace = identity.scoped(self.scope), telemetry.current()
-        if caller.models and request.model not in caller.models:
+        if not caller.allows(request.model):
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)

@@ -93,7 +93,7 @@ class Road:
         request, options = asked.chat, asked.options
         self.desk.room()
         caller, trace = identity.scoped("chat"), telemetry.current()
-        if caller.models and request.model not in (AUTO, *caller.models):
+        if request.model != AUTO and not caller.allows(request.model):
             raise ModelNotAllowed(model=request.model)
         key = options.idempotency_key
         reservation = uuid.uuid5(NAMESPACE, f"{caller.account}\0{key}") if key else uuid.uuid4()

@@ -225,7 +225,7 @@ class GatewayService(GatewayServiceServicer):
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller = identity.scoped("chat")
-        if caller.models and request.chat.model not in (AUTO, *caller.models):
+        if request.chat.model != AUTO and not caller.allows(request.chat.model):
             raise ModelNotAllowed(model=request.chat.model)
         asked = models_pb2.CountTokensRequest(chat=request.chat)
         made = await self.road.peers.models.CountTokens(asked)

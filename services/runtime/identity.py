@@ -82,6 +82,10 @@ class Caller:
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", f"Bearer {self.token}")
 
+    def allows(self, model: str) -> bool:
+        """Whether the key may use it: one that names none may use all."""
+        return not self.models or model in self.models
+
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
