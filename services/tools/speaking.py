@@ -31,8 +31,8 @@ class Speaking:
     version: str = ""
     """What both speak; empty until that is settled."""
     _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _times: int = 0
-    """That it was settled."""
+    _forgotten: int = 0
+    """Times that the server has forgotten us."""
 
     async def ask(
         self, method: str, params: Mapping[str, Any], within_s: float, about: Mapping[str, str] | None = None
@@ -45,11 +45,13 @@ class Speaking:
         """
         for _ in range(2):
             version = await self._settled(within_s)
-            times = self._times
+            forgotten = self._forgotten
             try:
                 return self._result(await self._asked(method, params, version, within_s, about or {}))
             except faults.SessionOver:
-                if self._times == times:  # nobody else has introduced us meanwhile
+                # Whoever hears it first introduces us anew; the others' news is of before that.
+                if self._forgotten == forgotten:
+                    self._forgotten += 1
                     self.version = ""
                     self.wire.forget()
         raise faults.ServerBroke(server=self.name, why="it forgets us at once")
@@ -66,7 +68,6 @@ class Speaking:
         async with self._settling:
             if not self.version:
                 self.version = await self._modern(within_s) or await self._introduced(within_s)
-                self._times += 1
             return self.version
 
     async def _modern(self, within_s: float) -> str:

@@ -39,12 +39,16 @@ class Peer:
         self.session = "s1"
         self.answer: Answer = self.said
         self.pages: list[list[dict[str, Any]]] = [[TOOL]]
+        self.hold: Callable[[web.Request, dict[str, Any]], Awaitable[None]] | None = None
+        """Awaited before anything is answered."""
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         message = await request.json()
         self.heard.append(message)
         method = message.get("method", "")
+        if self.hold is not None:
+            await self.hold(request, message)
         if method == "initialize":
             result = {"protocolVersion": HANDSHAKE[0], "capabilities": {}, "serverInfo": {"name": "p", "version": "1"}}
             return reply(message, result, {"mcp-session-id": self.session})
@@ -161,6 +165,25 @@ async def test_a_server_that_has_forgotten_us_is_asked_again(peer: Peer) -> None
         results = await asyncio.gather(*(one.call("peer__say", "", 5.0) for _ in range(4)))
         assert all(made.contents[0].text == "said" for made in results)
         assert len(peer.asked("initialize")) == 2, "four callers introduce us once"
+
+
+async def test_who_hears_late_that_we_are_forgotten_undoes_no_introduction(peer: Peer) -> None:
+    introduced, stale = asyncio.Event(), list[int]()
+
+    async def hold(request: web.Request, message: dict[str, Any]) -> None:
+        if message.get("method") == "notifications/initialized":
+            introduced.set()
+            await asyncio.sleep(0.1)  # for as long as the other needs to hear
+        elif request.headers.get("mcp-session-id") == "s1":
+            stale.append(message["id"])
+            if len(stale) == 2:
+                await introduced.wait()
+
+    async with served(peer) as one:
+        peer.session, peer.hold = "s2", hold
+        results = await asyncio.gather(*(one.call("peer__say", "", 5.0) for _ in range(2)))
+        assert [made.contents[0].text for made in results] == ["said", "said"]
+        assert len(stale) == 2 and len(peer.asked("initialize")) == 2
 
 
 async def test_a_server_may_ask_while_it_answers(peer: Peer) -> None:
