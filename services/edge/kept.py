@@ -20,7 +20,7 @@ from tollway.jobs.v1 import jobs_pb2_grpc
 
 from services.edge.wire import response_items
 from services.edge.wire.errors import Refusal
-from services.edge.wire.tool_use import add_step
+from services.edge.wire.tool_use import called
 
 log = logging.getLogger(__name__)
 
@@ -144,10 +144,7 @@ def asked(job: pb.Job) -> Sequence[chat.Message]:
 def conversation(job: pb.Job) -> Sequence[chat.Message]:
     """What was asked and what was answered."""
     said = _said(job)
-    called = chat.ChatRequest()
-    for one in said.steps:
-        add_step(called.messages, one)
-    return [*asked(job), *called.messages, said]
+    return [*asked(job), *called(said.steps), said]
 
 
 def _said(job: pb.Job) -> chat.Message:

@@ -12,6 +12,7 @@ from services.edge.exchange import Exchange
 from services.edge.wire import answer
 from services.edge.wire import mcp as wire
 from services.edge.wire.errors import Refusal, of_failure
+from services.runtime.mcp import NO_METHOD
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -62,7 +63,7 @@ class Mcp:
                 except (grpc.aio.AioRpcError, Refusal) as error:
                     raise wire.of_refusal(of_failure(error)) from None
                 return wire.listed(made, server), []
-        raise wire.Fault(wire.NO_METHOD, "no such method here")
+        raise wire.Fault(NO_METHOD, "no such method here")
 
     async def _called(self, asked: wire.Message, server: str) -> tuple[dict[str, Any], Headers]:
         try:

@@ -16,6 +16,7 @@ from tollway.tools.v1 import tools_pb2
 from services.orchestrator import results
 from services.orchestrator.failures import NoTools, ToolsAndChoices
 from services.orchestrator.tooling import Tooling
+from services.runtime import mcp
 from services.runtime.errors import Failure
 from services.runtime.status import info_of
 
@@ -25,8 +26,7 @@ MOST_TOOLS = 128
 """That are shown to a model: providers take no more."""
 LEDGER = "ledger.tollway"
 """Whose refusals end the request: another call would be refused as well."""
-EVERY = "*__*"
-"""Among the names of tools: all of all servers."""
+EVERY = mcp.named(mcp.EVERY, mcp.EVERY)
 ENOUGH = "no further calls are allowed"
 
 Complete = Callable[[pb.CompleteRequest], Awaitable[pb.CompleteResponse]]
@@ -62,14 +62,15 @@ class Work:
             made.options.idempotency_key = f"{made.options.idempotency_key}/{self.rounds}"
         return made
 
-    def answered(self, completion: chat.ChatCompletion, road: pb.Road) -> None:
-        """Counts what a round has come to."""
+    def answered(self, completion: chat.ChatCompletion, road: pb.Road) -> chat.Message:
+        """Counts what a round has come to; what the model said."""
         for one in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "web_searches"):
             setattr(self.usage, one, getattr(self.usage, one) + getattr(completion.usage, one))
         self.usage.estimated |= completion.usage.estimated
         self.cost += road.cost_nano_usd
         self.held += road.held_nano_usd
         self.options.sealed_map = road.sealed_map or self.options.sealed_map
+        return completion.choices[0].message if completion.choices else chat.Message()
 
     def told(self, said: chat.Message, steps: Sequence[chat.ToolStep]) -> None:
         """Goes on from what the model said, and from what came of it."""
@@ -103,8 +104,7 @@ class Agent:
         work = await self._begun(request.chat, request.options)
         while True:
             made = await once(work.asked())
-            work.answered(made.completion, made.road)
-            said = made.completion.choices[0].message if made.completion.choices else chat.Message()
+            said = work.answered(made.completion, made.road)
             if not (calls := work.wanted(said)):
                 said.steps.extend(work.steps)
                 made.completion.usage.MergeFrom(work.usage)
@@ -135,8 +135,7 @@ class Agent:
                     elif not begun:
                         begun = True
                         yield piece
-            work.answered(last.completion, last.road)
-            said = last.completion.choices[0].message if last.completion.choices else chat.Message()
+            said = work.answered(last.completion, last.road)
             _grow(whole, last.completion)
             if not (calls := work.wanted(said)):
                 break
@@ -206,12 +205,12 @@ class Agent:
 
 
 def _among(tool: tools_pb2.Tool, wanted: Collection[str]) -> bool:
-    return not wanted or any(name in wanted for name in (tool.name, f"{tool.server}__*", EVERY))
+    return not wanted or any(name in wanted for name in (tool.name, mcp.named(tool.server, mcp.EVERY), EVERY))
 
 
 def _step(work: Work, call: chat.ToolCall, output: str, *, failed: bool) -> chat.ToolStep:
     server = work.tools[call.name].server
-    name = call.name.removeprefix(f"{server}__")
+    name = mcp.own_name(call.name, server)
     return chat.ToolStep(id=call.id, server=server, name=name, arguments=call.arguments, output=output, failed=failed)
 
 

@@ -17,6 +17,7 @@ from services.orchestrator.failures import ArgumentsBlocked, ResultBlocked, Tool
 from services.orchestrator.money import time_left
 from services.orchestrator.road import Road
 from services.runtime import identity, telemetry
+from services.runtime.mcp import server_of
 from services.runtime.remembered import Remembered
 
 PROVIDER = "tools"
@@ -51,7 +52,7 @@ class Tooling:
             tools=[one for one, rule in zip(tools, rules, strict=True) if not rule],
             next_page_token=found.next_page_token,
             servers=[one for one in found.servers if _allowed(caller, one.name)],
-            withheld=[one for one in found.withheld if _allowed(caller, one.name.partition("__")[0])],
+            withheld=[one for one in found.withheld if _allowed(caller, server_of(one.name))],
         )
         for one, rule in zip(tools, rules, strict=True):
             if rule:
@@ -167,4 +168,4 @@ def _model(server: str) -> str:
 
 def _allowed(caller: identity.Caller, server: str) -> bool:
     """Whether the key may reach the server: one that names models names servers among them."""
-    return not caller.models or _model(server) in caller.models
+    return caller.allows(_model(server))

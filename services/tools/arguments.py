@@ -1,6 +1,5 @@
 """A call's arguments, held against the tool's own schema before they leave. Pure."""
 
-import base64
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -9,13 +8,13 @@ from typing import Any
 import orjson
 from tollway.tools.v1 import tools_pb2 as pb
 
+from services.runtime.mcp import as_header
 from services.runtime.schemas import validator
 from services.tools.faults import ArgumentsWrong
 
 log = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Schema:
@@ -58,15 +57,8 @@ class Schema:
             if isinstance(value, bool):
                 made[name] = "true" if value else "false"
             elif isinstance(value, str | int):
-                made[name] = encoded(str(value))
+                made[name] = as_header(str(value))
         return made
-
-
-def encoded(text: str) -> str:
-    """As a header's value: what is not plain as MCP has it in base64."""
-    if PLAIN.fullmatch(text) and not text.startswith("=?base64?"):
-        return text
-    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
 def _headers(schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from services.runtime.settings import BadSettings
 
-BETWEEN = "__"
-"""Between a server's name and its tool's, in the name that the mesh has for it."""
 NAME = re.compile(r"[a-z0-9](?:[-_]?[a-z0-9]){0,31}")
 
 

@@ -8,17 +8,12 @@ from typing import Any
 import orjson
 from tollway.tools.v1 import tools_pb2 as pb
 
-from services.tools.catalogue import BETWEEN, Server
+from services.runtime.mcp import HINTS, named
+from services.tools.catalogue import Server
 
 NAME = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 LARGEST_BYTES = 256 << 10
 """Of what a tool says of itself."""
-HINTS = {
-    "readOnlyHint": "read_only",
-    "destructiveHint": "destructive",
-    "idempotentHint": "idempotent",
-    "openWorldHint": "open_world",
-}
 CHANGED = "it is no longer what was approved"
 
 
@@ -42,16 +37,11 @@ def offered(name: str, server: Server, told: Iterable[Any]) -> tuple[dict[str, p
     return tools, withheld
 
 
-def own_name(tool: pb.Tool) -> str:
-    """What the server calls it."""
-    return tool.name.removeprefix(f"{tool.server}{BETWEEN}")
-
-
 def _tool(name: str, server: Server, said: Mapping[str, Any]) -> pb.Tool:
     annotations = said.get("annotations") or {}
     output = said.get("outputSchema")
     made = pb.Tool(
-        name=f"{name}{BETWEEN}{said['name']}",
+        name=named(name, said["name"]),
         server=name,
         title=said.get("title") or annotations.get("title") or "",
         description=said.get("description") or "",

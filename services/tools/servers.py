@@ -9,8 +9,9 @@ from typing import Any
 from tollway.tools.v1 import tools_pb2 as pb
 
 from services.runtime.errors import Failure
+from services.runtime.mcp import as_header, own_name
 from services.tools import contents, faults, offered
-from services.tools.arguments import Schema, encoded
+from services.tools.arguments import Schema
 from services.tools.catalogue import Server
 from services.tools.operations import operation
 from services.tools.speaking import Refused, Speaking
@@ -102,22 +103,20 @@ class Served:
             raise faults.ServerFull(server=self.name, limit=self.settings.at_once)
         self.under_way += 1
         try:
-            with operation(self.settings, offered.own_name(tool)) as one:
-                made = await self._called(
-                    tool, arguments, schema.headers(arguments), min(within_s, self.settings.call_s)
-                )
+            own, headers = own_name(name, self.name), schema.headers(arguments)
+            with operation(self.settings, own) as one:
+                made = await self._called(tool, own, arguments, headers, min(within_s, self.settings.call_s))
                 one.answered(made.failed)
                 return made
         finally:
             self.under_way -= 1
 
     async def _called(
-        self, tool: pb.Tool, arguments: Mapping[str, Any], headers: Mapping[str, str], within_s: float
+        self, tool: pb.Tool, own: str, arguments: Mapping[str, Any], headers: Mapping[str, str], within_s: float
     ) -> pb.Result:
-        own = offered.own_name(tool)
         params = {"name": own, "arguments": arguments}
         try:
-            said = await self.speaking.ask("tools/call", params, within_s, {"mcp-name": encoded(own), **headers})
+            said = await self.speaking.ask("tools/call", params, within_s, {"mcp-name": as_header(own), **headers})
         except Refused as refusal:
             return contents.refusal(refusal.words or f"error {refusal.code}")
         if said.get("resultType") == contents.ASKS:

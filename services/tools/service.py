@@ -8,8 +8,8 @@ from tollway.tools.v1 import tools_pb2 as pb
 from tollway.tools.v1.tools_pb2_grpc import ToolsServiceServicer
 
 from services.runtime import channels, identity
+from services.runtime.mcp import server_of
 from services.tools import faults
-from services.tools.catalogue import BETWEEN
 from services.tools.servers import Served
 
 PAGE = 1000
@@ -54,7 +54,7 @@ class ToolsService(ToolsServiceServicer):
         Raises:
             ToolUnknown: of a server that there is not, or not for the caller.
         """
-        name = tool.partition(BETWEEN)[0]
+        name = server_of(tool)
         found = next((one for one in self._reached() if one.name == name), None)
         if found is None:
             raise faults.ToolUnknown(tool=tool)

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.runtime.mcp import HANDSHAKE, MODERN, NO_METHOD
 from services.tools import faults
 from services.tools.wires import messages
-from services.tools.wires.messages import HANDSHAKE, MODERN, Message
+from services.tools.wires.messages import Message
 from services.tools.wires.wire import Wire
 
 PROBED_S = 5.0
 """How long a server may think about a method that it may not know."""
-NOTHING_SAID = messages.failure(None, messages.METHOD_NOT_FOUND, "nothing")
+NOTHING_SAID = messages.failure(None, NO_METHOD, "nothing")
 
 
 class Refused(Exception):

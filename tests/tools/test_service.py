@@ -16,6 +16,7 @@ from tollway.tools.v1 import tools_pb2_grpc
 
 from services.runtime.background import running
 from services.runtime.http import session
+from services.runtime.mcp import HANDSHAKE, MODERN
 from services.runtime.secrets import Secrets
 from services.runtime.server import Service
 from services.tools.catalogue import Server
@@ -23,7 +24,6 @@ from services.tools.servers import Served
 from services.tools.service import ToolsService
 from services.tools.speaking import Speaking
 from services.tools.wires.http import Http
-from services.tools.wires.messages import HANDSHAKE, MODERN
 from services.tools.wires.pipe import Pipe
 from services.tools.wires.wire import Wire
 from tests.peers import toolbox

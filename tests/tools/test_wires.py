@@ -12,17 +12,17 @@ from aiohttp import web
 
 from services.runtime.errors import Failure
 from services.runtime.http import session
+from services.runtime.mcp import HANDSHAKE, as_header
 from services.runtime.secrets import Secrets
 from services.runtime.settings import BadSettings
 from services.tools import faults
-from services.tools.arguments import Schema, encoded
+from services.tools.arguments import Schema
 from services.tools.catalogue import Server, checked
 from services.tools.offered import offered
 from services.tools.servers import Served
 from services.tools.speaking import Speaking
 from services.tools.wires import http as wire
 from services.tools.wires.http import Http
-from services.tools.wires.messages import HANDSHAKE
 from services.tools.wires.pipe import Pipe
 from tests.support.waiting import until
 
@@ -356,8 +356,8 @@ def test_arguments_that_a_server_wants_as_headers() -> None:
     tools, _ = offered("s", Server("u"), [{"name": "t", "inputSchema": schema}])
     one = Schema(tools["s__t"])
     found = one.headers({"region": "eu", "deep": {"zone": "grün"}, "dry": True, "bad": "x"})
-    assert found == {"mcp-param-region": "eu", "mcp-param-zone": encoded("grün"), "mcp-param-dry": "true"}
-    assert encoded("grün") == "=?base64?Z3LDvG4=?=" and encoded(" a") != " a" and encoded("a b") == "a b"
+    assert found == {"mcp-param-region": "eu", "mcp-param-zone": as_header("grün"), "mcp-param-dry": "true"}
+    assert as_header("grün") == "=?base64?Z3LDvG4=?=" and as_header(" a") != " a" and as_header("a b") == "a b"
     assert one.headers({}) == {} and one.headers({"deep": 3}) == {}
 
 

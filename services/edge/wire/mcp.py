@@ -4,7 +4,6 @@ Nothing is kept of a client between its requests, so there are no sessions: a ha
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +14,11 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.tools.v1 import tools_pb2 as tools
 
 from services.edge.wire.errors import Refusal, as_json
+from services.runtime.mcp import HANDSHAKE, HINTS, MODERN, NO_METHOD, PREFIX, US, named, of_header, own_name
 
 PATH = "/mcp"
-BETWEEN = "__"
-"""Between a server's name and its tool's."""
-MODERN = "2026-07-28"
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-US = {"name": "tollway", "version": "1"}
 ABLE: dict[str, Any] = {"tools": {}}
-PREFIX = "io.modelcontextprotocol/"
-PARSE, INVALID, NO_METHOD, PARAMS = -32700, -32600, -32601, -32602
+PARSE, INVALID, PARAMS = -32700, -32600, -32602
 MISMATCH, UNSUPPORTED = -32020, -32022
 REFUSED = -32010
 """Of the range that servers may use as they like: a refusal of the mesh's, whose own code is in `data`."""
@@ -39,12 +33,7 @@ TOLD_TO_MODELS = frozenset(
      "server_full", "tool_asks"}
 )  # fmt: skip
 """Refusals of one call that whoever asked for it may do something about: a result that says so, as the protocol wants it."""
-HINTS = {
-    "read_only": "readOnlyHint",
-    "destructive": "destructiveHint",
-    "idempotent": "idempotentHint",
-    "open_world": "openWorldHint",
-}
+ANNOTATIONS = {ours: theirs for theirs, ours in HINTS.items()}
 
 
 class Message(Struct):
@@ -118,7 +107,7 @@ def modern(asked: Message, headers: Mapping[bytes, bytes]) -> bool:
         raise Fault(MISMATCH, "the header mcp-protocol-version is not what params._meta says")
     if headers.get(b"mcp-method", b"").decode("latin-1") != asked.method:
         raise Fault(MISMATCH, "the header mcp-method is not the method")
-    if asked.method == "tools/call" and _plain(headers.get(b"mcp-name", b"")) != asked.said.get("name"):
+    if asked.method == "tools/call" and of_header(headers.get(b"mcp-name", b"")) != asked.said.get("name"):
         raise Fault(MISMATCH, "the header mcp-name is not the tool's name")
     if version != MODERN:
         raise _unsupported(version)
@@ -167,7 +156,7 @@ def call(asked: Message, server: str) -> pb.CallToolRequest:
     if arguments is not None and not isinstance(arguments, dict):
         raise Fault(PARAMS, "arguments must be an object")
     return pb.CallToolRequest(
-        name=f"{server}{BETWEEN}{name}" if server else name,
+        name=named(server, name) if server else name,
         arguments_json=as_json(arguments, "arguments") if arguments else "",
     )
 
@@ -219,20 +208,9 @@ def _unsupported(version: Any) -> Fault:
     return Fault(UNSUPPORTED, "Unsupported protocol version", supported)
 
 
-def _plain(header: bytes) -> str | None:
-    """A header's value, which may be in base64."""
-    said = header.decode("latin-1")
-    if not (said.startswith("=?base64?") and said.endswith("?=")):
-        return said
-    try:
-        return base64.b64decode(said[9:-2], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-
-
 def _tool(one: tools.Tool, server: str) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "name": one.name.removeprefix(f"{server}{BETWEEN}") if server else one.name,
+        "name": own_name(one.name, server) if server else one.name,
         "inputSchema": orjson.loads(one.input_schema_json),
     }
     if one.title:
@@ -241,7 +219,7 @@ def _tool(one: tools.Tool, server: str) -> dict[str, Any]:
         said["description"] = one.description
     if one.output_schema_json:
         said["outputSchema"] = orjson.loads(one.output_schema_json)
-    hints = {HINTS[field.name]: value for field, value in one.hints.ListFields()}
+    hints = {ANNOTATIONS[field.name]: value for field, value in one.hints.ListFields()}
     return {**said, "annotations": hints} if hints else said
 
 

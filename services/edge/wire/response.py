@@ -11,6 +11,7 @@ from tollway.jobs.v1 import jobs_pb2
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
+from services.runtime import mcp
 
 STATUSES = {
     jobs_pb2.STATE_QUEUED: "queued",
@@ -221,7 +222,7 @@ def _servers(use: pb.ToolUse) -> list[dict[str, Any]]:
     """By name; all of them under our own."""
     return [
         {"type": "mcp", "server_label": name, "require_approval": "never",
-         "allowed_tools": [tool for tool in use.tools if tool.startswith(f"{name}__") and not tool.endswith("*")] or None}
+         "allowed_tools": [tool for tool in use.tools if tool.startswith(mcp.named(name, "")) and not tool.endswith(mcp.EVERY)] or None}
         for name in use.servers or ("tollway",)
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, missing, of_body
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
-from services.edge.wire.tool_use import McpTool, Server, ToolName, add_step, used
+from services.edge.wire.tool_use import McpTool, Server, ToolName, called, used
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 
@@ -316,18 +316,17 @@ def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Me
             _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
         case McpCall():
             output = said.output if said.output is not None else str(said.error or "")
-            add_step(made.messages, chat.ToolStep(
+            step = chat.ToolStep(
                 id=said.id, server=said.server_label, name=said.name, arguments=said.arguments, output=output,
                 failed=said.error is not None,
-            ))  # fmt: skip
+            )  # fmt: skip
+            made.messages.extend(called([step]))
         case Reference():
             if (found := named.get(said.id)) is None:
                 raise Refusal(400, "item_not_found", f"no item {said.id[:64]!r} is kept", param=f"{at}.id")
-            for step in found.steps:
-                add_step(made.messages, step)
             if found.steps:
-                return
-            if found.tool_calls and not found.parts:
+                made.messages.extend(called(found.steps))
+            elif found.tool_calls and not found.parts:
                 _assistant(made).tool_calls.extend(found.tool_calls)
             elif found.parts or found.refusal or found.role != chat.ROLE_ASSISTANT:
                 made.messages.add().CopyFrom(found)

@@ -1,6 +1,6 @@
 """Tools of MCP servers that the mesh calls while it answers, as OpenAI's bodies ask for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -8,6 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire.errors import Refusal, missing
+from services.runtime import mcp
 
 Server = Annotated[str, Meta(min_length=1, max_length=64)]
 ToolName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -47,30 +48,29 @@ def used(made: pb.ToolUse, said: Iterable[tuple[int, McpTool]], most: int | None
         at = f"tools[{n}]"
         servers = _servers(one, at)
         if one.require_approval != NEVER:
-            raise Refusal(
-                400, "unsupported_value", f"{at}.require_approval: nobody can be asked before a call; say `never`",
-                param=f"{at}.require_approval",
-            )  # fmt: skip
+            raise _unsupported(f"{at}.require_approval", "nobody can be asked before a call; say `never`")
         for name in ("headers", "authorization", "connector_id"):
             if getattr(one, name) is not None:
-                raise Refusal(400, "unsupported_value", f"{at}.{name}: {NOT_HERE}", param=f"{at}.{name}")
+                raise _unsupported(f"{at}.{name}", NOT_HERE)
         wanted = one.allowed_tools.tool_names if isinstance(one.allowed_tools, Allowed) else one.allowed_tools
         made.servers.extend(servers)
         if wanted is None:
-            made.tools.extend(f"{server}__*" for server in servers or ("*",))
+            made.tools.extend(mcp.named(server, mcp.EVERY) for server in servers or (mcp.EVERY,))
         elif len(servers) == 1:
-            made.tools.extend(name if "__" in name else f"{servers[0]}__{name}" for name in wanted)
+            made.tools.extend(name if mcp.BETWEEN in name else mcp.named(servers[0], name) for name in wanted)
         else:
             made.tools.extend(wanted)
     if most is not None:
         made.most_calls = min(most, MOST_CALLS)
 
 
-def add_step(messages: Any, one: chat.ToolStep) -> None:
-    """A call that was made, as a model reads it: that it asked, and what it was told."""
-    asked = messages.add(role=chat.ROLE_ASSISTANT)
-    asked.tool_calls.add(id=one.id, name=f"{one.server}__{one.name}", arguments=one.arguments)
-    messages.add(role=chat.ROLE_TOOL, tool_call_id=one.id, failed=one.failed).parts.add(text=one.output)
+def called(steps: Iterable[chat.ToolStep]) -> Iterator[chat.Message]:
+    """Calls that were made, as a model reads them: that it asked for each, and what it was told."""
+    for one in steps:
+        call = chat.ToolCall(id=one.id, name=mcp.named(one.server, one.name), arguments=one.arguments)
+        yield chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call])
+        output = chat.ContentPart(text=one.output)
+        yield chat.Message(role=chat.ROLE_TOOL, tool_call_id=one.id, failed=one.failed, parts=[output])
 
 
 def _servers(one: McpTool, at: str) -> list[str]:
@@ -82,7 +82,11 @@ def _servers(one: McpTool, at: str) -> list[str]:
         if url.startswith(prefix):
             return [name.strip() for name in url.removeprefix(prefix).split(",") if name.strip()]
     if url:
-        raise Refusal(400, "unsupported_value", f"{at}.server_url: {NOT_HERE}: leave it out", param=f"{at}.server_url")
+        raise _unsupported(f"{at}.server_url", f"{NOT_HERE}: leave it out")
     if one.server_label is None:
         raise missing(f"{at}.server_label")
     return [one.server_label]
+
+
+def _unsupported(at: str, why: str) -> Refusal:
+    return Refusal(400, "unsupported_value", f"{at}: {why}", param=at)

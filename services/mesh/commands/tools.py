@@ -12,6 +12,7 @@ from tollway.tools.v1 import tools_pb2
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
 from services.mesh.screen import err, fail, say, table
+from services.runtime.mcp import own_name
 
 T = TypeVar("T")
 WITHIN_S = 120.0
@@ -27,15 +28,15 @@ def list_tools(
     state: State = running.STATE,
 ) -> None:
     """Lists the tools that a key may call, and what is withheld from it."""
-    servers, found, withheld = _read(state, key, server)
-    if not servers:
+    found = _read(state, key, server)
+    if not found.servers:
         fail("there is no MCP server: name one with `tollway up --mcp NAME=URL`")
-    rows = [(one.name, _does(one.hints), _short(one.title or one.description)) for one in found]
+    rows = [(one.name, _does(one.hints), _short(one.title or one.description)) for one in found.tools]
     table(("tool", "does", "what it says"), rows)
-    for one in servers:
+    for one in found.servers:
         if not one.available:
             err.print(f"[red]✗[/red] {one.name}: {one.reason}", soft_wrap=True)
-    for each in withheld:
+    for each in found.withheld:
         err.print(f"[yellow]![/yellow] {each.name} is withheld: {each.reason}", soft_wrap=True)
 
 
@@ -60,32 +61,25 @@ def pins(
     server: Annotated[str, typer.Argument(help="The server.")], key: Key = "", state: State = running.STATE
 ) -> None:
     """Prints the digests of a server's tools as they are now, for `tools.servers.NAME.pins`: what changes later is withheld."""
-    _, found, withheld = _read(state, key, server)
-    digests = {one.name: one.digest for one in found} | {one.name: one.digest for one in withheld}
+    found = _read(state, key, server)
+    digests = {one.name: one.digest for one in found.tools} | {one.name: one.digest for one in found.withheld}
     for name in sorted(digests):
-        say(f"{name.partition('__')[2]}: {digests[name]}")
+        say(f"{own_name(name, server)}: {digests[name]}")
 
 
-def _read(
-    state: Path, key: str, server: str
-) -> tuple[list[tools_pb2.Server], list[tools_pb2.Tool], list[tools_pb2.Withheld]]:
+def _read(state: Path, key: str, server: str) -> pb.ListToolsResponse:
+    """All pages as one."""
+
     async def pages(
         stub: gateway_pb2_grpc.GatewayServiceStub, metadata: tuple[tuple[str, str], ...]
-    ) -> tuple[list[tools_pb2.Server], list[tools_pb2.Tool], list[tools_pb2.Withheld]]:
-        servers, found, withheld, token = (
-            list[tools_pb2.Server](),
-            list[tools_pb2.Tool](),
-            list[tools_pb2.Withheld](),
-            "",
-        )
+    ) -> pb.ListToolsResponse:
+        whole, token = pb.ListToolsResponse(), ""
         while True:
             asked = pb.ListToolsRequest(server=server, page_token=token)
             page = await stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
-            servers += page.servers
-            found += page.tools
-            withheld += page.withheld
+            whole.MergeFrom(page)
             if not (token := page.next_page_token):
-                return servers, found, withheld
+                return whole
 
     return _called(state, key, pages)
 

@@ -5,8 +5,8 @@ The protocol's own SDK keeps one session for all calls, and a connection that fa
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,11 @@ import aiohttp
 import orjson
 
 from services.runtime.http import EndlessEvent, Events
+from services.runtime.mcp import MODERN, NO_METHOD
 from services.runtime.secrets import Secrets
 from services.tools import faults
 from services.tools.wires import messages
-from services.tools.wires.messages import MODERN, Message
+from services.tools.wires.messages import Message
 
 LARGEST_ANSWER = 16 << 20
 JSON, EVENTS = "application/json", "text/event-stream"
@@ -122,7 +123,7 @@ class Http:
                 found = await self._whole(response)
         if messages.answers(found, message["id"]) and "error" in found:
             return found  # type: ignore[no-any-return]
-        return messages.failure(message["id"], messages.METHOD_NOT_FOUND, f"status {response.status}")
+        return messages.failure(message["id"], NO_METHOD, f"status {response.status}")
 
     def _check(self, response: aiohttp.ClientResponse, worst: int = 400) -> None:
         """
@@ -143,32 +144,36 @@ class Http:
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Any:
         raw = bytearray()
-        async for piece in response.content.iter_any():
+        async for piece in self._pieces(response):
             raw += piece
-            if len(raw) > LARGEST_ANSWER:
-                raise self._broke(f"its answer has more than {LARGEST_ANSWER} bytes")
         return self._parsed(bytes(raw))
 
     async def _streamed(self, response: aiohttp.ClientResponse, number: int, version: str) -> Message:
         """The answer among events. What the server tells meanwhile is not heeded; what it asks is answered."""
-        events, read = Events(), 0
+        events = Events()
+        async with aclosing(self._pieces(response)) as pieces:
+            async for piece in pieces:
+                try:
+                    told = events.feed(piece)
+                except EndlessEvent:
+                    raise self._broke("an event without end") from None
+                for one in told:
+                    if not one:  # an event that only has an id
+                        continue
+                    found = self._parsed(one)
+                    if messages.answers(found, number):
+                        return found  # type: ignore[no-any-return]
+                    if messages.asks(found):
+                        self._later(self.tell(messages.reply(found), version))
+        raise self._broke("its answer ends before it is whole")
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        read = 0
         async for piece in response.content.iter_any():
             read += len(piece)
             if read > LARGEST_ANSWER:
                 raise self._broke(f"its answer has more than {LARGEST_ANSWER} bytes")
-            try:
-                told = events.feed(piece)
-            except EndlessEvent:
-                raise self._broke("an event without end") from None
-            for one in told:
-                if not one:  # an event that only has an id
-                    continue
-                found = self._parsed(one)
-                if messages.answers(found, number):
-                    return found  # type: ignore[no-any-return]
-                if messages.asks(found):
-                    self._later(self.tell(messages.reply(found), version))
-        raise self._broke("its answer ends before it is whole")
+            yield piece
 
     def _parsed(self, raw: bytes) -> Any:
         try:
@@ -185,9 +190,8 @@ class Http:
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 
-    @property
-    def _broke(self) -> Callable[[str], faults.ServerBroke]:
-        return lambda why: faults.ServerBroke(server=self.name, why=why)
+    def _broke(self, why: str) -> faults.ServerBroke:
+        return faults.ServerBroke(server=self.name, why=why)
 
 
 GIVEN_UP = (faults.ServerAway, faults.ServerBroke, faults.ServerBusy, faults.ServerDenied, faults.ServerSlow)

@@ -4,24 +4,18 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-MODERN = "2026-07-28"
-"""Each request says by itself what its sender speaks."""
-HANDSHAKE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""Spoken once both sides have agreed; the first is what we ask for."""
-US = {"name": "tollway", "version": "1"}
-METHOD_NOT_FOUND = -32601
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-WHO_KEY = "io.modelcontextprotocol/clientInfo"
-ABLE_KEY = "io.modelcontextprotocol/clientCapabilities"
+from services.runtime.mcp import HANDSHAKE, MODERN, NO_METHOD, PREFIX, US
 
 Message = dict[str, Any]
+US_IN_EACH = {f"{PREFIX}protocolVersion": MODERN, f"{PREFIX}clientInfo": US, f"{PREFIX}clientCapabilities": {}}
+"""What the newest revision wants to hear of us in every request."""
 _numbers = itertools.count(1)
 
 
 def request(method: str, params: Mapping[str, Any], version: str) -> Message:
     said = dict(params)
     if version == MODERN:
-        said["_meta"] = {VERSION_KEY: MODERN, WHO_KEY: US, ABLE_KEY: {}, **said.get("_meta", {})}
+        said["_meta"] = {**US_IN_EACH, **said.get("_meta", {})}
     return {"jsonrpc": "2.0", "id": next(_numbers), "method": method, "params": said}
 
 
@@ -37,7 +31,7 @@ def reply(asked: Message) -> Message:
     """To a server that asks us: we are there, and that is all we can do."""
     if asked.get("method") == "ping":
         return {"jsonrpc": "2.0", "id": asked["id"], "result": {}}
-    return failure(asked["id"], METHOD_NOT_FOUND, "not supported")
+    return failure(asked["id"], NO_METHOD, "not supported")
 
 
 def failure(number: Any, code: int, words: str) -> Message:
