@@ -12,7 +12,6 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.detector import Detector
 from services.guard.finding import Found
-from services.guard.languages import language
 from services.guard.masking import Masker
 from services.guard.opinion import Opinion
 from services.guard.policy import Policy, Verdict, data_class
@@ -21,6 +20,7 @@ from services.guard.rules import Action, Facts, likeness
 from services.guard.texts import Place, places, rewritten
 from services.runtime import channels
 from services.runtime.errors import Failure, Kind
+from services.runtime.languages import language
 
 MOST_CHARACTERS = 1 << 20
 ASIDE_FROM = 20_000

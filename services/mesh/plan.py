@@ -45,7 +45,7 @@ CALLS = {
     "models": ("ledger", "encoder"),
     "tools": ("ledger",),
     "cache": ("ledger", "encoder"),
-    "router": ("ledger", "models"),
+    "router": ("ledger", "models", "encoder"),
     "retrieval": ("ledger", "encoder", "guard", "orchestrator"),
     "registry": ("ledger", "jobs", "cache", "router"),
     "orchestrator": (
@@ -206,7 +206,7 @@ class Plan:
         sections["retrieval"] |= {"store": f"edge:{self.state / 'retrieval'}", "database_url": database_url}
         sections["retrieval"] |= {"key": kept["admin_key"]}
         sections["registry"] |= {"database_url": database_url, "key": kept["admin_key"]}
-        sections["router"] |= {"journal": str(self.state / "decisions")}
+        sections["router"] |= {"journal": str(self.state / "decisions"), "key": kept["admin_key"]}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["jobs"] |= {"database_url": database_url, "broker": broker}
         sections["jobs"] |= {"key": kept["admin_key"], "webhook_key": kept["webhook_key"]}

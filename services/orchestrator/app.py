@@ -96,3 +96,4 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             await deferring.close()
             await desk.cleared()
             epochs.close()
+            road.routed.close()

@@ -3,18 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Generic, TypeVar
 
 import grpc
 from tollway.models.v1 import models_pb2, models_pb2_grpc
 from tollway.registry.v1 import registry_pb2, registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from tollway.router.v1 import router_pb2, router_pb2_grpc
 
 from services.orchestrator.failures import EVERYBODY
 from services.runtime import channels
+from services.runtime.identity import Caller
 
 log = logging.getLogger(__name__)
+V = TypeVar("V")
 
 AGAIN_S = 0.5
 READ_EVERY_S = 10.0
@@ -106,54 +111,54 @@ class Budgets:
 
 
 @dataclass(slots=True)
-class _Watched:
-    first: "asyncio.Future[int]"
+class _Watched(Generic[V]):
+    first: "asyncio.Future[V]"
     asked: float
     task: "asyncio.Task[None] | None" = None
-    value: int = 0
+    last: V | None = None
 
 
 @dataclass(slots=True)
-class Epochs:
-    """The epoch of each tenant's documents, by collection, watched from the first request that is grounded in them until it has been
-    quiet a while."""
+class Watches(Generic[V]):
+    """What an owner pushes of each tenant's, watched from the first request that needs it until it has been quiet a while."""
 
-    stub: retrieval_pb2_grpc.RetrievalServiceStub
-    _watched: dict[tuple[str, str], _Watched] = field(default_factory=dict)
+    watch: Callable[[str], AsyncIterable[V]]
+    """Opens the stream, of a part of what the tenant has; in the context of a request of the tenant's."""
+    _watched: dict[tuple[str, str], _Watched[V]] = field(default_factory=dict)
 
-    async def of(self, tenant: str, collection: str = "") -> int:
-        """Of the tenant's collection, or of all its documents. Called in the context of a request of its.
+    async def of(self, tenant: str, part: str = "") -> V:
+        """What was told last. Called in the context of a request of the tenant's.
 
         Raises:
-            grpc.aio.AioRpcError: retrieval is away.
+            grpc.aio.AioRpcError: the owner is away.
             TimeoutError: it does not answer.
         """
         now = time.monotonic()
-        place = tenant, collection
+        place = tenant, part
         known = self._watched.get(place)
         if known is None:
             self._forget(now)
-            known = self._watched[place] = _Watched(asyncio.get_running_loop().create_future(), now)
+            known = self._watched[place] = _Watched[V](asyncio.get_running_loop().create_future(), now)
             known.task = asyncio.create_task(self._follow(place, known))
         known.asked = now
         if not known.first.done():
             async with asyncio.timeout(FIRST_S):
                 await asyncio.shield(known.first)
-        return known.value or known.first.result()
+        return known.last if known.last is not None else known.first.result()
 
     def close(self) -> None:
         for known in self._watched.values():
             if known.task is not None:
                 known.task.cancel()
 
-    async def _follow(self, place: tuple[str, str], known: _Watched) -> None:
-        """Ends when the stream is cut: the next grounded request watches again, with its own identity."""
+    async def _follow(self, place: tuple[str, str], known: _Watched[V]) -> None:
+        """Ends when the stream is cut: the next request that needs it watches again, with its own identity."""
         channels.DEADLINE.set(None)  # outlives the request that it was begun for
         try:
-            async for one in self.stub.Watch(retrieval_pb2.WatchRequest(collection=place[1])):
-                known.value = one.epoch
+            async for told in self.watch(place[1]):
+                known.last = told
                 if not known.first.done():
-                    known.first.set_result(one.epoch)
+                    known.first.set_result(told)
         except grpc.aio.AioRpcError as error:
             if not known.first.done():
                 known.first.set_exception(error)
@@ -165,3 +170,46 @@ class Epochs:
         for known in list(self._watched.values()):
             if now - known.asked > IDLE_S and known.task is not None:
                 known.task.cancel()
+
+
+class Epochs:
+    """The epoch of each tenant's documents, by collection."""
+
+    def __init__(self, stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+        self._watches = Watches[retrieval_pb2.WatchResponse](
+            lambda collection: stub.Watch(retrieval_pb2.WatchRequest(collection=collection))
+        )
+        self.close = self._watches.close
+
+    async def of(self, tenant: str, collection: str = "") -> int:
+        """Of the tenant's collection, or of all its documents. Called in the context of a request of its.
+
+        Raises:
+            grpc.aio.AioRpcError: retrieval is away.
+            TimeoutError: it does not answer.
+        """
+        return (await self._watches.of(tenant, collection)).epoch
+
+
+class Routed:
+    """What each tenant's routes look at beside the conversation: answers are exchanged among requests that are equal in it."""
+
+    def __init__(self, stub: router_pb2_grpc.RouterServiceStub) -> None:
+        self._watches = Watches[router_pb2.WatchResponse](lambda _: stub.Watch(router_pb2.WatchRequest()))
+        self.close = self._watches.close
+
+    async def by(self, caller: Caller, labels: Mapping[str, str]) -> str:
+        """Equal for requests that the same routes hold for, as far as these look beside the conversation; '' for nothing that they look at.
+        Called in the context of the request."""
+        try:
+            told = await self._watches.of(caller.tenant)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a router that knows no routes
+                return ""
+            told = router_pb2.WatchResponse(metadata=labels, account=True)
+        except TimeoutError:
+            told = router_pb2.WatchResponse(metadata=labels, account=True)
+        said = [f"{name}={labels[name]}" for name in sorted(told.metadata) if name in labels]
+        if told.account:
+            said.append(caller.account)
+        return blake2b("\0".join(said).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() if said else ""

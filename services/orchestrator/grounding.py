@@ -83,12 +83,12 @@ class Grounding:
                 )
         journey.road.citations.extend(cited.values())
         grounded = chat.ChatRequest()
-        grounded.CopyFrom(journey.chat)
+        grounded.CopyFrom(journey.asked)
         del grounded.messages[:]
         said = "\n\n".join((INSTRUCTION, *lines))
         grounded.messages.append(chat.Message(role=chat.ROLE_SYSTEM, parts=[chat.ContentPart(text=said)]))
-        grounded.messages.extend(journey.chat.messages)
-        journey.grounded = grounded
+        grounded.messages.extend(journey.asked.messages)
+        journey.laid_out = grounded
 
     async def _safe(
         self, journey: Journey, passages: list[retrieval_pb2.Passage]

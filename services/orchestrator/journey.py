@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from tollway.cache.v1 import cache_pb2
-from tollway.chat.v1.chat_pb2 import ROLE_USER, ChatRequest, PromptVersion
+from tollway.chat.v1.chat_pb2 import (
+    ROLE_SYSTEM,
+    ROLE_USER,
+    ChatRequest,
+    ContentPart,
+    Message,
+    PromptVersion,
+)
 from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
@@ -53,8 +60,8 @@ class Journey:
     hold: bytes = b""
     drawn: Draw | None = None
     """What it was granted while the ledger was away: `hold` is the allowance, then."""
-    grounded: ChatRequest | None = None
-    """`chat` with the passages that it rests on."""
+    laid_out: ChatRequest | None = None
+    """`chat` as a model gets it: with what its route adds and the passages that it rests on, shortened."""
     answer: Whole = field(default_factory=Whole)
     """As the model gave it, placeholders unrestored."""
     shared: bool = False
@@ -90,7 +97,20 @@ class Journey:
     @property
     def asked(self) -> ChatRequest:
         """What the model gets."""
-        return self.grounded if self.grounded is not None else self.chat
+        return self.laid_out if self.laid_out is not None else self.chat
+
+    def adjust(self, said: router_pb2.Adjustment) -> None:
+        """Lays out what the route has a model asked with; what the request says itself counts first."""
+        if said.no_store:
+            self.controls.no_store = True
+        asked = ChatRequest()
+        if said.system:
+            asked.messages.append(Message(role=ROLE_SYSTEM, parts=[ContentPart(text=said.system)]))
+        asked.MergeFrom(self.chat)
+        asked.reasoning_effort = asked.reasoning_effort or said.reasoning_effort
+        told = {one.name for one in asked.template_options}
+        asked.template_options.extend(one for one in said.template_options if one.name not in told)
+        self.laid_out = asked
 
     @property
     def text(self) -> str:
@@ -149,4 +169,14 @@ def last_text(request: ChatRequest) -> str:
     last = request.messages[-1]
     if last.role != ROLE_USER:
         return ""
-    return last.parts[0].text if len(last.parts) == 1 else "\n".join(part.text for part in last.parts if part.text)
+    return _text(last)
+
+
+def last_said(request: ChatRequest) -> str:
+    """The last message of the user's, whatever came after it."""
+    return next((_text(one) for one in reversed(request.messages) if one.role == ROLE_USER), "")
+
+
+def _text(message: Message) -> str:
+    parts = message.parts
+    return parts[0].text if len(parts) == 1 else "\n".join(part.text for part in parts if part.text)

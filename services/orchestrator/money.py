@@ -220,4 +220,4 @@ def _clamp(journey: Journey, most: int) -> None:
         clamped = chat.ChatRequest()
         clamped.CopyFrom(journey.asked)
         clamped.max_output_tokens = most
-        journey.grounded = clamped
+        journey.laid_out = clamped

@@ -21,7 +21,7 @@ from services.orchestrator import bounds, shapes
 from services.orchestrator.allowances import Allowances
 from services.orchestrator.cascade import Cascade
 from services.orchestrator.desk import Desk
-from services.orchestrator.facts import Budgets, Epochs, Models
+from services.orchestrator.facts import Budgets, Epochs, Models, Routed
 from services.orchestrator.failures import (
     EVERYBODY,
     Dependencies,
@@ -32,7 +32,7 @@ from services.orchestrator.failures import (
     away,
 )
 from services.orchestrator.grounding import Grounding, ground
-from services.orchestrator.journey import Asked, Journey, conversation
+from services.orchestrator.journey import Asked, Journey, conversation, last_said
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
 from services.orchestrator.shortening import Shortening
@@ -53,7 +53,7 @@ class Waits:
 
     encoder_s: float = 0.5
     cache_s: float = 0.5
-    router_s: float = 0.05
+    router_s: float = 0.25
     compress_s: float = 2.0
     ledger_s: float = 1.0
     """Of a project that has an allowance."""
@@ -73,8 +73,10 @@ class Road:
     context_tokens: Mapping[str, int] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
     allowances: Allowances = field(init=False)
+    routed: Routed = field(init=False)
 
     def __post_init__(self) -> None:
+        self.routed = Routed(self.peers.router)
         self.allowances = Allowances(self.peers.ledger, self.models, self.desk, self._terms)
 
     @property
@@ -226,17 +228,18 @@ class Road:
 
     async def _encode(self, journey: Journey) -> None:
         """The static vector of the last user message; decisions are made without it when the encoder is away."""
-        if not (text := journey.text):
-            journey.vector = None
-            return
+        text = journey.text
+        journey.vector = await self._vector(journey, text) if text else None
+
+    async def _vector(self, journey: Journey, text: str) -> encoder_pb2.Vector | None:
         try:
             made = await self.peers.encoder.Encode(
                 encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s
             )
-            journey.vector = made.vectors[0]
         except grpc.aio.AioRpcError as error:
             self._without(journey, "encoder", error)
-            journey.vector = None
+            return None
+        return made.vectors[0]
 
     async def _inspect(self, journey: Journey) -> None:
         request = guard_pb2.InspectPromptRequest(
@@ -266,6 +269,9 @@ class Road:
             await self._encode(journey)  # no vector of raw private text is kept
 
     async def _look_up(self, journey: Journey) -> None:
+        shared = journey.controls.scope == cache_pb2.SCOPE_TENANT
+        if shared or journey.chat.metadata:
+            journey.conditions.routed_by = await self.routed.by(journey.caller, journey.chat.metadata)
         if journey.options.HasField("grounding"):
             journey.conditions.ground = ground(journey.options.grounding)
             try:
@@ -296,11 +302,13 @@ class Road:
             raise NotCached(why=why)
 
     async def _route(self, journey: Journey) -> None:
-        asked = journey.chat
+        asked, text, vector = journey.chat, journey.text, journey.vector
+        if not text and asked.model == AUTO and (text := last_said(asked)):
+            vector = await self._vector(journey, text)  # an agent's rounds go where its question went
         request = router_pb2.RouteRequest(
             model=asked.model,
-            text=journey.text[:LONGEST_ROUTED],
-            vector=journey.vector,
+            text=text[:LONGEST_ROUTED],
+            vector=vector,
             needs=router_pb2.Needs(
                 tools=bool(asked.tools),
                 vision=any(part.HasField("image") for message in asked.messages for part in message.parts),
@@ -317,6 +325,7 @@ class Road:
             data_regions=_regions(journey),
             conversation=conversation(journey.caller.account, asked),
             budget_low=self.budgets.low(journey.caller.account),
+            metadata=asked.metadata,
         )
         try:
             made = await self.peers.router.Route(request, timeout=self.waits.router_s)
@@ -331,6 +340,9 @@ class Road:
             journey.candidates = list(made.candidates)
             journey.road.decision_id = made.decision_id
             journey.cascade = made.cascade if made.HasField("cascade") else None
+            journey.road.route = made.route
+            if made.HasField("adjustment"):
+                journey.adjust(made.adjustment)
         journey.road.model = journey.candidates[0].model
         journey.road.route_reason = journey.candidates[0].reason
 

@@ -36,6 +36,6 @@ class Shortening:
             telemetry.event("sent whole", code=error.code().name)
             return
         if made.tokens_after < made.tokens_before:
-            journey.grounded = made.chat
+            journey.laid_out = made.chat
             journey.road.tokens_left_out = made.tokens_before - made.tokens_after
             journey.controls.no_store = True  # others who ask the same may have sent all of it

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.models.v1 import models_pb2_grpc
@@ -13,14 +14,17 @@ from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
 from services.router.journal import Journal
+from services.router.meaning import Meaning
 from services.router.policy import Policy
 from services.router.predictor import Predictor
 from services.router.profiles import Profile
+from services.router.routes import faults
 from services.router.service import RouterService
 from services.runtime import channels
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
+from services.runtime.settings import BadSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Settings:
     serve: Serving = field(default_factory=lambda: Serving("127.0.0.1:50054"))
     ledger: str = "127.0.0.1:50055"
     models: str = "127.0.0.1:50058"
+    encoder: str = "127.0.0.1:50052"
+    """Tells what texts mean, where routes ask for it."""
+    key: str = field(default="", repr=False)
+    """Own API key: the encoder is asked for vectors of routes' examples under it."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
     """By tenant; `*` for all without their own."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
@@ -40,17 +48,26 @@ class Settings:
 
 @asynccontextmanager
 async def app(settings: Settings) -> AsyncIterator[Service]:
-    """Opens what the router owns, yields the service, closes in reverse order."""
+    """Opens what the router owns, yields the service, closes in reverse order.
+
+    Raises:
+        BadSettings: of a policy or a route.
+    """
+    if wrong := faults(settings.policies):
+        raise BadSettings("; ".join(wrong))
     async with (
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.models, settings.serve.tls, waits=True) as models,
+        channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
     ):
         stubs = models_pb2_grpc.ModelsServiceStub(models), ledger_pb2_grpc.LedgerServiceStub(channel)
         catalogue = Catalogue(*stubs, settings.profiles)
         journal = Journal(Path(settings.journal)) if settings.journal else None
-        service = RouterService(catalogue, Predictor(), settings.policies, journal)
-        works = [catalogue.follow()] + ([journal.run()] if journal is not None else [])
+        meaning = Meaning(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key)
+        service = RouterService(catalogue, Predictor(), settings.policies, journal, meaning)
+        likes = [like for among in service.routes.values() for like in among.likes]
+        works = [catalogue.follow(), meaning.learn(likes)] + ([journal.run()] if journal is not None else [])
         async with running(*works):
             yield Service(
                 name="tollway.router.v1.RouterService",

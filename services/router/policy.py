@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
+from services.router.when import When
+
 
 class Rule(Enum):
     CHEAPEST_ABOVE = "cheapest_above"
@@ -34,13 +36,39 @@ class CascadePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """What holds for the requests that `when` describes: what is said here, in place of what the policy around it says."""
+
+    name: str
+    when: When = field(default_factory=When)
+    rule: str = ""
+    model: str = ""
+    quality_floor: float | None = None
+    price_ceiling_usd: float | None = None
+    latency_ceiling_s: float | None = None
+    models: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    """Beside the policy's own: both hold."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    cascade: CascadePolicy | None = None
+    system: str = ""
+    """Instructions that go before the conversation."""
+    reasoning_effort: str = ""
+    """Where the request does not say: `none`, `minimal`, `low`, `medium`, `high` or `xhigh`."""
+    template_options: Mapping[str, bool] = field(default_factory=dict)
+    """What the model's chat template is told where the request does not say, such as `enable_thinking`."""
+    store: bool = True
+    """Whether answers are kept in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A tenant's: an entry of section `policies` in the router's settings."""
 
     rule: str = "cheapest_above"
     """`cheapest_above`, `best_under_price`, `fastest` or `fixed`."""
     model: str = ""
-    """Which, where the rule is `fixed`. The others follow as fallbacks."""
+    """Which, where the rule is `fixed`: the others follow as fallbacks. Without it `models` go in their order."""
     quality_floor: float = 0.95
     """How much of the best candidate's predicted quality is enough."""
     price_ceiling_usd: float = 0.0
@@ -60,6 +88,10 @@ class Policy:
     low_budget_floor: float = 0.8
     """The quality floor while a budget above the caller is nearly used up; then the cheapest goes first."""
     cascade: CascadePolicy | None = None
+    routes: tuple[Route, ...] = ()
+    """The first whose conditions hold is taken."""
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who answers when a model that was asked for by name cannot, in their order; `*` for models without their own."""
 
 
 @dataclass(slots=True)
@@ -74,6 +106,8 @@ class Terms:
     first: str = ""
     """Stands first where it can answer and is well: drawn, fixed, or the conversation's own."""
     only: tuple[Only, ...] = ()
+    row: tuple[str, ...] = ()
+    """Those that stand in this order whatever the rule says."""
 
 
 def draw(weights: Mapping[str, float], at: float) -> str:

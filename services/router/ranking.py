@@ -197,6 +197,8 @@ def _reasoned(one: tuple[Model, float, int], terms: Terms, enough: float) -> tup
     well = healthy(model)
     if first:
         reason = "chosen"
+    if terms.row:
+        order, reason = (terms.row.index(model.name),), "listed"
     if late:
         reason += ",slow"
     if not well:

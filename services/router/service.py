@@ -3,21 +3,25 @@
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1.router_pb2_grpc import RouterServiceServicer
 
 from services.router import cascading, replay
 from services.router.answers import answers, wanted
 from services.router.catalogue import Catalogue
+from services.router.conditions import Seen
 from services.router.decisions import Decision, Decisions
 from services.router.journal import Journal
-from services.router.policy import CascadePolicy, Only, Policy, Rule, Terms, draw, place
+from services.router.meaning import Meaning
+from services.router.policy import CascadePolicy, Only, Policy, Route, Rule, Terms, draw, place
 from services.router.predictor import Prediction, Predictor
 from services.router.ranking import Model, ModelNotAllowed, Needs, Ranked, rank
+from services.router.routes import Routes, Taken, considered, routes, taken
 from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -35,6 +39,9 @@ MOST_RANKED = 16
 EVERYBODY = "*"
 """The tenant in `policies` that stands for those without their own."""
 NANO = 1_000_000_000
+DEFAULT, NO_ROUTES = Policy(), Routes()
+Way = tuple[Taken | None, list[pb.Considered]]
+NO_WAY: Way = None, []
 ROUTES = Counted("tollway.router.routes", "{route}", "Chosen first, by model and reason.", ("model", "reason"))
 REGRET = Counted(
     "tollway.router.regret",
@@ -55,14 +62,22 @@ class RouterService(RouterServiceServicer):
     predictor: Predictor
     policies: Mapping[str, Policy]
     journal: Journal | None = None
+    meaning: Meaning | None = None
     decisions: Decisions = field(default_factory=Decisions)
     conversations: Conversations = field(default_factory=Conversations)
+    routes: Mapping[str, Routes] = field(init=False)
+    """By tenant, of those that have any."""
+
+    def __post_init__(self) -> None:
+        self.routes = {tenant: routes(policy) for tenant, policy in self.policies.items() if policy.routes}
 
     async def Route(self, request: pb.RouteRequest, context: object) -> pb.RouteResponse:
         tenant, auto = identity.caller().tenant, request.model == AUTO
-        policy, prediction, needs = self._policy(tenant), self._prediction(request), _needs(request.needs)
+        prediction, needs = self._prediction(request), _needs(request.needs)
+        way, looked = await self._way(request, prediction, needs) if auto else NO_WAY
+        policy = way.policy if way is not None else self._policy(tenant)
         models = self._models(request, tenant, policy)
-        terms = self._terms(request, tenant, policy) if auto else Terms(only=_only(request, policy))
+        terms = self._terms(request, tenant, policy, way) if auto else _named(request, policy, models)
         made = rank(models, needs, terms, prediction)
         ranked: Sequence[Ranked] = made.candidates
         tried = None
@@ -71,11 +86,12 @@ class RouterService(RouterServiceServicer):
             ranked = tried or ranked
         if auto and policy.sticky and request.conversation:
             self.conversations.keep(tenant, request.conversation, made.candidates[0].model.name)
-        task = prediction.task if prediction else ""
+        task, route = prediction.task if prediction else "", way.route.name if way is not None else ""
         telemetry.note(
             tollway__router__model=ranked[0].model.name,
             tollway__router__reason=ranked[0].reason,
             tollway__router__task=task,
+            tollway__router__route=route,
         )
         ROUTES.add(1, ranked[0].model.name, ranked[0].reason)
         REGRET.add(max(one.quality for one in made.candidates) - ranked[0].quality, ranked[0].reason)
@@ -84,12 +100,20 @@ class RouterService(RouterServiceServicer):
             now = time.time()
             self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made))
         return pb.RouteResponse(
-            candidates=[_candidate(one, auto) for one in ranked[:MOST_RANKED]],
+            candidates=[_candidate(one, "" if auto else request.model) for one in ranked[:MOST_RANKED]],
             rejected=[pb.Rejected(model=name, reason=why) for name, why in made.rejected],
             task=task,
             decision_id=decision,
             cascade=pb.Cascade(samples=policy.cascade.samples) if tried and policy.cascade else None,
+            route=route,
+            adjustment=adjustment(way.route) if way is not None else None,
+            considered=looked,
         )
+
+    async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
+        known = self._routes(identity.caller().tenant)
+        yield pb.WatchResponse(metadata=sorted(known.labels), account=known.account)
+        await asyncio.Event().wait()  # settings are read once: whoever starts again is watched again
 
     async def Judge(self, request: pb.JudgeRequest, context: object) -> pb.JudgeResponse:
         tenant = identity.caller().tenant
@@ -131,29 +155,42 @@ class RouterService(RouterServiceServicer):
             good_share=made.good / max(made.outcomes, 1),
         )
 
-    def _models(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> list[tuple[Model, float]]:
-        """Those that may be chosen, with their abilities: the one asked for, or all that key and policy allow."""
-        if request.model != AUTO:
-            found = self.catalogue.one(request.model)
-            if request.allowed and request.model not in request.allowed:
-                raise ModelNotAllowed(model=request.model)
-            return [(found, found.ability)]
-        models = self.catalogue.all(policy.models)
-        if request.allowed:
-            models = [one for one in models if one.name in request.allowed]
-        ability = self.decisions.ability
-        return [(one, ability(tenant, one.name, one.ability)) for one in models]
+    async def _way(self, request: pb.RouteRequest, prediction: Prediction | None, needs: Needs) -> Way:
+        """The tenant's route that the request takes, and what was looked at where that was asked for."""
+        caller = identity.caller()
+        if not (among := self._routes(caller.tenant)).ways:
+            return NO_WAY
+        seen = Seen(request.text, prediction, needs, request.data_class, request.metadata, caller.account)
+        way = await taken(among, seen, self.meaning.tell if self.meaning is not None else untold)
+        looked = considered(among, seen, way) if request.explain else ()
+        return way, [pb.Considered(route=name, why_not=why) for name, why in looked]
 
-    def _terms(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> Terms:
+    def _models(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> list[tuple[Model, float]]:
+        """Those that may be chosen, with their abilities: the one asked for and its fallbacks, or all that key and policy allow."""
+        ability = self.decisions.ability
+        if request.model == AUTO:
+            models = [one for one in self.catalogue.all(policy.models) if _allowed(request, one.name)]
+            return [(one, ability(tenant, one.name, one.ability)) for one in models]
+        found = self.catalogue.one(request.model)
+        if not _allowed(request, found.name):
+            raise ModelNotAllowed(model=request.model)
+        names = policy.fallbacks.get(found.name) or policy.fallbacks.get(EVERYBODY, ())
+        others = [one for one in map(self.catalogue.known.get, names) if one is not None and one is not found]
+        return [(one, one.ability) for one in (found, *others) if _allowed(request, one.name)]
+
+    def _terms(self, request: pb.RouteRequest, tenant: str, policy: Policy, way: Taken | None) -> Terms:
         """The policy, as the request and the state of things bend it."""
         rule = RULES.get(request.policy) or Rule(policy.rule)
         floor = request.quality_floor if request.HasField("quality_floor") else policy.quality_floor
         ceiling = request.cost_ceiling_nano_usd or round(policy.price_ceiling_usd * NANO)
         if request.budget_low:
             rule, floor = Rule.CHEAPEST_ABOVE, min(floor, policy.low_budget_floor)
-        return Terms(
-            rule, floor, ceiling, policy.latency_ceiling_s, self._first(request, tenant, policy), _only(request, policy)
-        )
+        only = _only(request, policy)
+        if way is not None and way.route.regions:
+            only = (Only(regions=way.route.regions), *only)
+        row = policy.models if rule is Rule.FIXED and not policy.model else ()
+        first = self._first(request, tenant, policy)
+        return Terms(rule, floor, ceiling, policy.latency_ceiling_s, first, only, row)
 
     def _first(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> str:
         """Which model goes first whatever the rule says; '' for none."""
@@ -172,8 +209,23 @@ class RouterService(RouterServiceServicer):
     def _policy(self, tenant: str) -> Policy:
         return self.policies.get(tenant) or self.policies.get(EVERYBODY) or DEFAULT
 
+    def _routes(self, tenant: str) -> Routes:
+        return self.routes.get(tenant if tenant in self.policies else EVERYBODY, NO_ROUTES)
 
-DEFAULT = Policy()
+
+async def untold(seen: Seen) -> None:
+    """Where nobody tells what texts mean."""
+    seen.met = True
+
+
+def _allowed(request: pb.RouteRequest, model: str) -> bool:
+    """Whether the caller's key allows it."""
+    return not request.allowed or model in request.allowed
+
+
+def _named(request: pb.RouteRequest, policy: Policy, models: Sequence[tuple[Model, float]]) -> Terms:
+    """For a model that was asked for: it comes first, then its fallbacks in their order."""
+    return Terms(only=_only(request, policy), row=tuple(one.name for one, _ in models))
 
 
 def _only(request: pb.RouteRequest, policy: Policy) -> tuple[Only, ...]:
@@ -193,7 +245,22 @@ def _needs(message: pb.Needs) -> Needs:
     )  # fmt: skip
 
 
-def _candidate(one: Ranked, auto: bool) -> pb.Candidate:
+def adjustment(route: Route) -> pb.Adjustment | None:
+    """What a model is asked with; None for nothing."""
+    if not (route.system or route.reasoning_effort or route.template_options) and route.store:
+        return None
+    return pb.Adjustment(
+        system=route.system,
+        reasoning_effort=route.reasoning_effort,
+        template_options=[
+            chat.TemplateOption(name=name, truth=truth) for name, truth in route.template_options.items()
+        ],
+        no_store=not route.store,
+    )
+
+
+def _candidate(one: Ranked, asked: str) -> pb.Candidate:
+    """`asked` is the model that the request named; '' for none."""
     return pb.Candidate(
         model=one.model.name,
         provider=one.model.provider,
@@ -201,5 +268,5 @@ def _candidate(one: Ranked, auto: bool) -> pb.Candidate:
         quality=one.quality,
         cost_nano_usd=one.cost,
         max_output_tokens=one.model.max_output_tokens,
-        reason=one.reason if auto else "asked_for",
+        reason=one.reason if not asked else "asked_for" if one.model.name == asked else "fallback",
     )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from services.guard.finding import Found
-from services.guard.languages import language
 from services.guard.policies import Policies
 from services.guard.policy import Kept, data_class
 from services.guard.policy_file import BadPolicy, parse
 from services.guard.rules import Action, Facts, Vector
+from services.runtime.languages import language
 from tests.support.encoders import static
 
 

@@ -84,6 +84,10 @@ class Mesh:
         self.blocked = False
         self.extra_input_tokens = 0
         self.cascade: router_pb2.Cascade | None = None
+        self.adjustment: router_pb2.Adjustment | None = None
+        """What the router's route has a model asked with."""
+        self.looked_at = router_pb2.WatchResponse()
+        """Beside the conversation, by routes."""
         self.good = True
         self.refuses_second_hold = False
         self.warnings: list[str] = []
@@ -160,7 +164,10 @@ class Mesh:
         candidates = [router_pb2.Candidate(model="m", max_output_tokens=500, reason="r", quality=self.quality)]
         if self.cascade is not None:
             candidates.insert(0, router_pb2.Candidate(model="cheap", max_output_tokens=100, reason="cascade"))
-        return router_pb2.RouteResponse(candidates=candidates, decision_id="d1", cascade=self.cascade)
+        return router_pb2.RouteResponse(
+            candidates=candidates, decision_id="d1", cascade=self.cascade, adjustment=self.adjustment,
+            route="careful" if self.adjustment is not None else "",
+        )  # fmt: skip
 
     def _Judge(self, request: Any) -> Any:
         return router_pb2.JudgeResponse(good=self.good, score=0.5, reason="good" if self.good else "unsure")
@@ -324,6 +331,8 @@ class Mesh:
             return Stream([], Away(self.away[service]))
         if name == "Watch" and service == "registry":
             return Stream(self.pushed)
+        if name == "Watch" and service == "router":
+            return Stream([self.looked_at])
         if name == "Watch":
             return Stream([retrieval_pb2.WatchResponse(epoch=3)])
         if service in self.away:

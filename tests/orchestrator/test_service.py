@@ -72,6 +72,7 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
         yield Called(gateway_pb2_grpc.GatewayServiceStub(channel))
     await desk.cleared(5)
     road.epochs.close()
+    road.routed.close()
 
 
 def asking(model: str = "auto", options: pb.Options | None = None, **more: Any) -> pb.CompleteRequest:
@@ -251,6 +252,66 @@ async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh
     mesh.away = {"retrieval": Code.UNAVAILABLE}
     without = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding())))
     assert list(without.road.degraded) == ["retrieval"]
+
+
+async def test_what_a_route_adds_goes_to_the_model_and_not_into_the_cache(gateway: Called, mesh: Mesh) -> None:
+    told = chat.TemplateOption(name="enable_thinking", truth=True)
+    mesh.adjustment = router_pb2.Adjustment(
+        system="Cite the statute.", reasoning_effort="high", template_options=[told]
+    )
+    made = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding(collection="hr"))))
+    sent = mesh.messages["models.Generate"].chat
+    assert [one.role for one in sent.messages] == [chat.ROLE_SYSTEM, chat.ROLE_SYSTEM, chat.ROLE_USER]
+    assert "nine crowns" in sent.messages[0].parts[0].text and sent.messages[1].parts[0].text == "Cite the statute."
+    assert (sent.reasoning_effort, list(sent.template_options), made.road.route) == ("high", [told], "careful")
+    await until(lambda: "cache.Store" in mesh.asked)
+    kept = mesh.messages["cache.Store"].chat
+    assert [one.role for one in kept.messages] == [chat.ROLE_USER] and not kept.reasoning_effort
+    own = chat.TemplateOption(name="enable_thinking", truth=False)
+    await gateway.Complete(asking(reasoning_effort="low", template_options=[own]))
+    sent = mesh.messages["models.Generate"].chat
+    assert (sent.reasoning_effort, list(sent.template_options)) == ("low", [own])  # what the request says counts first
+
+
+async def test_a_route_may_keep_answers_out_of_the_cache(gateway: Called, mesh: Mesh) -> None:
+    mesh.adjustment = router_pb2.Adjustment(no_store=True)
+    await gateway.Complete(asking())
+    await until(lambda: "ledger.Settle" in mesh.asked)
+    await asyncio.sleep(0.05)
+    assert "cache.Store" not in mesh.asked
+
+
+async def test_answers_are_exchanged_among_those_whom_the_same_routes_hold_for(gateway: Called, mesh: Mesh) -> None:
+    async def by(account: str = "acme/search", shared: bool = False, **labels: str) -> str:
+        controls = cache_pb2.Controls(scope=cache_pb2.SCOPE_TENANT if shared else cache_pb2.SCOPE_UNSPECIFIED)
+        await gateway.by(account).Complete(asking(options=pb.Options(cache=controls), metadata=labels))
+        assert dict(mesh.messages["router.Route"].metadata) == labels
+        return str(mesh.messages["cache.Lookup"].conditions.routed_by)
+
+    mesh.looked_at = router_pb2.WatchResponse(metadata=["tier"])
+    assert await by() == await by(team="a") == await by(shared=True) == ""
+    gold = await by(tier="gold")
+    assert gold and gold == await by(tier="gold", team="a") != await by(tier="free")
+    mesh.looked_at = router_pb2.WatchResponse(account=True)
+    assert await by("beta/x", shared=True) != await by("beta/y", shared=True)
+    mesh.away = {"router": Code.UNAVAILABLE}  # nobody tells: all that could matter does
+    assert await by("gamma/x", team="a") != await by("gamma/x", team="b")
+    mesh.away = {"router": Code.UNIMPLEMENTED}
+    assert await by("delta/x", team="a") == ""  # an older router has no routes
+
+
+async def test_the_rounds_of_an_agent_go_where_its_question_went(gateway: Called, mesh: Mesh) -> None:
+    request = asking()
+    call = chat.ToolCall(id="c1", name="look", arguments="{}")
+    request.chat.messages.append(chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call]))
+    found = chat.Message(role=chat.ROLE_TOOL, tool_call_id="c1", parts=[chat.ContentPart(text="nothing")])
+    request.chat.messages.append(found)
+    await gateway.Complete(request)
+    routed = mesh.messages["router.Route"]
+    assert routed.text == "what is new?" and routed.vector.values
+    request.chat.model = "m"  # asked for by name: nothing to decide
+    await gateway.Complete(request)
+    assert mesh.messages["router.Route"].text == ""
 
 
 async def test_only_those_who_may_read_the_same_share_a_grounded_answer(gateway: Called, mesh: Mesh) -> None:

@@ -18,23 +18,50 @@ from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
 from services.router.journal import Journal
-from services.router.policy import CascadePolicy, Only, Policy
+from services.router.meaning import Meaning
+from services.router.policy import CascadePolicy, Only, Policy, Route
 from services.router.predictor import Predictor
 from services.router.service import MOST_RANKED, RouterService
+from services.router.when import When
 from services.runtime.server import Service
 from tests.router.test_ranking import STRONG, WEAK
 from tests.support.callers import identity
-from tests.support.encoders import static
+from tests.support.encoders import Encoder, static
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
 
 TEXT = "What is the capital of France?"
+ROUTED = Policy(
+    rule="fixed",
+    model="weak",
+    regions=("fr",),
+    routes=(
+        Route("own", When(accounts=("routed/own",)), models=("seeing", "strong"), rule="fixed"),
+        Route("gold", When(metadata={"tier": ("gold",)}), rule="best_under_price", store=False),
+        Route(
+            "law",
+            When(subjects=("law",)),
+            model="strong",
+            rule="fixed",
+            system="Cite the statute.",
+            reasoning_effort="high",
+        ),
+        Route(
+            "parcels",
+            When(like=("Where is my parcel?", "Track my order")),
+            models=("strong",),
+            template_options={"enable_thinking": False},
+        ),
+        Route("abroad", When(words=("abroad",)), regions=("us",)),
+    ),
+)
 
 
 @pytest.fixture(params=TRANSPORTS)
 async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Called]:
-    known = {one.name: one for one in (WEAK, STRONG, replace(WEAK, name="seeing", vision=True))}
+    seeing = replace(WEAK, name="seeing", vision=True)
+    known = {one.name: replace(one, regions=("fr",)) for one in (WEAK, STRONG, seeing)}
     catalogue = Catalogue(None, None, known=known)  # type: ignore[arg-type]
     policies = {
         "canary": Policy(weights={"strong": 1.0}),
@@ -43,10 +70,15 @@ async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         "split": Policy(weights={"weak": 0.5, "strong": 0.5}, sticky=True),
         "careful": Policy(data_classes={"restricted": Only(models=("seeing",))}),
         "poor": Policy(quality_floor=1.0, low_budget_floor=0.0, price_ceiling_usd=1.0),
+        "routed": ROUTED,
+        "following": Policy(fallbacks={"weak": ("none", "seeing", "strong"), "*": ("weak",)}),
         "trying": Policy(quality_floor=1.0, sticky=True, cascade=CascadePolicy(enough=0.3, samples=2)),
     }
     journal = Journal(tmp_path / "decisions")
-    service = RouterService(catalogue, Predictor(), policies, journal)
+    encoder = Encoder()
+    meaning = Meaning(encoder, "tw_own")  # type: ignore[arg-type]
+    service = RouterService(catalogue, Predictor(), policies, journal, meaning)
+    await meaning.learn(like for among in service.routes.values() for like in among.likes)
     register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
     served = Service("tollway.router.v1.RouterService", "router.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
@@ -190,3 +222,82 @@ async def test_mistakes(router: Called) -> None:
     assert await refused(router.Route(asking(needs=pb.Needs(input_tokens=10**8)))) == (
         grpc.StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE",
     )  # fmt: skip
+
+
+def about(text: str, **more: Any) -> pb.RouteRequest:
+    vector = encoder_pb2.Vector(model="static-minilm-256-1", values=static().encode(text).tobytes())
+    return pb.RouteRequest(model="auto", text=text, vector=vector, **more)
+
+
+async def test_the_first_route_that_holds_is_taken(router: Called) -> None:
+    routed = router.by("routed/app")
+    made = await routed.Route(about("Can my landlord evict me without going to court?"))
+    assert (made.route, made.candidates[0].model) == ("law", "strong")
+    assert (made.adjustment.system, made.adjustment.reasoning_effort) == ("Cite the statute.", "high")
+    made = await routed.Route(about("Where has my parcel got to?"))
+    assert (made.route, [one.model for one in made.candidates]) == ("parcels", ["strong"])
+    assert [(one.name, one.truth) for one in made.adjustment.template_options] == [("enable_thinking", False)]
+    made = await routed.Route(about("Where has my parcel got to?", metadata={"tier": "gold"}))
+    assert (made.route, made.candidates[0].model, made.adjustment.no_store) == ("gold", "strong", True)
+    made = await router.by("routed/own").Route(about("hello"))
+    assert (made.route, [one.model for one in made.candidates]) == ("own", ["seeing", "strong"])
+    assert {one.reason for one in made.candidates} == {"listed"} and not made.HasField("adjustment")
+    made = await routed.Route(about("hello"))
+    assert (made.route, made.candidates[0].model) == ("", "weak") and not made.HasField("adjustment")
+    assert (await routed.Route(asking("weak"))).route == ""  # asked for by name
+    assert (await router.Route(about("Can my landlord evict me?"))).route == ""  # another tenant's
+
+
+async def test_a_route_does_not_lift_a_limit_of_its_tenant(router: Called) -> None:
+    assert await refused(router.by("routed/app").Route(about("send it abroad"))) == (
+        grpc.StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE",
+    )  # fmt: skip
+
+
+async def test_routes_are_explained(router: Called) -> None:
+    made = await router.by("routed/app").Route(about("Where has my parcel got to?", explain=True))
+    told = [(one.route, one.why_not) for one in made.considered]
+    assert [name for name, _ in told] == ["own", "gold", "law", "parcels"] and told[-1][1] == ""
+    assert told[0][1] == "accounts: routed/app" and told[1][1] == "metadata.tier: not there"
+    assert told[2][1].startswith("subjects: ")
+    assert not (await router.by("routed/app").Route(about("hello"))).considered
+
+
+async def test_what_routes_look_at_is_pushed(router: Called) -> None:
+    async def told(account: str) -> pb.WatchResponse:
+        call = router.by(account).Watch(pb.WatchRequest())
+        made = await anext(aiter(call))
+        call.cancel()
+        return made  # type: ignore[no-any-return]
+
+    assert await told("routed/app") == pb.WatchResponse(metadata=["tier"], account=True)
+    assert await told("other/app") == pb.WatchResponse()
+
+
+async def test_a_model_that_was_asked_for_has_its_fallbacks(router: Called) -> None:
+    following = router.by("following/app")
+    made = await following.Route(asking("weak"))
+    assert [(one.model, one.reason) for one in made.candidates] == [
+        ("weak", "asked_for"), ("seeing", "fallback"), ("strong", "fallback"),
+    ]  # fmt: skip
+    made = await following.Route(asking("weak", needs=pb.Needs(vision=True)))  # what it cannot do another does
+    assert [(one.model, one.reason) for one in made.candidates] == [("seeing", "fallback")]
+    made = await following.Route(asking("strong", allowed=["strong"]))
+    assert [one.model for one in made.candidates] == ["strong"]
+    made = await following.Route(asking("strong"))
+    assert [one.model for one in made.candidates] == ["strong", "weak"]
+
+
+async def test_without_the_encoder_no_route_that_needs_it_is_taken() -> None:
+    class Away:
+        async def Encode(self, *_: object, **__: object) -> object:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    catalogue = Catalogue(None, None, known={"weak": replace(WEAK, regions=("fr",))})  # type: ignore[arg-type]
+    for meaning in (Meaning(Away()), None):  # type: ignore[arg-type]
+        service = RouterService(catalogue, Predictor(), {"*": ROUTED}, None, meaning)
+        register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
+        served = Service("tollway.router.v1.RouterService", "r", register, identity())
+        async with channel_to(served, "inproc") as channel:
+            made = await Called(router_pb2_grpc.RouterServiceStub(channel)).Route(about("Can I sue my landlord?"))
+        assert (made.route, made.candidates[0].model) == ("", "weak")

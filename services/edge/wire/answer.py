@@ -110,6 +110,7 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "trace": road.trace_id,
         "model": road.model,
         "route": road.route_reason,
+        "route-taken": road.route,
         "decision": road.decision_id,
         "cache": MATCHES.get(road.cache, "miss"),
         "cache-entry": road.cache_entry_id,

@@ -45,12 +45,15 @@ def explain(
     rule: Annotated[str, typer.Option(help="cheapest_above, best_under_price or fastest; the tenant's own.")] = "",
     tools: Annotated[bool, typer.Option(help="It needs tool calls.")] = False,
     vision: Annotated[bool, typer.Option(help="It needs eyes.")] = False,
+    label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the request's metadata; repeatable.")] = None,
+    data_class: Annotated[str, typer.Option(help="The guard's word for what it holds.")] = "",
     key: Key = "",
     state: State = running.STATE,
 ) -> None:
-    """Ranks the models for a prompt and says why each stands where it does, or is left out."""
+    """Tells which route a prompt takes and why not the ones before, ranks the models, and says why each stands where it does or is left out."""
     if rule not in RULES:
         fail(f"--rule {rule}: allowed are {', '.join(filter(None, RULES))}")
+    labels = dict(one.split("=", 1) if "=" in one else fail(f"--label {one}: is not NAME=VALUE") for one in label or ())
     metadata = running.bearing(key_of(state, key))
     needs = pb.Needs(tools=tools, vision=vision, input_tokens=len(text.encode()))
 
@@ -58,12 +61,15 @@ def explain(
         encoder = encoder_pb2_grpc.EncoderServiceStub(channel["encoder"])
         vectors = await encoder.Encode(encoder_pb2.EncodeRequest(texts=[text]), metadata=metadata, timeout=10)
         request = pb.RouteRequest(
-            model="auto", text=text[:16384], vector=vectors.vectors[0], needs=needs, policy=RULES[rule]
-        )
+            model="auto", text=text[:16384], vector=vectors.vectors[0], needs=needs, policy=RULES[rule],
+            metadata=labels, data_class=data_class, explain=True,
+        )  # fmt: skip
         return await router_pb2_grpc.RouterServiceStub(channel["router"]).Route(request, metadata=metadata, timeout=10)
 
     made = called(state, ask)
     say(f"task {made.task}")
+    if made.considered:
+        table(("route", "why not"), [(one.route, one.why_not or "taken") for one in made.considered])
     rows = [
         (one.model, one.provider, f"{one.quality:.3f}", f"${one.cost_nano_usd / NANO:.6f}", one.reason)
         for one in made.candidates

@@ -1,4 +1,4 @@
-"""Tells languages apart, for policies that name some."""
+"""Tells languages apart, for policies and routes that name some."""
 
 from functools import cache
 from typing import Any

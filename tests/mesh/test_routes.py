@@ -1,0 +1,68 @@
+"""Routes of a tenant, from its settings to what a model is asked."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.mesh.client import Answer, asking, sent
+from tests.mesh.running import Mesh
+
+
+@pytest.fixture(scope="module")
+def key(mesh: Mesh) -> str:
+    return mesh.new_key("guided/app")
+
+
+async def answered(mesh: Mesh, key: str, text: str, model: str = "auto", **more: object) -> Answer:
+    made = await sent(mesh, asking(text, model, **more), key=key)
+    assert made.status == 200, made.raw
+    return made
+
+
+async def test_what_a_text_is_about_says_who_answers_and_what_is_asked(mesh: Mesh, key: str) -> None:
+    made = await answered(mesh, key, f"Can my landlord evict me without a court order? {uuid4().hex[:4]}")
+    assert (made.headers["x-tollway-route-taken"], made.headers["x-tollway-model"]) == ("law", "late")
+    sent_on = mesh.provider.requests[-1]
+    assert sent_on["messages"][0] == {"role": "system", "content": "Cite the statute."}
+    assert sent_on["reasoning_effort"] == "high"
+    made = await answered(mesh, key, f"Where has my parcel got to? {uuid4().hex[:4]}")
+    assert (made.headers["x-tollway-route-taken"], made.headers["x-tollway-model"]) == ("parcels", "echo")
+    made = await answered(mesh, key, f"Say {uuid4().hex}")
+    assert "x-tollway-route-taken" not in made.headers and made.headers["x-tollway-model"] == "echo"
+
+
+async def test_labels_keep_answers_apart_where_routes_look_at_them(mesh: Mesh, key: str) -> None:
+    text = f"Say {uuid4().hex}"
+    plain = await answered(mesh, key, text)
+    gold = await answered(mesh, key, text, metadata={"tier": "gold"})
+    assert [one.headers["x-tollway-cache"] for one in (plain, gold)] == ["miss", "miss"]
+    assert (gold.headers["x-tollway-route-taken"], gold.headers["x-tollway-model"]) == ("gold", "story")
+    assert mesh.provider.requests[-1]["chat_template_kwargs"] == {"enable_thinking": True}
+    again = await answered(mesh, key, text, metadata={"tier": "gold", "team": "b"})
+    assert (again.headers["x-tollway-cache"], again.headers["x-tollway-model"]) == ("exact", "story")
+    other = await answered(mesh, key, text, metadata={"team": "b"})
+    assert (other.headers["x-tollway-cache"], other.headers["x-tollway-model"]) == ("exact", "echo")
+
+
+async def test_a_route_may_keep_its_answers_out_of_the_cache(mesh: Mesh, key: str) -> None:
+    text = f"Where is my parcel {uuid4().hex[:4]}?"
+    found = [(await answered(mesh, key, text)).headers["x-tollway-cache"] for _ in range(2)]
+    assert found == ["miss", "miss"]
+
+
+@pytest.mark.parametrize(("model", "fallback"), [("broken", "echo"), ("busy", "quiet")])
+async def test_a_model_that_fails_has_the_fallbacks_of_its_tenant(
+    mesh: Mesh, key: str, model: str, fallback: str
+) -> None:
+    made = await answered(mesh, key, f"Say {uuid4().hex}", model)
+    assert made.json["model"] == fallback
+    assert (await sent(mesh, asking(f"Say {uuid4().hex}", model))).status >= 400  # another tenant has none
+
+
+def test_routes_are_explained(mesh: Mesh, key: str) -> None:
+    told = mesh.tollway("route", "explain", "Can I appeal the verdict of a jury?", f"--key={key}")
+    assert told.returncode == 0, told.stderr
+    assert "metadata.tier: not there" in told.stdout and "taken" in told.stdout and "listed" not in told.stdout
+    told = mesh.tollway("route", "explain", "Hello", f"--key={key}", "--label=tier=gold")
+    assert "gold" in told.stdout and "story" in told.stdout
+    assert "is not NAME=VALUE" in mesh.tollway("route", "explain", "x", "--label=tier").stderr
