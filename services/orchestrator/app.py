@@ -48,6 +48,8 @@ class Settings:
     """Own API key, an administrator's: settles what is still open when a caller's token has ended."""
     default_model: str = ""
     """What answers `auto` while the router is away; empty takes the first of the catalogue."""
+    auto_names: tuple[str, ...] = ()
+    """Other names that callers ask for `auto` by."""
     dependencies: Mapping[str, Dependencies] = field(default_factory=dict)
     """Failure policy by account; `*` for all without their own."""
     waits: Waits = field(default_factory=Waits)
@@ -75,6 +77,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             settings.default_model,
             settings.waits,
             settings.context_tokens,
+            frozenset(settings.auto_names),
         )
         deferring, registered = Deferring(stubs.jobs, desk), Registered(stubs.registry, settings.key)
         mirroring, recording = Mirroring(road, registered, settings.key), Recording(road, registered)

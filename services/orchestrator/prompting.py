@@ -45,6 +45,7 @@ class Prompting:
             TextNotAlone: a text that is to be gone on from has something beside it.
             AioRpcError: what the registry says of the template or its variables.
         """
+        request = self.road.called(request)
         if request.text_completion and (options.HasField("prompt") or not _alone(request)):
             raise TextNotAlone
         if not options.HasField("prompt"):

@@ -71,6 +71,8 @@ class Road:
     default_model: str = ""
     waits: Waits = field(default_factory=Waits)
     context_tokens: Mapping[str, int] = field(default_factory=dict)
+    auto_names: frozenset[str] = frozenset()
+    """Other names for `auto`."""
     budgets: Budgets = field(default_factory=Budgets)
     allowances: Allowances = field(init=False)
     routed: Routed = field(init=False)
@@ -89,6 +91,15 @@ class Road:
     @property
     def tokens(self) -> Tokens:
         return Tokens(self.peers.ledger, self.desk.key)
+
+    def called(self, request: chat.ChatRequest) -> chat.ChatRequest:
+        """The request, with `auto` in place of another name for it."""
+        if request.model not in self.auto_names:
+            return request
+        made = chat.ChatRequest()
+        made.CopyFrom(request)
+        made.model = AUTO
+        return made
 
     async def enter(self, asked: Asked) -> Journey:
         """Steps 1 to 8: checked, looked up, routed, grounded, reserved. What fails on the way ends here."""

@@ -224,10 +224,9 @@ class GatewayService(GatewayServiceServicer):
                 yield piece
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
-        caller = identity.scoped("chat")
-        if request.chat.model != AUTO and not caller.allows(request.chat.model):
-            raise ModelNotAllowed(model=request.chat.model)
-        asked = models_pb2.CountTokensRequest(chat=request.chat)
+        caller, asked = identity.scoped("chat"), models_pb2.CountTokensRequest(chat=self.road.called(request.chat))
+        if asked.chat.model != AUTO and not caller.allows(asked.chat.model):
+            raise ModelNotAllowed(model=asked.chat.model)
         made = await self.road.peers.models.CountTokens(asked)
         return pb.CountTokensResponse(input_tokens=made.input_tokens)
 
@@ -236,13 +235,17 @@ class GatewayService(GatewayServiceServicer):
         if not self.road.models.known:
             await self.road.models.read()
         offered = await encoded.offered(self.road)
+        autos = {AUTO, *self.road.auto_names}
         listed = {
-            AUTO: models_pb2.Model(name=AUTO, provider="tollway", tools=True, vision=True, json_schema=True),
+            **{
+                name: models_pb2.Model(name=name, provider="tollway", tools=True, vision=True, json_schema=True)
+                for name in autos
+            },
             **{name: models_pb2.Model(name=name, provider="local", embeddings=True, rerank=True) for name in offered},
             **self.road.models.known,
         }
         names = sorted(
-            name for name in listed if name > request.page_token and (not allowed or name in (AUTO, *allowed))
+            name for name in listed if name > request.page_token and (not allowed or name in autos or name in allowed)
         )
         most = request.page_size or PAGE
         more = names[most - 1] if len(names) > most else ""

@@ -12,10 +12,12 @@ import yaml
 from services.cache import app as cache
 from services.edge import app as edge
 from services.ledger import app as ledger
-from services.mesh.adopting import litellm, portkey
+from services.mesh.adopting import litellm, portkey, semantic_router
 from services.mesh.adopting.settings import Adopted, BadFile, a_million
 from services.models import app as models
+from services.orchestrator import app as orchestrator
 from services.router import app as router
+from services.router.routes import faults
 from services.runtime.settings import load
 from services.tools import app as tools
 from services.tools.catalogue import checked
@@ -23,7 +25,15 @@ from tests.mesh.client import asking, sent
 from tests.mesh.running import running
 from tests.peers.provider import Provider, provider
 
-SERVICES = {"models": models, "cache": cache, "edge": edge, "ledger": ledger, "router": router, "tools": tools}
+SERVICES = {
+    "models": models,
+    "cache": cache,
+    "edge": edge,
+    "ledger": ledger,
+    "router": router,
+    "tools": tools,
+    "orchestrator": orchestrator,
+}
 
 
 def of_litellm(environ: dict[str, str] | None = None, **said: Any) -> Adopted:
@@ -43,7 +53,9 @@ def loaded(made: Adopted, tmp_path: Path) -> dict[str, Any]:
     file = tmp_path / "own.yaml"
     file.write_text(yaml.safe_dump(made.settings()))
     needed = {"TOLLWAY_CONFIG": str(file), "TOLLWAY_LEDGER__DATABASE_URL": "postgresql://nowhere"}
-    return {name: load(app.Settings, needed, name) for name, app in SERVICES.items()}
+    found = {name: load(app.Settings, needed, name) for name, app in SERVICES.items()}
+    assert not faults(found["router"].policies)
+    return found
 
 
 def test_deployments_of_one_name_are_one_model(tmp_path: Path) -> None:
@@ -134,10 +146,13 @@ def test_what_has_no_place_is_told_by_its_own() -> None:
     told = left(made)
     assert set(told) == {
         "model_list[0]: vertex_ai/mistral-large@2407", "model_list[1]: openai/*", "model_list[2].rpm", "model_list[2].mock_response",
-        "model_list[3]", "model_list[4].api_base: os.environ/NOWHERE", "litellm_settings.cache_params.type", "litellm_settings.fallbacks",
+        "model_list[3]", "model_list[4].api_base: os.environ/NOWHERE", "litellm_settings.cache_params.type",
         "router_settings.routing_strategy", "general_settings.master_key", "guardrails",
     }  # fmt: skip
-    assert list(made.catalogue) == ["b", "b@groq", "c"] and made.others == {"cache": {"ttl_s": 600.0}}
+    assert list(made.catalogue) == ["b", "b@groq", "c"]
+    assert made.others == {
+        "cache": {"ttl_s": 600.0}, "router": {"policies": {"*": {"fallbacks": {"b": ["b@groq", "c"]}}}},
+    }  # fmt: skip
     assert (
         told["model_list[2].mock_response"] == "no counterpart" and "tollway budgets set" in told["model_list[2].rpm"]
     )
@@ -215,6 +230,253 @@ def test_nothing_is_dropped_in_silence() -> None:
     }  # fmt: skip
     assert told["model_list[1]"].endswith("defaults") and made.prices == {"a@groq": {"input": "1", "output": "2"}}
     assert "film" not in made.catalogue
+
+
+def test_litellms_fallbacks_follow_the_model_that_was_asked_for(tmp_path: Path) -> None:
+    made = of_litellm(
+        model_list=[model(name, f"openai/{name}") for name in ("small", "large", "long")],
+        litellm_settings={"fallbacks": [{"small": ["large", "gone"]}], "default_fallbacks": ["large"]},
+        router_settings={"context_window_fallbacks": [{"small": ["long", "large"]}]},
+    )
+    policy = loaded(made, tmp_path)["router"].policies["*"]
+    assert policy.fallbacks == {"small": ("large", "long"), "*": ("large",)}
+    assert set(left(made)) == {"litellm_settings.fallbacks: small"}
+
+
+def test_litellms_auto_router_becomes_routes(tmp_path: Path) -> None:
+    config = {
+        "routes": [
+            {"name": "large", "utterances": ["Prove it.", "Think hard."], "score_threshold": 0.5},
+            {"name": "none"},
+        ]
+    }
+    made = of_litellm(
+        model_list=[
+            model("smart", "auto_router/one", auto_router_config=json.dumps(config), auto_router_default_model="small", timeout=3),
+            model("tiers", "auto_router/complexity_router", complexity_router_config={"tiers": {"SIMPLE": "small"}}),
+            *(model(name, f"openai/{name}") for name in ("small", "large")),
+        ],
+    )  # fmt: skip
+    settings = loaded(made, tmp_path)
+    policy = settings["router"].policies["*"]
+    assert (policy.rule, policy.model, settings["orchestrator"].auto_names) == ("fixed", "small", ("smart", "tiers"))
+    (route,) = policy.routes
+    assert (route.name, route.when.like, route.models) == ("large", ("Prove it.", "Think hard."), ("large",))
+    assert set(left(made)) == {
+        "model_list[0].auto_router_config: large.score_threshold", "model_list[0].auto_router_config: none",
+        "model_list[0].timeout", "model_list[1].complexity_router_config",
+    }  # fmt: skip
+    with pytest.raises(BadFile, match="auto_router_config"):
+        of_litellm(model_list=[model("smart", "auto_router/one", auto_router_config="{")])
+
+
+def test_portkeys_conditions_become_routes(tmp_path: Path) -> None:
+    def target(name: str, said: str) -> dict[str, Any]:
+        return {"name": name, "provider": "openai", "override_params": {"model": said}}
+
+    spare = {"name": "paid", "strategy": {"mode": "fallback"}, "targets": [target("", "gpt-4o"), target("", "o3")]}
+    conditions = [
+        {"query": {"metadata.plan": {"$in": ["paid", "trial"]}, "metadata.region": {"$ne": "us"}}, "then": "paid"},
+        {"query": {"$or": [{"metadata.team": "ai"}, {"$and": [{"metadata.a": "1"}, {"metadata.b": {"$nin": ["2"]}}]}]}, "then": "free"},
+        {"query": {"params.model": {"$in": ["fastest", "quick"]}}, "then": "free"},
+        {"query": {"params.temperature": {"$gt": 0.7}}, "then": "free"},
+        {"query": {"metadata.plan": {"$regex": "^p"}}, "then": "paid"},
+        {"query": {"metadata.plan": "x"}, "then": "nobody"},
+    ]  # fmt: skip
+    strategy = {"mode": "conditional", "conditions": conditions, "default": "free"}
+    made = portkey.adopted(json.dumps({"strategy": strategy, "targets": [spare, target("free", "gpt-4o-mini")]}))
+    settings = loaded(made, tmp_path)
+    policy, catalogue = settings["router"].policies["*"], settings["models"].catalogue
+    assert (policy.rule, policy.model) == ("fixed", "gpt-4o-mini")
+    assert catalogue["fastest"] == catalogue["quick"] == catalogue["gpt-4o-mini"]
+    paid, team = policy.routes
+    assert (paid.models, paid.rule) == (("gpt-4o", "o3"), "fixed")
+    assert paid.when.all[0].metadata == {"plan": ("paid", "trial")}
+    assert paid.when.all[1].none[0].metadata == {"region": ("us",)}
+    assert team.when.any[0].metadata == {"team": ("ai",)} and len(team.when.any[1].all) == 2
+    assert set(left(made)) == {f"strategy.conditions[{n}]" for n in (3, 4, 5)}
+
+
+SEMANTIC: dict[str, Any] = {
+    "version": "v0.3",
+    "listeners": [{"name": "http", "port": 8899}],
+    "providers": {
+        "defaults": {"model": "small", "reasoning_effort": "low"},
+        "models": [
+            {
+                "name": "small",
+                "provider_model_id": "qwen3-8b-instruct",
+                "reasoning": {"family": "qwen3"},
+                "pricing": {"currency": "USD", "prompt_per_1m": 0.18, "completion_per_1m": 0.42, "cached_input_per_1m": 0.04},
+                "backend_refs": [
+                    {"name": "a", "endpoint": "10.0.0.1:8000", "protocol": "http", "provider": "vllm", "weight": 80, "api_key_env": "ONE"},
+                    {"name": "b", "endpoint": "10.0.0.2:8000", "provider": "vllm", "weight": 20},
+                ],
+            },
+            {
+                "name": "large",
+                "reasoning": {"type": "reasoning_effort", "parameter": "reasoning.effort", "levels": ["low", "high"]},
+                "backend_refs": [{"name": "c", "provider": "openai", "extra_headers": {"X": "1"}}],
+            },
+            {"name": "listed", "catalog": "vllm-sr/mom-v1-lite"},
+        ],
+    },
+    "routing": {
+        "modelCards": [{"name": "small", "context_window_size": 131072, "capabilities": ["chat", "vision"]}],
+        "signals": {
+            "keywords": [
+                {"name": "urgent", "operator": "OR", "keywords": ["urgent", "asap"]},
+                {"name": "both", "operator": "AND", "method": "bm25", "keywords": ["tax", "late"]},
+            ],
+            "embeddings": [{"name": "support", "threshold": 0.75, "candidates": ["how to install it"], "negative_candidates": ["thanks"]}],
+            "domains": [{"name": "law", "mmlu_categories": ["law"]}, {"name": "money", "mmlu_categories": ["business", "taxes"]}],
+            "complexity": [{"name": "deep", "hard": {"candidates": ["prove it"]}, "easy": {"candidates": ["in short"]}}],
+            "context": [{"name": "long", "min_tokens": "32K", "max_tokens": "1M"}],
+            "structure": [{"name": "steps", "feature": {"type": "exists", "source": {"type": "regex", "pattern": "(?m)^1\\."}}}],
+            "conversation": [{"name": "tools", "feature": {"type": "count", "source": {"type": "tool_definition"}}}],
+            "metadata": [{"name": "denied", "key": "consent", "predicate": {"equals": "denied"}}],
+            "fact_check": [{"name": "needs"}],
+        },
+        "decisions": [
+            {
+                "name": "last",
+                "priority": 1,
+                "rules": {"operator": "AND", "conditions": [{"type": "fact_check", "name": "needs"}, {"type": "domain", "name": "law"}]},
+                "modelRefs": [{"model": "small"}],
+            },
+            {
+                "name": "law",
+                "priority": 200,
+                "rules": {
+                    "operator": "AND",
+                    "conditions": [
+                        {"type": "domain", "name": "law"},
+                        {"operator": "OR", "conditions": [{"type": "keyword", "name": "urgent"}, {"type": "fact_check", "name": "needs"}]},
+                        {"operator": "NOT", "conditions": [{"type": "jailbreak", "name": "attack"}]},
+                        {"type": "context", "name": "long"},
+                    ],
+                },
+                "modelRefs": [{"model": "large", "use_reasoning": True, "reasoning_effort": "high"}, {"model": "small"}],
+                "plugins": [
+                    {"type": "system_prompt", "configuration": {"system_prompt": "Cite the statute.", "mode": "insert"}},
+                    {"type": "semantic-cache", "configuration": {"enabled": False}},
+                    {"type": "header_mutation", "configuration": {"add": []}},
+                ],
+            },
+            {
+                "name": "shared",
+                "priority": 100,
+                "rules": {"operator": "OR", "conditions": [{"type": "embedding", "name": "support"}, {"type": "complexity", "name": "deep:hard"}]},
+                "modelRefs": [{"model": "small", "weight": 3, "use_reasoning": False}, {"model": "large", "weight": 1}],
+            },
+            {
+                "name": "tried",
+                "priority": 90,
+                "rules": {"operator": "AND", "conditions": [{"type": "keyword", "name": "both"}, {"type": "keyword", "name": "urgent"}]},
+                "modelRefs": [{"model": "small"}, {"model": "large"}],
+                "algorithm": {"type": "automix"},
+            },
+            {
+                "name": "scored",
+                "priority": 80,
+                "rules": {"operator": "NOT", "conditions": [{"type": "metadata", "name": "denied"}, {"type": "structure", "name": "steps"}]},
+                "modelRefs": [{"model": "small"}, {"model": "large"}],
+                "algorithm": {"type": "elo"},
+            },
+            {
+                "name": "tools",
+                "priority": 70,
+                "rules": {"type": "conversation", "name": "tools"},
+                "modelRefs": [{"model": "large"}],
+            },
+            {"name": "gone", "priority": 60, "rules": {"type": "domain", "name": "money"}, "modelRefs": [{"model": "nobody"}]},
+        ],
+    },
+    "global": {"router": {"auto_model_names": ["auto", "house"]}, "stores": {}},
+}  # fmt: skip
+
+
+def test_semantic_routers_decisions_become_routes(tmp_path: Path) -> None:
+    made = semantic_router.adopted(yaml.safe_dump(SEMANTIC))
+    settings = loaded(made, tmp_path)
+    small, large = (settings["models"].catalogue[name] for name in ("small", "large"))
+    assert (small.provider, small.model, small.context_tokens, small.vision) == (
+        "vllm",
+        "qwen3-8b-instruct",
+        131072,
+        True,
+    )
+    assert [(one.base_url, one.keys) for one in small.places] == [
+        ("http://10.0.0.1:8000/v1", ("env:ONE",)), ("http://10.0.0.2:8000/v1", ("",)),
+    ]  # fmt: skip
+    assert (large.provider, large.key) == ("openai", "env:OPENAI_API_KEY")
+    assert made.prices == {"small": {"input": "0.18", "output": "0.42", "cached_input": "0.04"}}
+    assert settings["orchestrator"].auto_names == ("house",)
+    policy = settings["router"].policies["*"]
+    assert (policy.rule, policy.model, policy.models) == ("fixed", "small", ("small", "large"))
+    law, shared, tried, scored, tools_ = policy.routes
+    assert (law.name, law.rule, law.models) == ("law", "fixed", ("large", "small"))
+    assert (law.when.subjects, law.when.words, law.when.tokens_from, law.when.tokens_to) == (
+        ("law",), ("urgent", "asap"), 32_000, 1_000_000,
+    )  # fmt: skip
+    assert (law.system, law.reasoning_effort, law.store) == ("Cite the statute.", "high", False)
+    assert [(one.like, one.unlike) for one in shared.when.any] == [
+        (("how to install it",), ("thanks",)), (("prove it",), ("in short",)),
+    ]  # fmt: skip
+    assert (shared.weights, shared.template_options) == ({"small": 0.75, "large": 0.25}, {"enable_thinking": False})
+    assert tried.cascade is not None and tried.when.words == ("urgent", "asap")
+    assert [one.words for one in tried.when.all] == [("tax",), ("late",)]
+    assert scored.rule == "cheapest_above" and scored.when.none[0].metadata == {"consent": ("denied",)}
+    assert scored.when.none[1].patterns == (r"(?m)^1\.",) and tools_.when.needs == ("tools",)
+    assert set(left(made)) == {
+        "listeners", "global.stores", "providers.models[0].backend_refs", "providers.models[1].backend_refs[0].extra_headers",
+        "providers.models[2]", "routing.decisions[0].rules: fact_check needs", "routing.decisions[0]",
+        "routing.decisions[1].rules: fact_check needs", "routing.decisions[1].rules: jailbreak attack",
+        "routing.decisions[1].plugins.header_mutation", "embedding support.threshold", "complexity deep", "keyword both",
+        "routing.decisions[4].algorithm: elo", "domain money", "routing.decisions[6]",
+    }  # fmt: skip
+
+
+def test_semantic_routers_categories_become_routes(tmp_path: Path) -> None:
+    said = {
+        "semantic_cache": {"enabled": True, "similarity_threshold": 0.8, "ttl_seconds": 3600},
+        "prompt_guard": {"enabled": True},
+        "vllm_endpoints": [
+            {"name": "e1", "address": "10.0.0.1", "port": 8000, "weight": 1}, {"name": "e2", "address": "fd00::1", "port": 8001},
+        ],
+        "model_config": {
+            "qwen": {"preferred_endpoints": ["e1"], "reasoning_family": "mine", "pii_policy": {"allow_by_default": True}},
+            "oss": {"preferred_endpoints": ["e2"], "reasoning_family": "gpt-oss"},
+        },
+        "reasoning_families": {"mine": {"type": "chat_template_kwargs", "parameter": "think"}},
+        "categories": [
+            {
+                "name": "math", "system_prompt": "Think.", "reasoning_effort": "high",
+                "model_scores": [{"model": "qwen", "score": 0.4}, {"model": "oss", "score": 0.9, "use_reasoning": True}],
+            },
+            {"name": "history", "semantic_cache_enabled": False, "model_scores": [{"model": "qwen", "score": 1.0, "use_reasoning": True}]},
+        ],
+        "default_model": "qwen",
+    }  # fmt: skip
+    made = semantic_router.adopted(yaml.safe_dump(said))
+    settings = loaded(made, tmp_path)
+    assert settings["models"].catalogue["oss"].base_url == "http://[fd00::1]:8001/v1"
+    maths, history = settings["router"].policies["*"].routes
+    assert (maths.when.subjects, maths.models, maths.system, maths.reasoning_effort) == (
+        ("math",), ("oss", "qwen"), "Think.", "high",
+    )  # fmt: skip
+    assert (history.template_options, history.store) == ({"think": True}, False)
+    assert settings["orchestrator"].auto_names == ("MoM", "vllm-sr/auto") and settings["cache"].ttl_s == 3600
+    assert set(left(made)) == {"semantic_cache.similarity_threshold", "prompt_guard", "model_config.qwen.pii_policy"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("[", "no YAML"), ("- a", "neither `providers"), ("providers: {models: [x]}", "models is no list of objects")],
+)
+def test_nor_is_a_file_of_semantic_routers(text: str, why: str) -> None:
+    with pytest.raises(BadFile, match=why):
+        semantic_router.adopted(text)
 
 
 def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:

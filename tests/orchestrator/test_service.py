@@ -55,7 +55,7 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     }
     desk = Desk("tw_ourselves")
     road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
-    road.context_tokens = {"wordy/app": 300}
+    road.context_tokens, road.auto_names = {"wordy/app": 300}, frozenset({"smart"})
     register = partial(
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
         GatewayService(
@@ -300,6 +300,18 @@ async def test_answers_are_exchanged_among_those_whom_the_same_routes_hold_for(g
     assert await by("delta/x", team="a") == ""  # an older router has no routes
 
 
+async def test_auto_may_be_asked_for_by_another_name(gateway: Called, mesh: Mesh) -> None:
+    await gateway.Complete(asking("smart"))
+    assert mesh.messages["router.Route"].model == mesh.messages["models.Generate"].chat.model == "auto"
+    await gateway.CountTokens(pb.CountTokensRequest(chat=asking("smart").chat))
+    assert mesh.messages["models.CountTokens"].chat.model == "auto"
+    narrow = gateway.by("acme/search", models=("none",))
+    assert (await refused(narrow.Complete(asking("m")))) == (Code.PERMISSION_DENIED, "MODEL_NOT_ALLOWED")
+    await narrow.Complete(asking("smart"))
+    listed = [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models]
+    assert listed == ["auto", "smart"]
+
+
 async def test_the_rounds_of_an_agent_go_where_its_question_went(gateway: Called, mesh: Mesh) -> None:
     request = asking()
     call = chat.ToolCall(id="c1", name="look", arguments="{}")
@@ -466,8 +478,8 @@ async def test_the_same_idempotency_key_is_the_same_reservation(gateway: Called,
 async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
     narrow = Called(gateway.stub, "acme/app", models=("other",))
     assert await refused(narrow.Complete(asking("m"))) == (Code.PERMISSION_DENIED, "MODEL_NOT_ALLOWED")
-    assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto"]
-    every = {"auto", "m", "minilm", "static", "bge-small"}
+    assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto", "smart"]
+    every = {"auto", "smart", "m", "minilm", "static", "bge-small"}
     assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == every
     mesh.tiers.pop()
     listed = {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models}

@@ -15,6 +15,7 @@ from services.mesh.adopting.settings import (
     NOTHING,
     RANKERS,
     SAMPLING,
+    THRESHOLD,
     Adopted,
     BadFile,
     a_million,
@@ -69,6 +70,9 @@ PRICES = {
     "output_cost_per_audio_token": "audio_output",
     "output_cost_per_reasoning_token": "reasoning",
 }
+CHOOSER = "auto_router/"
+"""Begins the model of an entry that chooses among the others."""
+CHOOSES = frozenset(("model", "auto_router_config", "auto_router_default_model", "auto_router_embedding_model"))
 CALL, CHARACTER = "input_cost_per_query", "input_cost_per_character"
 """Prices of models that read and write no tokens."""
 SEARCHES, SEARCH = "supports_web_search", "search_context_cost_per_query"
@@ -92,9 +96,6 @@ INSTEAD = {
     "max_budget": "`tollway budgets set ACCOUNT AMOUNTusd --per month`",
     "budget_duration": "`--per` of `tollway budgets set`: minute, day, month or rolling",
     "num_retries": "retries come out of a budget, one for five calls, and go to another deployment first",
-    "fallbacks": "ask for `auto`: with `router.policies.TENANT: {rule: fixed, model: FIRST}` the others follow as fallbacks",
-    "default_fallbacks": "ask for `auto`: with `router.policies.TENANT: {rule: fixed, model: FIRST}` the others follow as fallbacks",
-    "context_window_fallbacks": "`auto` leaves out models that a prompt is too long for, or set `orchestrator.context_tokens`",
     "content_policy_fallbacks": "say what may go where in a policy of the guard: docs/policies.md",
     "routing_strategy": "`router.policies.TENANT.rule`, of requests for `auto`; a model's deployments: the less busy of two",
     "allowed_fails": "a deployment is out after five failures in a row, and back after a probe",
@@ -106,6 +107,8 @@ INSTEAD = {
     "guardrails": "the guard masks private data without settings; policies: docs/policies.md",
     "master_key": "`tollway keys create ACCOUNT --admin`",
     "database_url": "`ledger.database_url`, `jobs.database_url`, `registry.database_url`, `retrieval.database_url`: a database of Tollway's own",
+    "auto_router_config_path": "put what the file holds into `auto_router_config`, and take it over again",
+    "complexity_router_config": "`auto` asks the cheapest model that is predicted to get it right; by hand: `harder_than` of a route",
     "environment_variables": "set them where Tollway runs",
     "alerting": "`tollway alerts hook` sends them to a webhook",
     "cache_params.type": "the cache is Qdrant's engine in the process; a server: `cache.store`",
@@ -119,7 +122,8 @@ TOLD = frozenset(
     ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER, SEARCHES, SEARCH)
 )  # fmt: skip
 """Of `model_info`: taken over, or of no use here."""
-SILENT = frozenset(("set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
+FALLBACKS = ("fallbacks", "context_window_fallbacks", "default_fallbacks")
+SILENT = frozenset((*FALLBACKS, "set_verbose", "json_logs", "telemetry", "store_model_in_db", "cache", "cache_params", "request_timeout",
                     "model_group_alias", "enable_pre_call_checks"))  # fmt: skip
 """Taken elsewhere, or of no use here."""
 
@@ -141,6 +145,9 @@ def adopted(text: str, environ: Mapping[str, str]) -> Adopted:
         _model(made, f"model_list[{n}]", one, environ)
     for section in SECTIONS:
         _section(made, section, said.get(section) or {})
+    for n, one in enumerate(said["model_list"]):
+        if _chooses(one):
+            _auto(made, f"model_list[{n}]", one)
     servers(made, SERVERS, said.get(SERVERS) or {})
     for name in sorted(said.keys() - KNOWN):
         made.leave(name, INSTEAD.get(name, NOTHING))
@@ -151,6 +158,8 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
     params = (one.get("litellm_params") if isinstance(one, dict) else None) or {}
     if not (isinstance(params, dict) and isinstance(params.get("model"), str) and one.get("model_name")):
         raise BadFile(f"{where} has no model_name, or no litellm_params.model")
+    if _chooses(one):
+        return  # among the others, once they are known
     info, name = one.get("model_info") or {}, name_of(str(one["model_name"]))
     provider, model = _whose(params["model"], params)
     if not provider or "*" in name or "*" in model or info.get("mode", "chat") not in MODES:
@@ -185,6 +194,49 @@ def _model(made: Adopted, where: str, one: Any, environ: Mapping[str, str]) -> N
         made.leave(f"{where}.{key}", INSTEAD.get(key, NOTHING))
     for key in [key for key in info if key not in TOLD]:
         made.leave(f"{where}.model_info.{key}", INSTEAD.get(key, NOTHING))
+
+
+def _chooses(one: Mapping[str, Any]) -> bool:
+    return str(one["litellm_params"]["model"]).startswith(CHOOSER)
+
+
+def _auto(made: Adopted, where: str, one: Mapping[str, Any]) -> None:
+    """A router among models is asked for as `auto` is; its utterances are examples of routes."""
+    params = one["litellm_params"]
+    made.others.setdefault("orchestrator", {"auto_names": []})["auto_names"].append(str(one["model_name"]))
+    told = params.get("auto_router_config") or {}
+    try:
+        found = (json.loads(told) if isinstance(told, str) else told).get("routes") or []
+    except (ValueError, AttributeError):
+        raise BadFile(f"{where}.litellm_params.auto_router_config is no JSON object") from None
+    for way in found:
+        if (name := name_of(str(way.get("name")))) not in made.catalogue:
+            made.leave(f"{where}.auto_router_config: {way.get('name')}", "it is none of the models")
+            continue
+        route = {"name": name, "when": {"like": list(way.get("utterances") or ())}, "models": [name], "rule": "fixed"}
+        made.policy.setdefault("routes", []).append(route)
+        if "score_threshold" in way:
+            made.leave(f"{where}.auto_router_config: {name}.score_threshold", THRESHOLD)
+    if usual := params.get("auto_router_default_model"):
+        made.policy.update(rule="fixed", model=name_of(str(usual)))
+    for key in [key for key in params if key not in CHOOSES]:
+        made.leave(f"{where}.{key}", INSTEAD.get(key, NOTHING))
+
+
+def _followed(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
+    """Who answers when a model cannot, whatever the reason."""
+    lists = [
+        (str(name), names) for kind in FALLBACKS[:2] for one in said.get(kind) or () for name, names in one.items()
+    ]
+    lists += [("*", said.get(FALLBACKS[2]) or ())]
+    for name, names in lists:
+        ours = [name_of(str(one)) for one in names if isinstance(one, str)]
+        known = [one for one in ours if one in made.catalogue]
+        if len(known) < len(names):
+            made.leave(f"{section}.fallbacks: {name}", "fallbacks are models of the catalogue, by name")
+        if known:
+            place = made.policy.setdefault("fallbacks", {}).setdefault(name_of(name) if name != "*" else name, [])
+            place += [one for one in known if one not in place]
 
 
 def _whose(said: str, params: Mapping[str, Any]) -> tuple[str, str]:
@@ -238,8 +290,11 @@ def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str
     """A second deployment of a model that is there joins it; one of another provider gets a name of its own. The name that it has then."""
     known = made.catalogue.get(name)
     if known is not None and known["provider"] != provider:
-        made.leave(where, f"it is `{name}@{provider}`: a model has one provider, and `auto` chooses among models")
+        made.leave(where, f"it is `{name}@{provider}`, which answers when `{name}` cannot: a model has one provider")
+        others = made.policy.setdefault("fallbacks", {}).setdefault(name, [])
         name = f"{name}@{provider}"
+        if name not in others:
+            others.append(name)
         known = made.catalogue.get(name)
     if known is None:
         made.catalogue[name] = {"provider": provider, **entry, "deployments": [place]}
@@ -271,6 +326,7 @@ def _section(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
             made.catalogue.setdefault(name_of(str(alias)), deepcopy(made.catalogue[target]))
             if target in made.prices:
                 made.prices.setdefault(name_of(str(alias)), dict(made.prices[target]))
+    _followed(made, section, said)
     cache = said.get("cache_params") or {}
     if cache.get("ttl"):
         made.others["cache"] = {"ttl_s": float(cache["ttl"])}

@@ -1,7 +1,8 @@
 """Portkey's gateway: a config as JSON, as its documentation has it (portkey.ai/docs/product/ai-gateway/configs)."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from services.mesh.adopting.settings import (
@@ -33,6 +34,7 @@ PROVIDERS = {
 }
 AZURE = "https://{}.openai.azure.com"
 MILLISECONDS = 1000.0
+GROUPS = {"$and": "all", "$or": "any"}
 TAKEN = frozenset(("provider", "api_key", "virtual_key", "override_params", "custom_host", "weight", "azure_resource_name", "name",
                    "azure_deployment_id", "azure_api_version", "aws_region", "vertex_project_id", "vertex_region",
                    "vertex_service_account_json", "request_timeout", "strategy", "targets", "cache"))  # fmt: skip
@@ -52,7 +54,6 @@ INSTEAD = {
     "output_guardrails": "the guard looks at answers, too; policies: docs/policies.md",
     "before_request_hooks": "the guard masks private data without settings; policies: docs/policies.md",
     "after_request_hooks": "the guard looks at answers, too; policies: docs/policies.md",
-    "conditional": "say who may answer what in `router.policies.TENANT`: models, regions, data_classes",
     "prompt_id": "templates are the registry's: docs/prompts.md",
 }
 
@@ -70,22 +71,93 @@ def adopted(text: str) -> Adopted:
         raise BadFile("it names neither targets nor a provider: is it a config of Portkey's gateway?")
     made = Adopted()
     found = [
-        (name, weight) for where, one, weight in _targets(made, "", said, 1.0) if (name := _model(made, where, one))
+        (name, where, weight)
+        for where, one, weight in _targets(made, "", said, 1.0)
+        if (name := _model(made, where, one))
     ]
     mode = (said.get("strategy") or {}).get("mode", "single")
-    names = list(dict.fromkeys(name for name, _ in found))
+    names = list(dict.fromkeys(name for name, _, _ in found))
     if mode == "loadbalance" and len(names) > 1:
-        weights = {name: sum(weight for mine, weight in found if mine == name) for name in names}
+        weights = {name: sum(weight for mine, _, weight in found if mine == name) for name in names}
         whole = sum(weights.values()) or 1.0
         shares = {name: round(weight / whole, 4) for name, weight in weights.items() if weight}
-        made.others["router"] = {"policies": {"*": {"models": names, "weights": shares}}}
+        made.policy.update(models=names, weights=shares)
     elif mode == "fallback" and names:
-        made.others["router"] = {"policies": {"*": {"rule": "fixed", "model": names[0], "models": names}}}
+        made.policy.update(rule="fixed", model=names[0], models=names)
     elif mode == "conditional":
-        made.leave("strategy", INSTEAD["conditional"])
+        _conditional(made, said, [(name, where) for name, where, _ in found])
     if max_age := (said.get("cache") or {}).get("max_age"):
         made.others["cache"] = {"ttl_s": float(max_age)}
     return made
+
+
+def _conditional(made: Adopted, said: Mapping[str, Any], found: Sequence[tuple[str, str]]) -> None:
+    """Routes, in the order of the conditions; a condition on the model that is asked for becomes another name of its target's."""
+    behind = {
+        str(one.get("name")): list(dict.fromkeys(name for name, where in found if _under(f"targets[{n}]", where)))
+        for n, one in enumerate(said["targets"])
+    }
+    routes = []
+    strategy = said["strategy"]
+    for n, one in enumerate(strategy.get("conditions") or ()):
+        where, then = f"strategy.conditions[{n}]", str(one.get("then"))
+        models, query = behind.get(then) or [], one.get("query") or {}
+        if not models:
+            made.leave(where, f"{then} is no target of the config's, or none that was taken over")
+        elif asked := _named_by(query):
+            for other in asked:
+                made.catalogue.setdefault(name_of(other), deepcopy(made.catalogue[models[0]]))
+        elif (when := _when(query)) is None:
+            made.leave(where, "a route looks at labels (`metadata`), at what a text says and is about: docs/routing.md")
+        else:
+            routes.append({"name": f"{then}-{n + 1}", "when": when, "models": models, "rule": "fixed"})
+    usual = behind.get(str(strategy.get("default"))) or next(filter(None, behind.values()), [])
+    if usual:
+        made.policy.update(rule="fixed", model=usual[0], models=list(dict.fromkeys(name for name, _ in found)))
+    if routes:
+        made.policy["routes"] = routes
+
+
+def _under(above: str, where: str) -> bool:
+    return where == above or where.startswith(f"{above}.")
+
+
+def _named_by(query: Mapping[str, Any]) -> list[str]:
+    """The names by which a condition says which model is asked for; none where it says something else."""
+    if set(query) != {"params.model"}:
+        return []
+    said = query["params.model"]
+    if isinstance(said, str):
+        return [said]
+    return [*said.get("$in", ()), *([said["$eq"]] if "$eq" in said else ())] if set(said) <= {"$eq", "$in"} else []
+
+
+def _when(query: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None for what has no counterpart."""
+    parts = []
+    for name, said in query.items():
+        if name in GROUPS:
+            inner = [_when(one) for one in said]
+            part = None if None in inner else {GROUPS[name]: inner}
+        else:
+            part = _label(name, said)
+        if part is None:
+            return None
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else {"all": parts}
+
+
+def _label(name: str, said: Any) -> dict[str, Any] | None:
+    room, _, label = name.partition(".")
+    tests = said if isinstance(said, dict) else {"$eq": said}
+    if room != "metadata" or not tests or set(tests) - {"$eq", "$ne", "$in", "$nin"}:
+        return None
+    parts = []
+    for test, value in tests.items():
+        values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        holds = {"metadata": {label: values}}
+        parts.append({"none": [holds]} if test in ("$ne", "$nin") else holds)
+    return parts[0] if len(parts) == 1 else {"all": parts}
 
 
 def _targets(

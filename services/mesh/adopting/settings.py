@@ -8,6 +8,7 @@ from typing import Any
 
 MILLION = Decimal(1_000_000)
 NOTHING = "no counterpart"
+THRESHOLD = "another model's; `near` is 0.6 here: `tollway route explain TEXT` tells how near a text comes"
 ENTRA = "entra"
 ENTRA_INSTEAD = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET where Tollway runs, or let `key` be their JSON: docs/models.md"
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty")
@@ -65,6 +66,12 @@ class Adopted:
 
     def leave(self, where: str, instead: str) -> None:
         self.left.append(Left(where, instead))
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The router's, of all tenants: to be written into."""
+        made: dict[str, Any] = self.others.setdefault("router", {"policies": {"*": {}}})["policies"]["*"]
+        return made
 
     def settings(self) -> dict[str, Any]:
         """One file: a section a service."""

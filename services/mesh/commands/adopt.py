@@ -9,11 +9,11 @@ import typer
 import yaml
 from rich.markup import escape
 
-from services.mesh.adopting import litellm, portkey
+from services.mesh.adopting import litellm, portkey, semantic_router
 from services.mesh.adopting.settings import Adopted, BadFile
 from services.mesh.screen import err, fail, say
 
-adopt = typer.Typer(no_args_is_help=True, help="Settings of LiteLLM or Portkey, as Tollway's.")
+adopt = typer.Typer(no_args_is_help=True, help="Settings of LiteLLM, Portkey or vLLM Semantic Router, as Tollway's.")
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Their settings.")]
 
 
@@ -27,6 +27,12 @@ def of_litellm(file: File) -> None:
 def of_portkey(file: File) -> None:
     """Reads a config of Portkey's gateway, JSON, and prints the settings for `tollway up --config`."""
     _told(file, portkey.adopted)
+
+
+@adopt.command("semantic-router")
+def of_semantic_router(file: File) -> None:
+    """Reads a config.yaml of vLLM Semantic Router, and prints the settings for `tollway up --config`."""
+    _told(file, semantic_router.adopted)
 
 
 def _told(file: Path, adopted: Callable[[str], Adopted]) -> None:
