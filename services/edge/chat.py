@@ -9,7 +9,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.streaming import streamed
-from services.edge.wire import answer, job, request
+from services.edge.wire import answer, job, options, request
 from services.runtime import cohorts
 
 
@@ -21,6 +21,7 @@ class Chat:
         body = request.parsed(exchange.body)
         asked = request.chat_request(body)
         wanted = request.wanted(body, exchange.headers)
+        options.label(asked, exchange.headers)
         if body.stream:
             door.stream()
             call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=asked, options=wanted))

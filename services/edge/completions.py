@@ -25,6 +25,8 @@ class Completions:
         if wanted.HasField("defer_after"):
             raise Refusal(400, "invalid_value", "a text completion cannot be deferred: ask for a chat completion")
         asked = [completion.chat_request(body, text) for text in completion.texts(body)]
+        for request in asked:
+            options.label(request, exchange.headers)
         if body.stream:
             door.stream()
             call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=asked[0], options=wanted))

@@ -22,6 +22,7 @@ class Messages:
         body = messages.parsed(exchange.body)
         asked = messages.chat_request(body)
         wanted = options.options(bytes(body.tollway), exchange.headers)
+        options.label(asked, exchange.headers)
         if body.stream:
             door.stream()
             call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=asked, options=wanted))

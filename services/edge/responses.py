@@ -2,9 +2,11 @@
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2
@@ -88,12 +90,15 @@ class Responses:
         wanted.turn.instructed = bool(body.instructions)
         responses.tool_use(wanted.tools, body)
         named = await self.kept.items(responses.references(body))
-        if not body.previous_response_id:
-            return jobs_pb2.Chat(chat=responses.chat_request(body, (), named), options=wanted)
-        before = await self.kept.before(body.previous_response_id)
-        wanted.turn.before = before.job_id
-        wanted.sealed_map = wanted.sealed_map or before.result.completion.road.sealed_map
-        return jobs_pb2.Chat(chat=responses.chat_request(body, kept.conversation(before), named), options=wanted)
+        said: Sequence[chat.Message] = ()
+        if body.previous_response_id:
+            before = await self.kept.before(body.previous_response_id)
+            wanted.turn.before = before.job_id
+            wanted.sealed_map = wanted.sealed_map or before.result.completion.road.sealed_map
+            said = kept.conversation(before)
+        asked = responses.chat_request(body, said, named)
+        options.label(asked, exchange.headers)
+        return jobs_pb2.Chat(chat=asked, options=wanted)
 
     async def _begin(self, work: jobs_pb2.Chat, exchange: Exchange) -> None:
         """In the background."""

@@ -59,9 +59,8 @@ class Grounding:
             telemetry.failed(span, error.code().name)
             if not may_fail:
                 raise
-            journey.without("retrieval")
+            journey.done_without("retrieval", error)
             journey.controls.no_store = True  # an answer without its ground is not one to keep
-            telemetry.event("done without", dependency="retrieval", code=error.code().name)
             return
         finally:
             if span is not None:

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+import grpc
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1.chat_pb2 import (
     ROLE_SYSTEM,
@@ -22,6 +23,7 @@ from tollway.router.v1 import router_pb2
 
 from services.orchestrator.allowances import Draw
 from services.orchestrator.shapes import Whole
+from services.runtime import telemetry
 from services.runtime.identity import Caller
 
 
@@ -153,6 +155,11 @@ class Journey:
         """Notes a service that is away and done without."""
         if dependency not in self.road.degraded:
             self.road.degraded.append(dependency)
+
+    def done_without(self, dependency: str, error: grpc.aio.AioRpcError) -> None:
+        """As [without][], with an event that tells why."""
+        self.without(dependency)
+        telemetry.event("done without", dependency=dependency, code=error.code().name)
 
 
 def conversation(account: str, request: ChatRequest) -> str:

@@ -12,7 +12,8 @@ from tollway.registry.v1 import registry_pb2
 
 from services.orchestrator.facts import Registered
 from services.orchestrator.journey import Journey
-from services.orchestrator.road import AUTO, Road
+from services.orchestrator.road import Road
+from services.orchestrator.routing import AUTO
 from services.runtime import identity
 
 LABEL = "tollway.shadow"

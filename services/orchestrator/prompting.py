@@ -13,7 +13,8 @@ from tollway.registry.v1 import registry_pb2
 
 from services.orchestrator.failures import MessagesMissing, ModelMissing, TextNotAlone, away
 from services.orchestrator.journey import Asked
-from services.orchestrator.road import AUTO, Road
+from services.orchestrator.road import Road
+from services.orchestrator.routing import AUTO
 from services.runtime import identity, telemetry
 
 REMEMBERED = 1024

@@ -15,9 +15,8 @@ from tollway.encoder.v1 import encoder_pb2
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
-from tollway.router.v1 import router_pb2
 
-from services.orchestrator import bounds, shapes
+from services.orchestrator import shapes
 from services.orchestrator.allowances import Allowances
 from services.orchestrator.cascade import Cascade
 from services.orchestrator.desk import Desk
@@ -26,24 +25,20 @@ from services.orchestrator.failures import (
     EVERYBODY,
     Dependencies,
     ModelNotAllowed,
-    NoModel,
     NotCached,
     PromptRefused,
     away,
 )
 from services.orchestrator.grounding import Grounding, ground
-from services.orchestrator.journey import Asked, Journey, conversation, last_said
+from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
+from services.orchestrator.routing import AUTO, Routing
 from services.orchestrator.shortening import Shortening
 from services.orchestrator.terms import Terms
 from services.orchestrator.tokens import Tokens
 from services.runtime import cohorts, identity, telemetry
 
-AUTO = "auto"
-LONGEST_ROUTED = 16_384
-NOWHERE = "-"
-"""A region that no model is in."""
 NAMESPACE = uuid.UUID("7b1f63c6-6f0c-4d62-9a87-3d0d38b0a2f1")
 
 
@@ -92,6 +87,10 @@ class Road:
     def tokens(self) -> Tokens:
         return Tokens(self.peers.ledger, self.desk.key)
 
+    @property
+    def _routing(self) -> Routing:
+        return Routing(self.peers, self.models, self.default_model, self.budgets, self.waits.router_s, self._vector)
+
     def called(self, request: chat.ChatRequest) -> chat.ChatRequest:
         """The request, with `auto` in place of another name for it."""
         if request.model not in self.auto_names:
@@ -135,7 +134,7 @@ class Road:
         """Steps 6 to 8: who answers, from what, and who pays. A hit needs the last alone."""
         if journey.hit is None:
             await cohorts.join("route")
-            await self._route(journey)
+            await self._routing.route(journey, self._open(journey, "router"))
             if journey.options.HasField("grounding"):
                 await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
             await Shortening(self.peers, self.context_tokens, self.waits.compress_s).shorten(journey)
@@ -248,7 +247,7 @@ class Road:
                 encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s
             )
         except grpc.aio.AioRpcError as error:
-            self._without(journey, "encoder", error)
+            journey.done_without("encoder", error)
             return None
         return made.vectors[0]
 
@@ -262,7 +261,7 @@ class Road:
         except grpc.aio.AioRpcError as error:
             if not (self._open(journey, "guard") and away(error)):
                 raise
-            self._without(journey, "guard", error)
+            journey.done_without("guard", error)
             return
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise PromptRefused(rule=seen.verdict.rule)
@@ -301,7 +300,7 @@ class Road:
         except grpc.aio.AioRpcError as error:
             if not (self._open(journey, "cache") and away(error)):
                 raise
-            self._without(journey, "cache", error)
+            journey.done_without("cache", error)
         else:
             why, journey.exact_key = found.miss_reason, found.exact_key
             if found.match:
@@ -311,64 +310,6 @@ class Road:
                 journey.road.citations.extend(pb.Road.FromString(found.attached).citations)
         if journey.hit is None and journey.controls.only_if_cached:
             raise NotCached(why=why)
-
-    async def _route(self, journey: Journey) -> None:
-        asked, text, vector = journey.chat, journey.text, journey.vector
-        if not text and asked.model == AUTO and (text := last_said(asked)):
-            vector = await self._vector(journey, text)  # an agent's rounds go where its question went
-        request = router_pb2.RouteRequest(
-            model=asked.model,
-            text=text[:LONGEST_ROUTED],
-            vector=vector,
-            needs=router_pb2.Needs(
-                tools=bool(asked.tools),
-                vision=any(part.HasField("image") for message in asked.messages for part in message.parts),
-                json_schema=asked.response_format.type == chat.ResponseFormat.TYPE_JSON_SCHEMA,
-                input_tokens=bounds.input_tokens(asked),
-                max_output_tokens=asked.max_output_tokens,
-                web_search=asked.HasField("web_search"),
-            ),
-            policy=journey.options.routing,
-            cost_ceiling_nano_usd=journey.options.cost_ceiling_nano_usd,
-            allowed=journey.caller.models,
-            data_class=journey.verdict.data_class,
-            data_models=journey.verdict.models,
-            data_regions=_regions(journey),
-            conversation=conversation(journey.caller.account, asked),
-            budget_low=self.budgets.low(journey.caller.account),
-            metadata=asked.metadata,
-        )
-        try:
-            made = await self.peers.router.Route(request, timeout=self.waits.router_s)
-        except grpc.aio.AioRpcError as error:
-            if not (self._open(journey, "router") and away(error)):
-                raise
-            if journey.caller.regions or journey.verdict.regions or journey.verdict.models:
-                raise  # nobody else knows who may answer this
-            self._without(journey, "router", error)
-            journey.candidates = [self._default(asked.model)]
-        else:
-            journey.candidates = list(made.candidates)
-            journey.road.decision_id = made.decision_id
-            journey.cascade = made.cascade if made.HasField("cascade") else None
-            journey.road.route = made.route
-            if made.HasField("adjustment"):
-                journey.adjust(made.adjustment)
-        journey.road.model = journey.candidates[0].model
-        journey.road.route_reason = journey.candidates[0].reason
-
-    def _default(self, asked: str) -> router_pb2.Candidate:
-        """What answers while the router is away: the model asked for, or the tenant's default."""
-        name = asked if asked != AUTO else self.default_model or self.models.first
-        if (known := self.models.known.get(name)) is None:
-            raise NoModel
-        return router_pb2.Candidate(
-            model=known.name,
-            provider=known.provider,
-            provider_model=known.provider_model,
-            max_output_tokens=known.max_output_tokens,
-            reason="router_away",
-        )
 
     async def _store(self, journey: Journey, made: chat.ChatCompletion) -> None:
         await cohorts.join("store")
@@ -403,21 +344,9 @@ class Road:
     def _terms(self, account: str) -> Terms | None:
         return self._chosen(account).allowance if self.open(account, "ledger") else None
 
-    def _without(self, journey: Journey, dependency: str, error: grpc.aio.AioRpcError) -> None:
-        journey.without(dependency)
-        telemetry.event("done without", dependency=dependency, code=error.code().name)
-
 
 def _tags(journey: Journey) -> list[str]:
     """What a stored answer is found by when it is to be dropped: its own trace, its template, the documents that it rests on."""
     own = [f"trace:{journey.road.trace_id}"] if journey.road.trace_id else []
     used = [f"template:{one.name}" for one in journey.used[:1]]
     return [*own, *used, *(f"document:{one.document_id}" for one in journey.road.citations)][:64]
-
-
-def _regions(journey: Journey) -> list[str]:
-    """Where the answer may come from: what the data and the key allow, both. Empty for anywhere."""
-    data, key = journey.verdict.regions, journey.caller.regions
-    if data and key:
-        return [one for one in data if one in key] or [NOWHERE]
-    return list(data or key)

@@ -29,7 +29,8 @@ from services.orchestrator.moderating import Moderating
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.reranking import Reranking
-from services.orchestrator.road import AUTO, Road
+from services.orchestrator.road import Road
+from services.orchestrator.routing import AUTO
 from services.orchestrator.shapes import Whole, as_chunk
 from services.orchestrator.speaking import Speaking
 from services.orchestrator.standing import standing

@@ -26,7 +26,7 @@ class Replayed:
 
 def entry(
     decision: str, tenant: str, at: float, models: Sequence[tuple[Model, float]], needs: Needs, terms: Terms,
-    prediction: Prediction | None, made: Ranking,
+    prediction: Prediction | None, made: Ranking, route: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """A decision as it is logged."""
     first = made.candidates[0]
@@ -44,6 +44,7 @@ def entry(
         "expected": [round(prediction.weak, 4), round(prediction.strong, 4), prediction.task] if prediction else None,
         "only": [[list(one.models), list(one.regions)] for one in terms.only],
         "chosen": [first.model.name, round(first.quality, 4), first.cost],
+        "route": route,
     }  # fmt: skip
 
 

@@ -42,7 +42,9 @@ NANO = 1_000_000_000
 DEFAULT, NO_ROUTES = Policy(), Routes()
 Way = tuple[Taken | None, list[pb.Considered]]
 NO_WAY: Way = None, []
-ROUTES = Counted("tollway.router.routes", "{route}", "Chosen first, by model and reason.", ("model", "reason"))
+ROUTES = Counted(
+    "tollway.router.routes", "{route}", "Chosen first, by model, reason and route.", ("model", "reason", "route")
+)
 REGRET = Counted(
     "tollway.router.regret",
     "{quality}",
@@ -93,12 +95,12 @@ class RouterService(RouterServiceServicer):
             tollway__router__task=task,
             tollway__router__route=route,
         )
-        ROUTES.add(1, ranked[0].model.name, ranked[0].reason)
+        ROUTES.add(1, ranked[0].model.name, ranked[0].reason, route)
         REGRET.add(max(one.quality for one in made.candidates) - ranked[0].quality, ranked[0].reason)
         decision = self.decisions.keep(Decision(tenant, prediction, models))
         if self.journal is not None and auto:
             now = time.time()
-            self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made))
+            self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made, route))
         return pb.RouteResponse(
             candidates=[_candidate(one, "" if auto else request.model) for one in ranked[:MOST_RANKED]],
             rejected=[pb.Rejected(model=name, reason=why) for name, why in made.rejected],

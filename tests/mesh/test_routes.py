@@ -44,6 +44,20 @@ async def test_labels_keep_answers_apart_where_routes_look_at_them(mesh: Mesh, k
     assert (other.headers["x-tollway-cache"], other.headers["x-tollway-model"]) == ("exact", "echo")
 
 
+async def test_labels_come_in_a_header_too(mesh: Mesh, key: str) -> None:
+    labels = {"x-tollway-labels": "team = b, tier=gold"}
+    body = asking(f"Say {uuid4().hex}", "auto", metadata={"tier": "free", "team": "a"})
+    made = await sent(mesh, body, key=key, headers=labels)
+    assert made.headers["x-tollway-route-taken"] == "gold"
+    for path, more in (
+        ("/v1/messages", {"max_tokens": 9, "messages": [{"role": "user", "content": f"Say {uuid4().hex}"}]}),
+        ("/v1/responses", {"input": f"Say {uuid4().hex}"}),
+        ("/v1/completions", {"prompt": f"Say {uuid4().hex}"}),
+    ):
+        made = await sent(mesh, {"model": "auto", **more}, path=path, key=key, headers=labels)
+        assert (made.status, made.headers["x-tollway-route-taken"]) == (200, "gold"), made.raw
+
+
 async def test_a_route_may_keep_its_answers_out_of_the_cache(mesh: Mesh, key: str) -> None:
     text = f"Where is my parcel {uuid4().hex[:4]}?"
     found = [(await answered(mesh, key, text)).headers["x-tollway-cache"] for _ in range(2)]

@@ -320,6 +320,10 @@ async def test_the_caches_controls(mesh: Mesh) -> None:
     for name, value in (
         ("x-tollway-cache", "sometimes"),
         ("x-tollway-priority", "urgent"),
+        ("x-tollway-labels", "gold"),
+        ("x-tollway-labels", "=gold"),
+        ("x-tollway-labels", f"{'n' * 65}=1"),
+        ("x-tollway-labels", ",".join(f"l{n}=1" for n in range(17))),
         ("x-tollway-context-tokens", "-1"),
     ):
         refused = await sent(mesh, body, headers={name: value})

@@ -7,6 +7,7 @@ import msgspec
 from google.protobuf.duration_pb2 import Duration
 from msgspec import Meta, Struct
 from tollway.cache.v1 import cache_pb2
+from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
@@ -17,6 +18,8 @@ from services.edge.wire.tool_use import MOST_CALLS, Server, ToolName
 NANO = 1_000_000_000
 LONGEST_WAIT_S = 600.0
 LONGEST_KEPT_S = 31_622_400.0
+LABELS = "x-tollway-labels"
+MOST_LABELS, LONGEST_NAME, LONGEST_VALUE = 16, 64, 512
 Name = Annotated[str, Meta(max_length=64, pattern="^[a-z0-9_.-]*$")]
 
 
@@ -91,6 +94,23 @@ def options(raw: bytes, headers: Mapping[bytes, bytes]) -> pb.Options:
         elif name.startswith(b"x-tollway-"):
             _from_header(made, name.decode("latin-1"), value.decode("latin-1").strip())
     return made
+
+
+def label(asked: chat.ChatRequest, headers: Mapping[bytes, bytes]) -> None:
+    """Labels that stand in a header go beside those of the body, and over them.
+
+    Raises:
+        Refusal: a label without a name or with too long a one, or too many.
+    """
+    if not (said := headers.get(LABELS.encode())):
+        return
+    for one in said.decode("latin-1").split(","):
+        name, equals, value = map(str.strip, one.partition("="))
+        if not (name and equals and len(name) <= LONGEST_NAME and len(value) <= LONGEST_VALUE):
+            raise _bad(LABELS, "NAME=VALUE, between commas")
+        asked.metadata[name] = value
+    if len(asked.metadata) > MOST_LABELS:
+        raise _bad(LABELS, f"at most {MOST_LABELS}, with those of the body")
 
 
 def _from_body(made: pb.Options, raw: bytes) -> None:
