@@ -44,6 +44,7 @@ from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
 from services.edge.speech import Speech
 from services.edge.transcriptions import Transcriptions
+from services.edge.vector_stores import VectorStores
 from services.edge.waiting import (
     Behind,
     CacheAway,
@@ -144,6 +145,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         documents = Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves))
         found_by = Behind(shelves, RetrievalAway)
         responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses)), Jobs(stub)
+        stores = VectorStores(documents.retrieval, stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in = SignIn(settings.sign_in)
         books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
@@ -165,6 +167,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **letters.routes(slowly),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
+                **stores.routes(found_by),
                 **Safety(guard_pb2_grpc.GuardServiceStub(guard)).routes(Behind(guard, GuardAway)),
                 **choices.routes(Behind(cache, CacheAway), Behind(router, RouterAway)),
             },
@@ -183,6 +186,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **Mcp(gateway).prefixes(),
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
+                **stores.prefixes(found_by),
             },
             public=frozenset({SIGN_IN}),
             uploads=frozenset({"/v1/files"}),

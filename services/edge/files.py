@@ -1,4 +1,4 @@
-"""`/v1/files`: what batches are made of, and what they came to."""
+"""`/v1/files`: what batches are made of, what they came to, and what goes into vector stores."""
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from services.edge.wire import batch as wire
 from services.edge.wire.errors import Refusal
 from services.edge.wire.multipart import Upload
 
-PURPOSE = "batch"
+PURPOSES = ("batch", "assistants", "user_data")
+"""What files are for: to be worked on line by line, or to go into vector stores."""
 PIECE_BYTES = 512 << 10
 PAGE, MOST_LISTED = 50, 10_000
 """Results at once: one may hold a few megabytes of vectors."""
@@ -122,8 +123,9 @@ async def results(jobs: jobs_pb2_grpc.JobsServiceStub, job_id: str) -> AsyncIter
 
 def _info(upload: Upload) -> pb.FileInfo:
     purpose = upload.fields.get("purpose", "")
-    if purpose != PURPOSE:
-        raise Refusal(400, "invalid_value", f"invalid value for purpose: allowed is {PURPOSE}", param="purpose")
+    if purpose not in PURPOSES:
+        allowed = ", ".join(PURPOSES)
+        raise Refusal(400, "invalid_value", f"invalid value for purpose: allowed are {allowed}", param="purpose")
     keep = upload.fields.get("expires_after[seconds]", "0")
     if not keep.isdecimal() or int(keep) > wire.A_MONTH_S:
         raise Refusal(

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from services.retrieval.documents import Key, Parked, Row
+from services.retrieval.documents import Collection, Key, Parked, Row
 
 Place = tuple[str, str]
 """Collection and document id: where a page goes on after."""
@@ -69,6 +69,24 @@ class Catalogue(Heads, Protocol):
         ...
 
     async def page(self, tenant: str, collection: str, source: str, after: Place, most: int) -> Sequence[Row]: ...
+
+    async def row(self, key: Key) -> Row | None: ...
+
+    async def parked_one(self, key: Key) -> Parked | None: ...
+
+    async def keep_collection(self, one: Collection) -> None:
+        """What is known of it anew, or for the first time; counts are not looked at."""
+        ...
+
+    async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
+        """By name, those that only have documents, too; from the first where `after` is ''."""
+        ...
+
+    async def collection(self, tenant: str, name: str) -> Collection | None: ...
+
+    async def drop_collection(self, tenant: str, name: str) -> bool:
+        """Forgets what is known of it, its documents left alone; whether something was."""
+        ...
 
     async def keys(self, after: Key, most: int) -> Sequence[Key]:
         """Documents of all tenants, in order."""
@@ -131,6 +149,7 @@ class MemoryCatalogue:
     _locks: defaultdict[Key, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _arrived: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _runs: dict[tuple[str, str], tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
+    _collections: dict[tuple[str, str], Collection] = field(default_factory=dict)
 
     async def versions(self, keys: Iterable[Key]) -> Mapping[Key, str]:
         return {key: self.rows[key].version for key in keys if key in self.rows}
@@ -196,6 +215,36 @@ class MemoryCatalogue:
         ]  # fmt: skip
         return [row for row in found if row.key[1:] > after][:most]
 
+    async def row(self, key: Key) -> Row | None:
+        return self.rows.get(key)
+
+    async def parked_one(self, key: Key) -> Parked | None:
+        return self.waiting.get(key)
+
+    async def keep_collection(self, one: Collection) -> None:
+        known = self._collections.get((one.tenant, one.name))
+        self._collections[one.tenant, one.name] = replace(one, created=known.created if known else one.created)
+
+    async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
+        kept: list[Row | Parked] = [*self.rows.values(), *self.waiting.values()]
+        names = {one.collection for one in kept if one.tenant == tenant}
+        names |= {name for whose, name in self._collections if whose == tenant}
+        made = [await self.collection(tenant, name) for name in sorted(names) if name > after or not after]
+        return [one for one in made if one is not None][:most]
+
+    async def collection(self, tenant: str, name: str) -> Collection | None:
+        documents, waiting = (
+            sum((one.tenant, one.collection) == (tenant, name) for one in kept)
+            for kept in (self.rows.values(), self.waiting.values())
+        )
+        known = self._collections.get((tenant, name))
+        if known is None and not documents and not waiting:
+            return None
+        return replace(known or Collection(tenant, name), documents=documents, parked=waiting)
+
+    async def drop_collection(self, tenant: str, name: str) -> bool:
+        return self._collections.pop((tenant, name), None) is not None
+
     async def keys(self, after: Key, most: int) -> Sequence[Key]:
         return sorted(key for key in self.rows if key > after)[:most]
 
@@ -204,7 +253,8 @@ class MemoryCatalogue:
         return sorted(found)[:most]
 
     async def clear(self, tenant: str) -> None:
-        for kept in (self._arrived, self._runs):
+        kept: dict[tuple[str, str], Any]
+        for kept in (self._arrived, self._runs, self._collections):
             for one in [one for one in kept if one[0] == tenant]:
                 del kept[one]
 

@@ -62,6 +62,8 @@ class Row:
     indexed: float = 0.0
     subject: str = ""
     """Digest of whom it is about."""
+    attributes: str = "{}"
+    """Its facts, as JSON."""
 
     @property
     def key(self) -> Key:
@@ -86,3 +88,18 @@ class Parked:
     @property
     def key(self) -> Key:
         return self.tenant, self.collection, self.document_id
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Documents that belong together, and what is known of them beside."""
+
+    tenant: str
+    name: str
+    title: str = ""
+    metadata: str = "{}"
+    """Labels, as JSON."""
+    created: float = 0.0
+    """0 for one that only has documents."""
+    documents: int = 0
+    parked: int = 0

@@ -1,6 +1,7 @@
 """Brings documents in: what is new is encoded, what is known is not; what cannot be read is parked with its reason."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class Ingest:
         row = Row(
             tenant, document.collection, document.id, document.version, document.title, document.uri, count,
             document.source, document.mark, document.changed, at, digest(tenant, document.attributes.get(SUBJECT, "")),
+            json.dumps(dict(document.attributes), sort_keys=True),
         )  # fmt: skip
         self.epochs.heard(tenant, await self.catalogue.commit(row))
 

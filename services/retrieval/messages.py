@@ -1,6 +1,7 @@
 """Between what the contract says and what is kept."""
 
 import base64
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.catalogue import Place
 from services.retrieval.desk import Report
-from services.retrieval.documents import Parked, Row
+from services.retrieval.documents import Collection, Parked, Row
 from services.retrieval.formats import Unreadable
 from services.retrieval.ingest import Brought
 from services.retrieval.moves import Move
@@ -43,7 +44,7 @@ def passage(one: Ranked) -> pb.Passage:
         document_id=found.document_id, version=found.version, title=found.title, uri=found.uri, text=found.text,
         start=found.start, end=found.end, score=one.score, parts=one.parts, indexed=when(found.indexed),
         collection=found.collection, header=found.header, ordinal=found.ordinal, also_in=one.also_in,
-        before=one.before, after=one.after,
+        before=one.before, after=one.after, attributes=found.attributes,
     )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def document(row: Row) -> pb.DocumentInfo:
     return pb.DocumentInfo(
         document_id=row.document_id, collection=row.collection, version=row.version, title=row.title, uri=row.uri,
         chunks=row.chunks, source=row.source, changed=when(row.changed), indexed=when(row.indexed),
+        attributes=json.loads(row.attributes),
     )  # fmt: skip
 
 
@@ -58,6 +60,13 @@ def parked(one: Parked) -> pb.Parked:
     return pb.Parked(
         document_id=one.document_id, collection=one.collection, source=one.source, reason=one.reason,
         tries=one.tries, parked=when(one.parked),
+    )  # fmt: skip
+
+
+def collection(one: Collection) -> pb.Collection:
+    return pb.Collection(
+        name=one.name, title=one.title, metadata=json.loads(one.metadata), created=when(one.created),
+        documents=one.documents, parked=one.parked,
     )  # fmt: skip
 
 

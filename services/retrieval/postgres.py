@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from services.retrieval.catalogue import Place
-from services.retrieval.documents import Key, Parked, Row
+from services.retrieval.documents import Collection, Key, Parked, Row
 from services.retrieval.store import StoreAway
 from services.runtime.postgres import AWAY, affected
 
@@ -47,6 +47,15 @@ PARK = f"""
     INSERT INTO parked ({", ".join(PARKED)}) VALUES ({", ".join(f"${n + 1}" for n in range(len(PARKED)))})
     ON CONFLICT (tenant, collection, document_id) DO UPDATE SET tries = parked.tries + 1,
         {", ".join(f"{name} = excluded.{name}" for name in PARKED[3:] if name != "tries")}
+"""
+COLLECTIONS = """
+    WITH searchable AS (SELECT collection AS name, count(*) AS documents FROM document WHERE tenant = $1 AND $2 IN ('', collection)
+            GROUP BY collection),
+        bad AS (SELECT collection AS name, count(*) AS parked FROM parked WHERE tenant = $1 AND $2 IN ('', collection) GROUP BY collection),
+        kept AS (SELECT name, title, metadata, created FROM collection WHERE tenant = $1 AND $2 IN ('', name))
+    SELECT $1 AS tenant, name, coalesce(title, '') AS title, coalesce(metadata, '{}') AS metadata, coalesce(created, 0) AS created,
+        coalesce(documents, 0) AS documents, coalesce(parked, 0) AS parked
+    FROM kept FULL JOIN searchable USING (name) FULL JOIN bad USING (name)
 """
 KEYS = "SELECT * FROM unnest($1::text[], $2::text[], $3::text[])"
 
@@ -191,6 +200,49 @@ class PostgresCatalogue:
             )  # fmt: skip
         return [Row(**row) for row in rows]
 
+    async def row(self, key: Key) -> Row | None:
+        with told():
+            found = await self.pool.fetchrow(
+                f"SELECT {NAMES} FROM document WHERE (tenant, collection, document_id) = ($1, $2, $3)", *key
+            )
+        return Row(**found) if found else None
+
+    async def parked_one(self, key: Key) -> Parked | None:
+        with told():
+            found = await self.pool.fetchrow(
+                f"SELECT {', '.join(PARKED)} FROM parked WHERE (tenant, collection, document_id) = ($1, $2, $3)", *key
+            )
+        return Parked(**found) if found else None
+
+    async def keep_collection(self, one: Collection) -> None:
+        with told():
+            await self.pool.execute(
+                "INSERT INTO collection (tenant, name, title, metadata, created) VALUES ($1, $2, $3, $4, $5)"
+                " ON CONFLICT (tenant, name) DO UPDATE SET title = excluded.title, metadata = excluded.metadata",
+                one.tenant, one.name, one.title, one.metadata, one.created,
+            )  # fmt: skip
+
+    async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
+        with told():
+            rows = await self.pool.fetch(
+                f'{COLLECTIONS} WHERE name COLLATE "C" > $3 OR $3 = \'\' ORDER BY name COLLATE "C" LIMIT $4',
+                tenant,
+                "",
+                after,
+                most,
+            )
+        return [Collection(**row) for row in rows]
+
+    async def collection(self, tenant: str, name: str) -> Collection | None:
+        with told():
+            found = await self.pool.fetchrow(f"{COLLECTIONS} WHERE name = $3", tenant, name, name)
+        return Collection(**found) if found else None
+
+    async def drop_collection(self, tenant: str, name: str) -> bool:
+        with told():
+            done = await self.pool.execute("DELETE FROM collection WHERE (tenant, name) = ($1, $2)", tenant, name)
+        return affected(done) > 0
+
     async def keys(self, after: Key, most: int) -> Sequence[Key]:
         with told():
             rows = await self.pool.fetch(
@@ -213,6 +265,7 @@ class PostgresCatalogue:
             async with self.pool.acquire() as connection, connection.transaction():
                 await connection.execute("DELETE FROM source WHERE tenant = $1", tenant)
                 await connection.execute("DELETE FROM evaluation WHERE tenant = $1", tenant)
+                await connection.execute("DELETE FROM collection WHERE tenant = $1", tenant)
 
     async def sample(self, most: int) -> Sequence[Key]:
         with told():

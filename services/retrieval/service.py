@@ -10,6 +10,7 @@ from tollway.retrieval.v1.retrieval_pb2_grpc import RetrievalServiceServicer
 
 from services.retrieval import messages
 from services.retrieval.catalogue import Catalogue
+from services.retrieval.collecting import Collecting
 from services.retrieval.desk import Case, QualityDesk
 from services.retrieval.encoding import STATIC
 from services.retrieval.epochs import Epochs
@@ -29,6 +30,12 @@ USUAL_LIMIT, USUAL_PAGE = 5, 100
 TOLERANCE, MOVES_EVERY_S = 0.05, 0.5
 TOGETHER = 8
 """Documents of one stream that are under way at a time."""
+
+
+class NoDocument(Failure):
+    kind, reason = Kind.NOT_FOUND, "DOCUMENT_UNKNOWN"
+    text = "the collection has no document {document_id}"
+    field = "document_id"
 
 
 class NoSource(Failure):
@@ -104,9 +111,49 @@ class RetrievalService(RetrievalServiceServicer):
         telemetry.note(tollway__retrieval__passages=len(found), tollway__retrieval__epoch=epoch)
         return pb.SearchResponse(passages=map(messages.passage, found), epoch=epoch)
 
+    async def GetDocument(self, request: pb.GetDocumentRequest, context: object) -> pb.GetDocumentResponse:
+        tenant = identity.scoped("documents").tenant
+        key = (tenant, request.collection, request.document_id)
+        row, parked = await self.catalogue.row(key), await self.catalogue.parked_one(key)
+        if row is None and parked is None:
+            raise NoDocument(document_id=request.document_id)
+        found = await self.intake.ingest.store.of_document(*key) if request.with_texts and row is not None else ()
+        return pb.GetDocumentResponse(
+            document=messages.document(row) if row is not None else None,
+            parked=messages.parked(parked) if parked is not None else None,
+            texts=[one.text for one in sorted(found, key=lambda one: one.ordinal)],
+        )
+
+    async def PutCollection(self, request: pb.PutCollectionRequest, context: object) -> pb.PutCollectionResponse:
+        tenant, said = identity.scoped("documents").tenant, request.collection
+        made = await self._collecting.keep(tenant, said.name, said.title, said.metadata)
+        return pb.PutCollectionResponse(collection=messages.collection(made))
+
+    async def GetCollection(self, request: pb.GetCollectionRequest, context: object) -> pb.GetCollectionResponse:
+        found = await self._collecting.known(identity.scoped("documents").tenant, request.name)
+        return pb.GetCollectionResponse(collection=messages.collection(found))
+
+    async def ListCollections(self, request: pb.ListCollectionsRequest, context: object) -> pb.ListCollectionsResponse:
+        tenant, most = identity.scoped("documents").tenant, request.page_size or USUAL_PAGE
+        found = await self.catalogue.collections(tenant, request.page_token, most)
+        more = found[-1].name if len(found) == most else ""
+        return pb.ListCollectionsResponse(collections=map(messages.collection, found), next_page_token=more)
+
+    async def DeleteCollection(
+        self, request: pb.DeleteCollectionRequest, context: object
+    ) -> pb.DeleteCollectionResponse:
+        there, documents = await self._collecting.drop(identity.scoped("documents").tenant, request.name)
+        return pb.DeleteCollectionResponse(deleted=there, documents=documents)
+
+    @property
+    def _collecting(self) -> Collecting:
+        return Collecting(self.intake.ingest, self.catalogue)
+
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: object) -> pb.ListDocumentsResponse:
         tenant, most = identity.scoped("documents").tenant, request.page_size or USUAL_PAGE
         after = messages.place(request.page_token)
+        if request.after_document_id and not request.page_token:
+            after = (request.collection, request.after_document_id)
         rows = await self.catalogue.page(tenant, request.collection, request.source, after, most)
         return pb.ListDocumentsResponse(
             documents=map(messages.document, rows), next_page_token=messages.token_of(rows, most)

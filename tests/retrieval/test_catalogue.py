@@ -8,7 +8,7 @@ import pytest
 
 from services.retrieval.app import MIGRATIONS
 from services.retrieval.catalogue import Catalogue, MemoryCatalogue
-from services.retrieval.documents import Parked, Row
+from services.retrieval.documents import Collection, Parked, Row
 from services.retrieval.postgres import PostgresCatalogue
 from services.runtime import postgres
 
@@ -148,3 +148,36 @@ async def test_whom_documents_are_about(catalogue: Catalogue) -> None:
     await catalogue.clear("acme")
     assert not await catalogue.arrivals("acme") and await catalogue.last_evaluation("acme", "run") is None
     assert await catalogue.last_evaluation("globex", "run") is not None
+
+
+async def test_one_row_and_one_that_waits(catalogue: Catalogue) -> None:
+    await catalogue.commit(replace(ROW, attributes='{"year": "2026"}'))
+    await catalogue.park(BAD)
+    found = await catalogue.row(ROW.key)
+    assert found is not None and found.attributes == '{"year": "2026"}'
+    waiting = await catalogue.parked_one(BAD.key)
+    assert waiting is not None and waiting.raw == BAD.raw
+    assert await catalogue.row(BAD.key) is None and await catalogue.parked_one(ROW.key) is None
+
+
+async def test_collections_are_those_that_were_kept_and_those_that_have_documents(catalogue: Catalogue) -> None:
+    await catalogue.keep_collection(Collection("acme", "empty", "Empty", '{"a": "1"}', 5.0))
+    await catalogue.keep_collection(Collection("acme", "hr", "People", "{}", 6.0))
+    await catalogue.keep_collection(Collection("globex", "hr"))
+    for n in range(3):
+        await catalogue.commit(replace(ROW, document_id=f"d{n}"))
+    await catalogue.commit(replace(ROW, collection="_law"))
+    await catalogue.park(BAD)
+    await catalogue.park(replace(BAD, collection="only-bad"))
+    empty = Collection("acme", "empty", "Empty", '{"a": "1"}', 5.0)
+    people = Collection("acme", "hr", "People", "{}", 6.0, 3, 1)
+    law, bad = Collection("acme", "_law", documents=1), Collection("acme", "only-bad", parked=1)
+    assert list(await catalogue.collections("acme", "", 10)) == [law, empty, people, bad]
+    assert list(await catalogue.collections("acme", "empty", 1)) == [people]
+    assert await catalogue.collection("acme", "hr") == people and await catalogue.collection("acme", "none") is None
+    await catalogue.keep_collection(Collection("acme", "hr", "Staff", '{"b": "2"}', 99.0))
+    assert await catalogue.collection("acme", "hr") == Collection("acme", "hr", "Staff", '{"b": "2"}', 6.0, 3, 1)
+    assert await catalogue.drop_collection("acme", "empty") and not await catalogue.drop_collection("acme", "empty")
+    await catalogue.clear("acme")
+    assert await catalogue.collection("acme", "hr") == Collection("acme", "hr", documents=3, parked=1)
+    assert await catalogue.collection("globex", "hr") is not None

@@ -263,3 +263,47 @@ async def test_a_tenants_documents_are_erased(retrieval: Called) -> None:
     assert not found.passages and found.epoch > before, "answers that rest on them are asked anew"
     assert not (await retrieval.ListDocuments(pb.ListDocumentsRequest())).documents
     assert (await retrieval.by("other").Search(pb.SearchRequest(query="lorries"))).passages
+
+
+async def test_one_document_is_told_of_with_its_texts_and_facts(retrieval: Called) -> None:
+    parts = "\n\n".join(f"Paragraph {n}. {'word ' * 150}" for n in range(3))
+    await bring(retrieval, document(text=parts, attributes={"year": "2026"}), document("bad", " "))
+    made = await retrieval.GetDocument(pb.GetDocumentRequest(document_id="d1", with_texts=True))
+    assert dict(made.document.attributes) == {"year": "2026"} and made.document.chunks == len(made.texts) == 3
+    assert made.texts[1].startswith("Paragraph 1.") and not made.HasField("parked")
+    made = await retrieval.GetDocument(pb.GetDocumentRequest(document_id="bad"))
+    assert made.parked.reason == "there is no text in it" and not made.HasField("document")
+    found = await retrieval.Search(pb.SearchRequest(query="paragraph"))
+    assert dict(found.passages[0].attributes) == {"year": "2026"}
+    none = pb.GetDocumentRequest(document_id="none")
+    assert await refused(retrieval.GetDocument(none)) == (grpc.StatusCode.NOT_FOUND, "DOCUMENT_UNKNOWN")
+    assert (await refused(retrieval.by("other").GetDocument(pb.GetDocumentRequest(document_id="d1"))))[
+        1
+    ] == "DOCUMENT_UNKNOWN"
+
+
+async def test_a_collection_is_kept_and_taken_away_with_its_documents(retrieval: Called, kept: Whole) -> None:
+    asked = pb.PutCollectionRequest(collection=pb.Collection(name="hr", title="People", metadata={"team": "a"}))
+    made = (await retrieval.PutCollection(asked)).collection
+    assert (made.name, made.title, dict(made.metadata), made.documents) == ("hr", "People", {"team": "a"}, 0)
+    await bring(
+        retrieval, *(document(f"d{n}", collection="hr") for n in range(3)), document("bad", " ", collection="hr")
+    )
+    await bring(retrieval, document("law", collection="law"), document("bare"))
+    found = (await retrieval.GetCollection(pb.GetCollectionRequest(name="hr"))).collection
+    assert (found.documents, found.parked, found.created) == (3, 1, made.created)
+    first = await retrieval.ListCollections(pb.ListCollectionsRequest(page_size=2))
+    rest = await retrieval.ListCollections(pb.ListCollectionsRequest(page_token=first.next_page_token))
+    assert [one.name for one in (*first.collections, *rest.collections)] == ["", "hr", "law"]
+    before = await kept.catalogue.collection_epoch("acme", "hr")
+    gone = await retrieval.DeleteCollection(pb.DeleteCollectionRequest(name="hr"))
+    assert (gone.deleted, gone.documents) == (True, 3) and await kept.catalogue.collection_epoch("acme", "hr") > before
+    assert {one.document_id for one in (await retrieval.Search(pb.SearchRequest(query="lorries"))).passages} == {"law"}
+    assert not (await retrieval.DeleteCollection(pb.DeleteCollectionRequest(name="hr"))).deleted
+    assert await refused(retrieval.GetCollection(pb.GetCollectionRequest(name="hr"))) == (
+        grpc.StatusCode.NOT_FOUND, "COLLECTION_UNKNOWN",
+    )  # fmt: skip
+    assert (await retrieval.DeleteCollection(pb.DeleteCollectionRequest())).documents == 1
+    assert [one.name for one in (await retrieval.ListCollections(pb.ListCollectionsRequest())).collections] == ["law"]
+    wrong = pb.PutCollectionRequest(collection=pb.Collection(name="Not so"))
+    assert await field_of(retrieval.PutCollection(wrong)) == "collection.name"

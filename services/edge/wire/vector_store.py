@@ -1,0 +1,303 @@
+"""OpenAI's vector stores in our words, and back: a store is a collection, a file in it a document.
+
+Ids are the names of collections and the ids of documents, so that what was brought in another way is there, too. A store that is
+made here gets a name as OpenAI's ids are.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta, Struct
+from tollway.retrieval.v1 import retrieval_pb2 as pb
+
+from services.edge.wire import query
+from services.edge.wire.errors import Refusal, decoded
+
+LARGEST_BYTES = 8_000_000
+"""Of a document, as retrieval takes it."""
+MOST_LISTED = 100
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".eml": "message/rfc822",
+    ".htm": "text/html",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".pdf": "application/pdf",
+}
+"""By the end of a file's name; what ends otherwise is read as text."""
+FORGOTTEN = Refusal(
+    400,
+    "unsupported_value",
+    "a vector store stays until it is deleted: expires_after is not supported",
+    param="expires_after",
+)
+
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
+Value = Annotated[str, Meta(max_length=512)] | bool | float
+Attributes = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], Value], Meta(max_length=16)]
+
+
+class Comparison(Struct, forbid_unknown_fields=True, tag_field="type", tag="eq"):
+    key: Annotated[str, Meta(min_length=1, max_length=64)]
+    value: Value
+
+
+class And(Struct, forbid_unknown_fields=True, tag_field="type", tag="and"):
+    filters: Annotated[list["Comparison | And"], Meta(max_length=32)]
+
+
+class Ranking(Struct):
+    score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class StoreBody(Struct):
+    name: Annotated[str, Meta(max_length=256)] | None = None
+    file_ids: Annotated[list[Id], Meta(max_length=500)] = []
+    metadata: Labels | None = None
+    expires_after: dict[str, Any] | None = None
+    description: str | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+class FileBody(Struct):
+    file_id: Id
+    attributes: Attributes | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+class BatchBody(Struct):
+    file_ids: Annotated[list[Id], Meta(max_length=500)] = []
+    files: Annotated[list[FileBody], Meta(max_length=500)] = []
+    attributes: Attributes | None = None
+    chunking_strategy: dict[str, Any] | None = None
+
+
+class AttributesBody(Struct):
+    attributes: Attributes | None
+
+
+class SearchBody(Struct):
+    query: (
+        Annotated[str, Meta(min_length=1, max_length=16384)] | Annotated[list[str], Meta(min_length=1, max_length=16)]
+    )
+    filters: Comparison | And | None = None
+    max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
+    ranking_options: Ranking | None = None
+    rewrite_query: bool = False
+
+
+_STORE, _FILE = msgspec.json.Decoder(StoreBody), msgspec.json.Decoder(FileBody)
+_BATCH = msgspec.json.Decoder(BatchBody)
+_ATTRIBUTES, _SEARCH = msgspec.json.Decoder(AttributesBody), msgspec.json.Decoder(SearchBody)
+
+
+def store_body(raw: bytes) -> StoreBody:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    said = decoded(_STORE, raw or b"{}")
+    if said.expires_after is not None:
+        raise FORGOTTEN
+    return said
+
+
+def file_body(raw: bytes) -> FileBody:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    return decoded(_FILE, raw)
+
+
+def batch_body(raw: bytes) -> list[FileBody]:
+    """
+    Raises:
+        Refusal: a field that breaks a rule, or no file.
+    """
+    said = decoded(_BATCH, raw)
+    files = [*said.files, *(FileBody(one, said.attributes) for one in said.file_ids)]
+    if not files:
+        raise Refusal(400, "invalid_value", "a batch has one file or more", param="file_ids")
+    return files
+
+
+def attributes_body(raw: bytes) -> Attributes:
+    """
+    Raises:
+        Refusal: a field that breaks a rule.
+    """
+    return decoded(_ATTRIBUTES, raw).attributes or {}
+
+
+def search_request(raw: bytes, store: str) -> pb.SearchRequest:
+    """
+    Raises:
+        Refusal: a field that breaks a rule, or a filter or a threshold that passages cannot be held to.
+    """
+    said = decoded(_SEARCH, raw)
+    if said.ranking_options is not None and said.ranking_options.score_threshold:
+        raise Refusal(
+            400, "unsupported_value", "only the order of scores means something: score_threshold is 0",
+            param="ranking_options.score_threshold",
+        )  # fmt: skip
+    text = said.query if isinstance(said.query, str) else "\n".join(said.query)
+    return pb.SearchRequest(
+        query=text[:16384], collection=store, limit=said.max_num_results, attributes=equals(said.filters)
+    )
+
+
+def equals(asked: Comparison | And | None) -> dict[str, str]:
+    """What a document's facts must be equal to."""
+    if asked is None:
+        return {}
+    if isinstance(asked, Comparison):
+        return {asked.key: word(asked.value)}
+    made: dict[str, str] = {}
+    for one in asked.filters:
+        made |= equals(one)
+    return made
+
+
+def facts(said: Mapping[str, Value] | None) -> dict[str, str]:
+    """Attributes as a document keeps them: texts."""
+    return {name: word(value) for name, value in (said or {}).items()}
+
+
+def word(value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return orjson.dumps(value).decode()
+
+
+def collection(said: StoreBody, name: str = "") -> pb.Collection:
+    return pb.Collection(name=name or f"vs_{uuid.uuid4().hex}", title=said.name or "", metadata=said.metadata or {})
+
+
+def changed(before: pb.Collection, said: StoreBody) -> pb.Collection:
+    """What is not said stays."""
+    made = pb.Collection(name=before.name, title=said.name if said.name is not None else before.title)
+    made.metadata.update(before.metadata if said.metadata is None else said.metadata)
+    return made
+
+
+def document(store: str, file_id: str, filename: str, content: bytes, attributes: Mapping[str, str]) -> pb.Document:
+    kind = MEDIA_TYPES.get(PurePosixPath(filename.lower()).suffix, "")
+    return pb.Document(
+        document_id=file_id,
+        collection=store,
+        title=filename[:1024],
+        media_type=kind,
+        content=content,
+        attributes=attributes,
+    )
+
+
+def store(one: pb.Collection) -> dict[str, Any]:
+    """A `vector_store` object."""
+    return {
+        "id": one.name,
+        "object": "vector_store",
+        "created_at": one.created.seconds,
+        "name": one.title or one.name,
+        "usage_bytes": 0,
+        "file_counts": counts(one.documents, one.parked),
+        "status": "completed",
+        "expires_after": None,
+        "expires_at": None,
+        "last_active_at": None,
+        "metadata": dict(one.metadata),
+    }
+
+
+def counts(completed: int, failed: int) -> dict[str, int]:
+    return {"in_progress": 0, "completed": completed, "failed": failed, "cancelled": 0, "total": completed + failed}
+
+
+def file(found: pb.GetDocumentResponse, where: str) -> dict[str, Any]:
+    """A `vector_store.file` object: the document as it is searchable, or why its newest version is not."""
+    return failed(found.parked, where) if found.HasField("parked") else completed(found.document, where)
+
+
+def completed(one: pb.DocumentInfo, where: str) -> dict[str, Any]:
+    made = _file(one.document_id, where, one.indexed.seconds, "completed", None)
+    return {**made, "attributes": dict(one.attributes)}
+
+
+def failed(one: pb.Parked, where: str) -> dict[str, Any]:
+    return _file(one.document_id, where, one.parked.seconds, "failed", one.reason)
+
+
+def refused(file_id: str, where: str, why: str) -> dict[str, Any]:
+    """A file that could not even be read."""
+    return _file(file_id, where, 0, "failed", why)
+
+
+def _file(name: str, where: str, created: int, status: str, why: str | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "vector_store.file",
+        "created_at": created,
+        "vector_store_id": where,
+        "usage_bytes": 0,
+        "status": status,
+        "last_error": None if why is None else {"code": "invalid_file", "message": why},
+        "attributes": {},
+        "chunking_strategy": {"type": "other"},
+    }
+
+
+def found(asked: pb.SearchRequest, passages: Iterable[pb.Passage]) -> bytes:
+    """A page of search results."""
+    rows = [
+        {
+            "file_id": one.document_id,
+            "filename": one.title,
+            "score": one.score,
+            "attributes": dict(one.attributes),
+            "content": [{"type": "text", "text": one.text}],
+        }
+        for one in passages
+    ]
+    page = {"object": "vector_store.search_results.page", "search_query": [asked.query], "data": rows}
+    return orjson.dumps({**page, "has_more": False, "next_page": None})
+
+
+def content(texts: Iterable[str]) -> bytes:
+    """A page of what a file says."""
+    rows = [{"type": "text", "text": one} for one in texts]
+    page = {"object": "vector_store.file_content.page", "data": rows, "has_more": False, "next_page": None}
+    return orjson.dumps(page)
+
+
+def page(rows: Sequence[dict[str, Any]], *, more: bool) -> bytes:
+    ids = [one["id"] for one in rows]
+    ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+    return orjson.dumps({"object": "list", "data": list(rows), **ends, "has_more": more})
+
+
+def limit(asked: Mapping[str, str]) -> int:
+    """How many are asked for: 20 without a word.
+
+    Raises:
+        Refusal: none, or more than may be.
+    """
+    made = query.number(asked, "limit", 20)
+    if not 0 < made <= MOST_LISTED:
+        raise Refusal(400, "invalid_value", f"invalid value for limit: allowed is 1 to {MOST_LISTED}", param="limit")
+    return made
+
+
+def deleted(name: str, kind: Literal["vector_store", "vector_store.file"], *, gone: bool) -> bytes:
+    return orjson.dumps({"id": name, "object": f"{kind}.deleted", "deleted": gone})

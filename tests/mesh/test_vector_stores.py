@@ -1,0 +1,136 @@
+"""Vector stores through the official SDK: made, filled from files, searched and taken away."""
+
+from typing import Any
+from uuid import uuid4
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from tests.mesh.client import sent
+from tests.mesh.running import Mesh
+
+TOLLS = b"# Tolls\n\nThe toll for lorries on the Brenner road is nine crowns.\n"
+FERRY = b"The ferry to the island leaves at noon and costs four crowns."
+
+
+async def uploaded(client: AsyncOpenAI, name: str, content: bytes) -> str:
+    return (await client.files.create(file=(name, content), purpose="assistants")).id
+
+
+async def test_from_files_to_what_is_found(client: AsyncOpenAI) -> None:
+    tolls, ferry = await uploaded(client, "tolls.md", TOLLS), await uploaded(client, "ferry.txt", FERRY)
+    store = await client.vector_stores.create(name="Roads", file_ids=[tolls], metadata={"team": "a"})
+    assert (store.name, store.status, store.file_counts.completed, store.metadata) == (
+        "Roads",
+        "completed",
+        1,
+        {"team": "a"},
+    )
+    made = await client.vector_stores.files.create_and_poll(
+        ferry, vector_store_id=store.id, attributes={"year": 2026, "open": True, "place": "harbour"}
+    )
+    assert (made.status, made.last_error, made.attributes) == (
+        "completed", None, {"year": "2026", "open": "true", "place": "harbour"},
+    )  # fmt: skip
+    found = [one async for one in client.vector_stores.search(store.id, query="what do lorries pay?")]
+    assert found[0].file_id == tolls and found[0].filename == "tolls.md" and "nine crowns" in found[0].content[0].text
+    only: Any = {
+        "type": "and",
+        "filters": [{"type": "eq", "key": "year", "value": 2026}, {"type": "eq", "key": "open", "value": True}],
+    }
+    found = [
+        one async for one in client.vector_stores.search(store.id, query="crowns", filters=only, max_num_results=5)
+    ]
+    assert [one.file_id for one in found] == [ferry]
+    texts = [one async for one in client.vector_stores.files.content(ferry, vector_store_id=store.id)]
+    assert "leaves at noon" in str(texts[0].text)
+    changed = await client.vector_stores.files.update(ferry, vector_store_id=store.id, attributes={"year": 2027})
+    assert changed.attributes == {"year": "2027"}
+    again = await client.vector_stores.files.retrieve(ferry, vector_store_id=store.id)
+    assert again.attributes == {"year": "2027"} and again.vector_store_id == store.id
+    gone = await client.vector_stores.files.delete(ferry, vector_store_id=store.id)
+    assert gone.deleted and not [
+        one async for one in client.vector_stores.search(store.id, query="crowns", filters=only)
+    ]
+    with pytest.raises(openai.NotFoundError, match="there is no file"):
+        await client.vector_stores.files.retrieve(ferry, vector_store_id=store.id)
+
+
+async def test_a_store_is_changed_listed_and_deleted(client: AsyncOpenAI) -> None:
+    stores = [await client.vector_stores.create(name=f"S{n}", metadata={"n": str(n)}) for n in range(3)]
+    changed = await client.vector_stores.update(stores[0].id, name="Better")
+    assert (changed.name, changed.metadata, changed.created_at) == ("Better", {"n": "0"}, stores[0].created_at)
+    listed = [one.id async for one in client.vector_stores.list(limit=2)]
+    assert {one.id for one in stores} <= set(listed) and len(listed) == len(set(listed))
+    assert (await client.vector_stores.delete(stores[1].id)).deleted
+    for call in (client.vector_stores.retrieve, client.vector_stores.delete):
+        with pytest.raises(openai.NotFoundError, match="there is no vector store"):
+            await call(stores[1].id)
+
+
+async def test_a_batch_of_files_tells_how_many_were_taken(client: AsyncOpenAI) -> None:
+    store = await client.vector_stores.create()
+    files = [await uploaded(client, f"f{n}.txt", f"Line {n} of the book.".encode()) for n in range(3)]
+    files.append(await uploaded(client, "broken.pdf", b"no pdf"))
+    made = await client.vector_stores.file_batches.create_and_poll(store.id, file_ids=files)
+    assert (made.status, made.file_counts.completed, made.file_counts.failed) == ("completed", 3, 1)
+    listed = [one async for one in client.vector_stores.files.list(store.id, limit=2)]
+    assert {one.id for one in listed} == set(files)
+    (bad,) = [one async for one in client.vector_stores.files.list(store.id, filter="failed")]
+    assert bad.id == files[3] and bad.last_error is not None and bad.last_error.message
+    good = [one async for one in client.vector_stores.files.list(store.id, filter="completed")]
+    assert {one.id for one in good} == set(files[:3])
+    assert (await client.vector_stores.retrieve(store.id)).file_counts.failed == 1
+    with pytest.raises(openai.NotFoundError):
+        await client.vector_stores.file_batches.retrieve("vsfb_x", vector_store_id=store.id)
+
+
+async def test_documents_that_came_another_way_are_there_too(mesh: Mesh, client: AsyncOpenAI) -> None:
+    name = f"hand-{uuid4().hex[:6]}"
+    body = b"The museum of bridges opens at ten."
+    put = await sent(
+        mesh, path=f"/tollway/v1/documents/m1?collection={name}&title=Museum", method="PUT", raw=body,
+        headers={"content-type": "text/plain"},
+    )  # fmt: skip
+    assert put.status == 200, put.raw
+    found = [one async for one in client.vector_stores.search(name, query="when does the museum open?")]
+    assert [(one.file_id, one.filename) for one in found] == [("m1", "Museum")]
+    assert name in [one.id async for one in client.vector_stores.list()]
+
+
+async def test_mistakes_name_their_field(mesh: Mesh, client: AsyncOpenAI) -> None:
+    store = (await client.vector_stores.create()).id
+    batch = (await client.files.create(file=("b.jsonl", b"{}"), purpose="user_data")).id
+    cases: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("", {"expires_after": {"anchor": "last_active_at", "days": 7}}, "expires_after"),
+        ("", {"metadata": {"a": 1}}, "metadata[...]"),
+        (f"/{store}/search", {"query": ""}, "query"),
+        (f"/{store}/search", {"query": "x", "filters": {"type": "gt", "key": "year", "value": 1}}, "filters.type"),
+        (
+            f"/{store}/search",
+            {"query": "x", "ranking_options": {"score_threshold": 0.5}},
+            "ranking_options.score_threshold",
+        ),
+        (f"/{store}/files", {"file_id": "file-none"}, "file_id"),
+        (f"/{store}/files", {"file_id": f"{batch}-output"}, "file_id"),
+        (f"/{store}/file_batches", {}, "file_ids"),
+        ("/vs_none/search", {"query": "x"}, "vector_store_id"),
+        ("/Not so/files", {"file_id": batch}, "vector_store_id"),
+    )
+    for path, body, param in cases:
+        refused = await sent(mesh, body, path=f"/v1/vector_stores{path}")
+        assert refused.status in (400, 404) and refused.json["error"]["param"] == param, (path, body, refused.raw)
+    assert (await sent(mesh, method="GET", path="/v1/vector_stores?limit=0")).json["error"]["param"] == "limit"
+    assert (await sent(mesh, method="GET", path=f"/v1/vector_stores/{store}/nothing")).status == 404
+    with pytest.raises(openai.BadRequestError, match="allowed are batch, assistants, user_data"):
+        await client.files.create(file=("a.txt", b"x"), purpose="vision")
+
+
+async def test_a_store_is_no_other_tenants(mesh: Mesh, client: AsyncOpenAI) -> None:
+    store = (await client.vector_stores.create(name="Ours")).id
+    key = mesh.new_key("stranger/app")
+    async with AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key=key, max_retries=0) as other:
+        with pytest.raises(openai.NotFoundError):
+            await other.vector_stores.retrieve(store)
+        assert store not in [one.id async for one in other.vector_stores.list()]
