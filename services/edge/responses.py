@@ -16,7 +16,7 @@ from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.kept import Kept
 from services.edge.streaming import streamed
-from services.edge.wire import answer, options, prompt, response, response_items, responses
+from services.edge.wire import answer, file_search, options, prompt, response, response_items, responses
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
@@ -44,7 +44,11 @@ class Responses:
             async def ending(last: pb.StreamCompleteResponse) -> None:
                 events.said["store"] = await self.kept.keep(job_id, work, created, events.gathered.whole(last))
 
-            await streamed(exchange, call, answer.headers, lambda _: events, ending if store else None)
+            def begun(road: pb.Road) -> Events:
+                events.searched = file_search.searched(work, road)
+                return events
+
+            await streamed(exchange, call, answer.headers, begun, ending if store else None)
             return
         whole = await self.gateway.Complete(pb.CompleteRequest(chat=work.chat, options=work.options))
         if whole.deferred_job_id:
@@ -54,7 +58,7 @@ class Responses:
         if store:
             frame["store"] = await self.kept.keep(job_id, work, created, whole)
         await cohorts.join("leave")
-        said = response.answered(frame, whole.completion)
+        said = response.answered(frame, whole.completion, file_search.searched(work, whole.road))
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
 
     async def get(self, exchange: Exchange, door: Door) -> None:
@@ -89,6 +93,7 @@ class Responses:
         wanted = prompt.named(options.options(bytes(body.tollway), exchange.headers), body.prompt)
         wanted.turn.instructed = bool(body.instructions)
         responses.tool_use(wanted.tools, body)
+        responses.file_search(wanted, body)
         named = await self.kept.items(responses.references(body))
         said: Sequence[chat.Message] = ()
         if body.previous_response_id:

@@ -29,7 +29,7 @@ from services.orchestrator.failures import (
     PromptRefused,
     away,
 )
-from services.orchestrator.grounding import Grounding, ground
+from services.orchestrator.grounding import Grounding, ground, places
 from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.money import Money
 from services.orchestrator.peers import Peers
@@ -285,8 +285,8 @@ class Road:
         if journey.options.HasField("grounding"):
             journey.conditions.ground = ground(journey.options.grounding)
             try:
-                where = journey.options.grounding.collection
-                journey.conditions.retrieval_epoch = await self.epochs.of(journey.caller.tenant, where)
+                tenant, wanted = journey.caller.tenant, places(journey.options.grounding)
+                journey.conditions.retrieval_epoch = sum([await self.epochs.of(tenant, one) for one in wanted])
             except (grpc.aio.AioRpcError, TimeoutError):
                 # Without the epoch nobody can tell whether an answer is still true: neither look nor keep.
                 journey.controls.no_cache = journey.controls.no_store = True

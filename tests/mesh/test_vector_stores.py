@@ -1,5 +1,6 @@
 """Vector stores through the official SDK: made, filled from files, searched and taken away."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -97,6 +98,83 @@ async def test_documents_that_came_another_way_are_there_too(mesh: Mesh, client:
     found = [one async for one in client.vector_stores.search(name, query="when does the museum open?")]
     assert [(one.file_id, one.filename) for one in found] == [("m1", "Museum")]
     assert name in [one.id async for one in client.vector_stores.list()]
+
+
+async def test_an_answer_rests_on_stores_and_cites_their_files(mesh: Mesh, client: AsyncOpenAI) -> None:
+    tolls, ferry = await uploaded(client, "tolls.md", TOLLS), await uploaded(client, "ferry.txt", FERRY)
+    roads, sea = (
+        await client.vector_stores.create(file_ids=[tolls]),
+        await client.vector_stores.create(file_ids=[ferry]),
+    )
+    tool: Any = {"type": "file_search", "vector_store_ids": [roads.id, sea.id], "max_num_results": 2}
+    asked = (
+        f"What do lorries pay on the Brenner road, says [1], and what does the ferry cost, says [2] {uuid4().hex[:4]}?"
+    )
+    made = await client.responses.create(model="echo", input=asked, tools=[tool])
+    sent_on = mesh.provider.requests[-1]["messages"]
+    assert "nine crowns" in str(sent_on[0]) and "four crowns" in str(sent_on[0]) and sent_on[-1]["content"] == asked
+    call, message = made.output
+    assert call.type == "file_search_call" and (call.queries, call.status, call.results) == ([asked], "completed", None)
+    assert message.type == "message" and message.content[0].type == "output_text"
+    cited = message.content[0].annotations
+    assert {one.file_id for one in cited if one.type == "file_citation"} == {tolls, ferry}
+    assert all(made.output_text[one.index :].startswith("[") for one in cited if one.type == "file_citation")
+    assert made.tools[0].type == "file_search" and made.tools[0].vector_store_ids == [roads.id, sea.id]
+    kept = await client.responses.retrieve(made.id)
+    assert [one.to_dict() for one in kept.output] == [one.to_dict() for one in made.output]
+    more = await client.responses.create(model="echo", input="Thanks", previous_response_id=made.id)
+    assert more.output_text == "You said: Thanks"
+    items: Any = [*(one.to_dict() for one in made.output), {"role": "user", "content": "So?"}]
+    again = await client.responses.create(model="echo", input=items)
+    assert again.output_text == "You said: So?"
+
+
+async def test_a_streamed_answer_tells_of_the_search_first(client: AsyncOpenAI) -> None:
+    store = await client.vector_stores.create(file_ids=[await uploaded(client, "tolls.md", TOLLS)])
+    tool: Any = {
+        "type": "file_search",
+        "vector_store_ids": [store.id],
+        "filters": {"type": "eq", "key": "none", "value": 1},
+    }
+    stream = await client.responses.create(model="echo", input="The toll, says [1]", tools=[tool], stream=True)
+    events = [one async for one in stream]
+    kinds = [one.type for one in events]
+    begun = kinds.index("response.file_search_call.searching")
+    assert kinds[:2] == ["response.created", "response.in_progress"] and begun < kinds.index(
+        "response.output_text.delta"
+    )
+    whole = events[-1]
+    assert whole.type == "response.completed" and [one.type for one in whole.response.output] == [
+        "file_search_call",
+        "message",
+    ]
+    assert "response.output_text.annotation.added" not in kinds  # no document has that fact
+    tool.pop("filters")
+    stream = await client.responses.create(model="echo", input="The toll again, says [1]", tools=[tool], stream=True)
+    events = [one async for one in stream]
+    added: list[Any] = [one for one in events if one.type == "response.output_text.annotation.added"]
+    assert [one.annotation.filename for one in added] == ["tolls.md"]
+    assert [one.sequence_number for one in events] == list(range(len(events)))
+    last: Any = events[-1]
+    assert last.type == "response.completed"
+    assert [one.filename for one in last.response.output[1].content[0].annotations] == ["tolls.md"]
+
+
+async def test_a_change_of_a_file_is_a_change_of_the_answer(client: AsyncOpenAI) -> None:
+    file = await uploaded(client, "tolls.md", TOLLS)
+    store = await client.vector_stores.create(file_ids=[file])
+    tool: Any = {"type": "file_search", "vector_store_ids": [store.id]}
+    asked = f"What is the toll? {uuid4().hex}"
+
+    async def cached() -> str:
+        made = await client.responses.with_raw_response.create(model="echo", input=asked, tools=[tool], store=False)
+        return str(made.headers["x-tollway-cache"])
+
+    assert [await cached(), await cached()] == ["miss", "exact"]
+    await client.vector_stores.files.create_and_poll(await uploaded(client, "new.txt", FERRY), vector_store_id=store.id)
+    async with asyncio.timeout(5):  # what has changed is pushed
+        while await cached() != "miss":
+            await asyncio.sleep(0.05)
 
 
 async def test_mistakes_name_their_field(mesh: Mesh, client: AsyncOpenAI) -> None:

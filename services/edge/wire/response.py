@@ -8,6 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
+from services.edge.wire import file_search
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
@@ -29,6 +30,8 @@ MODES = {
 
 
 RESPONSE, SEARCH, CALLED = "resp_", "web_search_call", "mcp_call"
+FILES = "fs"
+"""Begins the id of a search of files."""
 
 
 def response_id(job_id: str) -> str:
@@ -37,7 +40,7 @@ def response_id(job_id: str) -> str:
 
 def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
     """A response under way: what was asked, and nothing said yet."""
-    asked, turn, use = work.chat, work.options.turn, work.options.tools
+    asked, turn, use, grounding = work.chat, work.options.turn, work.options.tools, work.options.grounding
     return {
         "id": name,
         "object": "response",
@@ -62,6 +65,7 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "tools": [
             *map(_tool, asked.tools),
             *([_search(asked.web_search)] if asked.HasField("web_search") else []),
+            *([file_search.told(grounding)] if grounding.collections else []),
             *(_servers(use) if work.options.HasField("tools") else []),
         ],
         "max_tool_calls": use.most_calls or (asked.web_search.most if asked.web_search.HasField("most") else None),
@@ -72,8 +76,10 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
     }
 
 
-def answered(made: dict[str, Any], completion: chat.ChatCompletion) -> dict[str, Any]:
-    """The frame `made`, with what was said."""
+def answered(
+    made: dict[str, Any], completion: chat.ChatCompletion, files: file_search.Searched | None = None
+) -> dict[str, Any]:
+    """The frame `made`, with what was said, and the files that it may rest on."""
     choice = completion.choices[0] if completion.choices else chat.Choice()
     cut = CUT.get(choice.finish_reason)
     return {
@@ -81,7 +87,7 @@ def answered(made: dict[str, Any], completion: chat.ChatCompletion) -> dict[str,
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": cut} if cut else None,
         "model": completion.model or made["model"],
-        "output": output(choice.message, "incomplete" if cut else "completed", made["id"]),
+        "output": output(choice.message, "incomplete" if cut else "completed", made["id"], files),
         "usage": usage(completion.usage),
         "service_tier": tier(completion.usage),
     }
@@ -92,7 +98,8 @@ def of_job(job: jobs_pb2.Job) -> dict[str, Any]:
     made = frame(job.chat, response_id(job.job_id), job.created.seconds)
     made |= {"background": job.kind == "chat", "store": True, "status": STATUSES.get(job.state, "in_progress")}
     if job.result.HasField("completion"):
-        return answered(made, job.result.completion.completion)
+        found = job.result.completion
+        return answered(made, found.completion, file_search.searched(job.chat, found.road))
     if made["status"] == "failed":
         made["error"] = failure(of_error(job.error.code, job.error.reason, job.error.message))
     return made
@@ -106,9 +113,11 @@ def failure(refusal: Refusal) -> dict[str, str]:
     return {"code": code, "message": refusal.message}
 
 
-def output(said: chat.Message, status: str, name: str) -> list[dict[str, Any]]:
+def output(
+    said: chat.Message, status: str, name: str, files: file_search.Searched | None = None
+) -> list[dict[str, Any]]:
     """The items of what response `name` says."""
-    items: list[dict[str, Any]] = []
+    items = [files.item(item_id(FILES, name, 0))] if files is not None else []
     if said.reasoning:
         items.append(reasoning_item(item_id("rs", name, 0), said.reasoning))
     items += [search_item(item_id("ws", name, n), one) for n, one in enumerate(said.lookups)]
@@ -116,6 +125,8 @@ def output(said: chat.Message, status: str, name: str) -> list[dict[str, Any]]:
     text = "".join(part.text for part in said.parts)
     if text or said.refusal or not said.tool_calls:
         part = refusal_part(said.refusal) if said.refusal else text_part(text, said.citations)
+        if files is not None and not said.refusal:
+            part["annotations"] += files.annotations(text)
         items.append(message_item(item_id("msg", name, 0), status, [part]))
     items.extend(call_item(item_id("fc", name, n), one, status) for n, one in enumerate(said.tool_calls))
     return items

@@ -6,7 +6,7 @@ from typing import Any
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire import response, sse
+from services.edge.wire import file_search, response, sse
 from services.edge.wire.errors import Refusal
 from services.edge.wire.gathered import Gathered
 
@@ -24,11 +24,15 @@ class Events:
         self._text = ""
         self._cited: list[dict[str, Any]] = []
         self._cut: str | None = None
+        self.searched: file_search.Searched | None = None
+        """Vector stores that the answer rests on."""
 
     def begin(self) -> bytes:
-        return self._event("response.created", response=self.said) + self._event(
-            "response.in_progress", response=self.said
-        )
+        begun = [self._event(f"response.{state}", response=self.said) for state in ("created", "in_progress")]
+        if self.searched is not None:
+            item = self.searched.item(response.item_id(response.FILES, self.said["id"], 0))
+            begun.extend(self._looked(file_search.CALL, item))
+        return b"".join(begun)
 
     def add(self, chunk: chat.ChatChunk) -> bytes:
         self.gathered.add(chunk)
@@ -95,14 +99,17 @@ class Events:
 
     def _looked_up(self, one: chat.WebLookup) -> Iterator[bytes]:
         yield from self._close()
-        self._item = response.search_item(self._name("ws", response.SEARCH), one)
-        begun = {**self._item, "status": "in_progress"}
-        place = {"item_id": self._item["id"], "output_index": self._index}
+        yield from self._looked(response.SEARCH, response.search_item(self._name("ws", response.SEARCH), one))
+
+    def _looked(self, kind: str, item: dict[str, Any]) -> Iterator[bytes]:
+        """A search, from its beginning to its end."""
+        begun = {**item, "status": "in_progress"}
+        place = {"item_id": item["id"], "output_index": self._index}
         yield self._event("response.output_item.added", output_index=self._index, item=begun)
         for state in ("in_progress", "searching", "completed"):
-            yield self._event(f"response.{response.SEARCH}.{state}", **place)
-        yield self._event("response.output_item.done", output_index=self._index, item=self._item)
-        self.said["output"].append(self._item)
+            yield self._event(f"response.{kind}.{state}", **place)
+        yield self._event("response.output_item.done", output_index=self._index, item=item)
+        self.said["output"].append(item)
 
     def _stepped(self, one: chat.ToolStep) -> Iterator[bytes]:
         yield from self._close()
@@ -125,6 +132,9 @@ class Events:
     def _close(self) -> Iterator[bytes]:
         if not (kind := self._open):
             return
+        if kind == "text" and self.searched is not None:
+            for one in self.searched.annotations(self._text):
+                yield from self._cite(one)
         name, part = DELTAS[kind.partition(" ")[0]], _part(kind, self._text)
         if kind == "text":
             part["annotations"] = self._cited

@@ -12,7 +12,7 @@ from services.edge.wire.errors import Refusal
 
 MOST, USUAL = 100, 20
 ROLES = {chat.ROLE_USER: "user", chat.ROLE_SYSTEM: "system", chat.ROLE_DEVELOPER: "developer"}
-ID = re.compile(r"(msg|fc|rs|ws|mcp|in)_([0-9a-f]{32})([0-9a-f]{4})")
+ID = re.compile(r"(msg|fc|rs|ws|fs|mcp|in)_([0-9a-f]{32})([0-9a-f]{4})")
 """Of an item that was said, by its kind, or that was asked, `in`; the response; its place among those of its kind."""
 
 
@@ -58,6 +58,8 @@ def message_of(item: str, asked: Iterable[chat.Message], said: chat.Message) -> 
             among = [one for one in _single([said]) if not one.tool_calls]
         case "ws":
             among = [chat.Message(role=chat.ROLE_ASSISTANT, lookups=[one]) for one in said.lookups]
+        case response.FILES:  # it says nothing to a model
+            among = [chat.Message(role=chat.ROLE_ASSISTANT)]
         case "mcp":
             among = [chat.Message(role=chat.ROLE_ASSISTANT, steps=[one]) for one in said.steps]
         case _:

@@ -10,6 +10,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, missing, of_body
+from services.edge.wire.file_search import FileSearch, ground
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
 from services.edge.wire.tool_use import McpTool, Server, ToolName, called, used
@@ -151,7 +152,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     max_output_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: Annotated[list[Function | Search | Preview | Mcp], Meta(max_length=512)] | None = None
+    tools: Annotated[list[Function | Search | Preview | Mcp | FileSearch], Meta(max_length=512)] | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     """Of those that are made on the way to the answer: searches of the provider's, tools that the mesh calls."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
@@ -186,7 +187,7 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "mcp_call": msgspec.json.Decoder(McpCall),
     "item_reference": msgspec.json.Decoder(Reference),
 }
-ANEW = ("reasoning", "web_search_call", "mcp_list_tools")
+ANEW = ("reasoning", "web_search_call", "file_search_call", "mcp_list_tools")
 """Of an answer before: a model thinks, and searches, anew."""
 ROLES = {
     "user": chat.ROLE_USER,
@@ -249,7 +250,7 @@ def chat_request(
         if isinstance(tool, Search):
             made.web_search.CopyFrom(_search(tool, body.max_tool_calls))
             continue
-        if isinstance(tool, Mcp):
+        if isinstance(tool, Mcp | FileSearch):
             continue
         parameters = as_json(tool.parameters, f"tools[{n}].parameters") if tool.parameters is not None else ""
         one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
@@ -276,6 +277,17 @@ def tool_use(made: pb.ToolUse, body: ResponsesBody) -> None:
     """
     if found := [(n, tool) for n, tool in enumerate(body.tools or ()) if isinstance(tool, Mcp)]:
         used(made, found, body.max_tool_calls)
+
+
+def file_search(made: pb.Options, body: ResponsesBody) -> None:
+    """Adds the vector stores that the answer is to rest on, where there are any.
+
+    Raises:
+        Refusal: a threshold that passages cannot be held to.
+    """
+    for n, tool in enumerate(body.tools or ()):
+        if isinstance(tool, FileSearch):
+            ground(made.grounding, tool, f"tools[{n}]")
 
 
 def _search(tool: Search, most: int | None) -> chat.WebSearch:
