@@ -142,13 +142,11 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         files, batches, letters = Files(stub, settings.largest_file_bytes), Batches(stub), MessageBatches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
-        documents = Documents(retrieval_pb2_grpc.RetrievalServiceStub(shelves))
-        found_by = Behind(shelves, RetrievalAway)
+        shelf, found_by = retrieval_pb2_grpc.RetrievalServiceStub(shelves), Behind(shelves, RetrievalAway)
+        documents, stores = Documents(shelf), VectorStores(shelf, stub)
         responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses)), Jobs(stub)
-        stores = VectorStores(documents.retrieval, stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
-        sign_in = SignIn(settings.sign_in)
-        books = Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
+        sign_in, books = SignIn(settings.sign_in), Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,

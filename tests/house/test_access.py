@@ -42,7 +42,7 @@ BY_SCOPE = {
         f"retrieval.{rpc}"
         for rpc in (
             "UpsertDocuments", "DeleteDocuments", "ListDocuments", "ListSources", "ResyncSource", "ListParked",
-            "RetryParked", "DropParked", "Evaluate",
+            "RetryParked", "DropParked", "Evaluate", "GetDocument", "PutCollection", "GetCollection", "ListCollections", "DeleteCollection",
         )
     },
     "usage": {"ledger.QueryUsage", "ledger.ListEntries", "ledger.ForecastUsage", "ledger.ListBudgets", "ledger.ListAlerts"},

@@ -183,9 +183,14 @@ def test_the_command(library: Mesh, tmp_path: Path) -> None:
     assert "1.0000" in first.stdout and "coverage" in first.stdout and "drift" not in first.stdout, first
     assert "bad.json" in library.tollway("retrieval", "parked", "--collection=cli").stdout
     assert "good.md" in library.tollway("retrieval", "list", "--collection=cli").stdout
+    assert ["cli", "1", "1"] in [
+        line.split() for line in library.tollway("retrieval", "collections").stdout.splitlines()
+    ]
     assert "1 documents removed" in library.tollway("retrieval", "remove", "good.md", "--collection=cli").stdout
     second = library.tollway("retrieval", "eval", str(cases), "--collection=cli", "--most-drift=0.1")
     assert second.returncode == 1 and "drift" in second.stdout and "moved" in second.stdout, second
+    assert "cli is gone, with 0 documents" in library.tollway("retrieval", "collections", "--drop=cli").stdout
+    assert "there is no collection cli" in library.tollway("retrieval", "collections", "--drop=cli").stderr
 
 
 async def test_everything_moves_to_a_providers_model(library: Mesh) -> None:

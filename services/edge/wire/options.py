@@ -28,6 +28,8 @@ class Grounding(Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=0, le=100)] = 0
     groups: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=256)] = []
     max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    collections: Annotated[list[Name], Meta(max_length=8)] = []
+    attributes: Annotated[dict[str, str], Meta(max_length=32)] = {}
 
 
 class Cache(Struct, forbid_unknown_fields=True):
@@ -125,6 +127,8 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         made.grounding.collection, made.grounding.limit = asked.collection, asked.limit
         made.grounding.max_tokens = asked.max_tokens
         made.grounding.groups.extend(asked.groups)
+        made.grounding.collections.extend(asked.collections)
+        made.grounding.attributes.update(asked.attributes)
     if said.cache is not None:
         wanted = said.cache
         controls = made.cache

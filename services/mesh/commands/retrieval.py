@@ -146,6 +146,36 @@ def remove(
     say(f"{gone.deleted:,} documents removed")
 
 
+@retrieval.command("collections")
+def collections(
+    drop: Annotated[str, typer.Option(help="Take this one away, with all its documents.")] = "",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Lists collections, and how many documents each has."""
+    if drop:
+        request = pb.DeleteCollectionRequest(name=drop)
+        gone = called(state, key, lambda stub, metadata: stub.DeleteCollection(request, metadata=metadata, timeout=600))
+        if not gone.deleted:
+            fail(f"there is no collection {drop}")
+        say(f"{drop} is gone, with {gone.documents:,} documents")
+        return
+
+    async def work(stub: retrieval_pb2_grpc.RetrievalServiceStub, metadata: Metadata) -> list[pb.Collection]:
+        made, token = list[pb.Collection](), ""
+        while True:
+            request = pb.ListCollectionsRequest(page_size=PAGE, page_token=token)
+            page = await stub.ListCollections(request, metadata=metadata, timeout=30)
+            made += page.collections
+            if not (token := page.next_page_token):
+                return made
+
+    table(
+        ("collection", "title", "documents", "parked"),
+        [(one.name, one.title, f"{one.documents:,}", f"{one.parked:,}") for one in called(state, key, work)],
+    )
+
+
 @retrieval.command("sources")
 def sources(key: Key = "", state: State = running.STATE) -> None:
     """How sources fare: documents, and how long a change took to be searchable."""
