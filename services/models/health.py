@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 OPENS_AFTER = 5
 """Failures in a row."""
 COOL_S, LONGEST_COOL_S = 2.0, 60.0
+PROBED_S = 1.0
+"""That those wait who come while one call looks whether a deployment is back."""
 WEIGHT = 0.1
 """Of the newest observation in the moving averages."""
 REMEMBERED, ENOUGH = 128, 20
@@ -35,7 +37,10 @@ class Health:
 
     @property
     def busy_for_s(self) -> float:
-        """How long the provider has asked to be left alone; 0 when it has not."""
+        """How long the provider has asked to be left alone, or a moment while the first call after that looks whether it is over; 0 when it
+        has not."""
+        if self._probing and self._busy_until and self._busy_until == self._closed_until:
+            return PROBED_S
         return max(self._busy_until - self.now(), 0.0)
 
     @property
@@ -57,7 +62,7 @@ class Health:
         self.latency_s = took if not self.latency_s else self.latency_s + WEIGHT * (took - self.latency_s)
         self.error_rate -= WEIGHT * self.error_rate
         opened = self._failures >= OPENS_AFTER
-        self._failures, self._cool_s, self._probing = 0, COOL_S, False
+        self._failures, self._cool_s, self._probing, self._busy_until = 0, COOL_S, False, 0.0
         if opened:
             self._tell()
 

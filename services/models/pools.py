@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.models import faults
 from services.models.allowance import Allowance
 from services.models.catalogue import Deployment, Entry
-from services.models.health import Health
+from services.models.health import PROBED_S, Health
 from services.models.limits import Limit, Priority
 from services.runtime.errors import Failure
 
@@ -59,7 +59,7 @@ class Endpoint:
         if not self.health.available:
             if wait := self.health.busy_for_s:
                 return faults.ProviderBusy(model=self.name, status="as it said", retry_after_s=wait)
-            return faults.ProviderAway(model=self.name, why="it failed too often lately", retry_after_s=1.0)
+            return faults.ProviderAway(model=self.name, why="it failed too often lately", retry_after_s=PROBED_S)
         if wait := self.allowance.wait_s(asker.tokens, self.health.now()):
             return faults.ProviderBusy(model=self.name, status="its rate limit is used up", retry_after_s=wait)
         if not self.limit.admits(asker.tenant, asker.priority):
