@@ -12,7 +12,7 @@ import yaml
 from services.cache import app as cache
 from services.edge import app as edge
 from services.ledger import app as ledger
-from services.mesh.adopting import litellm, portkey, semantic_router
+from services.mesh.adopting import envoy, litellm, portkey, semantic_router
 from services.mesh.adopting.settings import Adopted, BadFile, a_million
 from services.models import app as models
 from services.orchestrator import app as orchestrator
@@ -477,6 +477,124 @@ def test_semantic_routers_categories_become_routes(tmp_path: Path) -> None:
 def test_nor_is_a_file_of_semantic_routers(text: str, why: str) -> None:
     with pytest.raises(BadFile, match=why):
         semantic_router.adopted(text)
+
+
+def manifest(kind: str, name: str, spec: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "aigateway.envoyproxy.io/v1beta1",
+        "kind": kind,
+        "metadata": {"name": name, **more},
+        "spec": spec or {},
+    }
+
+
+def matching(model: str, *backends: dict[str, Any], **more: str) -> dict[str, Any]:
+    headers = [{"type": "Exact", "name": "x-ai-eg-model", "value": model}]
+    headers += [{"type": "Exact", "name": name, "value": value} for name, value in more.items()]
+    return {"matches": [{"headers": headers}], "backendRefs": list(backends)}
+
+
+def placed(name: str, schema: dict[str, Any], hostname: str, port: int = 443) -> list[dict[str, Any]]:
+    """A backend, and where it is."""
+    where = {"endpoints": [{"fqdn": {"hostname": hostname, "port": port}}]}
+    return [
+        manifest("AIServiceBackend", name, {"schema": schema, "backendRef": {"name": f"{name}-at"}}),
+        manifest("Backend", f"{name}-at", where),
+    ]
+
+
+def shown(backend: str, kind: str, **how: Any) -> dict[str, Any]:
+    return manifest("BackendSecurityPolicy", f"{backend}-key", {"type": kind, "targetRefs": [{"name": backend}], **how})
+
+
+def test_envoys_routes_become_models(tmp_path: Path) -> None:
+    rules = [
+        matching("gpt-4o", {"name": "openai", "weight": 9}, {"name": "house", "priority": 1, "modelNameOverride": "llama", "weight": 1}, {"name": "house-b", "priority": 1}),
+        matching("claude", {"name": "aws", "modelNameOverride": "anthropic.claude"}, {"name": "anthropic", "priority": 2}),
+        matching("gemini", {"name": "google"}), matching("gpt-az", {"name": "azure"}),
+        matching("gpt-4o", {"name": "openai"}, **{"x-tier": "gold"}),
+        {"backendRefs": [{"name": "openai"}]},
+        matching("pooled", {"name": "pool", "kind": "InferencePool", "group": "inference.networking.k8s.io"}),
+        matching("gone", {"name": "nobody"}),
+    ]  # fmt: skip
+    file = [
+        manifest("AIGatewayRoute", "all", {"rules": [{**rules[0], "timeouts": {"request": "60s"}}, *rules[1:]], "llmRequestCosts": []}),
+        *placed("openai", {"name": "OpenAI"}, "api.openai.com"), *placed("house", {"name": "OpenAI", "prefix": "/api/v1"}, "llm.house", 8000),
+        *placed("house-b", {"name": "OpenAI"}, "b.house", 80),
+        *placed("aws", {"name": "AWSBedrock"}, "bedrock-runtime.eu-west-1.amazonaws.com"), *placed("anthropic", {"name": "Anthropic"}, "api.anthropic.com"),
+        *placed("google", {"name": "GCPVertexAI"}, "us-central1-aiplatform.googleapis.com"),
+        *placed("azure", {"name": "AzureOpenAI", "version": "2025-01-01-preview"}, "house.openai.azure.com"),
+        shown("openai", "APIKey", apiKey={"secretRef": {"name": "openai-secret"}}),
+        shown("anthropic", "AnthropicAPIKey", anthropicAPIKey={"secretRef": {"name": "claude-secret"}}),
+        shown("aws", "AWSCredentials", awsCredentials={"region": "us-east-1"}),
+        shown("google", "GCPCredentials", gcpCredentials={"projectName": "p1", "region": "us-east5"}),
+        shown("azure", "AzureCredentials", azureCredentials={"clientID": "c", "tenantID": "t"}),
+        manifest("BackendTLSPolicy", "tls", {"targetRefs": [{"name": "house-at"}]}),
+        manifest("Secret", "openai-secret", annotations={"substitution.aigw.run/env/apiKey": "MY_OPENAI"}) | {"stringData": {"apiKey": "sk-hidden"}},
+        manifest("BackendTrafficPolicy", "limits"), manifest("Gateway", "front"), manifest("Deployment", "x"),
+    ]  # fmt: skip
+    made = envoy.adopted(yaml.safe_dump_all(file))
+    listed = envoy.adopted(yaml.safe_dump({"kind": "List", "items": file}))  # as kubectl gives them
+    assert (listed.settings(), listed.left) == (made.settings(), made.left)
+    settings = loaded(made, tmp_path)
+    found = settings["models"].catalogue
+    assert (found["gpt-4o"].provider, found["gpt-4o"].key, found["gpt-4o"].base_url) == (
+        "openai",
+        "env:MY_OPENAI",
+        "https://api.openai.com/v1",
+    )
+    assert [(one.model, one.base_url) for one in found["gpt-4o@vllm"].places] == [
+        ("llama", "https://llm.house:8000/api/v1"), ("gpt-4o", "http://b.house/v1"),
+    ]  # fmt: skip
+    assert (found["claude"].provider, found["claude"].model, found["claude"].region) == (
+        "bedrock",
+        "anthropic.claude",
+        "us-east-1",
+    )
+    assert (found["claude@anthropic"].model, found["claude@anthropic"].key) == ("claude", "env:CLAUDE_SECRET")
+    assert (found["gemini"].region, found["gemini"].project) == ("us-east5", "p1")
+    azure = found["gpt-az"]
+    assert (azure.base_url, azure.api_version, azure.key) == (
+        "https://house.openai.azure.com",
+        "2025-01-01-preview",
+        "entra",
+    )
+    assert settings["router"].policies["*"].fallbacks == {"gpt-4o": ("gpt-4o@vllm",), "claude": ("claude@anthropic",)}
+    assert set(left(made)) == {
+        "AIGatewayRoute all: llmRequestCosts", "AIGatewayRoute all: rules[0].timeouts", "AIGatewayRoute all: rules[0].backendRefs",
+        "AIGatewayRoute all: rules[4]: x-ai-eg-model, x-tier", "AIGatewayRoute all: rules[5]", "AIGatewayRoute all: rules[6]: pool",
+        "AIGatewayRoute all: rules[7]: nobody", "AIGatewayRoute all: rules[1]: aws: AWSCredentials", "AIGatewayRoute all: rules[2]: google: GCPCredentials",
+        "AIGatewayRoute all: rules[3]: azure", "Secret openai-secret", "Secret claude-secret", "BackendTrafficPolicy limits", "Gateway front",
+    }  # fmt: skip
+    assert "sk-hidden" not in json.dumps([left(made), made.settings()])
+
+
+def test_envoys_mcp_routes_become_servers(tmp_path: Path) -> None:
+    refs = [
+        {"name": "GitHub", "path": "/mcp/readonly", "toolSelector": {"include": ["list_issues"]}, "securityPolicy": {"apiKey": {"secretRef": {"name": "gh"}}}},
+        {"name": "kiwi", "toolSelector": {"includeRegex": [".*"]}}, {"name": "lost"},
+    ]  # fmt: skip
+    places = [placed("GitHub", {}, "api.github.example")[1], placed("kiwi", {}, "mcp.kiwi.example", 80)[1]]
+    for one in places:
+        one["metadata"]["name"] = one["metadata"]["name"].removesuffix("-at")
+    made = envoy.adopted(
+        yaml.safe_dump_all(
+            [manifest("MCPRoute", "mcp", {"path": "/mcp", "backendRefs": refs, "securityPolicy": {}}), *places]
+        )
+    )
+    servers = loaded(made, tmp_path)["tools"].servers
+    assert (servers["github"].url, servers["github"].key, servers["github"].tools) == (
+        "https://api.github.example/mcp/readonly",
+        "env:GH",
+        ("list_issues",),
+    )
+    assert servers["kiwi"].url == "http://mcp.kiwi.example/mcp" and checked(servers)
+    assert set(left(made)) == {
+        "Secret gh", "MCPRoute mcp: backendRefs[1].toolSelector.includeRegex", "MCPRoute mcp: backendRefs[2]", "MCPRoute mcp: securityPolicy",
+    }  # fmt: skip
+    for text, why in (("[", "no YAML"), ("kind: Gateway", "neither AIGatewayRoute")):
+        with pytest.raises(BadFile, match=why):
+            envoy.adopted(text)
 
 
 def test_vertex_is_taken_over_with_what_it_is_shown(tmp_path: Path) -> None:

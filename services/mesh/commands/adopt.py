@@ -9,11 +9,13 @@ import typer
 import yaml
 from rich.markup import escape
 
-from services.mesh.adopting import litellm, portkey, semantic_router
+from services.mesh.adopting import envoy, litellm, portkey, semantic_router
 from services.mesh.adopting.settings import Adopted, BadFile
 from services.mesh.screen import err, fail, say
 
-adopt = typer.Typer(no_args_is_help=True, help="Settings of LiteLLM, Portkey or vLLM Semantic Router, as Tollway's.")
+adopt = typer.Typer(
+    no_args_is_help=True, help="Settings of LiteLLM, Portkey, vLLM Semantic Router or Envoy AI Gateway, as Tollway's."
+)
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Their settings.")]
 
 
@@ -33,6 +35,12 @@ def of_portkey(file: File) -> None:
 def of_semantic_router(file: File) -> None:
     """Reads a config.yaml of vLLM Semantic Router, and prints the settings for `tollway up --config`."""
     _told(file, semantic_router.adopted)
+
+
+@adopt.command("envoy")
+def of_envoy(file: File) -> None:
+    """Reads manifests of Envoy AI Gateway, all in one file, and prints the settings for `tollway up --config`."""
+    _told(file, envoy.adopted)
 
 
 def _told(file: Path, adopted: Callable[[str], Adopted]) -> None:
