@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.router.policy import CascadePolicy
 from services.router.predictor import EXTRAPOLATED, UNKNOWN, Prediction
 from services.router.ranking import Model
 from services.runtime.errors import Failure, Kind
@@ -28,6 +29,8 @@ class Decision:
     prediction: Prediction | None
     models: Sequence[tuple[Model, float]]
     """Those that were ranked, with their abilities then."""
+    cascade: CascadePolicy | None = None
+    """By which the answer of the first model is judged."""
 
     def ability(self, name: str) -> float | None:
         return next((ability for model, ability in self.models if model.name == name), None)

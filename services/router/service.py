@@ -97,7 +97,7 @@ class RouterService(RouterServiceServicer):
         )
         ROUTES.add(1, ranked[0].model.name, ranked[0].reason, route)
         REGRET.add(max(one.quality for one in made.candidates) - ranked[0].quality, ranked[0].reason)
-        decision = self.decisions.keep(Decision(tenant, prediction, models))
+        decision = self.decisions.keep(Decision(tenant, prediction, models, policy.cascade))
         if self.journal is not None and auto:
             now = time.time()
             self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made, route))
@@ -121,7 +121,7 @@ class RouterService(RouterServiceServicer):
         tenant = identity.caller().tenant
         decision = self.decisions.of(request.decision_id, tenant)
         chance = decision.chance(request.completion.model)
-        enough = (self._policy(tenant).cascade or CascadePolicy()).enough
+        enough = (decision.cascade or CascadePolicy()).enough
         made = cascading.judged(answers(request.completion), wanted(request.chat), chance, enough)
         telemetry.note(tollway__router__judged=made.reason, tollway__router__score=made.score)
         return pb.JudgeResponse(good=made.good, score=made.score, reason=made.reason)

@@ -54,6 +54,7 @@ ROUTED = Policy(
             template_options={"enable_thinking": False},
         ),
         Route("abroad", When(words=("abroad",)), regions=("us",)),
+        Route("tried", When(words=("try",)), rule="best_under_price", cascade=CascadePolicy(enough=0.999)),
     ),
 )
 
@@ -252,6 +253,15 @@ async def test_a_route_does_not_lift_a_limit_of_its_tenant(router: Called) -> No
     assert await refused(router.by("routed/app").Route(about("send it abroad"))) == (
         grpc.StatusCode.FAILED_PRECONDITION, "NO_CANDIDATE",
     )  # fmt: skip
+
+
+async def test_a_route_has_a_cascade_of_its_own(router: Called) -> None:
+    routed = router.by("routed/app")
+    made = await routed.Route(about("try it", needs=pb.Needs(input_tokens=400)))
+    assert made.route == "tried" and made.HasField("cascade") and made.candidates[0].model != "strong"
+    request = chat.ChatRequest(model="auto", messages=[chat.Message(role=chat.ROLE_USER)])
+    told = await routed.Judge(pb.JudgeRequest(decision_id=made.decision_id, chat=request, completion=said("It is so.")))
+    assert (told.good, told.reason) == (False, "unsure")  # enough for the usual one, and not for this
 
 
 async def test_routes_are_explained(router: Called) -> None:
