@@ -20,7 +20,7 @@ from services.edge.wire import vector_store as wire
 from services.edge.wire.errors import Refusal
 
 PATH = "/v1/vector_stores"
-BATCH = re.compile(r"vsfb_([0-9a-f]{8})_([0-9]+)_([0-9]+)")
+BATCH = re.compile(r"vsfb_([0-9a-f]{8})_([0-9]{1,4})_([0-9]{1,4})")
 """A batch of files is brought in before it is answered: its id tells when, and how many were and were not."""
 
 

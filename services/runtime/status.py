@@ -41,6 +41,8 @@ assert CODES.keys() == set(Kind), "every kind needs its code"
 MOST_FAULTS = 20
 """Details travel in trailers, which clients cap at 8 KiB: past that a call fails as something else."""
 LONGEST_FACT = 512
+UNKEEPABLE = ("22021", "22P05")
+"""What PostgreSQL says of a text with a character that it keeps in none."""
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ def status_of(error: Exception, domain: str) -> Status:
             return _status(grpc.StatusCode.INVALID_ARGUMENT, text, info, broken)
         case grpc.aio.AioRpcError():  # a service further down the road has spoken: its words pass on
             return rpc_status.from_call(error) or _status(error.code(), error.details() or "")  # type: ignore[arg-type]
+        case _ if getattr(error, "sqlstate", "") in UNKEEPABLE:
+            info = ErrorInfo(reason="TEXT_NOT_KEPT", domain=domain)
+            return _status(grpc.StatusCode.INVALID_ARGUMENT, "a text of the request holds a NUL character", info)
         case _:  # a bug: what it says stays in the log and off the wire
             log.error("unexpected %s", type(error).__name__, exc_info=error)
             return _status(grpc.StatusCode.INTERNAL, "internal error")

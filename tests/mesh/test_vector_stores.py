@@ -199,6 +199,21 @@ async def test_mistakes_name_their_field(mesh: Mesh, client: AsyncOpenAI) -> Non
     for path, body, param in cases:
         refused = await sent(mesh, body, path=f"/v1/vector_stores{path}")
         assert refused.status in (400, 404) and refused.json["error"]["param"] == param, (path, body, refused.raw)
+    for path in (
+        "/v1/vector_stores/%00",
+        f"/v1/vector_stores/{store}/files/%00",
+        f"/v1/vector_stores/{store}/files/a%00b/content",
+    ):
+        assert (await sent(mesh, method="GET", path=path)).status == 404, path
+    for path in (
+        "/v1/vector_stores?after=%00",
+        f"/v1/vector_stores/{store}/files?after=%00",
+        "/tollway/v1/documents?collection=%00",
+    ):
+        assert (await sent(mesh, method="GET", path=path)).status == 400, path
+    assert (await sent(mesh, {"name": "a\0b"}, path="/v1/vector_stores")).json["error"]["param"] == "name"
+    gone = await sent(mesh, method="GET", path=f"/v1/vector_stores/{store}/file_batches/vsfb_0000000f_{'9' * 30}_0")
+    assert gone.status == 404
     assert (await sent(mesh, method="GET", path="/v1/vector_stores?limit=0")).json["error"]["param"] == "limit"
     assert (await sent(mesh, method="GET", path=f"/v1/vector_stores/{store}/nothing")).status == 404
     with pytest.raises(openai.BadRequestError, match="allowed are batch, assistants, user_data"):

@@ -60,7 +60,7 @@ class Ranking(Struct):
 
 
 class StoreBody(Struct):
-    name: Annotated[str, Meta(max_length=256)] | None = None
+    name: Annotated[str, Meta(max_length=256, pattern=r"^[^\0]*$")] | None = None
     file_ids: Annotated[list[Id], Meta(max_length=500)] = []
     metadata: Labels | None = None
     expires_after: dict[str, Any] | None = None
