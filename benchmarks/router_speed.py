@@ -19,6 +19,7 @@ from services.encoder.app import tokenizer
 from services.encoder.static import MODEL, StaticEncoder
 from services.router.catalogue import Catalogue
 from services.router.meaning import Meaning
+from services.router.policies import Policies
 from services.router.policy import Policy, Route
 from services.router.predictor import Predictor
 from services.router.ranking import Model
@@ -52,7 +53,7 @@ async def decided(tenant: str, number: int) -> tuple[list[float], list[float]]:
     """Seconds of each decision, without and with encoding."""
     identity.hold(caller(tenant))
     meaning = Meaning(LocalEncoder(1))  # type: ignore[arg-type]
-    service = RouterService(Catalogue(None, None, known=MODELS), Predictor(), POLICIES, None, meaning)  # type: ignore[arg-type]
+    service = RouterService(Catalogue(None, None, known=MODELS), Predictor(), Policies(POLICIES), None, meaning)  # type: ignore[arg-type]
     encoder, texts = StaticEncoder(tokenizer()), prompts.made(number + WARM)
     alone, whole = [], []
     for n, text in enumerate(report.progress(texts, f"decisions, {tenant}")):

@@ -15,16 +15,15 @@ from tollway.router.v1 import router_pb2_grpc
 from services.router.catalogue import Catalogue
 from services.router.journal import Journal
 from services.router.meaning import Meaning
+from services.router.policies import Policies
 from services.router.policy import Policy
 from services.router.predictor import Predictor
 from services.router.profiles import Profile
-from services.router.routes import faults
 from services.router.service import RouterService
 from services.runtime import channels
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
-from services.runtime.settings import BadSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,8 @@ class Settings:
     """Own API key: the encoder is asked for vectors of routes' examples under it."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
     """By tenant; `*` for all without their own."""
+    folder: str = ""
+    """Of `TENANT.yaml` files and `default.yaml`, a policy each in place of those: read again as they change."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """What is known of models, by their names in the mesh."""
     journal: str = ""
@@ -53,8 +54,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     Raises:
         BadSettings: of a policy or a route.
     """
-    if wrong := faults(settings.policies):
-        raise BadSettings("; ".join(wrong))
+    policies = Policies(settings.policies, settings.folder)
     async with (
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.models, settings.serve.tls, waits=True) as models,
@@ -65,9 +65,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         catalogue = Catalogue(*stubs, settings.profiles)
         journal = Journal(Path(settings.journal)) if settings.journal else None
         meaning = Meaning(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key)
-        service = RouterService(catalogue, Predictor(), settings.policies, journal, meaning)
-        likes = [like for among in service.routes.values() for like in among.likes]
-        works = [catalogue.follow(), meaning.learn(likes)] + ([journal.run()] if journal is not None else [])
+        service = RouterService(catalogue, Predictor(), policies, journal, meaning)
+        works = [catalogue.follow(), policies.follow(meaning)] + ([journal.run()] if journal is not None else [])
         async with running(*works):
             yield Service(
                 name="tollway.router.v1.RouterService",

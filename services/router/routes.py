@@ -1,6 +1,6 @@
 """A tenant's routes: the first whose conditions hold says how its requests are ranked, and what a model is asked with."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -67,9 +67,9 @@ def under(policy: Policy, route: Route) -> Policy:
     return made
 
 
-def faults(policies: Mapping[str, Policy]) -> list[str]:
-    """All that is wrong with the router's policies, each with its place in the settings."""
-    return [fault for tenant, policy in policies.items() for fault in _faults(f"router.policies.{tenant}", policy)]
+def faults(at: str, policy: Policy) -> list[str]:
+    """All that is wrong with a policy, each with its place below `at`."""
+    return list(_faults(at, policy))
 
 
 def _faults(at: str, policy: Policy) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,10 +18,11 @@ from services.router.conditions import Seen
 from services.router.decisions import Decision, Decisions
 from services.router.journal import Journal
 from services.router.meaning import Meaning
+from services.router.policies import EVERYBODY, Policies
 from services.router.policy import CascadePolicy, Only, Policy, Route, Rule, Terms, draw, place
 from services.router.predictor import Prediction, Predictor
 from services.router.ranking import Model, ModelNotAllowed, Needs, Ranked, rank
-from services.router.routes import Routes, Taken, considered, routes, taken
+from services.router.routes import Taken, considered, taken
 from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -36,10 +37,7 @@ RULES = {
 }
 MOST_RANKED = 16
 """Candidates that are named: a reservation and a call take no more."""
-EVERYBODY = "*"
-"""The tenant in `policies` that stands for those without their own."""
 NANO = 1_000_000_000
-DEFAULT, NO_ROUTES = Policy(), Routes()
 Way = tuple[Taken | None, list[pb.Considered]]
 NO_WAY: Way = None, []
 ROUTES = Counted(
@@ -62,22 +60,17 @@ class NoJournal(Failure):
 class RouterService(RouterServiceServicer):
     catalogue: Catalogue
     predictor: Predictor
-    policies: Mapping[str, Policy]
+    policies: Policies
     journal: Journal | None = None
     meaning: Meaning | None = None
     decisions: Decisions = field(default_factory=Decisions)
     conversations: Conversations = field(default_factory=Conversations)
-    routes: Mapping[str, Routes] = field(init=False)
-    """By tenant, of those that have any."""
-
-    def __post_init__(self) -> None:
-        self.routes = {tenant: routes(policy) for tenant, policy in self.policies.items() if policy.routes}
 
     async def Route(self, request: pb.RouteRequest, context: object) -> pb.RouteResponse:
         tenant, auto = identity.caller().tenant, request.model == AUTO
         prediction, needs = self._prediction(request), _needs(request.needs)
         way, looked = await self._way(request, prediction, needs) if auto else NO_WAY
-        policy = way.policy if way is not None else self._policy(tenant)
+        policy = way.policy if way is not None else self.policies.of(tenant)
         models = self._models(request, tenant, policy)
         terms = self._terms(request, tenant, policy, way) if auto else _named(request, policy, models)
         made = rank(models, needs, terms, prediction)
@@ -113,9 +106,14 @@ class RouterService(RouterServiceServicer):
         )
 
     async def Watch(self, request: pb.WatchRequest, context: object) -> AsyncIterator[pb.WatchResponse]:
-        known = self._routes(identity.caller().tenant)
-        yield pb.WatchResponse(metadata=sorted(known.labels), account=known.account)
-        await asyncio.Event().wait()  # settings are read once: whoever starts again is watched again
+        tenant, told, revision = identity.caller().tenant, None, -1
+        while True:
+            revision = await self.policies.after(revision)
+            known = self.policies.routes(tenant)
+            now = pb.WatchResponse(metadata=sorted(known.labels), account=known.account)
+            if now != told:
+                yield now
+                told = now
 
     async def Judge(self, request: pb.JudgeRequest, context: object) -> pb.JudgeResponse:
         tenant = identity.caller().tenant
@@ -137,7 +135,7 @@ class RouterService(RouterServiceServicer):
         if self.journal is None:
             raise NoJournal
         tenant = identity.caller().tenant
-        floor = request.quality_floor if request.HasField("quality_floor") else self._policy(tenant).quality_floor
+        floor = request.quality_floor if request.HasField("quality_floor") else self.policies.of(tenant).quality_floor
         fixed = request.models[0] if request.rule == Rule.FIXED.value and request.models else ""
         terms = Terms(Rule(request.rule), floor, request.cost_ceiling_nano_usd, first=fixed)
         since = request.since.seconds if request.HasField("since") else 0
@@ -160,7 +158,7 @@ class RouterService(RouterServiceServicer):
     async def _way(self, request: pb.RouteRequest, prediction: Prediction | None, needs: Needs) -> Way:
         """The tenant's route that the request takes, and what was looked at where that was asked for."""
         caller = identity.caller()
-        if not (among := self._routes(caller.tenant)).ways:
+        if not (among := self.policies.routes(caller.tenant)).ways:
             return NO_WAY
         seen = Seen(request.text, prediction, needs, request.data_class, request.metadata, caller.account)
         way = await taken(among, seen, self.meaning.tell if self.meaning is not None else untold)
@@ -207,12 +205,6 @@ class RouterService(RouterServiceServicer):
         if not request.text or request.vector.model != STATIC or request.model != AUTO:
             return None
         return self.predictor.predict(request.text, np.frombuffer(request.vector.values, np.float32))
-
-    def _policy(self, tenant: str) -> Policy:
-        return self.policies.get(tenant) or self.policies.get(EVERYBODY) or DEFAULT
-
-    def _routes(self, tenant: str) -> Routes:
-        return self.routes.get(tenant if tenant in self.policies else EVERYBODY, NO_ROUTES)
 
 
 async def untold(seen: Seen) -> None:

@@ -34,12 +34,21 @@ def load(kind: type[T], environ: Mapping[str, str], service: str) -> T:
     for name, value in environ.items():
         if name.startswith(prefix):
             _put(said, name.removeprefix(prefix).lower().split("__"), value)
+    return read(kind, said, service)
+
+
+def read(kind: type[T], said: Any, at: str) -> T:
+    """`said`, as it stands in a file, as `kind`; `at` is its place there.
+
+    Raises:
+        BadSettings: names all faults at once.
+    """
     faults: list[str] = []
-    read = _dataclass(kind, said, service, faults, secret=False)
+    made = _dataclass(kind, said, at, faults, secret=False)
     if faults:
         raise BadSettings("; ".join(faults))
-    made: T = read
-    return made
+    whole: T = made
+    return whole
 
 
 def _section(file: str, service: str) -> dict[str, Any]:

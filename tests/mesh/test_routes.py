@@ -1,5 +1,8 @@
 """Routes of a tenant, from its settings to what a model is asked."""
 
+import subprocess
+import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -71,6 +74,17 @@ async def test_a_model_that_fails_has_the_fallbacks_of_its_tenant(
     made = await answered(mesh, key, f"Say {uuid4().hex}", model)
     assert made.json["model"] == fallback
     assert (await sent(mesh, asking(f"Say {uuid4().hex}", model))).status >= 400  # another tenant has none
+
+
+def test_a_policy_is_checked_before_it_is_in_force(mesh: Mesh, tmp_path: Path) -> None:
+    good, bad = tmp_path / "acme.yaml", tmp_path / "beta.yaml"
+    good.write_text("routes: [{name: law, when: {subjects: [law]}, models: [echo]}]")
+    bad.write_text("routes: [{name: law, when: {subjects: [laws]}}]")
+    command = [sys.executable, "-m", "services.mesh", "route", "check"]
+    told = subprocess.run([*command, str(good)], capture_output=True, text=True, timeout=60, check=True)
+    assert "acme: cheapest_above, 1 routes" in told.stderr
+    told = subprocess.run([*command, str(good), str(bad)], capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 1 and "beta.yaml.routes[0].when.subjects: 'laws' is none of" in told.stderr
 
 
 def test_routes_are_explained(mesh: Mesh, key: str) -> None:

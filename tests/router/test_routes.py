@@ -64,15 +64,15 @@ def test_all_mistakes_are_named_with_their_place() -> None:
         "tax", When(subjects=("laws",), patterns=("(",), any=(When(tasks=("sing",), unlike=("x",)),), words=(" ",)), rule="best",
         reasoning_effort="huge",
     )  # fmt: skip
-    told = faults({"acme": Policy(rule="cheap", routes=(TAX, wrong, Route("")))})
-    at = "router.policies.acme"
+    at = "acme.yaml"
+    told = faults(at, Policy(rule="cheap", routes=(TAX, wrong, Route(""))))
     assert [one.split(":")[0] for one in told] == [
         f"{at}.rule", f"{at}.routes[1].name", f"{at}.routes[1].rule", f"{at}.routes[1].reasoning_effort",
         f"{at}.routes[1].when.subjects", f"{at}.routes[1].when.patterns[0]", f"{at}.routes[1].when.words[0]",
         f"{at}.routes[1].when.any[0].tasks", f"{at}.routes[1].when.any[0].unlike", f"{at}.routes[2].name",
     ]  # fmt: skip
     assert "'laws' is none of biology, business" in told[4] and "missing )" in told[5]
-    assert faults({"acme": Policy(routes=(TAX, LAW, REST))}) == []
+    assert faults(at, Policy(routes=(TAX, LAW, REST))) == []
 
 
 def test_what_routes_look_at_is_known() -> None:

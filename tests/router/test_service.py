@@ -19,10 +19,12 @@ from tollway.router.v1 import router_pb2_grpc
 from services.router.catalogue import Catalogue
 from services.router.journal import Journal
 from services.router.meaning import Meaning
+from services.router.policies import Policies
 from services.router.policy import CascadePolicy, Only, Policy, Route
 from services.router.predictor import Predictor
 from services.router.service import MOST_RANKED, RouterService
 from services.router.when import When
+from services.runtime.background import running
 from services.runtime.server import Service
 from tests.router.test_ranking import STRONG, WEAK
 from tests.support.callers import identity
@@ -78,8 +80,8 @@ async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     journal = Journal(tmp_path / "decisions")
     encoder = Encoder()
     meaning = Meaning(encoder, "tw_own")  # type: ignore[arg-type]
-    service = RouterService(catalogue, Predictor(), policies, journal, meaning)
-    await meaning.learn(like for among in service.routes.values() for like in among.likes)
+    service = RouterService(catalogue, Predictor(), Policies(policies), journal, meaning)
+    await meaning.learn(service.policies.routes("routed").likes)
     register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
     served = Service("tollway.router.v1.RouterService", "router.tollway", register, identity())
     async with channel_to(served, request.param) as channel:
@@ -93,7 +95,7 @@ def asking(model: str = "auto", **more: Any) -> pb.RouteRequest:
 
 async def test_of_many_models_as_many_are_named_as_a_call_may_go_down(tmp_path: Path) -> None:
     known = {name: replace(WEAK, name=name) for name in (f"m{n}" for n in range(300))}
-    service = RouterService(Catalogue(None, None, known=known), Predictor(), {})  # type: ignore[arg-type]
+    service = RouterService(Catalogue(None, None, known=known), Predictor(), Policies())  # type: ignore[arg-type]
     register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
     async with channel_to(Service("tollway.router.v1.RouterService", "r", register, identity()), "inproc") as channel:
         made = await Called(router_pb2_grpc.RouterServiceStub(channel)).Route(asking())
@@ -284,6 +286,22 @@ async def test_what_routes_look_at_is_pushed(router: Called) -> None:
     assert await told("other/app") == pb.WatchResponse()
 
 
+async def test_what_routes_look_at_is_pushed_again_as_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "acme.yaml"
+    file.write_text("{}")
+    policies, meaning = Policies({}, str(tmp_path)), Meaning(Encoder())  # type: ignore[arg-type]
+    service = RouterService(Catalogue(None, None, known={}), Predictor(), policies, None, meaning)  # type: ignore[arg-type]
+    register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
+    served = Service("tollway.router.v1.RouterService", "r", register, identity())
+    async with channel_to(served, "inproc") as channel, running(policies.follow(meaning, every_s=0.02)):
+        call = Called(router_pb2_grpc.RouterServiceStub(channel)).Watch(pb.WatchRequest())
+        told = aiter(call)
+        assert await anext(told) == pb.WatchResponse()
+        file.write_text("routes: [{name: gold, when: {metadata: {tier: gold}}}]")
+        assert await anext(told) == pb.WatchResponse(metadata=["tier"])
+        call.cancel()
+
+
 async def test_a_model_that_was_asked_for_has_its_fallbacks(router: Called) -> None:
     following = router.by("following/app")
     made = await following.Route(asking("weak"))
@@ -305,7 +323,7 @@ async def test_without_the_encoder_no_route_that_needs_it_is_taken() -> None:
 
     catalogue = Catalogue(None, None, known={"weak": replace(WEAK, regions=("fr",))})  # type: ignore[arg-type]
     for meaning in (Meaning(Away()), None):  # type: ignore[arg-type]
-        service = RouterService(catalogue, Predictor(), {"*": ROUTED}, None, meaning)
+        service = RouterService(catalogue, Predictor(), Policies({"*": ROUTED}), None, meaning)
         register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
         served = Service("tollway.router.v1.RouterService", "r", register, identity())
         async with channel_to(served, "inproc") as channel:

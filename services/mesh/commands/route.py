@@ -8,13 +8,16 @@ from typing import Annotated, TypeVar
 import grpc
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.markup import escape
 from tollway.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, ran
-from services.mesh.screen import fail, say, table
+from services.mesh.screen import err, fail, say, table
+from services.router.policies import parsed
+from services.runtime.settings import BadSettings
 
 T = TypeVar("T")
 RULES = {
@@ -37,6 +40,22 @@ def called(state: Path, work: Callable[[dict[str, grpc.aio.Channel]], Awaitable[
             return await work({"encoder": encoder, "router": router})
 
     return ran(run())
+
+
+@route.command("check")
+def check(files: Annotated[list[Path], typer.Argument(help="Policies, TENANT.yaml.")]) -> None:
+    """Reads policies as the router would; names every fault with its place and exits with 1."""
+    faulty = False
+    for file in files:
+        try:
+            made = parsed(file)
+        except BadSettings as fault:
+            err.print(f"[red]✗[/red] {escape(str(fault))}", soft_wrap=True)
+            faulty = True
+        else:
+            err.print(f"[green]✓[/green] {file.stem}: {made.rule}, {len(made.routes)} routes")
+    if faulty:
+        raise typer.Exit(1)
 
 
 @route.command("explain")
