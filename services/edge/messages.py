@@ -22,6 +22,7 @@ class Messages:
         body = messages.parsed(exchange.body)
         asked = messages.chat_request(body)
         wanted = options.options(bytes(body.tollway), exchange.headers)
+        messages.tool_use(wanted.tools, body)
         options.label(asked, exchange.headers)
         if body.stream:
             door.stream()

@@ -96,8 +96,81 @@ async def test_any_wire_may_ask_for_it(mesh: Mesh, claude: AsyncAnthropic) -> No
         messages=[{"role": "user", "content": "hello there"}],
         extra_body={"tollway": use},
     )
-    assert made.content[0].type == "text" and made.content[0].text == "You said: Heard: hello there"
+    assert [one.type for one in made.content] == ["mcp_tool_use", "mcp_tool_result", "text"]
+    assert made.content[-1].type == "text" and made.content[-1].text == "You said: Heard: hello there"
     assert made.stop_reason == "end_turn"
+
+
+TOOLBOX: Any = {"type": "url", "name": "box", "url": "tollway/box"}
+ECHO: Any = {
+    "type": "mcp_toolset",
+    "mcp_server_name": "box",
+    "default_config": {"enabled": False},
+    "configs": {"echo": {"enabled": True}, "add": {"enabled": False}},
+}
+
+
+@pytest.mark.parametrize(
+    "servers", [[TOOLBOX], [{**TOOLBOX, "tool_configuration": {"allowed_tools": ["echo"]}}, {**TOOLBOX, "name": "own", "tool_configuration": {"enabled": False}}]]
+)  # fmt: skip
+async def test_anthropics_own_words_for_it(mesh: Mesh, claude: AsyncAnthropic, servers: Any) -> None:
+    mark = uuid4().hex[:8]
+    asked: Any = {"model": "tools", "max_tokens": 100, "mcp_servers": servers, "betas": ["mcp-client-2025-11-20"]}
+    question: Any = {"role": "user", "content": f"about {mark}"}
+    tools = [ECHO] if len(servers) == 1 else []
+    made = await claude.beta.messages.create(messages=[question], tools=tools, **asked)
+    use, result, said = made.content
+    assert use.type == "mcp_tool_use" and (use.server_name, use.name) == ("box", "echo") and mark in str(use.input)
+    assert result.type == "mcp_tool_result" and (result.tool_use_id, result.is_error) == (use.id, False)
+    assert result.content[0].text == f"Heard: about {mark}"
+    assert said.type == "text" and said.text == f"You said: Heard: about {mark}"
+    assert [one["function"]["name"] for one in told(mesh, mark)[0]["tools"]] == ["box__echo"]
+    turns: Any = [
+        question,
+        {"role": "assistant", "content": [one.to_dict() for one in made.content]},
+        {"role": "user", "content": "and now?"},
+    ]
+    again = await claude.messages.create(model="echo", max_tokens=100, messages=turns)
+    assert again.content[0].type == "text" and again.content[0].text == "You said: and now?"
+    assert [one["role"] for one in told(mesh, mark)[-1]["messages"]] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+    ]
+
+
+async def test_a_streamed_message_tells_of_each_call(claude: AsyncAnthropic) -> None:
+    asked: Any = {
+        "model": "tools",
+        "max_tokens": 100,
+        "mcp_servers": [TOOLBOX],
+        "tools": [ECHO],
+        "betas": ["mcp-client-2025-11-20"],
+    }
+    async with claude.beta.messages.stream(messages=[{"role": "user", "content": "hello"}], **asked) as stream:
+        kinds = [one.content_block.type async for one in stream if one.type == "content_block_start"]
+        made = await stream.get_final_message()
+    assert kinds == [one.type for one in made.content] == ["mcp_tool_use", "mcp_tool_result", "text"]
+    assert made.content[0].type == "mcp_tool_use" and made.content[0].input == {"text": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"mcp_servers": [{**TOOLBOX, "url": "https://evil.example/mcp"}]}, "mcp_servers[0].url"),
+        ({"mcp_servers": [{**TOOLBOX, "authorization_token": "x"}]}, "mcp_servers[0].authorization_token"),
+        ({"mcp_servers": [{"type": "url", "name": "box"}]}, "mcp_servers[0].url"),
+        ({"tools": [{**ECHO, "default_config": None}]}, "tools[0].configs"),
+        ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
+        ({"messages": [{"role": "assistant", "content": [{"type": "mcp_tool_result", "tool_use_id": "x"}]}]}, "messages[0].content[0].tool_use_id"),
+    ],
+)  # fmt: skip
+async def test_what_anthropics_words_cannot_say_is_named(mesh: Mesh, change: dict[str, Any], param: str) -> None:
+    body = {**asking("hi", "tools"), "max_tokens": 9, "mcp_servers": [TOOLBOX], "tools": [ECHO], **change}
+    answer = await sent(mesh, body, path="/v1/messages")
+    assert answer.status == 400 and answer.json["error"]["param"] == param, answer.json
 
 
 @pytest.mark.parametrize("url", ["litellm_proxy", "litellm_proxy/mcp/box", "tollway/box,own"])

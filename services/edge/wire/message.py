@@ -40,6 +40,8 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         content.append(_thought(said.reasoning))
     for n, one in enumerate(said.lookups):
         content += looked_up(one, f"{SEARCHED}{road.trace_id}{n}")
+    for step in said.steps:
+        content += stepped(step)
     if text := "".join(part.text or part.refusal for part in said.parts) + (
         said.refusal if said.HasField("refusal") else ""
     ):
@@ -123,7 +125,9 @@ class Events:
             if delta.reasoning:
                 yield from self._grow("thinking", _thought(""), {"type": "thinking_delta", "thinking": delta.reasoning})
             for one in delta.lookups:
-                yield from self._looked_up(one)
+                yield from self._beside(*looked_up(one, f"{SEARCHED}{self._road.trace_id}{self._index + 1}"))
+            for step in delta.steps:
+                yield from self._beside(*stepped(step))
             if text := delta.content or delta.refusal:
                 yield from self._grow("text", text_block(""), {"type": "text_delta", "text": text})
             for found in delta.citations:
@@ -157,11 +161,11 @@ class Events:
         if delta is not None:
             yield _event("content_block_delta", index=self._index, delta=delta)
 
-    def _looked_up(self, one: chat.WebLookup) -> Iterator[bytes]:
-        asked, found = looked_up(one, f"{SEARCHED}{self._road.trace_id}{self._index + 1}")
-        query = orjson.dumps(asked["input"]).decode()
+    def _beside(self, asked: dict[str, Any], found: dict[str, Any]) -> Iterator[bytes]:
+        """What was asked of somebody else, and what was found."""
+        said = orjson.dumps(asked["input"]).decode()
         for kind, block, delta in (
-            ("search", {**asked, "input": {}}, {"type": "input_json_delta", "partial_json": query}),
+            ("asked", {**asked, "input": {}}, {"type": "input_json_delta", "partial_json": said}),
             ("found", found, None),
         ):
             yield from self._grow(kind, block, delta)
@@ -188,6 +192,16 @@ def _arguments(text: str) -> Any:
     except orjson.JSONDecodeError:
         return {"invalid_json": text}
     return said if isinstance(said, dict) else {"value": said}
+
+
+def stepped(one: chat.ToolStep) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The blocks of a tool that the mesh called, and of what it said."""
+    asked = {"type": "mcp_tool_use", "id": one.id, "name": one.name, "server_name": one.server}
+    content = [{"type": "text", "text": one.output}]
+    return (
+        {**asked, "input": _arguments(one.arguments)},
+        {"type": "mcp_tool_result", "tool_use_id": one.id, "is_error": one.failed, "content": content},
+    )
 
 
 def _call(name: str, function: str, arguments: Any) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def line(asked: Request) -> pb.Line:
         body = messages.parsed(bytes(asked.params))
         if body.stream:
             raise unfit("stream", "a batch gives whole answers")
-        batches.chats(made, messages.chat_request(body), options(bytes(body.tollway), {}))
+        wanted = options(bytes(body.tollway), {})
+        messages.tool_use(wanted.tools, body)
+        batches.chats(made, messages.chat_request(body), wanted)
 
     return batches.read(asked.custom_id, work)
 

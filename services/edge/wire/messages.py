@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing, unfit
 from services.edge.wire.request import searched
+from services.edge.wire.tool_use import NEVER, NOT_HERE, ONE, McpTool, Server, ToolName, called, used
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -79,9 +81,25 @@ class SearchResult(Struct, tag_field="type", tag="web_search_tool_result"):
     tool_use_id: CallId
 
 
+class McpUse(Struct, tag_field="type", tag="mcp_tool_use"):
+    """Of an answer before, as its result is: a tool that the mesh called."""
+
+    id: CallId
+    name: ToolName
+    server_name: Server
+    input: Raw
+
+
+class McpResult(Struct, tag_field="type", tag="mcp_tool_result"):
+    tool_use_id: CallId
+    content: Text | list[TextBlock] | None = None
+    is_error: bool | None = None
+
+
 Block = (
     TextBlock | ImageBlock | DocumentBlock | ToolUse | ToolResult | Thinking | Redacted | ServerToolUse | SearchResult
-)
+    | McpUse | McpResult
+)  # fmt: skip
 
 
 class Turn(Struct):
@@ -89,10 +107,14 @@ class Turn(Struct):
     content: Text | list[Block]
 
 
-class Tool(Struct):
-    """One that the caller runs, or the search that the provider does."""
+class Enabled(Struct):
+    enabled: bool | None = None
 
-    name: wire.Name
+
+class Tool(Struct):
+    """One that the caller runs, the search that the provider does, or all that a server has."""
+
+    name: wire.Name = ""
     type: str | None = None
     input_schema: dict[str, Any] | None = None
     description: str | None = None
@@ -102,6 +124,24 @@ class Tool(Struct):
     allowed_domains: wire.Domains | None = None
     blocked_domains: wire.Domains | None = None
     user_location: wire.Located | None = None
+    mcp_server_name: Server | None = None
+    default_config: Enabled | None = None
+    configs: dict[str, Enabled] | None = None
+
+
+class McpConfiguration(Struct):
+    enabled: bool | None = None
+    allowed_tools: Annotated[list[ToolName], Meta(max_length=256)] | None = None
+
+
+class McpServer(Struct):
+    """Whose tools the mesh calls: one of the settings, by its name."""
+
+    name: Server
+    url: Annotated[str, Meta(max_length=512)]
+    type: Literal["url"] = "url"
+    authorization_token: str | None = None
+    tool_configuration: McpConfiguration | None = None
 
 
 class ToolChoice(Struct):
@@ -151,6 +191,7 @@ class MessagesBody(CountBody, forbid_unknown_fields=True, kw_only=True):
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: wire.TopK | None = None
     metadata: Metadata | None = None
+    mcp_servers: Annotated[list[McpServer], Meta(max_length=64)] | None = None
     tollway: Raw = Raw()
     """How Tollway is to treat the request: see [services.edge.wire.options][]."""
     service_tier: Literal["auto", "standard_only"] | None = None
@@ -166,6 +207,7 @@ MODES = {
     "none": chat.ToolChoice.MODE_NONE,
 }
 PATH = "/v1/messages"
+TOOLSET = "mcp_toolset"
 WEB_SEARCH = re.compile(r"web_search_\d{8}")
 EFFORTS = ((4_096, "low"), (16_384, "medium"))
 """The most tokens to think with, and the effort that this comes to; more of them is `high`."""
@@ -238,11 +280,54 @@ def read(body: CountBody) -> chat.ChatRequest:
     return made
 
 
+def tool_use(made: pb.ToolUse, body: MessagesBody) -> None:
+    """Adds the servers whose tools the mesh calls, where there are any.
+
+    Raises:
+        Refusal: a server that is elsewhere, or a choice of tools that cannot be kept to.
+    """
+    sets = {tool.mcp_server_name: (n, tool) for n, tool in enumerate(body.tools or ()) if tool.type == TOOLSET}
+    servers = [(n, one) for n, one in enumerate(body.mcp_servers or ()) if _wanted(one)]
+    for n, one in servers:
+        if one.authorization_token is not None:
+            raise unfit(f"mcp_servers[{n}].authorization_token", f"none: {NOT_HERE}")
+        chosen = one.tool_configuration.allowed_tools if one.tool_configuration is not None else None
+        if (found := sets.get(one.name)) is not None:
+            chosen = _chosen(found[1], f"tools[{found[0]}]")
+        said = McpTool(
+            server_label=one.name, server_url=None if one.url == f"{ONE[0]}{one.name}" else one.url, allowed_tools=chosen,
+            require_approval=NEVER,
+        )  # fmt: skip
+        used(made, [(n, said)], room="mcp_servers", url="url")
+
+
+def _wanted(one: McpServer) -> bool:
+    return one.tool_configuration is None or one.tool_configuration.enabled is not False
+
+
+def _chosen(tool: Tool, at: str) -> list[str] | None:
+    """The only tools of a set; None for all of them.
+
+    Raises:
+        Refusal: all but some.
+    """
+    configs = tool.configs or {}
+    if tool.default_config is not None and tool.default_config.enabled is False:
+        return [name for name, one in configs.items() if one.enabled is not False]
+    if any(one.enabled is False for one in configs.values()):
+        raise unfit(f"{at}.configs", "name those that are wanted, with `default_config: {enabled: false}`")
+    return None
+
+
 def _tool(made: chat.ChatRequest, tool: Tool, at: str) -> None:
     """
     Raises:
         Refusal: a tool of a kind that there is not, or without what it takes.
     """
+    if tool.type == TOOLSET:
+        return  # the mesh's to call, not the model's caller's
+    if not tool.name:
+        raise missing(f"{at}.name")
     if tool.type is not None and WEB_SEARCH.fullmatch(tool.type):
         sites = {"allowed_domains": tool.allowed_domains, "blocked_domains": tool.blocked_domains}
         made.web_search.CopyFrom(searched(tool.user_location, tool.max_uses, **sites))
@@ -264,7 +349,11 @@ def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
         made.messages.add(role=role).parts.add(text=turn.content)
         return
     if turn.role == "assistant":
-        _assistant(made.messages.add(role=chat.ROLE_ASSISTANT), turn.content, at)
+        said_by_it = chat.Message(role=chat.ROLE_ASSISTANT)
+        steps = _assistant(said_by_it, turn.content, at)
+        made.messages.extend(called(steps))
+        if len(turn.content) > 2 * len(steps) or not steps:
+            made.messages.append(said_by_it)
         return
     said: chat.Message | None = None
     for n, block in enumerate(turn.content):
@@ -280,9 +369,20 @@ def _turn(made: chat.ChatRequest, turn: Turn, at: str) -> None:
         _part(said, block, f"{at}.content[{n}]")
 
 
-def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
+def _assistant(made: chat.Message, blocks: list[Block], at: str) -> list[chat.ToolStep]:
+    """What an assistant said; tools that the mesh called on the way to it, which come first, whatever stood between."""
+    steps = dict[str, chat.ToolStep]()
     for n, block in enumerate(blocks):
         match block:
+            case McpUse():
+                arguments = bytes(block.input).decode()
+                step = chat.ToolStep(id=block.id, server=block.server_name, name=block.name, arguments=arguments)
+                steps[block.id] = step
+            case McpResult():
+                if (known := steps.get(block.tool_use_id)) is None:
+                    raise unfit(f"{at}.content[{n}].tool_use_id", "the id of an mcp_tool_use before it")
+                texts = [one.text for one in _listed(block.content or "") if isinstance(one, TextBlock)]
+                known.output, known.failed = "\n".join(texts), bool(block.is_error)
             case TextBlock():
                 _part(made, block, f"{at}.content[{n}]")
             case ToolUse():
@@ -293,6 +393,7 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> None:
                 continue  # of who made it: a model thinks, and searches, anew
             case _:
                 raise unfit(f"{at}.content[{n}]", "an assistant says text, calls tools and thinks")
+    return list(steps.values())
 
 
 def _part(made: chat.Message, block: Block, at: str) -> None:

@@ -38,15 +38,22 @@ class McpTool(Struct):
     connector_id: str | None = None
 
 
-def used(made: pb.ToolUse, said: Iterable[tuple[int, McpTool]], most: int | None = None) -> None:
-    """Adds the servers that are said, by their places among the tools, and their tools.
+def used(
+    made: pb.ToolUse,
+    said: Iterable[tuple[int, McpTool]],
+    most: int | None = None,
+    *,
+    room: str = "tools",
+    url: str = "server_url",
+) -> None:
+    """Adds the servers that are said, by their places in `room`, and their tools; `url` is what an address is called there.
 
     Raises:
         Refusal: a server that is elsewhere, or calls that somebody is to approve.
     """
     for n, one in said:
-        at = f"tools[{n}]"
-        servers = _servers(one, at)
+        at = f"{room}[{n}]"
+        servers = _servers(one, at, url)
         if one.require_approval != NEVER:
             raise _unsupported(f"{at}.require_approval", "nobody can be asked before a call; say `never`")
         for name in ("headers", "authorization", "connector_id"):
@@ -73,7 +80,7 @@ def called(steps: Iterable[chat.ToolStep]) -> Iterator[chat.Message]:
         yield chat.Message(role=chat.ROLE_TOOL, tool_call_id=one.id, failed=one.failed, parts=[output])
 
 
-def _servers(one: McpTool, at: str) -> list[str]:
+def _servers(one: McpTool, at: str, called: str) -> list[str]:
     """The servers; none for all of them."""
     url = (one.server_url or "").rstrip("/")
     if url in EVERY:
@@ -82,7 +89,7 @@ def _servers(one: McpTool, at: str) -> list[str]:
         if url.startswith(prefix):
             return [name.strip() for name in url.removeprefix(prefix).split(",") if name.strip()]
     if url:
-        raise _unsupported(f"{at}.server_url", f"{NOT_HERE}: leave it out")
+        raise _unsupported(f"{at}.{called}", f"{NOT_HERE}: leave it out, or say `tollway/NAME`")
     if one.server_label is None:
         raise missing(f"{at}.server_label")
     return [one.server_label]
