@@ -12,7 +12,8 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing, unfit
 from services.edge.wire.request import searched
-from services.edge.wire.tool_use import NEVER, NOT_HERE, ONE, McpTool, Server, ToolName, called, used
+from services.edge.wire.tool_use import Server, ToolName, called
+from services.edge.wire.toolsets import TOOLSET, Enabled, McpServer, Toolset, connected
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -107,10 +108,6 @@ class Turn(Struct):
     content: Text | list[Block]
 
 
-class Enabled(Struct):
-    enabled: bool | None = None
-
-
 class Tool(Struct):
     """One that the caller runs, the search that the provider does, or all that a server has."""
 
@@ -128,20 +125,9 @@ class Tool(Struct):
     default_config: Enabled | None = None
     configs: dict[str, Enabled] | None = None
 
-
-class McpConfiguration(Struct):
-    enabled: bool | None = None
-    allowed_tools: Annotated[list[ToolName], Meta(max_length=256)] | None = None
-
-
-class McpServer(Struct):
-    """Whose tools the mesh calls: one of the settings, by its name."""
-
-    name: Server
-    url: Annotated[str, Meta(max_length=512)]
-    type: Literal["url"] = "url"
-    authorization_token: str | None = None
-    tool_configuration: McpConfiguration | None = None
+    @property
+    def toolset(self) -> Toolset:
+        return Toolset(self.mcp_server_name, self.default_config, self.configs or {})
 
 
 class ToolChoice(Struct):
@@ -207,7 +193,6 @@ MODES = {
     "none": chat.ToolChoice.MODE_NONE,
 }
 PATH = "/v1/messages"
-TOOLSET = "mcp_toolset"
 WEB_SEARCH = re.compile(r"web_search_\d{8}")
 EFFORTS = ((4_096, "low"), (16_384, "medium"))
 """The most tokens to think with, and the effort that this comes to; more of them is `high`."""
@@ -286,37 +271,8 @@ def tool_use(made: pb.ToolUse, body: MessagesBody) -> None:
     Raises:
         Refusal: a server that is elsewhere, or a choice of tools that cannot be kept to.
     """
-    sets = {tool.mcp_server_name: (n, tool) for n, tool in enumerate(body.tools or ()) if tool.type == TOOLSET}
-    servers = [(n, one) for n, one in enumerate(body.mcp_servers or ()) if _wanted(one)]
-    for n, one in servers:
-        if one.authorization_token is not None:
-            raise unfit(f"mcp_servers[{n}].authorization_token", f"none: {NOT_HERE}")
-        chosen = one.tool_configuration.allowed_tools if one.tool_configuration is not None else None
-        if (found := sets.get(one.name)) is not None:
-            chosen = _chosen(found[1], f"tools[{found[0]}]")
-        said = McpTool(
-            server_label=one.name, server_url=None if one.url == f"{ONE[0]}{one.name}" else one.url, allowed_tools=chosen,
-            require_approval=NEVER,
-        )  # fmt: skip
-        used(made, [(n, said)], room="mcp_servers", url="url")
-
-
-def _wanted(one: McpServer) -> bool:
-    return one.tool_configuration is None or one.tool_configuration.enabled is not False
-
-
-def _chosen(tool: Tool, at: str) -> list[str] | None:
-    """The only tools of a set; None for all of them.
-
-    Raises:
-        Refusal: all but some.
-    """
-    configs = tool.configs or {}
-    if tool.default_config is not None and tool.default_config.enabled is False:
-        return [name for name, one in configs.items() if one.enabled is not False]
-    if any(one.enabled is False for one in configs.values()):
-        raise unfit(f"{at}.configs", "name those that are wanted, with `default_config: {enabled: false}`")
-    return None
+    sets = [(n, tool.toolset) for n, tool in enumerate(body.tools or ()) if tool.type == TOOLSET]
+    connected(made, body.mcp_servers or (), sets)
 
 
 def _tool(made: chat.ChatRequest, tool: Tool, at: str) -> None:
