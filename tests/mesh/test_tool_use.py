@@ -16,6 +16,11 @@ EMAIL = "jane.miller@example.org"
 BOX: Any = {"type": "mcp", "server_label": "box", "require_approval": "never", "allowed_tools": ["echo"]}
 
 
+def fresh() -> str:
+    """A word that nobody said before, and that no guard takes for a name or a number."""
+    return f"toll-{uuid4().hex[:8]}"
+
+
 def told(mesh: Mesh, mark: str) -> list[dict[str, Any]]:
     """What the provider was asked about `mark`."""
     return [one for one in mesh.provider.requests if mark in str(one)]
@@ -23,7 +28,7 @@ def told(mesh: Mesh, mark: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_chat_is_answered_after_a_call(mesh: Mesh, client: AsyncOpenAI, stream: bool) -> None:
-    mark = uuid4().hex[:8]
+    mark = fresh()
     asked: Any = {
         "model": "tools",
         "messages": [{"role": "user", "content": f"Ask {EMAIL} about {mark}"}],
@@ -52,7 +57,7 @@ async def test_a_chat_is_answered_after_a_call(mesh: Mesh, client: AsyncOpenAI, 
 
 
 async def test_a_response_shows_what_was_called(mesh: Mesh, client: AsyncOpenAI) -> None:
-    mark = uuid4().hex[:8]
+    mark = fresh()
     made = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], max_tool_calls=4)
     call, message = made.output
     assert call.type == "mcp_call" and (call.server_label, call.name, call.status) == ("box", "echo", "completed")
@@ -68,7 +73,7 @@ async def test_a_response_shows_what_was_called(mesh: Mesh, client: AsyncOpenAI)
 
 
 async def test_a_streamed_response_tells_of_each_call(mesh: Mesh, client: AsyncOpenAI) -> None:
-    mark = uuid4().hex[:8]
+    mark = fresh()
     stream = await client.responses.create(model="tools", input=f"about {mark}", tools=[BOX], stream=True)
     events: list[Any] = [one async for one in stream]
     kinds = [one.type for one in events]
@@ -114,7 +119,7 @@ ECHO: Any = {
     "servers", [[TOOLBOX], [{**TOOLBOX, "tool_configuration": {"allowed_tools": ["echo"]}}, {**TOOLBOX, "name": "own", "tool_configuration": {"enabled": False}}]]
 )  # fmt: skip
 async def test_anthropics_own_words_for_it(mesh: Mesh, claude: AsyncAnthropic, servers: Any) -> None:
-    mark = uuid4().hex[:8]
+    mark = fresh()
     asked: Any = {"model": "tools", "max_tokens": 100, "mcp_servers": servers, "betas": ["mcp-client-2025-11-20"]}
     question: Any = {"role": "user", "content": f"about {mark}"}
     tools = [ECHO] if len(servers) == 1 else []
