@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from services.mesh.screen import err, fail
 
-SHOWN = ("model", "route", "cache", "masked", "cost-max", "degraded", "trace")
+SHOWN = ("model", "route", "route-taken", "cache", "masked", "cost-max", "degraded", "trace")
 
 
 def ask(
