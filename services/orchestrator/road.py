@@ -280,7 +280,7 @@ class Road:
 
     async def _look_up(self, journey: Journey) -> None:
         shared = journey.controls.scope == cache_pb2.SCOPE_TENANT
-        if shared or journey.chat.metadata:
+        if journey.chat.model == AUTO and (shared or journey.chat.metadata):  # no route is for a model that is named
             journey.conditions.routed_by = await self.routed.by(journey.caller, journey.chat.metadata)
         if journey.options.HasField("grounding"):
             journey.conditions.ground = ground(journey.options.grounding)
