@@ -1,6 +1,5 @@
 """What texts mean: MiniLM's vectors from the encoder, and the subjects that they tell of."""
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -19,8 +18,7 @@ log = logging.getLogger(__name__)
 
 WITHIN_S = 0.2
 """Of a request: whoever asks for a route waits a quarter of a second."""
-EXAMPLES_WITHIN_S = 30.0
-AGAIN_S = 1.0
+EXAMPLES_WITHIN_S = 10.0
 MOST_KEPT = 4096
 AT_ONCE = 64
 """Examples that are asked for together."""
@@ -34,6 +32,8 @@ class Meaning:
     subjects: Subjects = field(default_factory=Subjects)
     _kept: OrderedDict[bytes, Vector] = field(default_factory=OrderedDict)
     """Of the texts asked of last: the rounds of an agent ask the same of each."""
+    _away: bool = False
+    """The encoder, when examples were asked for last."""
 
     async def tell(self, seen: Seen) -> None:
         """Says what the text means and what it is about, on behalf of who calls; nothing while the encoder is away."""
@@ -53,17 +53,19 @@ class Meaning:
         seen.meaning, seen.subject = vector, self.subjects.of(vector)
 
     async def learn(self, likes: Iterable[Like]) -> None:
-        """Gives every example its vector; ends when all have theirs."""
+        """Gives every example its vector that has none; those stay without for which the encoder is away."""
         for like in likes:
-            texts = [*like.examples, *like.unlike]
-            while like.vectors is None:
+            if like.vectors is None:
+                texts = [*like.examples, *like.unlike]
+                parts = [texts[n : n + AT_ONCE] for n in range(0, len(texts), AT_ONCE)]
                 try:
-                    parts = [texts[n : n + AT_ONCE] for n in range(0, len(texts), AT_ONCE)]
                     found = [one for part in parts for one in await self._encoded(part, self.key, EXAMPLES_WITHIN_S)]
-                    like.vectors = np.stack(found)
                 except grpc.aio.AioRpcError as error:
-                    log.debug("examples of routes are not encoded for the moment: %s", error.code().name)
-                    await asyncio.sleep(AGAIN_S)
+                    if not self._away:
+                        log.warning("examples of routes are not encoded for the moment: %s", error.code().name)
+                    self._away = True
+                    return
+                like.vectors, self._away = np.stack(found), False
 
     async def _encoded(self, texts: list[str], key: str | None, within_s: float) -> list[Vector]:
         made = await self.encoder.Encode(

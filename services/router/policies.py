@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ EVERYBODY, DEFAULT = "*", "default"
 EVERY_S = 1.0
 USUAL, NO_ROUTES = Policy(), Routes()
 
+Known = tuple[Policy, Routes]
+
 
 @dataclass(slots=True)
 class Policies:
@@ -29,7 +31,7 @@ class Policies:
     """By tenant, of the settings."""
     folder: str = ""
     revision: int = 0
-    _known: dict[str, tuple[Policy, Routes]] = field(default_factory=dict)
+    _known: dict[str, Known] = field(default_factory=dict)
     _seen: dict[Path, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -43,7 +45,8 @@ class Policies:
         ]:
             raise BadSettings("; ".join(wrong))
         self._known = {tenant: (policy, routes(policy)) for tenant, policy in self.settled.items()}
-        self._load()
+        for tenant, known in self._changes():
+            self._put(tenant, known)
 
     def of(self, tenant: str) -> Policy:
         return self._of(tenant)[0]
@@ -51,7 +54,7 @@ class Policies:
     def routes(self, tenant: str) -> Routes:
         return self._of(tenant)[1]
 
-    def _of(self, tenant: str) -> tuple[Policy, Routes]:
+    def _of(self, tenant: str) -> Known:
         return self._known.get(tenant) or self._known.get(EVERYBODY) or (USUAL, NO_ROUTES)
 
     async def after(self, revision: int) -> int:
@@ -63,28 +66,38 @@ class Policies:
     async def follow(self, meaning: Meaning, every_s: float = EVERY_S) -> None:
         """Reads changed files until cancelled, and has examples encoded. A faulty file leaves what was in force."""
         while True:
-            await meaning.learn(like for _, among in list(self._known.values()) for like in among.likes)
+            await meaning.learn([like for _, among in self._known.values() for like in among.likes])
             await asyncio.sleep(every_s)
-            if self.folder:
-                try:
-                    self._load()
-                except BadSettings as fault:
-                    log.error("policy not taken: %s", fault)
+            try:
+                for tenant, known in self._changes():
+                    if known is not None:
+                        await meaning.learn(known[1].likes)  # what was in force stays so until these can be told
+                    self._put(tenant, known)
+            except BadSettings as fault:
+                log.error("policy not taken: %s", fault)
 
-    def _load(self) -> None:
+    def _changes(self) -> Iterator[tuple[str, Known | None]]:
+        """Of the files: what holds from now on for a tenant, None for what holds for everybody.
+
+        Raises:
+            BadSettings: of a file; those after it come the next time.
+        """
         files = sorted(Path(self.folder).glob("*.yaml")) if self.folder else []
         for file in files:
-            changed = file.stat().st_mtime_ns
+            try:
+                changed = file.stat().st_mtime_ns
+            except FileNotFoundError:  # since it was listed
+                continue
             if self._seen.get(file) != changed:
                 self._seen[file] = changed
                 policy = parsed(file)
-                self._put(_tenant(file), (policy, routes(policy)))
+                yield _tenant(file), (policy, routes(policy))
         for gone in self._seen.keys() - set(files):
             del self._seen[gone]
             settled = self.settled.get(_tenant(gone))
-            self._put(_tenant(gone), (settled, routes(settled)) if settled is not None else None)
+            yield _tenant(gone), (settled, routes(settled)) if settled is not None else None
 
-    def _put(self, tenant: str, known: tuple[Policy, Routes] | None) -> None:
+    def _put(self, tenant: str, known: Known | None) -> None:
         if known is None:
             self._known.pop(tenant, None)
         else:

@@ -5,7 +5,9 @@ import logging
 import os
 from pathlib import Path
 
+import grpc
 import pytest
+from tollway.encoder.v1 import encoder_pb2
 
 from services.router.meaning import Meaning
 from services.router.policies import Policies, parsed
@@ -70,3 +72,37 @@ async def test_files_are_read_again_as_they_change(tmp_path: Path, caplog: pytes
 
 def test_a_route_looks_at_nothing_by_itself() -> None:
     assert Policies({"a": Policy(routes=(Route("all", When()),))}).routes("a").labels == frozenset()
+
+
+async def test_files_are_read_while_the_encoder_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Away(Encoder):
+        away = True
+
+        async def Encode(self, request: encoder_pb2.EncodeRequest, **_: object) -> encoder_pb2.EncodeResponse:
+            if self.away:
+                raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+            return await super().Encode(request)
+
+    file, encoder = tmp_path / "acme.yaml", Away()
+    written(file, "routes: [{name: hello, when: {like: [good morning]}}]", 1)
+    policies = Policies({}, str(tmp_path))
+    async with running(policies.follow(Meaning(encoder), every_s=0.02)):  # type: ignore[arg-type]
+        written(file, "{rule: fastest, routes: [{name: hello, when: {like: [good evening]}}]}", 2)
+        await until(lambda: policies.of("acme").rule == "fastest")
+        assert policies.routes("acme").likes[0].vectors is None
+        encoder.away = False
+        await until(lambda: policies.routes("acme").likes[0].vectors is not None)
+    assert caplog.text.count("examples of routes are not encoded") == 1
+
+
+async def test_a_change_is_in_force_once_its_examples_can_be_told(tmp_path: Path) -> None:
+    file = tmp_path / "acme.yaml"
+    written(file, "routes: [{name: hello, when: {like: [good morning]}}]", 1)
+    policies = Policies({}, str(tmp_path))
+    async with running(policies.follow(Meaning(Encoder()), every_s=0.02)):  # type: ignore[arg-type]
+        await until(lambda: policies.routes("acme").likes[0].vectors is not None)
+        told = asyncio.ensure_future(policies.after(policies.revision))
+        written(file, "routes: [{name: hello, when: {like: [good morning, good evening]}}]", 2)
+        await asyncio.wait_for(told, 5)
+        vectors = policies.routes("acme").likes[0].vectors
+        assert vectors is not None and len(vectors) == 2
