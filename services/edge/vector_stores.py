@@ -31,9 +31,10 @@ class VectorStores:
 
     async def create(self, exchange: Exchange, door: Door) -> None:
         said = wire.store_body(exchange.body)
+        files = [(wire.FileBody(one), await self._file(one)) for one in said.file_ids]
         made = await self._kept(wire.collection(said))
-        for one in said.file_ids:
-            await self._attached(made.name, wire.FileBody(one))
+        for one, info in files:
+            await self._attached(made.name, one, info)
         await exchange.answer(orjson.dumps(wire.store(await self._store(made.name))))
 
     async def list(self, exchange: Exchange, door: Door) -> None:
@@ -72,15 +73,18 @@ class VectorStores:
             case [store, "files"]:
                 said_file = wire.file_body(exchange.body)
                 await self._store(store)
-                await exchange.answer(orjson.dumps(await self._attached(store, said_file)))
+                info = await self._file(said_file.file_id)
+                await exchange.answer(orjson.dumps(await self._attached(store, said_file, info)))
             case [store, "files", name]:
                 await self._document(store, name)
                 again = wire.FileBody(name, wire.attributes_body(exchange.body))
-                await exchange.answer(orjson.dumps(await self._attached(store, again)))
+                info = await self._file(name)
+                await exchange.answer(orjson.dumps(await self._attached(store, again, info)))
             case [store, "file_batches"]:
-                files = wire.batch_body(exchange.body)
+                said_files = wire.batch_body(exchange.body)
                 await self._store(store)
-                made = [await self._attached(store, one) for one in files]
+                files = [(one, await self._file(one.file_id)) for one in said_files]
+                made = [await self._attached(store, one, info) for one, info in files]
                 bad = sum(one["status"] == "failed" for one in made)
                 name = f"vsfb_{int(time.time()):08x}_{len(made) - bad}_{bad}"
                 await exchange.answer(orjson.dumps(_batch(name, store)))
@@ -148,20 +152,24 @@ class VectorStores:
                 raise Refusal(404, "not_found", f"there is no file {name[:64]!r} in it", param="file_id") from None
             raise
 
-    async def _attached(self, store: str, said: wire.FileBody) -> dict[str, Any]:
-        """The file, searchable now, or why it is not.
-
+    async def _file(self, name: str) -> jobs_pb2.File:
+        """
         Raises:
             Refusal: there is no such file.
         """
-        of, side = batch.file_of(said.file_id)
+        of, side = batch.file_of(name)
         if side:
             raise Refusal(400, "invalid_value", "what a batch came to goes into no vector store", param="file_id")
-        info = (await self.jobs.GetFile(jobs_pb2.GetFileRequest(file_id=of))).file
+        return (await self.jobs.GetFile(jobs_pb2.GetFileRequest(file_id=of))).file
+
+    async def _attached(self, store: str, said: wire.FileBody, info: jobs_pb2.File) -> dict[str, Any]:
+        """The file, searchable now, or why it is not."""
         if info.size_bytes > wire.LARGEST_BYTES:
             why = f"the file has {info.size_bytes:,} bytes: at most {wire.LARGEST_BYTES:,}"
             return wire.refused(said.file_id, store, why)
-        content = b"".join([one.piece async for one in self.jobs.ReadFile(jobs_pb2.ReadFileRequest(file_id=of))])
+        content = b"".join(
+            [one.piece async for one in self.jobs.ReadFile(jobs_pb2.ReadFileRequest(file_id=info.file_id))]
+        )
         document = wire.document(store, said.file_id, info.name, content, wire.facts(said.attributes))
 
         async def one() -> AsyncIterator[pb.UpsertDocumentsRequest]:

@@ -87,6 +87,19 @@ async def test_a_batch_of_files_tells_how_many_were_taken(client: AsyncOpenAI) -
         await client.vector_stores.file_batches.retrieve("vsfb_x", vector_store_id=store.id)
 
 
+async def test_a_file_that_is_not_there_leaves_nothing_half_done(client: AsyncOpenAI) -> None:
+    here, gone = await uploaded(client, "here.txt", FERRY), await uploaded(client, "gone.txt", FERRY)
+    await client.files.delete(gone)
+    name = uuid4().hex
+    with pytest.raises(openai.NotFoundError):
+        await client.vector_stores.create(name=name, file_ids=[here, gone])
+    assert name not in [one.name async for one in client.vector_stores.list()]
+    store = await client.vector_stores.create()
+    with pytest.raises(openai.NotFoundError):
+        await client.vector_stores.file_batches.create(store.id, file_ids=[here, gone])
+    assert not [one async for one in client.vector_stores.files.list(store.id)]
+
+
 async def test_documents_that_came_another_way_are_there_too(mesh: Mesh, client: AsyncOpenAI) -> None:
     name = f"hand-{uuid4().hex[:6]}"
     body = b"The museum of bridges opens at ten."
