@@ -15,7 +15,7 @@ from tollway.retrieval.v1 import retrieval_pb2_grpc
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.waiting import Behind
-from services.edge.wire import batch
+from services.edge.wire import batch, query
 from services.edge.wire import vector_store as wire
 from services.edge.wire.errors import Refusal
 
@@ -39,11 +39,11 @@ class VectorStores:
 
     async def list(self, exchange: Exchange, door: Door) -> None:
         asked = pb.ListCollectionsRequest(
-            page_size=wire.limit(exchange.query), page_token=exchange.query.get("after", "")[:64]
+            page_size=_limit(exchange.query), page_token=exchange.query.get("after", "")[:64]
         )
         found = await self.retrieval.ListCollections(asked)
         rows = [wire.store(one) for one in found.collections if one.name]
-        await exchange.answer(wire.page(rows, more=bool(found.next_page_token)))
+        await exchange.answer(batch.listed(rows, more=bool(found.next_page_token)))
 
     async def read(self, exchange: Exchange, door: Door) -> None:
         match _parts(exchange):
@@ -97,11 +97,11 @@ class VectorStores:
                 gone = await self.retrieval.DeleteCollection(pb.DeleteCollectionRequest(name=store))
                 if not gone.deleted:
                     raise _unknown(store)
-                await exchange.answer(wire.deleted(store, "vector_store", gone=True))
+                await exchange.answer(batch.deleted(store, "vector_store.deleted"))
             case [store, "files", name]:
                 await self._document(store, name)
                 await self.retrieval.DeleteDocuments(pb.DeleteDocumentsRequest(collection=store, document_ids=[name]))
-                await exchange.answer(wire.deleted(name, "vector_store.file", gone=True))
+                await exchange.answer(batch.deleted(name, "vector_store.file.deleted"))
             case _:
                 raise exchange.unknown_url
 
@@ -113,7 +113,7 @@ class VectorStores:
         if status != "failed":
             page = await self.retrieval.ListDocuments(
                 pb.ListDocumentsRequest(
-                    collection=store, page_size=wire.limit(asked), after_document_id=asked.get("after", "")[:256]
+                    collection=store, page_size=_limit(asked), after_document_id=asked.get("after", "")[:256]
                 )
             )
             rows, more = [wire.completed(one, store) for one in page.documents], bool(page.next_page_token)
@@ -122,7 +122,7 @@ class VectorStores:
                 pb.ListParkedRequest(collection=store, page_size=wire.MOST_LISTED)
             )
             rows += [wire.failed(one, store) for one in waiting.parked]
-        await exchange.answer(wire.page(rows, more=more))
+        await exchange.answer(batch.listed(rows, more=more))
 
     async def _kept(self, one: pb.Collection) -> pb.Collection:
         return (await self.retrieval.PutCollection(pb.PutCollectionRequest(collection=one))).collection
@@ -188,6 +188,10 @@ class VectorStores:
 
 def _parts(exchange: Exchange) -> list[str]:
     return exchange.path.removeprefix(exchange.route).split("/")
+
+
+def _limit(asked: Mapping[str, str]) -> int:
+    return query.limit(asked, wire.USUAL_LISTED, wire.MOST_LISTED)
 
 
 def _unknown(name: str) -> Refusal:

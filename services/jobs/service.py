@@ -227,9 +227,7 @@ class JobsService(JobsServiceServicer):
         caller = identity.scoped("jobs")
         with reached():
             found = await self.store.job(UUID(job_id))
-        if found is None or not (
-            caller.admin or found.account == caller.account or found.account.startswith(f"{caller.account}/")
-        ):
+        if found is None or not caller.over(found.account):
             raise JobUnknown(job_id=job_id)
         return found
 
@@ -254,7 +252,7 @@ def _below(account: str) -> str:
     """
     caller = identity.scoped("jobs")
     asked = account or caller.account
-    if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
+    if not caller.over(asked):
         raise OtherAccount(account=asked)
     return asked
 

@@ -11,6 +11,7 @@ from services.ledger.safeguards import Safeguard
 from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import ROLLING, Window, zone
+from services.runtime.accounts import within
 
 REACH = {
     Window.MINUTE: timedelta(minutes=1),
@@ -284,7 +285,7 @@ class MemoryStore:
 
 
 def _within(account: str, root: str) -> bool:
-    return not root or account == root or account.startswith(f"{root}/")
+    return not root or within(account, root)
 
 
 def _group(entry: Entry, group_by: str, asked: Asked) -> str:

@@ -62,7 +62,7 @@ def readable(account: str) -> str:
         identity.administrator()
         return ""
     asked = account or caller.account
-    if not caller.admin and asked != caller.account and not asked.startswith(f"{caller.account}/"):
+    if not caller.over(asked):
         raise OtherTenant(account=asked)
     return asked
 

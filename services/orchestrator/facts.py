@@ -203,11 +203,9 @@ class Routed:
         Called in the context of the request."""
         try:
             told = await self._watches.of(caller.tenant)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a router that knows no routes
-                return ""
-            told = router_pb2.WatchResponse(metadata=labels, account=True)
-        except TimeoutError:
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return ""  # a router that knows no routes
             told = router_pb2.WatchResponse(metadata=labels, account=True)
         said = [f"{name}={labels[name]}" for name in sorted(told.metadata) if name in labels]
         if told.account:

@@ -15,6 +15,7 @@ import re2
 from services.router.predictor import Prediction
 from services.router.ranking import Needs
 from services.router.when import ANY, NEEDS, When
+from services.runtime.accounts import within
 from services.runtime.languages import language
 
 Vector = npt.NDArray[np.float32]
@@ -190,7 +191,11 @@ def _facts(when: When) -> Iterable[Fact]:
     for name, allowed in when.metadata.items():
         yield _label(name, frozenset(allowed))
     if when.accounts:
-        yield Fact("accounts", lambda seen: under(seen.account, when.accounts), lambda seen: seen.account)
+        yield Fact(
+            "accounts",
+            lambda seen: any(within(seen.account, one) for one in when.accounts),
+            lambda seen: seen.account,
+        )
     if when.data_classes:
         yield _one_of("data_classes", when.data_classes, lambda seen: seen.data_class)
     if when.needs:
@@ -255,10 +260,6 @@ def _phrase(said: str) -> str:
 def _spaced(character: str) -> bool:
     """Whether a word that ends in it has an edge there."""
     return (character.isalnum() or character == "_") and not any(low <= character <= high for low, high in UNSPACED)
-
-
-def under(account: str, above: Iterable[str]) -> bool:
-    return any(account == one or account.startswith(f"{one}/") for one in above)
 
 
 def likes(condition: Condition) -> Iterable[Like]:

@@ -15,6 +15,7 @@ import grpc
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from services.runtime.accounts import within
 from services.runtime.background import running
 from services.runtime.errors import Failure, Kind
 
@@ -85,6 +86,10 @@ class Caller:
     def allows(self, model: str) -> bool:
         """Whether the key may use it: one that names none may use all."""
         return not self.models or model in self.models
+
+    def over(self, account: str) -> bool:
+        """Whether what is of `account` is the caller's to see: its own and what is below, everything for an administrator."""
+        return self.admin or within(account, self.account)
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.runtime.accounts import within
 from services.runtime.settings import BadSettings
 
 NAME = re.compile(r"[a-z0-9](?:[-_]?[a-z0-9]){0,31}")
@@ -41,7 +42,7 @@ class Server:
     """How often it is asked which tools it has."""
 
     def open_to(self, account: str) -> bool:
-        return not self.accounts or any(account == one or account.startswith(f"{one}/") for one in self.accounts)
+        return not self.accounts or any(within(account, one) for one in self.accounts)
 
 
 def checked(servers: Mapping[str, Server]) -> Mapping[str, Server]:

@@ -273,8 +273,8 @@ def ends(objects: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
     }
 
 
-def deleted(said: str) -> bytes:
-    return orjson.dumps({"id": said, "object": "file", "deleted": True})
+def deleted(said: str, kind: str = "file") -> bytes:
+    return orjson.dumps({"id": said, "object": kind, "deleted": True})
 
 
 def page(asked: Mapping[str, str], most: int) -> tuple[int, str]:

@@ -10,8 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire.errors import Refusal
-from services.edge.wire.vector_store import And, Comparison, Id, Ranking, equals
+from services.edge.wire.vector_store import And, Comparison, Id, Ranking, by_order, equals
 
 CALL = "file_search_call"
 MARK = re.compile(r"\[(\d{1,3})\]")
@@ -31,11 +30,7 @@ def ground(made: pb.Grounding, tool: FileSearch, at: str) -> None:
     Raises:
         Refusal: a threshold that passages cannot be held to.
     """
-    if tool.ranking_options is not None and tool.ranking_options.score_threshold:
-        raise Refusal(
-            400, "unsupported_value", "only the order of scores means something: score_threshold is 0",
-            param=f"{at}.ranking_options.score_threshold",
-        )  # fmt: skip
+    by_order(tool.ranking_options, f"{at}.")
     made.collections.extend(tool.vector_store_ids)
     made.limit = tool.max_num_results or made.limit
     made.attributes.update(equals(tool.filters))

@@ -9,15 +9,15 @@ LONGEST = 18
 """Digits: what is longer fits into no int64."""
 
 
-def limit(asked: Mapping[str, str]) -> int:
-    """How many rows are asked for: 100 without a word.
+def limit(asked: Mapping[str, str], usual: int = 100, most: int = MOST) -> int:
+    """How many rows are asked for: `usual` without a word.
 
     Raises:
         Refusal: none, or more than may be.
     """
-    made = number(asked, "limit", 100)
-    if not 0 < made <= MOST:
-        raise _bad("limit", f"1 to {MOST}")
+    made = _whole(asked.get("limit", str(usual)))
+    if made is None or not 0 < made <= most:
+        raise _bad("limit", f"1 to {most}")
     return made
 
 
@@ -26,10 +26,14 @@ def number(asked: Mapping[str, str], name: str, default: int) -> int:
     Raises:
         Refusal: it is no whole number.
     """
-    text = asked.get(name, str(default))
-    if not text.isdecimal() or len(text) > LONGEST:
-        raise _bad(name, f"1 to {MOST}" if name == "limit" else "a whole number")
-    return int(text)
+    if (made := _whole(asked.get(name, str(default)))) is None:
+        raise _bad(name, "a whole number")
+    return made
+
+
+def _whole(text: str) -> int | None:
+    """None for what is no whole number."""
+    return int(text) if text.isdecimal() and len(text) <= LONGEST else None
 
 
 def _bad(name: str, allowed: str) -> Refusal:

@@ -5,21 +5,20 @@ made here gets a name as OpenAI's ids are.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import orjson
 from msgspec import Meta, Struct
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
-from services.edge.wire import query
 from services.edge.wire.errors import Refusal, decoded
 
 LARGEST_BYTES = 8_000_000
 """Of a document, as retrieval takes it."""
-MOST_LISTED = 100
+USUAL_LISTED, MOST_LISTED = 20, 100
 MEDIA_TYPES = {
     ".csv": "text/csv",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -145,15 +144,24 @@ def search_request(raw: bytes, store: str) -> pb.SearchRequest:
         Refusal: a field that breaks a rule, or a filter or a threshold that passages cannot be held to.
     """
     said = decoded(_SEARCH, raw)
-    if said.ranking_options is not None and said.ranking_options.score_threshold:
-        raise Refusal(
-            400, "unsupported_value", "only the order of scores means something: score_threshold is 0",
-            param="ranking_options.score_threshold",
-        )  # fmt: skip
+    by_order(said.ranking_options)
     text = said.query if isinstance(said.query, str) else "\n".join(said.query)
     return pb.SearchRequest(
         query=text[:16384], collection=store, limit=said.max_num_results, attributes=equals(said.filters)
     )
+
+
+def by_order(said: Ranking | None, at: str = "") -> None:
+    """`at` is what stands before its field's name.
+
+    Raises:
+        Refusal: a threshold that passages cannot be held to.
+    """
+    if said is not None and said.score_threshold:
+        raise Refusal(
+            400, "unsupported_value", "only the order of scores means something: score_threshold is 0",
+            param=f"{at}ranking_options.score_threshold",
+        )  # fmt: skip
 
 
 def equals(asked: Comparison | And | None) -> dict[str, str]:
@@ -279,25 +287,3 @@ def content(texts: Iterable[str]) -> bytes:
     rows = [{"type": "text", "text": one} for one in texts]
     page = {"object": "vector_store.file_content.page", "data": rows, "has_more": False, "next_page": None}
     return orjson.dumps(page)
-
-
-def page(rows: Sequence[dict[str, Any]], *, more: bool) -> bytes:
-    ids = [one["id"] for one in rows]
-    ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
-    return orjson.dumps({"object": "list", "data": list(rows), **ends, "has_more": more})
-
-
-def limit(asked: Mapping[str, str]) -> int:
-    """How many are asked for: 20 without a word.
-
-    Raises:
-        Refusal: none, or more than may be.
-    """
-    made = query.number(asked, "limit", 20)
-    if not 0 < made <= MOST_LISTED:
-        raise Refusal(400, "invalid_value", f"invalid value for limit: allowed is 1 to {MOST_LISTED}", param="limit")
-    return made
-
-
-def deleted(name: str, kind: Literal["vector_store", "vector_store.file"], *, gone: bool) -> bytes:
-    return orjson.dumps({"id": name, "object": f"{kind}.deleted", "deleted": gone})

@@ -12,7 +12,16 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from services.mesh.adopting.settings import ELSEWHERE, ENTRA_INSTEAD, NOTHING, Adopted, BadFile, name_of, usual_key
+from services.mesh.adopting.settings import (
+    ELSEWHERE,
+    ENTRA_INSTEAD,
+    NOTHING,
+    WEIGHTS,
+    Adopted,
+    BadFile,
+    name_of,
+    usual_key,
+)
 from services.models.presets import PRESETS
 
 MODEL = "x-ai-eg-model"
@@ -175,7 +184,7 @@ def _model(made: Adopted, cluster: Cluster, where: str, model: str, refs: list[M
     """Places of one provider are deployments of one model; what another provider has answers when they cannot."""
     first = name_of(model)
     if len({one.get("weight") for one in refs}) > 1:
-        made.leave(f"{where}.backendRefs", "the less busy of a model's deployments is asked, whatever its weight")
+        made.leave(f"{where}.backendRefs", WEIGHTS)
     for one in refs:
         backend, at = str(one.get("name")), f"{where}: {one.get('name')}"
         if one.get("kind") == "InferencePool":
@@ -193,8 +202,7 @@ def _model(made: Adopted, cluster: Cluster, where: str, model: str, refs: list[M
         name = first
         if first in made.catalogue and made.catalogue[first]["provider"] != provider:
             name = f"{first}@{provider}"
-            others = made.policy.setdefault("fallbacks", {}).setdefault(first, [])
-            others += [name] if name not in others else []
+            made.follow(first, [name])
         entry = made.catalogue.setdefault(name, {"provider": provider, "model": named, "deployments": []})
         if provider == "azure" and schema.get("version"):
             entry["api_version"] = str(schema["version"])
@@ -241,9 +249,7 @@ def _key(made: Adopted, cluster: Cluster, at: str, provider: str, shown: Manifes
     kind = str(shown.get("type") or "")
     if kind in SECRETS:
         secret = str(((shown.get(SECRETS[kind]) or {}).get("secretRef") or {}).get("name"))
-        variable = cluster.variable(secret)
-        made.leave(f"Secret {secret}", f"put what it holds into {variable} where Tollway runs")
-        return {"keys": [f"env:{variable}"]}
+        return {"keys": [_secret(made, cluster, secret)]}
     if kind == "AzureCredentials":
         made.leave(at, ENTRA_INSTEAD)
         return {"keys": ["entra"]}
@@ -252,6 +258,13 @@ def _key(made: Adopted, cluster: Cluster, at: str, provider: str, shown: Manifes
         return {}
     key = usual_key(provider) if provider != "vllm" else ""
     return {"keys": [key]} if key else {}
+
+
+def _secret(made: Adopted, cluster: Cluster, name: str) -> str:
+    """Where what it holds is to be found."""
+    variable = cluster.variable(name)
+    made.leave(f"Secret {name}", f"put what it holds into {variable} where Tollway runs")
+    return f"env:{variable}"
 
 
 def _servers(made: Adopted, cluster: Cluster, name: str, spec: Manifest) -> None:
@@ -268,9 +281,7 @@ def _servers(made: Adopted, cluster: Cluster, name: str, spec: Manifest) -> None
         if selector.get("includeRegex"):
             made.leave(f"{where}.toolSelector.includeRegex", "name the tools: `tollway tools list` tells what there is")
         if secret := (((one.get("securityPolicy") or {}).get("apiKey") or {}).get("secretRef") or {}).get("name"):
-            variable = cluster.variable(str(secret))
-            entry["key"] = f"env:{variable}"
-            made.leave(f"Secret {secret}", f"put what it holds into {variable} where Tollway runs")
+            entry["key"] = _secret(made, cluster, str(secret))
         found[re.sub(r"[^a-z0-9-]+", "-", backend.lower()).strip("-")[:32]] = entry
     for key in [key for key in spec if key not in ("parentRefs", "backendRefs", "path")]:
         made.leave(f"{MCP} {name}: {key}", "who may call: keys and `accounts` of a server, docs/tools.md")

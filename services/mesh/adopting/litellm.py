@@ -235,8 +235,7 @@ def _followed(made: Adopted, section: str, said: Mapping[str, Any]) -> None:
         if len(known) < len(names):
             made.leave(f"{section}.fallbacks: {name}", "fallbacks are models of the catalogue, by name")
         if known:
-            place = made.policy.setdefault("fallbacks", {}).setdefault(name_of(name) if name != "*" else name, [])
-            place += [one for one in known if one not in place]
+            made.follow(name_of(name) if name != "*" else name, known)
 
 
 def _whose(said: str, params: Mapping[str, Any]) -> tuple[str, str]:
@@ -291,10 +290,8 @@ def _joined(made: Adopted, where: str, name: str, provider: str, place: dict[str
     known = made.catalogue.get(name)
     if known is not None and known["provider"] != provider:
         made.leave(where, f"it is `{name}@{provider}`, which answers when `{name}` cannot: a model has one provider")
-        others = made.policy.setdefault("fallbacks", {}).setdefault(name, [])
-        name = f"{name}@{provider}"
-        if name not in others:
-            others.append(name)
+        first, name = name, f"{name}@{provider}"
+        made.follow(first, [name])
         known = made.catalogue.get(name)
     if known is None:
         made.catalogue[name] = {"provider": provider, **entry, "deployments": [place]}

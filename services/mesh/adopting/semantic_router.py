@@ -9,7 +9,17 @@ from typing import Any
 import yaml
 
 from services.mesh.adopting.semantic_routes import Reasoning, Signals, routes
-from services.mesh.adopting.settings import ELSEWHERE, NOTHING, Adopted, BadFile, base_url, name_of, present, usual_key
+from services.mesh.adopting.settings import (
+    ELSEWHERE,
+    NOTHING,
+    WEIGHTS,
+    Adopted,
+    BadFile,
+    base_url,
+    name_of,
+    present,
+    usual_key,
+)
 from services.models.presets import PRESETS
 
 PROVIDERS = {
@@ -154,7 +164,7 @@ def _places(made: Adopted, where: str, refs: list[dict[str, Any]]) -> list[dict[
         for left in [left for left in one if left not in PLACE]:
             made.leave(f"{at}.{left}", NOTHING)
     if len({one.get("weight") for one in refs}) > 1:
-        made.leave(f"{where}.backend_refs", "the less busy of a model's deployments is asked, whatever its weight")
+        made.leave(f"{where}.backend_refs", WEIGHTS)
     return places
 
 

@@ -1,13 +1,14 @@
 """What comes out of another gateway's file, and the places that models are found at."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 MILLION = Decimal(1_000_000)
 NOTHING = "no counterpart"
+WEIGHTS = "the less busy of a model's deployments is asked, whatever its weight"
 THRESHOLD = "another model's; `near` is 0.6 here: `tollway route explain TEXT` tells how near a text comes"
 ENTRA = "entra"
 ENTRA_INSTEAD = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET where Tollway runs, or let `key` be their JSON: docs/models.md"
@@ -72,6 +73,11 @@ class Adopted:
         """The router's, of all tenants: to be written into."""
         made: dict[str, Any] = self.others.setdefault("router", {"policies": {"*": {}}})["policies"]["*"]
         return made
+
+    def follow(self, name: str, others: Iterable[str]) -> None:
+        """They answer, in their order, when `name` cannot."""
+        known = self.policy.setdefault("fallbacks", {}).setdefault(name, [])
+        known += [one for one in dict.fromkeys(others) if one not in known]
 
     def settings(self) -> dict[str, Any]:
         """One file: a section a service."""
