@@ -20,6 +20,7 @@ from services.mesh.adopting.settings import (
     Adopted,
     BadFile,
     name_of,
+    of_yaml,
     usual_key,
 )
 from services.models.presets import PRESETS
@@ -130,10 +131,7 @@ def adopted(text: str) -> Adopted:
     Raises:
         BadFile
     """
-    try:
-        found = [one for one in yaml.safe_load_all(text) if one is not None]
-    except yaml.YAMLError as error:
-        raise BadFile(f"it is no YAML: {error}") from None
+    found = [one for one in of_yaml(text, lambda said: list(yaml.safe_load_all(said))) if one is not None]
     cluster = Cluster([each for one in found if isinstance(one, dict) for each in (one.get("items") or [one])])
     if not any(True for kind in (ROUTE, MCP) for _ in cluster.of(kind)):
         raise BadFile(f"it has neither {ROUTE} nor {MCP}: are these manifests of Envoy AI Gateway?")

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import yaml
-
 from services.mesh.adopting.litellm_mcp import servers
 from services.mesh.adopting.settings import (
     ELSEWHERE,
@@ -21,6 +19,7 @@ from services.mesh.adopting.settings import (
     a_million,
     base_url,
     name_of,
+    of_yaml,
     present,
     sampling,
     usual_key,
@@ -134,10 +133,7 @@ def adopted(text: str, environ: Mapping[str, str]) -> Adopted:
     Raises:
         BadFile
     """
-    try:
-        said = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadFile(f"it is no YAML: {error}") from None
+    said = of_yaml(text)
     if not isinstance(said, dict) or not isinstance(said.get("model_list"), list):
         raise BadFile("it has no `model_list`: is it a config.yaml of LiteLLM's proxy?")
     made = Adopted()

@@ -6,8 +6,6 @@ Both forms are read: `providers` with `routing` (v0.3), and `vllm_endpoints` wit
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from services.mesh.adopting.semantic_routes import Reasoning, Signals, routes
 from services.mesh.adopting.settings import (
     ELSEWHERE,
@@ -17,6 +15,7 @@ from services.mesh.adopting.settings import (
     BadFile,
     base_url,
     name_of,
+    of_yaml,
     present,
     usual_key,
 )
@@ -84,10 +83,7 @@ def adopted(text: str) -> Adopted:
     Raises:
         BadFile
     """
-    try:
-        said = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadFile(f"it is no YAML: {error}") from None
+    said = of_yaml(text)
     new = isinstance(said, dict) and isinstance(_map(said, "providers").get("models"), list)
     if not new and not (isinstance(said, dict) and isinstance(said.get("vllm_endpoints"), list)):
         raise BadFile(

@@ -1,10 +1,12 @@
 """What comes out of another gateway's file, and the places that models are found at."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+import yaml
 
 MILLION = Decimal(1_000_000)
 NOTHING = "no counterpart"
@@ -103,6 +105,17 @@ def flat(entry: dict[str, Any]) -> dict[str, Any]:
 
 class BadFile(Exception):
     """It is not what it is said to be."""
+
+
+def of_yaml(text: str, read: Callable[[str], Any] = yaml.safe_load) -> Any:
+    """
+    Raises:
+        BadFile
+    """
+    try:
+        return read(text)
+    except yaml.YAMLError as error:
+        raise BadFile(f"it is no YAML: {error}") from None
 
 
 def base_url(provider: str, said: str) -> str:
