@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.mesh import ledgers, running
-from services.mesh.commands.calling import State, ran
+from services.mesh.commands.calling import State, pages, ran
 from services.mesh.ledgers import Administered
 from services.mesh.screen import err, fail, say, table
 
@@ -88,14 +88,11 @@ def list_keys(account: Annotated[str, typer.Argument()] = "", state: State = run
     """Shows the keys of an account and below; of all without one."""
 
     async def read(ledger: Administered) -> list[pb.Key]:
-        found, token = list[pb.Key](), ""
-        while True:
-            page = await ledger.stub.ListKeys(
-                pb.ListKeysRequest(account=account, page_token=token), metadata=ledger.metadata
-            )
-            found += page.keys
-            if not (token := page.next_page_token):
-                return found
+        def ask(token: str) -> Awaitable[pb.ListKeysResponse]:
+            request = pb.ListKeysRequest(account=account, page_token=token)
+            return ledger.stub.ListKeys(request, metadata=ledger.metadata)
+
+        return [one async for page in pages(ask) for one in page.keys]
 
     rows = [
         (one.key_id, one.account, one.name, "revoked" if one.revoked else "admin" if one.admin else "",

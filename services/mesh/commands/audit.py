@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import typer
 from tollway.registry.v1 import registry_pb2 as pb
 
 from services.mesh import running
-from services.mesh.commands.calling import Key, State
+from services.mesh.commands.calling import Key, State, pages
 from services.mesh.commands.registry import Called, called
 from services.mesh.screen import err, fail, say, table
 from services.registry.audit import Broken, Entry, verified
@@ -71,12 +71,10 @@ def verify(
 
 
 async def _all(stub: Called) -> list[Entry]:
-    found, token = list[Entry](), ""
-    while True:
-        page = await stub.ListAudit(pb.ListAuditRequest(page_size=1000, page_token=token))
-        found += (Entry(one.sequence, one.json, one.hash) for one in page.entries)
-        if not (token := page.next_page_token):
-            return found
+    def ask(token: str) -> Awaitable[pb.ListAuditResponse]:
+        return stub.ListAudit(pb.ListAuditRequest(page_size=1000, page_token=token))
+
+    return [Entry(one.sequence, one.json, one.hash) async for page in pages(ask) for one in page.entries]
 
 
 def _read(file: str) -> Iterator[Entry]:

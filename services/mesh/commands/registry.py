@@ -15,7 +15,7 @@ from tollway.registry.v1 import registry_pb2_grpc
 from services.mesh import running
 from services.mesh.commands import artifacts
 from services.mesh.commands.artifacts import Artifact, BadFile
-from services.mesh.commands.calling import Key, State, key_of, ran
+from services.mesh.commands.calling import Key, State, key_of, pages, ran
 from services.mesh.screen import err, fail, say, table
 from services.registry import diffing, documents
 
@@ -288,12 +288,10 @@ async def _label(stub: Called, artifact: str, name: str) -> pb.Label | None:
 
 
 async def _all(stub: Called) -> list[pb.Artifact]:
-    found, token = list[pb.Artifact](), ""
-    while True:
-        page = await stub.ListArtifacts(pb.ListArtifactsRequest(page_size=1000, page_token=token))
-        found += page.artifacts
-        if not (token := page.next_page_token):
-            return found
+    def ask(token: str) -> Awaitable[pb.ListArtifactsResponse]:
+        return stub.ListArtifacts(pb.ListArtifactsRequest(page_size=1000, page_token=token))
+
+    return [one async for page in pages(ask) for one in page.artifacts]
 
 
 def _standing(label: pb.Label) -> str:

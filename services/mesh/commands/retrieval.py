@@ -12,7 +12,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.mesh import running
-from services.mesh.commands.calling import Key, State, key_of, ran
+from services.mesh.commands.calling import Key, State, key_of, pages, ran
 from services.mesh.screen import err, fail, progress, say, table
 from services.retrieval.formats import ENDINGS
 
@@ -115,13 +115,11 @@ def listed(
     """Lists documents that are searchable."""
 
     async def work(stub: retrieval_pb2_grpc.RetrievalServiceStub, metadata: Metadata) -> list[pb.DocumentInfo]:
-        made, token = list[pb.DocumentInfo](), ""
-        while True:
+        def ask(token: str) -> Awaitable[pb.ListDocumentsResponse]:
             request = pb.ListDocumentsRequest(collection=collection, source=source, page_size=PAGE, page_token=token)
-            page = await stub.ListDocuments(request, metadata=metadata, timeout=30)
-            made += page.documents
-            if not (token := page.next_page_token):
-                return made
+            return stub.ListDocuments(request, metadata=metadata, timeout=30)
+
+        return [one async for page in pages(ask) for one in page.documents]
 
     table(
         ("collection", "document", "version", "passages", "source", "searchable since"),
@@ -162,13 +160,11 @@ def collections(
         return
 
     async def work(stub: retrieval_pb2_grpc.RetrievalServiceStub, metadata: Metadata) -> list[pb.Collection]:
-        made, token = list[pb.Collection](), ""
-        while True:
+        def ask(token: str) -> Awaitable[pb.ListCollectionsResponse]:
             request = pb.ListCollectionsRequest(page_size=PAGE, page_token=token)
-            page = await stub.ListCollections(request, metadata=metadata, timeout=30)
-            made += page.collections
-            if not (token := page.next_page_token):
-                return made
+            return stub.ListCollections(request, metadata=metadata, timeout=30)
+
+        return [one async for page in pages(ask) for one in page.collections]
 
     table(
         ("collection", "title", "documents", "parked"),

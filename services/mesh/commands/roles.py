@@ -1,5 +1,6 @@
 """`tollway roles`: what people of an OIDC issuer may do, and under which account."""
 
+from collections.abc import Awaitable
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.mesh import running
 from services.mesh.commands.accounts import called
-from services.mesh.commands.calling import State
+from services.mesh.commands.calling import State, pages
 from services.mesh.ledgers import Administered
 from services.mesh.screen import err, fail, table
 
@@ -52,13 +53,11 @@ def list_bindings(
     """Lists who may do what."""
 
     async def read(ledger: Administered) -> list[pb.RoleBinding]:
-        found, token = list[pb.RoleBinding](), ""
-        while True:
+        def ask(token: str) -> Awaitable[pb.ListRoleBindingsResponse]:
             request = pb.ListRoleBindingsRequest(account=account, page_size=1000, page_token=token)
-            page = await ledger.stub.ListRoleBindings(request, metadata=ledger.metadata)
-            found += page.bindings
-            if not (token := page.next_page_token):
-                return found
+            return ledger.stub.ListRoleBindings(request, metadata=ledger.metadata)
+
+        return [one async for page in pages(ask) for one in page.bindings]
 
     rows = [(one.account, one.subject, NAMES.get(one.role, "")) for one in called(state, read)]
     table(("account", "who", "role"), rows)

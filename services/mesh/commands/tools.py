@@ -10,7 +10,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.tools.v1 import tools_pb2
 
 from services.mesh import running
-from services.mesh.commands.calling import Key, State, key_of, ran
+from services.mesh.commands.calling import Key, State, key_of, pages, ran
 from services.mesh.screen import err, fail, say, table
 from services.runtime.mcp import own_name
 
@@ -70,18 +70,19 @@ def pins(
 def _read(state: Path, key: str, server: str) -> pb.ListToolsResponse:
     """All pages as one."""
 
-    async def pages(
+    async def read(
         stub: gateway_pb2_grpc.GatewayServiceStub, metadata: tuple[tuple[str, str], ...]
     ) -> pb.ListToolsResponse:
-        whole, token = pb.ListToolsResponse(), ""
-        while True:
+        def ask(token: str) -> Awaitable[pb.ListToolsResponse]:
             asked = pb.ListToolsRequest(server=server, page_token=token)
-            page = await stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
-            whole.MergeFrom(page)
-            if not (token := page.next_page_token):
-                return whole
+            return stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
 
-    return _called(state, key, pages)
+        whole = pb.ListToolsResponse()
+        async for page in pages(ask):
+            whole.MergeFrom(page)
+        return whole
+
+    return _called(state, key, read)
 
 
 def _called(

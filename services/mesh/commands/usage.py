@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 
 from services.mesh import running
 from services.mesh.commands.accounts import NANO, called
-from services.mesh.commands.calling import State
+from services.mesh.commands.calling import State, pages
 from services.mesh.ledgers import Administered
 from services.mesh.screen import err, fail, table
 
@@ -105,13 +105,11 @@ def export(
 
 
 async def _entries(ledger: Administered, account: str, since: Timestamp | None) -> list[dict[str, Any]]:
-    rows, token = list[dict[str, Any]](), ""
-    while True:
+    def ask(token: str) -> Awaitable[pb.ListEntriesResponse]:
         request = pb.ListEntriesRequest(account=account, since=since, page_size=PAGE, page_token=token)
-        page = await ledger.stub.ListEntries(request, metadata=ledger.metadata)
-        rows += [_row(one) for one in page.entries]
-        if not (token := page.next_page_token):
-            return rows
+        return ledger.stub.ListEntries(request, metadata=ledger.metadata)
+
+    return [_row(one) async for page in pages(ask) for one in page.entries]
 
 
 def _saved(one: pb.UsageRow) -> str:
