@@ -25,6 +25,7 @@ MODELS = (
     "broken-canary",
     "broken-measured",
     "broken-traced",
+    "broken-followed",
     "cut",
     "slow",
     "late",

@@ -67,7 +67,7 @@ async def test_a_route_may_keep_its_answers_out_of_the_cache(mesh: Mesh, key: st
     assert found == ["miss", "miss"]
 
 
-@pytest.mark.parametrize(("model", "fallback"), [("broken", "echo"), ("busy", "quiet")])
+@pytest.mark.parametrize(("model", "fallback"), [("broken-followed", "echo"), ("busy", "quiet")])
 async def test_a_model_that_fails_has_the_fallbacks_of_its_tenant(
     mesh: Mesh, key: str, model: str, fallback: str
 ) -> None:
