@@ -1,9 +1,10 @@
 """Parts of budgets that are set aside for whoever grants while the ledger is away."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from services.ledger.books import LEASE_SHARE, Unit
 from services.ledger.holds import Attempt, Hold, Part
@@ -29,7 +30,7 @@ async def carve(
     budgets = {one.meter(at): one.budget for one in replica.bounds.above(account)}
     wants = {key: most[budget.unit] for key, budget in budgets.items() if most[budget.unit]}
     given = await replica.store.carve(allowance, wants, at + 2 * lasting) if wants else {}
-    parts = [Part(key, budgets[key].unit.value, budgets[key].model, 0) for key in wants]
+    parts = [Part(key, budgets[key].unit, budgets[key].model, 0) for key in wants]
     if wants and not given:
         raise await replica.refusal([replace(one, amount=LEASE_SHARE) for one in parts], budgets, at)
     least = dict(most)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from msgspec import Struct
+
 from services.ledger.windows import Window
 from services.runtime.errors import Failure, Kind
 
@@ -73,8 +75,7 @@ class Budget:
         return covers(self.model, model)
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """What one attempt may take of each unit, and what it took in the end."""
 
     model: str
@@ -95,8 +96,7 @@ class Need:
         return 0 if unit is Unit.CONCURRENT else self.of(unit)
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
+class Meter(Struct, frozen=True):
     """A replica's own part of one budget in one window: what it may grant without asking."""
 
     granted: int = 0
@@ -144,7 +144,11 @@ def ancestors(account: str) -> tuple[str, ...]:
 
 def worst(budget: Budget, needs: list[Need]) -> int:
     """The most that any attempt takes of `budget`."""
-    return max((need.of(budget.unit) for need in needs if budget.covers(need.model)), default=0)
+    most = 0
+    for need in needs:
+        if budget.covers(need.model):
+            most = max(most, need.of(budget.unit))
+    return most
 
 
 def carved(most: int, has: int, remaining: int) -> int:

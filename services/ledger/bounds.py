@@ -8,6 +8,9 @@ from itertools import chain
 from services.ledger.books import Budget, Unit, ancestors
 from services.ledger.store import MeterKey
 from services.ledger.windows import BEGINNING, FOREVER, began, ends
+from services.runtime.remembered import Remembered
+
+MOST_ACCOUNTS = 10_000
 
 
 @dataclass(slots=True)
@@ -32,12 +35,14 @@ class Bounds:
     _budgets: dict[str, list[Bound]] = field(default_factory=dict)
     concurrent: list[Bound] = field(default_factory=list)
     """Those that count what is under way."""
+    _above: Remembered[str, list[Bound]] = field(default_factory=lambda: Remembered(MOST_ACCOUNTS))
 
     def load(self, budgets: Iterable[Budget]) -> None:
         fresh: dict[str, list[Bound]] = {}
         for budget in budgets:
             fresh.setdefault(budget.account, []).append(Bound(budget))
         self._budgets = fresh
+        self._above.clear()
         self.concurrent = [one for one in self if one.budget.unit is Unit.CONCURRENT]
 
     def of(self, account: str, name: str) -> Bound | None:
@@ -51,9 +56,9 @@ class Bounds:
 
     def above(self, account: str) -> list[Bound]:
         """Of an account and all above it."""
-        if not self._budgets:
-            return []
-        return [one for path in ancestors(account) for one in self._budgets.get(path, ())]
+        if (known := self._above.get(account)) is not None:
+            return known
+        return self._above.keep(account, [one for path in ancestors(account) for one in self._budgets.get(path, ())])
 
     def counts_money(self, account: str) -> bool:
         """Whether a budget at or above `account` is in money."""

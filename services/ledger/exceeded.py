@@ -21,7 +21,7 @@ def exceeded(
                 budget=budget.name,
                 account=budget.account,
                 available=max(available, 0),
-                unit=part.unit,
+                unit=part.unit.value,
                 amount=part.amount,
                 limit=budget.limit,
                 resets=over.isoformat() if over else "never",

@@ -1,13 +1,13 @@
 """A hold as its holder carries it: sealed, so that any replica can settle it and nobody can alter it."""
 
 import hmac
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
-from services.ledger.books import ReservationUnknown
+from services.ledger.books import ReservationUnknown, Unit
 from services.ledger.store import MeterKey
 
 SEAL_BYTES = 16
@@ -20,24 +20,22 @@ _BODY = msgspec.json.Decoder(
         str,
         int,
         float,
-        list[tuple[str, str, float, str, str, int]],
+        list[tuple[str, str, float, Unit, str, int]],
         list[tuple[str, str, str]],
     ]
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """What is held of one budget."""
 
     meter: MeterKey
-    unit: str
+    unit: Unit
     model: str
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """How to price the model, once it has answered."""
 
     model: str
@@ -45,8 +43,7 @@ class Attempt:
     provider_model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     reservation_id: UUID
     replica: UUID
     key_id: str

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from msgspec import structs
+
 from services.ledger.books import Budget, Need, carved, wanted
 from services.ledger.safeguards import Safeguard
 from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
@@ -216,7 +218,7 @@ class MemoryStore:
         entries = {one.reservation_id: one for one in self.ended.values() if _within(one.account, tenant)}
         if subject:
             bare = {
-                key: replace(one, tags={name: value for name, value in one.tags.items() if value != subject})
+                key: structs.replace(one, tags={name: value for name, value in one.tags.items() if value != subject})
                 for key, one in entries.items() if subject in one.tags.values()
             }  # fmt: skip
             self.ended.update(bare)

@@ -7,13 +7,14 @@ touches a lease: so no two changes, of one replica or of several, can wait for e
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from services.ledger import erasing, reports
 from services.ledger.books import Budget, Unit, carved, wanted

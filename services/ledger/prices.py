@@ -1,7 +1,7 @@
 """What a call costs. Exact decimal, rounded up once a request, in whole nano-dollars."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import genai_prices
+from msgspec import Struct
 
 from services.runtime.errors import Failure, Kind
 
@@ -62,8 +63,7 @@ class Price:
     """By the provider's other tiers of service: `flex`, `batch`, `priority`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Struct, frozen=True):
     """Tokens of one request; `cached`, `cache_write`, `audio_input` and `image_input` are among `input`, the others among `output`. Its
     `calls` ran for `compute_ms`, and made `web_searches`.
     """
@@ -104,18 +104,22 @@ class Rates:
 
         What is of two kinds at once, such as sound out of the provider's cache, counts as the one that is named first here.
         """
-        sound, seen, stored, cached, read = _split(
-            tokens.input, tokens.audio_input, tokens.image_input, tokens.cache_write, tokens.cached
+        read = _shared(
+            tokens.input,
+            self.input,
+            (self.audio_input, tokens.audio_input),
+            (self.image_input, tokens.image_input),
+            (self.cache_write, tokens.cache_write),
+            (self.cached_input, tokens.cached),
         )
-        parts = sound * self.audio_input + seen * self.image_input + stored * self.cache_write
-        parts += cached * self.cached_input + read * self.input
-        spoken, drawn, thought, written = _split(
-            tokens.output, tokens.audio_output, tokens.image_output, tokens.reasoning
+        written = _shared(
+            tokens.output,
+            self.output,
+            (self.audio_output, tokens.audio_output),
+            (self.image_output, tokens.image_output),
+            (self.reasoning, tokens.reasoning),
         )
-        parts += (
-            spoken * self.audio_output + drawn * self.image_output + thought * self.reasoning + written * self.output
-        )
-        return -(-(parts + self._beside(tokens)) // FINE)
+        return -(-(read + written + self._beside(tokens)) // FINE)
 
     def most(self, tokens: Tokens) -> int:
         """What a call costs at most that `tokens` bounds, kind by kind: any of it may be put into the provider's cache or be
@@ -142,21 +146,19 @@ class Rates:
 
 def _dearest(total: int, plain: int, *kinds: tuple[int, int]) -> int:
     """The most that `total` tokens can come to, when at most so many may be of each kind, at a rate of its own."""
+    return _shared(
+        total, plain, *sorted([(rate, bound) for rate, bound in kinds if bound and rate > plain], reverse=True)
+    )
+
+
+def _shared(total: int, plain: int, *kinds: tuple[int, int]) -> int:
+    """What `total` tokens come to: so many of each kind at its rate, in their order and as far as they reach, the rest at `plain`."""
     parts = 0
-    for rate, bound in sorted(kinds, reverse=True):
-        taken = min(bound, total)
-        parts += taken * max(rate, plain)
-        total -= taken
+    for rate, number in kinds:
+        if number:
+            parts += rate * (taken := min(number, total))
+            total -= taken
     return parts + total * plain
-
-
-def _split(total: int, *kinds: int) -> list[int]:
-    """`total` by kinds, as far as it reaches, and what is of none of them."""
-    made = []
-    for wanted in kinds:
-        made.append(taken := min(wanted, total))
-        total -= taken
-    return [*made, total]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,19 +185,18 @@ class Sheet:
         """The most that a call bounded by `tokens` can cost, which asks for `tier`; the provider may answer in the usual one, and
         chooses where none is asked for.
         """
-        return max(one.most(tokens) for one in self._possible(tokens.input, tier))
+        return max([one.most(tokens) for one in self._possible(tokens.input, tier)])
 
     def dearest(self, bound: Tokens) -> int:
         """The most that a call within `bound` can cost, in any tier and however much it reads."""
         every = (*(one for _, one in self.steps), *self.tiers.values())
         return max(rates.most(bound) for rates in every)
 
-    def _possible(self, read: int, tier: str) -> Iterator[Rates]:
-        yield from (one for above, one in self.steps if above == 0 or read > above)
+    def _possible(self, read: int, tier: str) -> list[Rates]:
+        usual = [one for above, one in self.steps if above == 0 or read > above]
         if tier in OPEN:
-            yield from self.tiers.values()
-        elif tier in self.tiers:
-            yield self.tiers[tier]
+            return [*usual, *self.tiers.values()]
+        return [*usual, self.tiers[tier]] if tier in self.tiers else usual
 
 
 NOTHING = Sheet(((0, Rates(0, 0, 0)),))
@@ -246,9 +247,9 @@ class PriceBook:
         """The prices of `at`; None when neither book knows the model."""
         if (prices := self._dated.get(model)) is not None:
             day = at.date()
-            own = next((sheet for since, sheet in prices if since <= day), None)
-            if own is not None:
-                return own
+            for since, sheet in prices:
+                if since <= day:
+                    return sheet
         if provider in FREE:
             return NOTHING
         return _listed(provider, provider_model, at.strftime("%Y-%m-%d"))

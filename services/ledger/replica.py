@@ -9,13 +9,14 @@ import asyncio
 import hmac
 import logging
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
+from msgspec.structs import replace
 
 from services.ledger.books import (
     AlreadySettled,
@@ -25,7 +26,6 @@ from services.ledger.books import (
     Meter,
     Need,
     ReservationIdReused,
-    Unit,
     covers,
     worst,
 )
@@ -78,7 +78,7 @@ class Replica:
     safeguards: dict[str, Safeguard] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, _Live] = field(default_factory=dict)
-    _ended: dict[UUID, Entry] = field(default_factory=dict)
+    _ended: OrderedDict[UUID, Entry] = field(default_factory=OrderedDict)
     _late: dict[UUID, Hold] = field(default_factory=dict)
     _revision: int = -1
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -146,7 +146,7 @@ class Replica:
             raise CostAboveCeiling(amount_nano_usd=dearest, ceiling_nano_usd=ceiling)
         at = self.now()
         parts, budgets = self._parts(account, needs, at)
-        if any(self._meters[part.meter].free < part.amount for part in parts):
+        if self._short(parts):
             await self._lease(parts, budgets, at)
             if (live := self._live.get(reservation_id)) is not None:  # its twin came through meanwhile
                 return live.hold, live.warnings
@@ -211,23 +211,20 @@ class Replica:
         late = replace(entry, reservation_id=uuid5(hold.reservation_id, "late"))
         if (known := self._ended.get(late.reservation_id)) is None:
             charges = tuple(
-                Charge(part.meter, need.used(Unit(part.unit)), 0)
-                for part in hold.parts
-                if covers(part.model, need.model)
+                Charge(part.meter, need.used(part.unit), 0) for part in hold.parts if covers(part.model, need.model)
             )
             known = await self._queued(Ending(late, hold.replica, charges)) or late
         return _same(known, late)
 
     def _charges(self, hold: Hold, need: Need) -> tuple[Charge, ...]:
         """Ends the hold in memory, if it is ours; returns what that does to the store."""
-        live = self._live.pop(hold.reservation_id, None)
+        live, ours = self._live.pop(hold.reservation_id, None), hold.replica == self.id
         charges = []
         for part in hold.parts:
-            used = need.used(Unit(part.unit)) if covers(part.model, need.model) else 0
+            used = need.used(part.unit) if covers(part.model, need.model) else 0
             unleased = used if hold.allowance else part.amount
-            if hold.replica == self.id:
-                meter = self._meters[part.meter]
-                self._meters[part.meter], unleased = meter.settle(part.amount if live else 0, used)
+            if ours:
+                self._meters[part.meter], unleased = self._meters[part.meter].settle(part.amount if live else 0, used)
             charges.append(Charge(part.meter, used, unleased))
         return tuple(charges)
 
@@ -277,7 +274,7 @@ class Replica:
             if (amount := worst(budget, needs)) > 0:
                 key = one.meter(at)
                 budgets[key] = budget
-                parts.append(Part(key, budget.unit.value, budget.model, amount))
+                parts.append(Part(key, budget.unit, budget.model, amount))
         return parts, budgets
 
     async def _lease(self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime) -> None:
@@ -301,8 +298,11 @@ class Replica:
                 lock.release()
 
     def _short(self, parts: Iterable[Part]) -> dict[MeterKey, int]:
-        short = {part.meter: part.amount - self._meters[part.meter].free for part in parts}
-        return {meter: amount for meter, amount in short.items() if amount > 0}
+        short = {}
+        for part in parts:
+            if (amount := part.amount - self._meters[part.meter].free) > 0:
+                short[part.meter] = amount
+        return short
 
     async def refusal(
         self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime
@@ -314,7 +314,7 @@ class Replica:
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry
         while len(self._ended) > MOST_REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+            self._ended.popitem(last=False)  # which a dict finds behind all that it has lost
 
     async def post(self) -> None:
         """Posts one group of endings."""

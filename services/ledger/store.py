@@ -6,6 +6,9 @@ from datetime import date, datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+import msgspec
+from msgspec import Struct
+
 from services.ledger.books import Budget
 from services.ledger.safeguards import Safeguard
 from services.ledger.suspensions import Suspension
@@ -60,8 +63,7 @@ class Standing:
         return self.limit - self.spent - self.leased
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """What ending a reservation does to one meter."""
 
     meter: MeterKey
@@ -71,8 +73,7 @@ class Charge:
     """Taken out of the lease of `replica`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The end of a reservation: a fact, kept for good."""
 
     reservation_id: UUID
@@ -88,8 +89,8 @@ class Entry:
     cost: int = 0
     held: int = 0
     cached: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-    baseline: int = field(default=0, compare=False)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    baseline: int = 0
     """What it would have cost with the strongest model, for reports; not read back with an entry."""
 
     def same(self, other: "Entry") -> bool:
@@ -98,8 +99,7 @@ class Entry:
         return mine == (other.outcome, other.model, other.input_tokens, other.output_tokens, other.cost)
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """An entry with what it does to meters and to the lease of one replica."""
 
     entry: Entry

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
 from services.ledger.app import MIGRATIONS
 from services.ledger.books import Budget, Unit
@@ -286,7 +287,7 @@ async def test_changes_from_several_replicas_never_wait_for_each_other_in_a_circ
             assert set(given) == set(some)
             chance.shuffle(some)
             charges = tuple(Charge(meter, 4, 10) for meter in some)
-            await store.end([replace(ended(4, replica=replica), charges=charges)])
+            await store.end([structs.replace(ended(4, replica=replica), charges=charges)])
             for meter in some:
                 spent[meter] += 4
             await store.give_back(replica, {meter: given[meter] - 10 for meter in some})
@@ -313,7 +314,7 @@ async def test_a_rolling_window_counts_its_steps(store: Store) -> None:
     steps = [MeterKey("acme", "hour", NOW + timedelta(minutes=5 * n)) for n in range(14)]
     assert set(await store.lease(ONE, {steps[0]: 60}, LATER)) == {steps[0]}
     assert await store.lease(TWO, {steps[6]: 41}, LATER) == {}, "half an hour later they still count"
-    charge = replace(ended(30, replica=ONE), charges=(Charge(steps[0], 30, 60),))
+    charge = structs.replace(ended(30, replica=ONE), charges=(Charge(steps[0], 30, 60),))
     await store.end([charge])
     assert set(await store.lease(TWO, {steps[6]: 60}, LATER)) == {steps[6]}
     one = (await store.standing([steps[12]]))[steps[12]]
@@ -322,8 +323,10 @@ async def test_a_rolling_window_counts_its_steps(store: Store) -> None:
 
 
 async def test_a_rolling_window_counts_what_came_before_its_budget(store: Store) -> None:
-    await store.end([ended(7), replace(ended(5), entry=replace(ended(5).entry, at=NOW - timedelta(minutes=30)))])
-    await store.end([replace(ended(9), entry=replace(ended(9).entry, at=NOW - timedelta(hours=2)))])
+    await store.end(
+        [ended(7), structs.replace(ended(5), entry=structs.replace(ended(5).entry, at=NOW - timedelta(minutes=30)))]
+    )
+    await store.end([structs.replace(ended(9), entry=structs.replace(ended(9).entry, at=NOW - timedelta(hours=2)))])
     await store.set_budget(Budget("acme", "hour", Unit.NANO_USD, 100, Window.ROLLING_HOUR))
     meter = MeterKey("acme", "hour", NOW)
     assert (await store.standing([meter]))[meter].spent == 12
@@ -333,7 +336,8 @@ async def test_what_was_held_in_a_window_is_counted_there_alone(store: Store) ->
     await store.set_budget(Budget("acme", "minute", Unit.NANO_USD, 100, Window.MINUTE))
     before, after = (MeterKey("acme", "minute", NOW - timedelta(minutes=n)) for n in (1, 0))
     await store.lease(ONE, {before: 50}, LATER)
-    await store.end([replace(ended(20, replica=ONE), charges=(Charge(before, 20, 50),))])  # ends after the minute
+    late = structs.replace(ended(20, replica=ONE), charges=(Charge(before, 20, 50),))
+    await store.end([late])  # after the minute
     stands = await store.standing([before, after])
     assert (stands[before].spent, stands[after].spent) == (20, 0)
 
@@ -455,7 +459,7 @@ async def test_an_end_users_name_is_erased_from_labels(store: Store) -> None:
     await store.end([one, other, theirs])
     assert await store.erase("acme", "ann", NOW) == {"entries": 1}
     kept = await store.entry(one.entry.reservation_id)
-    assert kept == replace(one.entry, tags={"team": "support"}), "what was spent stays"
+    assert kept == structs.replace(one.entry, tags={"team": "support"}), "what was spent stays"
     assert await store.entry(other.entry.reservation_id) == other.entry
     assert await store.entry(theirs.entry.reservation_id) == theirs.entry
     assert await store.erase("acme", "ann", NOW) == {"entries": 0}
