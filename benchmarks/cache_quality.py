@@ -15,12 +15,12 @@ import argparse
 import json
 import subprocess
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
+from msgspec.structs import replace
 
 from benchmarks import report, rows
 from benchmarks.injection_quality import auc

@@ -11,12 +11,12 @@ import argparse
 import hashlib
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import uvloop
+from msgspec.structs import replace
 
 from benchmarks import prompts, report
 from benchmarks.cache_quality import entry, prover

@@ -3,9 +3,10 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import grpc
+from msgspec.structs import replace
 
 from services.cache.bound import Bounds
 from services.cache.keys import Keys

@@ -42,7 +42,8 @@ class Insights:
 
     def of(self, tenant: str, template: str) -> Insight:
         """Kept for the [MOST_KEPT][] pairs of tenant and template that asked last."""
-        found = self._of.setdefault((tenant, template), Insight())
+        if (found := self._of.get((tenant, template))) is None:
+            found = self._of[tenant, template] = Insight()
         self._of.move_to_end((tenant, template))
         if len(self._of) > MOST_KEPT:
             self._of.popitem(last=False)

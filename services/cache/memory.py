@@ -1,7 +1,8 @@
 """A store for tests: the same promises, kept until the process ends."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from services.cache.forms import form
 from services.cache.store import Entry, Hopeful, Selection, Vector

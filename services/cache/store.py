@@ -1,11 +1,13 @@
 """Where answers are kept."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.runtime.errors import Failure, Kind
 
@@ -19,8 +21,7 @@ class StoreAway(Failure):
     text = "the cache's store does not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A stored answer. Times are seconds since the epoch."""
 
     id: str

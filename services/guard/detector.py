@@ -7,12 +7,13 @@ those run. RE2 matches in time linear in the text, so no input makes it hang.
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import blake2b
 from typing import Any
 
 import re2
+from msgspec.structs import replace
 
 from services.guard import patterns, secrets
 from services.guard.finding import Found, resolved

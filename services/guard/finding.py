@@ -1,10 +1,9 @@
 """Something private in a text. Pure."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """`start` and `end` are Unicode code points of the text that was given."""
 
     type: str

@@ -8,13 +8,13 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from msgspec import Struct
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 BUCKETS = 1 << 17
@@ -59,8 +59,7 @@ def grams(text: str) -> npt.NDArray[np.int64]:
     return np.fromiter(made or (0,), np.int64) & (BUCKETS - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part of a text, judged by the first classifier."""
 
     text: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.guard.detector import Detector
@@ -40,8 +41,7 @@ class ScanTooSlow(Failure):
     text = "the deadline passed before all text was searched"
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
+class Inspected(Struct, frozen=True):
     """What was found and decided. `messages` is None where nothing was masked."""
 
     found: list[tuple[Place, Found, Action]]

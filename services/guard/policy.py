@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from msgspec import Struct
+
 from services.guard.finding import Found
 from services.guard.rules import Action, Condition, Facts, Rule, Topic
 from services.runtime.errors import Failure, Kind
@@ -54,8 +56,7 @@ class Kept:
     regions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What is done with a request, and why."""
 
     action: Action

@@ -1,13 +1,12 @@
 """Where text stands in a conversation: one place a part, a tool call's arguments after the parts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """One text of a request, by message and part."""
 
     message: int

@@ -108,7 +108,8 @@ class Watch:
         return max(wait, 0.0)
 
     def _key(self, key_id: str) -> _Key:
-        key = self._keys.setdefault(key_id, _Key())
+        if (key := self._keys.get(key_id)) is None:
+            key = self._keys[key_id] = _Key()
         self._keys.move_to_end(key_id)
         while len(self._keys) > MOST_KEYS:
             self._keys.popitem(last=False)

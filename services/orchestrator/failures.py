@@ -137,3 +137,7 @@ class Dependencies:
     """`open` answers within the allowance. The ledger's own leases bridge a database that is away."""
     allowance: Terms = field(default_factory=Terms)
     """What the ledger sets aside of the project's budgets, for `open`."""
+
+
+USUAL = Dependencies()
+"""Of projects that say nothing."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from msgspec import Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 MOST_LEADERS = 2
@@ -42,8 +43,7 @@ class Flights:
                 flight.future.set_result(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(Struct, frozen=True):
     future: "asyncio.Future[chat.ChatCompletion | None]"
 
     def land(self, made: chat.ChatCompletion) -> None:

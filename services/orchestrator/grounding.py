@@ -1,5 +1,6 @@
 """Step 7: rests an answer on documents, each inspected before a model reads it."""
 
+import asyncio
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -93,14 +94,18 @@ class Grounding:
 
     async def _found(self, journey: Journey, text: str) -> list[retrieval_pb2.Passage]:
         """The best passages of all the collections that are asked for."""
-        asked, found = journey.options.grounding, list[retrieval_pb2.Passage]()
-        for one in places(asked):
+        asked = journey.options.grounding
+
+        async def among(collection: str) -> retrieval_pb2.SearchResponse:
             request = retrieval_pb2.SearchRequest(
-                query=text[:16384], vector=journey.vector, collection=one, limit=asked.limit, groups=asked.groups,
-                attributes=asked.attributes,
+                query=text[:16384], vector=journey.vector, collection=collection, limit=asked.limit,
+                groups=asked.groups, attributes=asked.attributes,
             )  # fmt: skip
-            found.extend((await self.peers.retrieval.Search(request)).passages)
-        if len(asked.collections) > 1:
+            return await self.peers.retrieval.Search(request)
+
+        searched = await asyncio.gather(*(among(one) for one in places(asked)))
+        found = [passage for one in searched for passage in one.passages]
+        if len(searched) > 1:
             found.sort(key=lambda one: -one.score)
         return found[: asked.limit or USUAL_LIMIT]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import grpc
+from msgspec import Struct
 from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1.chat_pb2 import (
     ROLE_SYSTEM,
@@ -27,8 +28,7 @@ from services.runtime import telemetry
 from services.runtime.identity import Caller
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A request before the road: its conversation whole, whatever it was made from."""
 
     chat: ChatRequest

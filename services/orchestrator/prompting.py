@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from msgspec import Struct
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.registry.v1 import registry_pb2
@@ -24,8 +25,7 @@ STABLE = "/stable"
 REPORT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prompted:
+class Prompted(Struct, frozen=True):
     """A request, and the one to fall back to when a rollout's candidate answers it and fails."""
 
     asked: Asked

@@ -23,6 +23,7 @@ from services.orchestrator.desk import Desk
 from services.orchestrator.facts import Budgets, Epochs, Models, Routed
 from services.orchestrator.failures import (
     EVERYBODY,
+    USUAL,
     Dependencies,
     ModelNotAllowed,
     NotCached,
@@ -71,25 +72,23 @@ class Road:
     budgets: Budgets = field(default_factory=Budgets)
     allowances: Allowances = field(init=False)
     routed: Routed = field(init=False)
+    tokens: Tokens = field(init=False)
+    money: Money = field(init=False)
+    _routing: Routing = field(init=False)
+    _grounding: Grounding = field(init=False)
+    _shortening: Shortening = field(init=False)
 
     def __post_init__(self) -> None:
-        self.routed = Routed(self.peers.router)
-        self.allowances = Allowances(self.peers.ledger, self.models, self.desk, self._terms)
-
-    @property
-    def money(self) -> Money:
-        return Money(
-            self.peers, self.models, self.desk, self.budgets, self._open, self.allowances, self.waits.ledger_s,
-            self.waits.restart_s,
-        )  # fmt: skip
-
-    @property
-    def tokens(self) -> Tokens:
-        return Tokens(self.peers.ledger, self.desk.key)
-
-    @property
-    def _routing(self) -> Routing:
-        return Routing(self.peers, self.models, self.default_model, self.budgets, self.waits.router_s, self._vector)
+        peers, models, waits = self.peers, self.models, self.waits
+        self.routed = Routed(peers.router)
+        self.allowances = Allowances(peers.ledger, models, self.desk, self._terms)
+        self.tokens = Tokens(peers.ledger, self.desk.key)
+        self.money = Money(
+            peers, models, self.desk, self.budgets, self._open, self.allowances, waits.ledger_s, waits.restart_s
+        )
+        self._routing = Routing(peers, models, self.default_model, self.budgets, waits.router_s, self._vector)
+        self._grounding = Grounding(peers)
+        self._shortening = Shortening(peers, self.context_tokens, waits.compress_s)
 
     def called(self, request: chat.ChatRequest) -> chat.ChatRequest:
         """The request, with `auto` in place of another name for it."""
@@ -136,8 +135,8 @@ class Road:
             await cohorts.join("route")
             await self._routing.route(journey, self._open(journey, "router"))
             if journey.options.HasField("grounding"):
-                await Grounding(self.peers).ground(journey, self._open(journey, "retrieval"))
-            await Shortening(self.peers, self.context_tokens, self.waits.compress_s).shorten(journey)
+                await self._grounding.ground(journey, self._open(journey, "retrieval"))
+            await self._shortening.shorten(journey)
         await cohorts.join("reserve")
         await self.money.reserve(journey)
 
@@ -339,7 +338,7 @@ class Road:
         return bool(getattr(self._chosen(account), dependency) == "open")
 
     def _chosen(self, account: str) -> Dependencies:
-        return self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or Dependencies()
+        return self.dependencies.get(account) or self.dependencies.get(EVERYBODY) or USUAL
 
     def _terms(self, account: str) -> Terms | None:
         return self._chosen(account).allowance if self.open(account, "ledger") else None

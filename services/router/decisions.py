@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from services.router.policy import CascadePolicy
 from services.router.predictor import EXTRAPOLATED, UNKNOWN, Prediction
 from services.router.ranking import Model
@@ -23,8 +25,7 @@ class DecisionUnknown(Failure):
     field = "decision_id"
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     tenant: str
     prediction: Prediction | None
     models: Sequence[tuple[Model, float]]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
+from msgspec import Struct
+
 from services.router.when import When
 
 
@@ -94,8 +96,7 @@ class Policy:
     """Who answers when a model that was asked for by name cannot, in their order; `*` for models without their own."""
 
 
-@dataclass(slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What holds for one request."""
 
     rule: Rule = Rule.CHEAPEST_ABOVE

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import astuple
 
 from services.router.policy import Terms
 from services.router.predictor import Prediction
@@ -40,7 +42,7 @@ def entry(
              dict(m.by_task), m.call_price, m.web_search]
             for m, ability in models
         ],
-        "needs": list(asdict(needs).values()),
+        "needs": list(astuple(needs)),
         "expected": [round(prediction.weak, 4), round(prediction.strong, 4), prediction.task] if prediction else None,
         "only": [[list(one.models), list(one.regions)] for one in terms.only],
         "chosen": [first.model.name, round(first.quality, 4), first.cost],

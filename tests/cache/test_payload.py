@@ -36,7 +36,7 @@ def before(key: bytes) -> dict[str, Any]:
 def same(found: Entry | None) -> bool:
     if found is None or found.vector is None:
         return False
-    names = [name for name in Entry.__slots__ if name != "vector"]
+    names = [name for name in Entry.__struct_fields__ if name != "vector"]
     as_it_was = all(getattr(found, name) == getattr(ENTRY, name) for name in names)
     return as_it_was and np.array_equal(found.vector, VECTOR)
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from random import sample
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from qdrant_client import AsyncQdrantClient
 
 from services.cache.edge import LEARNT, LONGEST_GROUP, PAGE, EdgeStore

@@ -54,8 +54,15 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
         "strict/app": Dependencies(cache="closed", router="closed"),
     }
     desk = Desk("tw_ourselves")
-    road = Road(peers, Models(peers.models, known, True), Epochs(peers.retrieval), desk, policies)
-    road.context_tokens, road.auto_names = {"wordy/app": 300}, frozenset({"smart"})
+    road = Road(
+        peers,
+        Models(peers.models, known, True),
+        Epochs(peers.retrieval),
+        desk,
+        policies,
+        context_tokens={"wordy/app": 300},
+        auto_names=frozenset({"smart"}),
+    )
     register = partial(
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
         GatewayService(
