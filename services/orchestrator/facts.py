@@ -17,6 +17,7 @@ from tollway.router.v1 import router_pb2, router_pb2_grpc
 from services.orchestrator.failures import EVERYBODY
 from services.runtime import channels
 from services.runtime.identity import Caller
+from services.runtime.remembered import Remembered
 
 log = logging.getLogger(__name__)
 V = TypeVar("V")
@@ -26,6 +27,7 @@ READ_EVERY_S = 10.0
 IDLE_S = 600.0
 FIRST_S = 1.0
 LOW_FOR_S = 60.0
+MOST_TENANTS = 10_000
 
 
 @dataclass(slots=True)
@@ -126,8 +128,8 @@ class Watches(Generic[V]):
     """Opens the stream, of a part of what the tenant has; in the context of a request of the tenant's."""
     _watched: dict[tuple[str, str], _Watched[V]] = field(default_factory=dict)
 
-    async def of(self, tenant: str, part: str = "") -> V:
-        """What was told last. Called in the context of a request of the tenant's.
+    async def of(self, tenant: str, part: str = "", within_s: float = FIRST_S) -> V:
+        """What was told last; the first time it is waited for. Called in the context of a request of the tenant's.
 
         Raises:
             grpc.aio.AioRpcError: the owner is away.
@@ -142,7 +144,7 @@ class Watches(Generic[V]):
             known.task = asyncio.create_task(self._follow(place, known))
         known.asked = now
         if not known.first.done():
-            async with asyncio.timeout(FIRST_S):
+            async with asyncio.timeout(within_s):
                 await asyncio.shield(known.first)
         return known.last if known.last is not None else known.first.result()
 
@@ -192,22 +194,33 @@ class Epochs:
 
 
 class Routed:
-    """What each tenant's routes look at beside the conversation: answers are exchanged among requests that are equal in it."""
+    """Each tenant's policy, and what its routes look at beside the conversation: answers are exchanged among requests that are equal in
+    both."""
 
     def __init__(self, stub: router_pb2_grpc.RouterServiceStub) -> None:
         self._watches = Watches[router_pb2.WatchResponse](lambda _: stub.Watch(router_pb2.WatchRequest()))
+        self._told = Remembered[str, router_pb2.WatchResponse](MOST_TENANTS)
         self.close = self._watches.close
 
-    async def by(self, caller: Caller, labels: Mapping[str, str]) -> str:
-        """Equal for requests that the same routes hold for, as far as these look beside the conversation; '' for nothing that they look at.
-        Called in the context of the request."""
+    async def by(self, caller: Caller, labels: Mapping[str, str], *, shared: bool) -> str:
+        """Equal for requests under one policy that the same routes hold for, as far as these look beside the conversation; '' for no policy
+        and nothing that is looked at. What was told last counts while the router is away. Called in the context of the request.
+
+        `shared` says that other accounts may have the answer.
+        """
+        before = self._told.get(caller.tenant)
         try:
-            told = await self._watches.of(caller.tenant)
+            told = await self._watches.of(caller.tenant, within_s=FIRST_S if before is None else 0)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return ""  # a router that knows no routes
-            told = router_pb2.WatchResponse(metadata=labels, account=True)
+            told = before or router_pb2.WatchResponse(metadata=labels, account=True)
+        else:
+            if told is not before:
+                self._told.keep(caller.tenant, told)
         said = [f"{name}={labels[name]}" for name in sorted(told.metadata) if name in labels]
-        if told.account:
+        if told.account and shared:
             said.append(caller.account)
+        if told.policy:
+            said.append(told.policy)
         return blake2b("\0".join(said).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest() if said else ""

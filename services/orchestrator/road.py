@@ -278,9 +278,9 @@ class Road:
             await self._encode(journey)  # no vector of raw private text is kept
 
     async def _look_up(self, journey: Journey) -> None:
-        shared = journey.controls.scope == cache_pb2.SCOPE_TENANT
-        if journey.chat.model == AUTO and (shared or journey.chat.metadata):  # no route is for a model that is named
-            journey.conditions.routed_by = await self.routed.by(journey.caller, journey.chat.metadata)
+        if journey.chat.model == AUTO:  # no route is for a model that is named
+            shared = journey.controls.scope == cache_pb2.SCOPE_TENANT
+            journey.conditions.routed_by = await self.routed.by(journey.caller, journey.chat.metadata, shared=shared)
         if journey.options.HasField("grounding"):
             journey.conditions.ground = ground(journey.options.grounding)
             try:

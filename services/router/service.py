@@ -110,7 +110,7 @@ class RouterService(RouterServiceServicer):
         while True:
             revision = await self.policies.after(revision)
             known = self.policies.routes(tenant)
-            now = pb.WatchResponse(metadata=sorted(known.labels), account=known.account)
+            now = pb.WatchResponse(metadata=sorted(known.labels), account=known.account, policy=known.digest)
             if now != told:
                 yield now
                 told = now

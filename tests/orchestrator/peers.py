@@ -54,6 +54,23 @@ class Stream:
         return True
 
 
+class Policies(Stream):
+    """What the router pushes, again as it changes."""
+
+    def __init__(self, mesh: "Mesh") -> None:
+        super().__init__([])
+        self.mesh = mesh
+        self.told: router_pb2.WatchResponse | None = None
+
+    async def read(self) -> Any:
+        while self.mesh.looked_at is self.told:
+            if "router" in self.mesh.away:
+                raise Away(self.mesh.away["router"])
+            await asyncio.sleep(0.001)
+        self.told = self.mesh.looked_at
+        return self.told
+
+
 class Inspection(Stream):
     """The guard's stream: every chunk comes back as it went in."""
 
@@ -332,7 +349,7 @@ class Mesh:
         if name == "Watch" and service == "registry":
             return Stream(self.pushed)
         if name == "Watch" and service == "router":
-            return Stream([self.looked_at])
+            return Policies(self)
         if name == "Watch":
             return Stream([retrieval_pb2.WatchResponse(epoch=3)])
         if service in self.away:

@@ -22,10 +22,12 @@ from services.router.meaning import Meaning
 from services.router.policies import Policies
 from services.router.policy import CascadePolicy, Only, Policy, Route
 from services.router.predictor import Predictor
+from services.router.routes import routes
 from services.router.service import MOST_RANKED, RouterService
 from services.router.when import When
 from services.runtime.background import running
 from services.runtime.server import Service
+from services.runtime.settings import read
 from tests.router.test_ranking import STRONG, WEAK
 from tests.support.callers import identity
 from tests.support.encoders import Encoder, static
@@ -282,7 +284,8 @@ async def test_what_routes_look_at_is_pushed(router: Called) -> None:
         call.cancel()
         return made  # type: ignore[no-any-return]
 
-    assert await told("routed/app") == pb.WatchResponse(metadata=["tier"], account=True)
+    made = await told("routed/app")
+    assert made.policy and made == pb.WatchResponse(metadata=["tier"], account=True, policy=made.policy)
     assert await told("other/app") == pb.WatchResponse()
 
 
@@ -296,10 +299,37 @@ async def test_what_routes_look_at_is_pushed_again_as_it_changes(tmp_path: Path)
     async with channel_to(served, "inproc") as channel, running(policies.follow(meaning, every_s=0.02)):
         call = Called(router_pb2_grpc.RouterServiceStub(channel)).Watch(pb.WatchRequest())
         told = aiter(call)
-        assert await anext(told) == pb.WatchResponse()
+        plain = await anext(told)
+        assert plain == pb.WatchResponse(policy=plain.policy)
         file.write_text("routes: [{name: gold, when: {metadata: {tier: gold}}}]")
-        assert await anext(told) == pb.WatchResponse(metadata=["tier"])
+        gold = await anext(told)
+        assert gold.policy != plain.policy and gold == pb.WatchResponse(metadata=["tier"], policy=gold.policy)
+        file.unlink()
+        assert await anext(told) == pb.WatchResponse()
         call.cancel()
+
+
+def test_a_policy_is_another_once_it_makes_other_answers() -> None:
+    def digest(**said: Any) -> str:
+        return routes(read(Policy, said, "policy")).digest
+
+    split = digest(weights={"weak": 0.1, "strong": 0.9})
+    same = [
+        digest(weights={"strong": 0.5, "weak": 0.5}),
+        digest(weights={"weak": 1, "strong": 1}, fallbacks={"*": ["a"]}),
+    ]
+    assert [split, split] == same
+    route = {"name": "law", "when": {"words": ["landlord"]}, "weights": {"weak": 0.5}}
+    others = [
+        digest(),
+        digest(models=["weak"]),
+        digest(weights={"weak": 1}),
+        digest(routes=[route]),
+        digest(routes=[{**route, "system": "Cite the statute."}]),
+        digest(routes=[{**route, "when": {"words": ["tenant"]}}]),
+    ]
+    assert len({split, *others}) == 7
+    assert digest(routes=[{**route, "weights": {"weak": 0.9}}]) == others[3]
 
 
 async def test_a_model_that_was_asked_for_has_its_fallbacks(router: Called) -> None:
