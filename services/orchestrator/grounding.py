@@ -100,6 +100,7 @@ class Grounding:
             request = retrieval_pb2.SearchRequest(
                 query=text[:16384], vector=journey.vector, collection=collection, limit=asked.limit,
                 groups=asked.groups, attributes=asked.attributes,
+                where=asked.where if asked.HasField("where") else None,
             )  # fmt: skip
             return await self.peers.retrieval.Search(request)
 

@@ -18,6 +18,7 @@ from services.retrieval.moves import Move
 from services.retrieval.quality import Mean
 from services.retrieval.ranking import Ranked
 from services.retrieval.sources.keeper import Kept
+from services.retrieval.where import Either, Every, Fact, Number, Where, bounded
 from services.runtime.errors import Failure, Kind
 
 FIRST: Place = ("", "")
@@ -36,6 +37,27 @@ def brought(document_id: str, made: Brought | Unreadable) -> pb.UpsertDocumentsR
     return pb.UpsertDocumentsResponse(
         document_id=document_id, version=made.version, chunks=made.chunks, embedded=made.embedded
     )
+
+
+def where_of(said: pb.Where) -> Where:
+    """
+    Raises:
+        TooManyFacts
+    """
+    return bounded(_where(said))
+
+
+def _where(said: pb.Where) -> Where:
+    match said.WhichOneof("said"):
+        case "all":
+            return Every(tuple(map(_where, said.all.parts)))
+        case "any":
+            return Either(tuple(map(_where, said.any.parts)))
+        case "number":
+            one = said.number
+            bounds = {name: getattr(one, name) for name in ("gt", "gte", "lt", "lte") if one.HasField(name)}
+            return Number(one.name, **bounds)
+    return Fact(said.fact.name, tuple(said.fact.values), said.fact.none)
 
 
 def passage(one: Ranked) -> pb.Passage:

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 
 from services.retrieval.store import Passage, Vector
+from services.retrieval.where import numbers
 
 STATIC, DENSE = 256, 384
 """Numbers of a vector."""
 FILTERED = ("tenant", "collection", "document_id", "readers", "attributes", "dense")
-"""Facts that are filtered by as keywords; `ordinal` is by range."""
+"""Facts that are filtered by as keywords; `ordinal` and `numbers` are by range."""
 
 
 def written(one: Passage) -> dict[str, Any]:
+    found = numbers(one.attributes)
     return {
         "tenant": one.tenant,
         "collection": one.collection,
@@ -31,6 +33,7 @@ def written(one: Passage) -> dict[str, Any]:
         "indexed": one.indexed,
         "dense": "yes" if one.dense is not None else "no",
         "ordinal": one.ordinal,
+        **({"numbers": found} if found else {}),
     }
 
 

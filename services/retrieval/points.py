@@ -11,6 +11,7 @@ import qdrant_edge as q
 
 from services.retrieval.payload import FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Passage, Scope
+from services.retrieval.where import Either, Every, Number, Where, place
 
 SEEN_IN, SEEN = "seen_in", "seen"
 """Who may see a passage, for a search of its collection and for one of all: a single look at each passage that a search comes by, in
@@ -121,9 +122,23 @@ def within(scope: Scope, *, keyed: bool, waiting: bool = False) -> Any:
         if scope.collection:
             must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
     must += [q.FieldCondition("attributes", match=q.MatchValue(pair)) for pair in pairs(scope.attributes)]
+    if scope.where is not None:
+        must.append(_facts(scope.where))
     if waiting:
         must.append(q.FieldCondition("dense", match=q.MatchValue("no")))
     return q.Filter(must=must)  # type: ignore[arg-type]
+
+
+def _facts(where: Where) -> Any:
+    match where:
+        case Every():
+            return q.Filter(must=[_facts(one) for one in where.parts])
+        case Either():
+            return q.Filter(should=[_facts(one) for one in where.parts])
+        case Number():
+            return q.FieldCondition(f"numbers.{place(where.name)}", range=q.RangeFloat(**where.bounds))
+    fact = q.FieldCondition("attributes", match=q.MatchAny(where.pairs))
+    return q.Filter(must_not=[fact]) if where.none else fact
 
 
 def passage(point: Any) -> Passage:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import numpy as np
 import numpy.typing as npt
 
+from services.retrieval.where import Where, holds
 from services.runtime.errors import Failure, Kind
 
 Vector = npt.NDArray[np.float32]
@@ -62,6 +63,8 @@ class Scope:
     collection: str = ""
     readers: tuple[str, ...] = (EVERYBODY,)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    where: Where | None = None
+    """What must hold of the facts beside `attributes`."""
 
     def holds(self, one: Passage) -> bool:
         return (
@@ -69,6 +72,7 @@ class Scope:
             and (not self.collection or one.collection == self.collection)
             and not set(one.readers).isdisjoint(self.readers)
             and all(one.attributes.get(name) == value for name, value in self.attributes.items())
+            and (self.where is None or holds(self.where, one.attributes))
         )
 
 

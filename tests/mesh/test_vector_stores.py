@@ -44,6 +44,23 @@ async def test_from_files_to_what_is_found(client: AsyncOpenAI) -> None:
         one async for one in client.vector_stores.search(store.id, query="crowns", filters=only, max_num_results=5)
     ]
     assert [one.file_id for one in found] == [ferry]
+    for filters, seen in (
+        ({"type": "ne", "key": "place", "value": "harbour"}, [tolls]),
+        ({"type": "in", "key": "year", "value": [2025, 2026]}, [ferry]),
+        ({"type": "nin", "key": "year", "value": [2025]}, [ferry, tolls]),
+        ({"type": "gte", "key": "year", "value": 2026}, [ferry]),
+        (
+            {
+                "type": "and",
+                "filters": [{"type": "gt", "key": "year", "value": 2020}, {"type": "lt", "key": "year", "value": 2026}],
+            },
+            [],
+        ),
+        ({"type": "or", "filters": [{"type": "eq", "key": "year", "value": 2024}, only]}, [ferry]),
+    ):
+        asked: Any = filters
+        found = [one async for one in client.vector_stores.search(store.id, query="crowns, noon", filters=asked)]
+        assert sorted(one.file_id for one in found) == sorted(seen), filters
     texts = [one async for one in client.vector_stores.files.content(ferry, vector_store_id=store.id)]
     assert "leaves at noon" in str(texts[0].text)
     changed = await client.vector_stores.files.update(ferry, vector_store_id=store.id, attributes={"year": 2027})
@@ -162,6 +179,14 @@ async def test_a_streamed_answer_tells_of_the_search_first(client: AsyncOpenAI) 
         "message",
     ]
     assert "response.output_text.annotation.added" not in kinds  # no document has that fact
+    other = {
+        "type": "or",
+        "filters": [{"type": "ne", "key": "none", "value": "1"}, {"type": "in", "key": "a", "value": ["1", "2"]}],
+    }
+    only: Any = {**tool, "filters": other}
+    said: Any = await client.responses.create(model="echo", input="The toll once more, says [1]", tools=[only])
+    assert said.tools[0].to_dict()["filters"] == other
+    assert [one.filename for one in said.output[1].content[0].annotations] == ["tolls.md"]
     tool.pop("filters")
     stream = await client.responses.create(model="echo", input="The toll again, says [1]", tools=[tool], stream=True)
     events = [one async for one in stream]
@@ -197,7 +222,8 @@ async def test_mistakes_name_their_field(mesh: Mesh, client: AsyncOpenAI) -> Non
         ("", {"expires_after": {"anchor": "last_active_at", "days": 7}}, "expires_after"),
         ("", {"metadata": {"a": 1}}, "metadata[...]"),
         (f"/{store}/search", {"query": ""}, "query"),
-        (f"/{store}/search", {"query": "x", "filters": {"type": "gt", "key": "year", "value": 1}}, "filters.type"),
+        (f"/{store}/search", {"query": "x", "filters": {"type": "like", "key": "year", "value": 1}}, "filters.type"),
+        (f"/{store}/search", {"query": "x", "filters": {"type": "gt", "key": "year", "value": "new"}}, "filters.value"),
         (
             f"/{store}/search",
             {"query": "x", "ranking_options": {"score_threshold": 0.5}},

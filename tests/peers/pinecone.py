@@ -15,7 +15,9 @@ from aiohttp.test_utils import unused_port
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$eq": lambda value, wanted: value == wanted, "$ne": lambda value, wanted: value != wanted,
     "$gte": lambda value, wanted: value >= wanted, "$lte": lambda value, wanted: value <= wanted,
+    "$gt": lambda value, wanted: value > wanted, "$lt": lambda value, wanted: value < wanted,
     "$in": lambda value, wanted: bool(set(value if isinstance(value, list) else [value]) & set(wanted)),
+    "$nin": lambda value, wanted: not set(value if isinstance(value, list) else [value]) & set(wanted),
 }  # fmt: skip
 MOST_METADATA = 40_960
 
@@ -82,6 +84,8 @@ class Pinecone:
 def holds(asked: dict[str, Any], facts: dict[str, Any]) -> bool:
     if "$and" in asked:
         return all(holds(one, facts) for one in asked["$and"])
+    if "$or" in asked:
+        return any(holds(one, facts) for one in asked["$or"])
     return all(
         name in facts and all(OPERATORS[operator](facts[name], wanted) for operator, wanted in condition.items())
         for name, condition in asked.items()

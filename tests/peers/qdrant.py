@@ -151,14 +151,23 @@ class Points(q.PointsServicer):
 
 
 def holds(asked: Any, point: Any) -> bool:
-    """Whether every condition of a filter is true of a point."""
-    return all(_true(one.field, point) for one in asked.must) and not any(
-        _true(one.field, point) for one in asked.must_not
+    """Whether a filter is true of a point."""
+    return (
+        all(_true(one, point) for one in asked.must)
+        and not any(_true(one, point) for one in asked.must_not)
+        and (not asked.should or any(_true(one, point) for one in asked.should))
     )
 
 
 def _true(condition: Any, point: Any) -> bool:
-    value = point.payload.get(condition.key)
+    return holds(condition.filter, point) if condition.HasField("filter") else _met(condition.field, point)
+
+
+def _met(condition: Any, point: Any) -> bool:
+    name, _, inner = condition.key.partition(".")
+    value = point.payload.get(name)
+    if value is not None and inner:
+        value = value.struct_value.fields.get(inner)
     if value is None:
         return False
     if condition.HasField("match"):

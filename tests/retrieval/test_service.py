@@ -265,6 +265,28 @@ async def test_a_tenants_documents_are_erased(retrieval: Called) -> None:
     assert (await retrieval.by("other").Search(pb.SearchRequest(query="lorries"))).passages
 
 
+async def test_facts_are_asked_for_in_any_way(retrieval: Called) -> None:
+    for name, facts in (("old", {"year": "2024"}), ("new", {"year": "2026"}), ("bare", {})):
+        await bring(retrieval, document(name, f"Lorries pay, says the {name} one.", attributes=facts))
+
+    def asked(where: pb.Where) -> pb.SearchRequest:
+        return pb.SearchRequest(query="lorries", where=where)
+
+    other = pb.Where(fact=pb.Where.Fact(name="year", values=["2026"], none=True))
+    old = pb.Where(fact=pb.Where.Fact(name="year", values=["2024", "2025"]))
+    for where, seen in (
+        (other, {"old", "bare"}),
+        (pb.Where(all=pb.Where.Several(parts=[other, old])), {"old"}),
+        (pb.Where(any=pb.Where.Several(parts=[pb.Where(all=pb.Where.Several(parts=[old])), other])), {"old", "bare"}),
+    ):
+        found = await retrieval.Search(asked(where))
+        assert {one.document_id for one in found.passages} == seen
+    many = pb.Where(any=pb.Where.Several(parts=[pb.Where(all=pb.Where.Several(parts=[old] * 22))] * 3))
+    assert await refused(retrieval.Search(asked(many))) == (grpc.StatusCode.INVALID_ARGUMENT, "TOO_MANY_FACTS")
+    nothing = pb.Where(any=pb.Where.Several(parts=[pb.Where()]))
+    assert await field_of(retrieval.Search(asked(nothing))) == "where.any.parts[0].said"
+
+
 async def test_one_document_is_told_of_with_its_texts_and_facts(retrieval: Called) -> None:
     parts = "\n\n".join(f"Paragraph {n}. {'word ' * 150}" for n in range(3))
     await bring(retrieval, document(text=parts, attributes={"year": "2026"}), document("bad", " "))

@@ -21,6 +21,7 @@ from services.retrieval.engines.pinecone import PineconeEngine
 from services.retrieval.engines.qdrant import QdrantEngine
 from services.retrieval.memory import MemoryStore
 from services.retrieval.store import Passage, Question, Scope, Store, passage_id
+from services.retrieval.where import Either, Every, Fact, Number, Where
 from tests.peers import pinecone
 from tests.peers.qdrant import serving
 from tests.support.encoders import minilm_session, static
@@ -166,6 +167,41 @@ async def test_vectors_of_passages_by_id(store: Store) -> None:
     found = await store.dense_of("acme", [one.id for one in made])
     assert list(found) == [made[0].id] and np.allclose(found[made[0].id], vector, atol=1e-5)
     assert not await store.passages("other", [one.id for one in made])
+
+
+YEARS = {"old": {"year": "2024", "lang": "de", "a.b": "-2e3"}, "new": {"year": "2026", "lang": "en"}, "bare": {}}
+
+
+@pytest.mark.parametrize(
+    ("where", "seen"),
+    [
+        (Fact("year", ("2026",)), {"new"}),
+        (Fact("year", ("2024", "2026")), {"old", "new"}),
+        (Fact("year", ("2026",), none=True), {"old", "bare"}),
+        (Fact("year", ("2024", "2026"), none=True), {"bare"}),
+        (Either((Fact("lang", ("de",)), Fact("year", ("2026",)))), {"old", "new"}),
+        (Every((Fact("lang", ("de",)), Fact("year", ("2026",)))), set()),
+        (Every((Fact("lang", ("en", "de")), Fact("year", ("2024",), none=True))), {"new"}),
+        (
+            Either(
+                (Every((Fact("lang", ("de",)), Fact("year", ("2024",)))), Fact("year", ("2024", "2026"), none=True))
+            ),
+            {"old", "bare"},
+        ),
+        (Number("year", gt=2024), {"new"}),
+        (Number("year", gte=2024, lt=2026), {"old"}),
+        (Number("year", gt=2023.5, lte=2026.0), {"old", "new"}),
+        (Number("lang", gt=0), set()),
+        (Number("none", gt=0), set()),
+        (Either((Number("a.b", lt=-1e3), Fact("lang", ("en",)))), {"old", "new"}),
+        (Fact('ye"ar', ('2026" or 1 == 1',)), set()),
+    ],
+)
+async def test_facts_are_asked_for_in_any_way(store: Store, where: Where, seen: set[str]) -> None:
+    for name, facts in YEARS.items():
+        await store.replace("acme", "", name, [passage(f"{name}: {BRIDGE}", name, attributes=facts)])
+    found = await texts(store, "bridge", where=where)
+    assert {one.partition(":")[0] for one in found} == seen
 
 
 async def test_no_other_tenant_group_or_collection_sees_it(store: Store) -> None:

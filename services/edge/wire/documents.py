@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.edge.wire.errors import decoded
+from services.edge.wire.facts import Filter, filtered
 
 ATTRIBUTE = "attribute."
 LONGEST_HALF_LIFE_S = 1e10
@@ -21,6 +22,7 @@ class SearchBody(Struct, forbid_unknown_fields=True):
     collection: Annotated[str, Meta(max_length=64)] = ""
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
     attributes: dict[str, str] = {}
+    filters: Filter | None = None
     groups: Annotated[list[str], Meta(max_length=256)] = []
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
     half_life_s: Annotated[float, Meta(ge=0, le=LONGEST_HALF_LIFE_S)] = 0.0
@@ -38,11 +40,13 @@ def search_of(raw: bytes) -> pb.SearchRequest:
     said = decoded(_SEARCH, raw)
     half_life = Duration()
     half_life.FromMicroseconds(int(said.half_life_s * 1e6))
-    return pb.SearchRequest(
+    made = pb.SearchRequest(
         query=said.query, collection=said.collection, limit=said.limit, attributes=said.attributes,
         groups=said.groups, diversity=said.diversity, neighbours=said.neighbours,
         half_life=half_life if said.half_life_s else None,
     )  # fmt: skip
+    filtered(made, said.filters)
+    return made
 
 
 def document_of(name: str, kind: str, content: bytes, asked: Mapping[str, str]) -> pb.Document:

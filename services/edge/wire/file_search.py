@@ -10,7 +10,9 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire.vector_store import And, Comparison, Id, Ranking, by_order, equals
+from services.edge.wire import facts
+from services.edge.wire.facts import Filter
+from services.edge.wire.vector_store import Id, Ranking, by_order
 
 CALL = "file_search_call"
 MARK = re.compile(r"\[(\d{1,3})\]")
@@ -20,7 +22,7 @@ MARK = re.compile(r"\[(\d{1,3})\]")
 class FileSearch(Struct, tag_field="type", tag="file_search"):
     vector_store_ids: Annotated[list[Id], Meta(min_length=1, max_length=8)]
     max_num_results: Annotated[int, Meta(ge=1, le=50)] | None = None
-    filters: Comparison | And | None = None
+    filters: Filter | None = None
     ranking_options: Ranking | None = None
 
 
@@ -28,22 +30,21 @@ def ground(made: pb.Grounding, tool: FileSearch, at: str) -> None:
     """Says where to look.
 
     Raises:
-        Refusal: a threshold that passages cannot be held to.
+        Refusal: filters that stand too deep within each other, or a threshold that passages cannot be held to.
     """
     by_order(tool.ranking_options, f"{at}.")
     made.collections.extend(tool.vector_store_ids)
     made.limit = tool.max_num_results or made.limit
-    made.attributes.update(equals(tool.filters))
+    facts.filtered(made, tool.filters, f"{at}.filters")
 
 
 def told(asked: pb.Grounding) -> dict[str, Any]:
     """The tool, as a response repeats it."""
-    filters = [{"type": "eq", "key": key, "value": value} for key, value in sorted(asked.attributes.items())]
     return {
         "type": "file_search",
         "vector_store_ids": list(asked.collections),
         "max_num_results": asked.limit or None,
-        "filters": {"type": "and", "filters": filters} if filters else None,
+        "filters": facts.told(asked),
         "ranking_options": None,
     }
 

@@ -13,6 +13,7 @@ from tollway.models.v1 import models_pb2
 from tollway.router.v1 import router_pb2
 
 from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.facts import Filter, filtered
 from services.edge.wire.tool_use import MOST_CALLS, Server, ToolName
 
 NANO = 1_000_000_000
@@ -30,6 +31,7 @@ class Grounding(Struct, forbid_unknown_fields=True):
     max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     collections: Annotated[list[Name], Meta(max_length=8)] = []
     attributes: Annotated[dict[str, str], Meta(max_length=32)] = {}
+    filters: Filter | None = None
 
 
 class Cache(Struct, forbid_unknown_fields=True):
@@ -129,6 +131,7 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         made.grounding.groups.extend(asked.groups)
         made.grounding.collections.extend(asked.collections)
         made.grounding.attributes.update(asked.attributes)
+        filtered(made.grounding, asked.filters, "tollway.grounding.filters")
     if said.cache is not None:
         wanted = said.cache
         controls = made.cache

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.edge.wire.errors import Refusal, decoded
+from services.edge.wire.facts import Filter, Key, Value, filtered, word
 
 LARGEST_BYTES = 8_000_000
 """Of a document, as retrieval takes it."""
@@ -38,20 +39,8 @@ FORGOTTEN = Refusal(
 )
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
-Labels = Annotated[
-    dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
-]
-Value = Annotated[str, Meta(max_length=512)] | bool | float
-Attributes = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], Value], Meta(max_length=16)]
-
-
-class Comparison(Struct, forbid_unknown_fields=True, tag_field="type", tag="eq"):
-    key: Annotated[str, Meta(min_length=1, max_length=64)]
-    value: Value
-
-
-class And(Struct, forbid_unknown_fields=True, tag_field="type", tag="and"):
-    filters: Annotated[list["Comparison | And"], Meta(max_length=32)]
+Labels = Annotated[dict[Key, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+Attributes = Annotated[dict[Key, Value], Meta(max_length=16)]
 
 
 class Ranking(Struct):
@@ -88,7 +77,7 @@ class SearchBody(Struct):
     query: (
         Annotated[str, Meta(min_length=1, max_length=16384)] | Annotated[list[str], Meta(min_length=1, max_length=16)]
     )
-    filters: Comparison | And | None = None
+    filters: Filter | None = None
     max_num_results: Annotated[int, Meta(ge=1, le=50)] = 10
     ranking_options: Ranking | None = None
     rewrite_query: bool = False
@@ -141,14 +130,14 @@ def attributes_body(raw: bytes) -> Attributes:
 def search_request(raw: bytes, store: str) -> pb.SearchRequest:
     """
     Raises:
-        Refusal: a field that breaks a rule, or a filter or a threshold that passages cannot be held to.
+        Refusal: a field that breaks a rule, filters that stand too deep within each other, or a threshold that passages cannot be held to.
     """
     said = decoded(_SEARCH, raw)
     by_order(said.ranking_options)
     text = said.query if isinstance(said.query, str) else "\n".join(said.query)
-    return pb.SearchRequest(
-        query=text[:16384], collection=store, limit=said.max_num_results, attributes=equals(said.filters)
-    )
+    made = pb.SearchRequest(query=text[:16384], collection=store, limit=said.max_num_results)
+    filtered(made, said.filters)
+    return made
 
 
 def by_order(said: Ranking | None, at: str = "") -> None:
@@ -164,29 +153,9 @@ def by_order(said: Ranking | None, at: str = "") -> None:
         )  # fmt: skip
 
 
-def equals(asked: Comparison | And | None) -> dict[str, str]:
-    """What a document's facts must be equal to."""
-    if asked is None:
-        return {}
-    if isinstance(asked, Comparison):
-        return {asked.key: word(asked.value)}
-    made: dict[str, str] = {}
-    for one in asked.filters:
-        made |= equals(one)
-    return made
-
-
 def facts(said: Mapping[str, Value] | None) -> dict[str, str]:
     """Attributes as a document keeps them: texts."""
     return {name: word(value) for name, value in (said or {}).items()}
-
-
-def word(value: Value) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return orjson.dumps(value).decode()
 
 
 def collection(said: StoreBody, name: str = "") -> pb.Collection:

@@ -11,6 +11,7 @@ from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusExcep
 from services.retrieval.documents import Key
 from services.retrieval.payload import DENSE, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.where import Either, Every, Number, Where, place
 
 T = TypeVar("T")
 NAMES = ("tenant", "collection", "document_id", "version")
@@ -19,6 +20,7 @@ LONGEST_TEXT = 65_535
 MOST_OF_DOCUMENT, AT_ONCE = 16_384, 256
 SHOWN = ["payload"]
 WHOLE = ["id", *NAMES, "readers", "attributes", "ordinal", "followed", "searched", "payload", "static", "dense"]
+SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 @dataclass(slots=True)
@@ -165,4 +167,19 @@ def _scope(scope: Scope) -> str:
     if scope.collection:
         parts.append(f"collection == {json.dumps(scope.collection)}")
     parts += [f"ARRAY_CONTAINS(attributes, {json.dumps(pair)})" for pair in pairs(scope.attributes)]
+    if scope.where is not None:
+        parts.append(_facts(scope.where))
     return " and ".join(parts)
+
+
+def _facts(where: Where) -> str:
+    match where:
+        case Every():
+            return f"({' and '.join(map(_facts, where.parts))})"
+        case Either():
+            return f"({' or '.join(map(_facts, where.parts))})"
+        case Number():
+            at = f'payload["numbers"]["{place(where.name)}"]'
+            return f"({' and '.join(f'{at} {SIGNS[name]} {bound!r}' for name, bound in where.bounds.items())})"
+    fact = f"ARRAY_CONTAINS_ANY(attributes, {json.dumps(where.pairs)})"
+    return f"not ({fact})" if where.none else fact

@@ -14,10 +14,13 @@ from pinecone.errors import PineconeError
 from services.retrieval.documents import Key
 from services.retrieval.payload import pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.where import Either, Every, Number, Where, place
 
 T = TypeVar("T")
 AT_ONCE, PAGE = 100, 100
 Filter = dict[str, Any]
+NUMBERS = "number."
+"""Begins the names of facts that are numbers: metadata is flat."""
 
 
 @dataclass(slots=True)
@@ -39,10 +42,10 @@ class PineconeEngine:
     async def put(self, passages: Sequence[Passage]) -> None:
         for start in range(0, len(passages), AT_ONCE):
             part = passages[start : start + AT_ONCE]
-            followed = [(one.id, one.dense.tolist(), written(one)) for one in part if one.dense is not None]
+            followed = [(one.id, one.dense.tolist(), _written(one)) for one in part if one.dense is not None]
             if followed:  # before what says that it is there
                 await _told(self.dense.upsert(vectors=followed, show_progress=False))
-            every = [(one.id, one.static.tolist(), written(one)) for one in part]
+            every = [(one.id, one.static.tolist(), _written(one)) for one in part]
             await _told(self.static.upsert(vectors=every, show_progress=False))
 
     async def prune(self, key: Key, version: str) -> None:
@@ -123,7 +126,25 @@ def _scope(scope: Scope, more: list[Filter]) -> Filter:
     if scope.collection:
         parts.append({"collection": {"$eq": scope.collection}})
     parts += [{"attributes": {"$in": [pair]}} for pair in pairs(scope.attributes)]
+    if scope.where is not None:
+        parts.append(_facts(scope.where))
     return {"$and": parts}
+
+
+def _written(one: Passage) -> dict[str, Any]:
+    made = written(one)
+    return made | {f"{NUMBERS}{name}": number for name, number in made.pop("numbers", {}).items()}
+
+
+def _facts(where: Where) -> Filter:
+    match where:
+        case Every():
+            return {"$and": [_facts(one) for one in where.parts]}
+        case Either():
+            return {"$or": [_facts(one) for one in where.parts]}
+        case Number():
+            return {f"{NUMBERS}{place(where.name)}": {f"${name}": bound for name, bound in where.bounds.items()}}
+    return {"attributes": {"$nin" if where.none else "$in": where.pairs}}
 
 
 async def _told(answer: Awaitable[T]) -> T:

@@ -11,6 +11,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from services.retrieval.documents import Key
 from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
+from services.retrieval.where import Either, Every, Number, Where, place
 from services.retrieval.words import bm25
 
 T = TypeVar("T")
@@ -161,7 +162,21 @@ def _scope(scope: Scope) -> models.Filter:
     must += [
         models.FieldCondition(key="attributes", match=models.MatchValue(value=pair)) for pair in pairs(scope.attributes)
     ]
+    if scope.where is not None:
+        must.append(_facts(scope.where))
     return models.Filter(must=must)
+
+
+def _facts(where: Where) -> models.Condition:
+    match where:
+        case Every():
+            return models.Filter(must=[_facts(one) for one in where.parts])
+        case Either():
+            return models.Filter(should=[_facts(one) for one in where.parts])
+        case Number():
+            return models.FieldCondition(key=f"numbers.{place(where.name)}", range=models.Range(**where.bounds))
+    fact = models.FieldCondition(key="attributes", match=models.MatchAny(any=where.pairs))
+    return models.Filter(must_not=[fact]) if where.none else fact
 
 
 def _read(point: Any) -> Passage:
