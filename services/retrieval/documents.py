@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Self
 
+from services.retrieval.where import numbers
+
 Key = tuple[str, str, str]
 """Tenant, collection, document id."""
 SUBJECT = "subject"
@@ -38,6 +40,7 @@ class Document:
             self.uri,
             *self.readers,
             *map(str, sorted(self.attributes.items())),
+            *(("numbers",) if numbers(self.attributes) else ()),  # which releases before 0.19 did not keep
         )
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
