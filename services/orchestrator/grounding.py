@@ -83,6 +83,10 @@ class Grounding:
                     ),
                 )
                 made.numbers.append(len(lines))
+                if asked.passages:
+                    made.passages.add(
+                        number=len(lines), text=passage.text, score=passage.score, attributes=passage.attributes
+                    )
         journey.road.citations.extend(cited.values())
         grounded = chat.ChatRequest()
         grounded.CopyFrom(journey.asked)

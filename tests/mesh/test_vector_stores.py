@@ -159,8 +159,14 @@ async def test_an_answer_rests_on_stores_and_cites_their_files(mesh: Mesh, clien
     assert again.output_text == "You said: So?"
 
 
+def made_of_search(said: Any) -> Any:
+    (call,) = [one for one in said.output if one.type == "file_search_call"]
+    return call.results
+
+
 async def test_a_streamed_answer_tells_of_the_search_first(client: AsyncOpenAI) -> None:
-    store = await client.vector_stores.create(file_ids=[await uploaded(client, "tolls.md", TOLLS)])
+    file = await uploaded(client, "tolls.md", TOLLS)
+    store = await client.vector_stores.create(file_ids=[file])
     tool: Any = {
         "type": "file_search",
         "vector_store_ids": [store.id],
@@ -188,6 +194,14 @@ async def test_a_streamed_answer_tells_of_the_search_first(client: AsyncOpenAI) 
     assert said.tools[0].to_dict()["filters"] == other
     assert [one.filename for one in said.output[1].content[0].annotations] == ["tolls.md"]
     tool.pop("filters")
+    assert made_of_search(said) is None
+    said = await client.responses.create(
+        model="echo", input="And the toll?", tools=[tool], include=["file_search_call.results"]
+    )
+    (found,) = made_of_search(said)
+    assert (found.filename, found.file_id, "nine crowns" in found.text) == ("tolls.md", file, True)
+    kept = await client.responses.retrieve(said.id)
+    assert made_of_search(kept) == [found]
     stream = await client.responses.create(model="echo", input="The toll again, says [1]", tools=[tool], stream=True)
     events = [one async for one in stream]
     added: list[Any] = [one for one in events if one.type == "response.output_text.annotation.added"]

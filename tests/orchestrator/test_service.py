@@ -13,6 +13,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.models.v1 import models_pb2
+from tollway.retrieval.v1 import retrieval_pb2
 from tollway.router.v1 import router_pb2
 
 from services.orchestrator import bounds
@@ -253,6 +254,13 @@ async def test_grounding_puts_passages_before_the_question(gateway: Called, mesh
     sent = mesh.messages["models.Generate"].chat.messages
     assert "nine crowns" in sent[0].parts[0].text and sent[-1].parts[0].text == "what is new?"
     assert mesh.messages["cache.Lookup"].conditions.retrieval_epoch == 3 and made.road.documents == 1
+    assert not made.road.citations[0].passages
+    whole = pb.Grounding(
+        collection="hr", passages=True, where=retrieval_pb2.Where(number=retrieval_pb2.Where.Number(name="a", gt=1))
+    )
+    made = await gateway.Complete(asking(options=pb.Options(grounding=whole)))
+    assert [(one.number, "nine crowns" in one.text) for one in made.road.citations[0].passages] == [(1, True)]
+    assert mesh.messages["retrieval.Search"].where == whole.where
     mesh.found = False
     nothing = await gateway.Complete(asking(options=pb.Options(grounding=pb.Grounding(collection="hr"))))
     assert nothing.road.HasField("documents") and nothing.road.documents == 0

@@ -14,7 +14,8 @@ from services.edge.wire import facts
 from services.edge.wire.facts import Filter
 from services.edge.wire.vector_store import Id, Ranking, by_order
 
-CALL = "file_search_call"
+CALL, RESULTS = "file_search_call", "file_search_call.results"
+"""An item, and what `include` asks for with it."""
 MARK = re.compile(r"\[(\d{1,3})\]")
 """How a model cites a passage that it was given: by its number."""
 
@@ -55,9 +56,20 @@ class Searched:
 
     query: str
     citations: Sequence[pb.Citation]
+    told: bool
+    """What was found is told, too."""
 
     def item(self, name: str) -> dict[str, Any]:
-        return {"type": CALL, "id": name, "status": "completed", "queries": [self.query], "results": None}
+        return {
+            "type": CALL, "id": name, "status": "completed", "queries": [self.query],
+            "results": sorted(self._results(), key=lambda one: -one["score"]) if self.told else None,
+        }  # fmt: skip
+
+    def _results(self) -> Iterator[dict[str, Any]]:
+        for one in self.citations:
+            about = {"file_id": one.document_id, "filename": one.title or one.document_id}
+            for found in one.passages:
+                yield {**about, "text": found.text, "score": found.score, "attributes": dict(found.attributes)}
 
     def annotations(self, text: str) -> Iterator[dict[str, Any]]:
         """One for each place at which the text cites a file."""
@@ -70,7 +82,8 @@ class Searched:
 
 def searched(work: jobs_pb2.Chat, road: pb.Road) -> Searched | None:
     """None where no vector store was asked for."""
-    if not work.options.grounding.collections:
+    grounding = work.options.grounding
+    if not grounding.collections:
         return None
     asked = next((one for one in reversed(work.chat.messages) if one.role == chat.ROLE_USER), chat.Message())
-    return Searched("\n".join(part.text for part in asked.parts if part.text), road.citations)
+    return Searched("\n".join(part.text for part in asked.parts if part.text), road.citations, grounding.passages)

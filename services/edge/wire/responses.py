@@ -10,7 +10,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, missing, of_body
-from services.edge.wire.file_search import FileSearch, ground
+from services.edge.wire.file_search import RESULTS, FileSearch, ground
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
 from services.edge.wire.tool_use import McpTool, Server, ToolName, called, used
@@ -288,6 +288,7 @@ def file_search(made: pb.Options, body: ResponsesBody) -> None:
     for n, tool in enumerate(body.tools or ()):
         if isinstance(tool, FileSearch):
             ground(made.grounding, tool, f"tools[{n}]")
+            made.grounding.passages = RESULTS in (body.include or ())
 
 
 def _search(tool: Search, most: int | None) -> chat.WebSearch:
