@@ -54,6 +54,15 @@ def test_equal_values_alone_are_told_as_older_releases_understand_them() -> None
     assert not other.attributes and len(other.where.all.parts) == 2  # which no document can keep
 
 
+def test_what_is_said_twice_holds_twice() -> None:
+    made = put({"type": "eq", "key": "year", "value": 2026})
+    for said in ({"type": "eq", "key": "year", "value": 2027}, {"type": "gt", "key": "year", "value": 1}):
+        filtered(made, msgspec.convert(said, Filter))
+    assert dict(made.attributes) == {"year": "2026"}
+    year, above = made.where.all.parts
+    assert list(year.fact.values) == ["2027"] and above.number.gt == 1
+
+
 def test_how_many_facts_filters_name_is_bounded() -> None:
     fact = {"type": "gt", "key": "a", "value": 1}
     few = {"type": "or", "filters": [{"type": "and", "filters": [fact] * 32}] * 2}

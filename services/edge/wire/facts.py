@@ -76,7 +76,7 @@ BOUNDS: Mapping[type[Within], str] = {Above: "gt", AtLeast: "gte", Below: "lt", 
 
 
 def filtered(made: pb.SearchRequest | gateway_pb2.Grounding, said: Filter | None, at: str = "filters") -> None:
-    """Says in `made` what must hold of a document's facts; `at` is the field's name.
+    """Says in `made` what must hold of a document's facts, beside what it says already; `at` is the field's name.
 
     Raises:
         Refusal: filters stand too deep within each other, or are too many.
@@ -85,10 +85,13 @@ def filtered(made: pb.SearchRequest | gateway_pb2.Grounding, said: Filter | None
         return
     if _named(said) > MOST_FACTS:
         raise Refusal(400, "invalid_value", f"filters name at most {MOST_FACTS} facts", param=at)
-    if (equal := _equal(said)) is not None:  # as releases before 0.19 understand it, too
-        made.attributes.update(equal)
-    else:
-        made.where.CopyFrom(_where(said, at))
+    equal = _equal(said)
+    if equal is not None and all(made.attributes.get(name, value) == value for name, value in equal.items()):
+        made.attributes.update(equal)  # as releases before 0.19 understand it, too
+        return
+    where = _where(said, at)
+    both = pb.Where(all=pb.Where.Several(parts=[made.where, where]))
+    made.where.CopyFrom(both if made.HasField("where") else where)
 
 
 def told(made: gateway_pb2.Grounding) -> dict[str, Any] | None:
