@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -78,7 +78,13 @@ def place(name: str) -> str:
 
 def numbers(attributes: Mapping[str, str]) -> dict[str, float]:
     """Those of a document's facts that are numbers, each under its [place][services.retrieval.where.place]."""
-    return {place(name): float(value) for name, value in attributes.items() if NUMBER.fullmatch(value)}
+    found = ((name, _number(value)) for name, value in attributes.items())
+    return {place(name): number for name, number in found if number is not None}
+
+
+def _number(value: str) -> float | None:
+    """None where it is none."""
+    return float(value) if NUMBER.fullmatch(value) else None
 
 
 def holds(where: Where, attributes: Mapping[str, str]) -> bool:
@@ -88,13 +94,8 @@ def holds(where: Where, attributes: Mapping[str, str]) -> bool:
         case Either():
             return any(holds(one, attributes) for one in where.parts)
         case Number():
-            return where.holds(numbers(attributes).get(place(where.name)))
+            return where.holds(_number(attributes.get(where.name, "")))
     return (attributes.get(where.name) in where.values) is not where.none
-
-
-def counted(where: Where) -> int:
-    """The facts that it names."""
-    return 1 if isinstance(where, Fact | Number) else sum(counted(one) for one in where.parts)
 
 
 def bounded(where: Where) -> Where:
@@ -102,17 +103,17 @@ def bounded(where: Where) -> Where:
     Raises:
         TooManyFacts, NoBound
     """
-    if _boundless(where):
+    named = list(_named(where))
+    if any(isinstance(one, Number) and not one.bounds for one in named):
         raise NoBound
-    if (named := counted(where)) > MOST_FACTS:
-        raise TooManyFacts(most=MOST_FACTS, named=named)
+    if len(named) > MOST_FACTS:
+        raise TooManyFacts(most=MOST_FACTS, named=len(named))
     return where
 
 
-def _boundless(where: Where) -> bool:
-    match where:
-        case Number():
-            return not where.bounds
-        case Every() | Either():
-            return any(map(_boundless, where.parts))
-    return False
+def _named(where: Where) -> Iterator[Fact | Number]:
+    if isinstance(where, Every | Either):
+        for one in where.parts:
+            yield from _named(one)
+    else:
+        yield where

@@ -22,57 +22,60 @@ Bound = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Parts = Annotated[list["Filter"], Meta(min_length=1, max_length=32)]
 
 
-class Equal(Struct, forbid_unknown_fields=True, tag_field="type", tag="eq"):
+class _Said(Struct, forbid_unknown_fields=True, tag_field="type"):
+    """A filter, by its `type`."""
+
+
+class _Equal(_Said):
     key: Key
     value: Value
 
 
-class Unequal(Struct, forbid_unknown_fields=True, tag_field="type", tag="ne"):
-    key: Key
-    value: Value
-
-
-class Among(Struct, forbid_unknown_fields=True, tag_field="type", tag="in"):
+class _Listed(_Said):
     key: Key
     value: Values
 
 
-class NotAmong(Struct, forbid_unknown_fields=True, tag_field="type", tag="nin"):
-    key: Key
-    value: Values
-
-
-class Above(Struct, forbid_unknown_fields=True, tag_field="type", tag="gt"):
+class _Bounded(_Said):
     key: Key
     value: Bound
 
 
-class AtLeast(Struct, forbid_unknown_fields=True, tag_field="type", tag="gte"):
-    key: Key
-    value: Bound
-
-
-class Below(Struct, forbid_unknown_fields=True, tag_field="type", tag="lt"):
-    key: Key
-    value: Bound
-
-
-class AtMost(Struct, forbid_unknown_fields=True, tag_field="type", tag="lte"):
-    key: Key
-    value: Bound
-
-
-class And(Struct, forbid_unknown_fields=True, tag_field="type", tag="and"):
+class _Several(_Said):
     filters: Parts
 
 
-class Or(Struct, forbid_unknown_fields=True, tag_field="type", tag="or"):
-    filters: Parts
+class Equal(_Equal, tag="eq"): ...
 
 
-Within = Above | AtLeast | Below | AtMost
-Filter = Equal | Unequal | Among | NotAmong | Within | And | Or
-BOUNDS: Mapping[type[Within], str] = {Above: "gt", AtLeast: "gte", Below: "lt", AtMost: "lte"}
+class Unequal(_Equal, tag="ne"): ...
+
+
+class Among(_Listed, tag="in"): ...
+
+
+class NotAmong(_Listed, tag="nin"): ...
+
+
+class Above(_Bounded, tag="gt"): ...
+
+
+class AtLeast(_Bounded, tag="gte"): ...
+
+
+class Below(_Bounded, tag="lt"): ...
+
+
+class AtMost(_Bounded, tag="lte"): ...
+
+
+class And(_Several, tag="and"): ...
+
+
+class Or(_Several, tag="or"): ...
+
+
+Filter = Equal | Unequal | Among | NotAmong | Above | AtLeast | Below | AtMost | And | Or
 
 
 def filtered(made: pb.SearchRequest | gateway_pb2.Grounding, said: Filter | None, at: str = "filters") -> None:
@@ -142,7 +145,8 @@ def _where(said: Filter, at: str, deep: int = 1) -> pb.Where:
         case Or():
             return pb.Where(any=pb.Where.Several(parts=[_where(one, at, deep + 1) for one in said.filters]))
         case Above() | AtLeast() | Below() | AtMost():
-            return pb.Where(number=pb.Where.Number(name=said.key, **{BOUNDS[type(said)]: said.value}))
+            bound: Any = {said.__struct_config__.tag: said.value}
+            return pb.Where(number=pb.Where.Number(name=said.key, **bound))
         case Among() | NotAmong():
             values = [word(one) for one in said.value]
         case Equal() | Unequal():

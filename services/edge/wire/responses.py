@@ -283,7 +283,7 @@ def file_search(made: pb.Options, body: ResponsesBody) -> None:
     """Adds the vector stores that the answer is to rest on, where there are any.
 
     Raises:
-        Refusal: a threshold that passages cannot be held to.
+        Refusal: filters or a threshold that passages cannot be held to.
     """
     for n, tool in enumerate(body.tools or ()):
         if isinstance(tool, FileSearch):
