@@ -42,7 +42,7 @@ def brought(document_id: str, made: Brought | Unreadable) -> pb.UpsertDocumentsR
 def where_of(said: pb.Where) -> Where:
     """
     Raises:
-        TooManyFacts
+        TooManyFacts, NoBound
     """
     return bounded(_where(said))
 
