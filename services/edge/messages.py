@@ -8,7 +8,7 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.streaming import streamed
-from services.edge.wire import answer, job, message, messages, options
+from services.edge.wire import answer, job, limits, message, messages, options
 from services.runtime import cohorts, telemetry
 
 COUNT = f"{messages.PATH}/count_tokens"
@@ -45,4 +45,4 @@ class Messages:
 
 
 def _headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
-    return [(b"request-id", road.trace_id.encode()), *answer.headers(road)]
+    return [(b"request-id", road.trace_id.encode()), *answer.headers(road), *limits.anthropic(road.limits)]

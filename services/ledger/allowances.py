@@ -27,15 +27,16 @@ async def carve(
         LedgerAway
     """
     at = replica.now()
-    budgets = {one.meter(at): one.budget for one in replica.bounds.above(account)}
-    wants = {key: most[budget.unit] for key, budget in budgets.items() if most[budget.unit]}
+    bounds = {one.meter(at): one for one in replica.bounds.above(account)}
+    wants = {key: most[one.budget.unit] for key, one in bounds.items() if most[one.budget.unit]}
     given = await replica.store.carve(allowance, wants, at + 2 * lasting) if wants else {}
-    parts = [Part(key, budgets[key].unit, budgets[key].model, 0) for key in wants]
+    parts = [Part(key, bounds[key].budget.unit, bounds[key].budget.model, 0) for key in wants]
     if wants and not given:
-        raise await replica.refusal([replace(one, amount=LEASE_SHARE) for one in parts], budgets, at)
+        raise await replica.refusal([replace(one, amount=LEASE_SHARE) for one in parts], bounds, at)
     least = dict(most)
     for key, amount in given.items():
-        least[budgets[key].unit] = min(least[budgets[key].unit], amount)
+        unit = bounds[key].budget.unit
+        least[unit] = min(least[unit], amount)
     expires = (at + lasting).timestamp()
     hold = Hold(
         allowance, allowance, "", account, least[Unit.NANO_USD], expires, tuple(parts), attempts, allowance=True

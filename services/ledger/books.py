@@ -60,6 +60,10 @@ class Unit(StrEnum):
     """Requests under way: what one takes of it comes back when it ends."""
 
 
+PACED = frozenset((Unit.REQUESTS, Unit.TOKENS))
+PACES = frozenset((Window.MINUTE, Window.DAY, Window.ROLLING_HOUR, Window.ROLLING_DAY))
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     account: str
@@ -70,6 +74,11 @@ class Budget:
     time_zone: str = ""
     model: str = ""
     warn_at: float = 0.0
+
+    @property
+    def paces(self) -> bool:
+        """Whether it is a rate limit: what it has given comes back within a day."""
+        return self.unit in PACED and self.window in PACES
 
     def covers(self, model: str) -> bool:
         return covers(self.model, model)

@@ -10,6 +10,7 @@ from services.ledger.books import Budget, Unit, WindowUnfit
 from services.ledger.forecast import Forecast
 from services.ledger.roles import Binding
 from services.ledger.safeguards import Action, Loop, Safeguard, Spike
+from services.ledger.standings import Limit
 from services.ledger.store import Alert, ApiKey, Entry, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window, ends, zone
@@ -22,6 +23,7 @@ UNITS = {
     pb.UNIT_REQUESTS: Unit.REQUESTS,
     pb.UNIT_CONCURRENT_REQUESTS: Unit.CONCURRENT,
 }
+NUMBERS = {unit: number for number, unit in UNITS.items()}
 WINDOWS = {
     pb.WINDOW_UNSPECIFIED: Window.TOTAL,
     pb.WINDOW_TOTAL: Window.TOTAL,
@@ -82,12 +84,11 @@ def budget_of(message: pb.Budget) -> Budget:
 
 
 def budget(one: Budget) -> pb.Budget:
-    units = {unit: number for number, unit in UNITS.items()}
     windows = {window: number for number, window in WINDOWS.items()}
     return pb.Budget(
         account=one.account,
         name=one.name,
-        unit=units[one.unit],
+        unit=NUMBERS[one.unit],
         limit=one.limit,
         window=windows[one.window],
         time_zone=one.time_zone,
@@ -105,6 +106,10 @@ def state(of: Budget, stands: Standing, held: int) -> pb.BudgetState:
         available=stands.limit - stands.spent - held,
         resets=stamp(over) if over else None,
     )
+
+
+def limit(of: Limit) -> pb.RateLimit:
+    return pb.RateLimit(unit=NUMBERS[of.budget.unit], limit=of.budget.limit, remaining=of.left, resets=stamp(of.resets))
 
 
 def key(key: ApiKey) -> pb.Key:

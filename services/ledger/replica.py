@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
+from msgspec import Struct
 from msgspec.structs import replace
 
 from services.ledger.books import (
@@ -34,7 +35,7 @@ from services.ledger.exceeded import exceeded
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.posting import EntryUnfit, Posting
 from services.ledger.safeguards import Safeguard
-from services.ledger.standings import Standings
+from services.ledger.standings import Limit, Standings
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING
@@ -42,6 +43,8 @@ from services.ledger.windows import BEGINNING
 log = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 100_000
+MOST_TRIES = 3
+"""To lease, where it is found each time that enough has come back since it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,20 @@ class Times:
     """How old this replica's view of budgets and suspensions may be; where a budget stands that nothing was held of lately, a heartbeat."""
 
 
+class Granted(Struct, frozen=True):
+    """A hold, the budgets that are nearly used up, and the limits that its maker paces itself by."""
+
+    hold: Hold
+    warnings: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+
 @dataclass(slots=True)
 class _Live:
     """A hold under way."""
 
-    hold: Hold
+    granted: Granted
     asked: tuple[object, ...]
-    warnings: tuple[str, ...]
     sealed: bytes = b""
     """As it was given away."""
 
@@ -102,7 +112,7 @@ class Replica:
 
     def reserved(self, reservation_id: UUID) -> Hold | None:
         live = self._live.get(reservation_id)
-        return live.hold if live else None
+        return live.granted.hold if live else None
 
     def told(self, reservation_id: UUID, sealed: bytes) -> None:
         """Keeps a hold as it was given away."""
@@ -112,7 +122,7 @@ class Replica:
     def shown(self, reservation_id: UUID, sealed: bytes) -> Hold | None:
         """The hold that was given away as `sealed`, where it lives here."""
         live = self._live.get(reservation_id)
-        return live.hold if live is not None and hmac.compare_digest(live.sealed, sealed) else None
+        return live.granted.hold if live is not None and hmac.compare_digest(live.sealed, sealed) else None
 
     async def reserve(
         self,
@@ -123,8 +133,8 @@ class Replica:
         attempts: tuple[Attempt, ...],
         ceiling: int,
         trusted: bool = False,
-    ) -> tuple[Hold, tuple[str, ...]]:
-        """Holds the worst of `needs` against every budget above `account`; also names budgets nearly used up.
+    ) -> Granted:
+        """Holds the worst of `needs` against every budget above `account`.
 
         A `trusted` further try gets the hold of an earlier one that still lives, whatever it needs: who settles first has paid.
 
@@ -138,26 +148,26 @@ class Replica:
         if (live := self._live.get(reservation_id)) is not None:
             if live.asked != asked and not trusted:
                 raise ReservationIdReused(reservation_id=reservation_id)
-            return live.hold, live.warnings
+            return live.granted
         if (ended := self._ended.get(reservation_id)) is not None:
             raise _ended_as(ended)
         dearest = max((need.nano_usd for need in needs), default=0)
         if ceiling and dearest > ceiling:
             raise CostAboveCeiling(amount_nano_usd=dearest, ceiling_nano_usd=ceiling)
         at = self.now()
-        parts, budgets = self._parts(account, needs, at)
+        parts, bounds = self._parts(account, needs, at)
         if self._short(parts):
-            await self._lease(parts, budgets, at)
+            await self._lease(parts, bounds, at)
             if (live := self._live.get(reservation_id)) is not None:  # its twin came through meanwhile
-                return live.hold, live.warnings
+                return live.granted
         for part in parts:
             self._meters[part.meter] = self._meters[part.meter].hold(part.amount)
         expires = at.timestamp() + self.times.hold_s
         hold = Hold(reservation_id, self.id, key_id, account, dearest, expires, tuple(parts), attempts)
         self.stands.asked(parts)
-        warnings = self.stands.warnings(parts, budgets, lambda meter: self._meters[meter].free)
-        self._live[reservation_id] = _Live(hold, asked, warnings)
-        return hold, warnings
+        granted = Granted(hold, *self.stands.of(parts, bounds, lambda meter: self._meters[meter].free))
+        self._live[reservation_id] = _Live(granted, asked)
+        return granted
 
     async def free_id(self, reservation_id: UUID, acts: bool) -> UUID | None:
         """The id for a further try: the next one of a row whose earlier ids came to nothing. None when one was charged.
@@ -250,6 +260,7 @@ class Replica:
             self._meters[meter] = self._meters[meter].lease(-amount)
         if idle:
             await self.store.give_back(self.id, idle)
+            await self.stands.leased({meter: -amount for meter, amount in idle.items()})
 
     def forget(self, account: str, name: str) -> None:
         """Drops the meters of a budget that is no more."""
@@ -267,17 +278,17 @@ class Replica:
         """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
         return [key for one in self.bounds.concurrent if (key := one.meter(self.now())) in self._meters]
 
-    def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Budget]]:
-        parts, budgets = [], {}
+    def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Bound]]:
+        parts, bounds = [], {}
         for one in self.bounds.above(account):
             budget = one.budget
             if (amount := worst(budget, needs)) > 0:
                 key = one.meter(at)
-                budgets[key] = budget
+                bounds[key] = one
                 parts.append(Part(key, budget.unit, budget.model, amount))
-        return parts, budgets
+        return parts, bounds
 
-    async def _lease(self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime) -> None:
+    async def _lease(self, parts: list[Part], bounds: Mapping[MeterKey, Bound], at: datetime) -> None:
         """Leases until every part fits; one asker a meter at a time.
 
         Nothing is awaited after the last look, so that what is found free is still free for the caller.
@@ -286,13 +297,19 @@ class Replica:
         for lock in locks:
             await lock.acquire()
         try:
+            failed = 0
             while short := self._short(parts):
                 expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
                 given = await self.store.lease(self.id, short, expires)
                 for meter, amount in given.items():
                     self._meters[meter] = self._meters[meter].lease(amount)
-                if not given:
-                    raise await self.refusal(parts, budgets, at)
+                if given:
+                    await self.stands.leased(given)
+                    continue
+                failed += 1
+                refusal = await self.refusal(parts, bounds, at)
+                if isinstance(refusal, BudgetExceeded) or failed == MOST_TRIES:
+                    raise refusal
         finally:
             for lock in locks:
                 lock.release()
@@ -305,11 +322,11 @@ class Replica:
         return short
 
     async def refusal(
-        self, parts: list[Part], budgets: Mapping[MeterKey, Budget], at: datetime
+        self, parts: list[Part], bounds: Mapping[MeterKey, Bound], at: datetime
     ) -> BudgetExceeded | LedgerAway:
         stands = await self.store.standing([part.meter for part in parts])
         left = {meter: one.remaining + self._meters[meter].free for meter, one in stands.items()}
-        return exceeded(parts, budgets, left, at) or LedgerAway()
+        return exceeded(parts, bounds, left, at) or LedgerAway()
 
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry
@@ -361,7 +378,7 @@ class Replica:
     def expire(self) -> int:
         """Ends holds that nobody settled in time, as facts like any other; how many."""
         at = self.now()
-        late = [live.hold for live in self._live.values() if live.hold.expires <= at.timestamp()]
+        late = [hold for live in self._live.values() if (hold := live.granted.hold).expires <= at.timestamp()]
         for hold in late:
             entry = Entry(hold.reservation_id, "expired", at, hold.key_id, hold.account, held=hold.nano_usd)
             charges = self._charges(hold, Need("", 0, 0, 0))

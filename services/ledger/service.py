@@ -264,7 +264,7 @@ class LedgerService(LedgerServiceServicer):
             attempts.append(Attempt(one.model, one.provider, one.provider_model))
         dearest = max((need.nano_usd for need in needs), default=0)
         seen = await self.guardian.checked(caller, request.likeness, dearest, at)
-        hold, warnings = await self.replica.reserve(
+        granted = await self.replica.reserve(
             reservation,
             caller.account,
             caller.key_id,
@@ -273,14 +273,16 @@ class LedgerService(LedgerServiceServicer):
             request.ceiling_nano_usd,
             trusted=request.again and caller.acts,
         )
+        hold = granted.hold
         sealed = hold.sealed(self.secret)
         self.replica.told(reservation, sealed)
         return pb.ReserveResponse(
             held_nano_usd=hold.nano_usd,
             hold=sealed,
-            warnings=[*warnings, *seen],
+            warnings=[*granted.warnings, *seen],
             expires=Timestamp(seconds=int(hold.expires)),
             reservation_id="" if str(reservation) == request.reservation_id else str(reservation),
+            limits=[messages.limit(one) for one in granted.limits],
         )
 
     async def Settle(self, request: pb.SettleRequest, context: object) -> pb.SettleResponse:

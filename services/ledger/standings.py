@@ -1,13 +1,26 @@
-"""Where the budgets stand that a replica grants from, as of its last look: what warnings and metrics go by."""
+"""Where the budgets stand that a replica grants from: what warnings, limits and metrics go by.
+
+What this replica leases is counted at once, what others do as of the last look.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.ledger.books import Budget
-from services.ledger.bounds import Bounds
+from msgspec import Struct
+
+from services.ledger.books import Budget, Unit
+from services.ledger.bounds import Bound, Bounds
 from services.ledger.holds import Part
 from services.ledger.store import MeterKey, Standing, Store
+
+
+class Limit(Struct, frozen=True):
+    """A rate limit, and what other requests may still take of it."""
+
+    budget: Budget
+    left: int
+    resets: datetime
 
 
 @dataclass(slots=True)
@@ -32,18 +45,36 @@ class Standings:
         self._asked = set()
         self._stands = await self.store.standing(list(meters)) if meters else {}
 
-    def warnings(
-        self, parts: Iterable[Part], budgets: Mapping[MeterKey, Budget], free: Callable[[MeterKey], int]
-    ) -> tuple[str, ...]:
-        """Budgets past their warning mark; `free` tells what is idle of a lease."""
-        warned = []
+    async def leased(self, amounts: Mapping[MeterKey, int]) -> None:
+        """So much more is leased here than was at the last look; those that were never looked at are."""
+        fresh = [meter for meter in amounts if meter not in self._stands]
+        for meter, amount in amounts.items():
+            if (known := self._stands.get(meter)) is not None:
+                self._stands[meter] = Standing(known.limit, known.spent, known.leased + amount)
+        if fresh:
+            self._stands |= await self.store.standing(fresh)
+
+    def of(
+        self, parts: Iterable[Part], bounds: Mapping[MeterKey, Bound], free: Callable[[MeterKey], int]
+    ) -> tuple[tuple[str, ...], tuple[Limit, ...]]:
+        """Budgets past their warning mark, and of requests and of tokens the limit with the least left. `free` tells what is idle
+        of a lease."""
+        warned: list[str] = []
+        limits: dict[Unit, Limit] = {}
         for part in parts:
-            budget, stands = budgets[part.meter], self._stands.get(part.meter)
-            if budget.warn_at and stands is not None:
-                gone = stands.spent + stands.leased - max(free(part.meter), 0)
-                if gone >= budget.limit * budget.warn_at:
-                    warned.append(f"{budget.account}:{budget.name}")
-        return tuple(warned)
+            bound, stands = bounds[part.meter], self._stands.get(part.meter)
+            if stands is None:  # the budget was removed meanwhile
+                continue
+            budget = bound.budget
+            left = budget.limit - stands.spent - stands.leased + max(free(part.meter), 0)
+            if budget.warn_at and budget.limit - left >= budget.limit * budget.warn_at:
+                warned.append(f"{budget.account}:{budget.name}")
+            is_now = bound.key == part.meter  # and no other caller has seen its window end
+            if budget.paces and is_now:
+                nearest = limits.get(part.unit)
+                if nearest is None or left < nearest.left:
+                    limits[part.unit] = Limit(budget, max(left, 0), bound.until)
+        return tuple(warned), tuple(limits.values())
 
     def past_marks(self, at: datetime) -> list[tuple[Budget, Standing, MeterKey]]:
         """Budgets that have spent more than their warning mark."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2
 
+from services.orchestrator.money import told
 from services.orchestrator.road import NAMESPACE, Road
 
 
@@ -22,9 +24,9 @@ class Charged:
 
 @asynccontextmanager
 async def charged(
-    road: Road, attempt: ledger_pb2.Attempt, reservation: str, *, again: bool = False
+    road: Road, attempt: ledger_pb2.Attempt, reservation: str, said: pb.Road, *, again: bool = False
 ) -> AsyncIterator[Charged]:
-    """Holds `attempt` for as long as the block lasts. At its end, however it ends, what it says is charged.
+    """Holds `attempt` for as long as the block lasts, and has `said` tell so. At its end, however it ends, what it says is charged.
 
     Raises:
         AioRpcError: what the ledger says.
@@ -32,6 +34,7 @@ async def charged(
     await road.peers.reach("ledger", road.waits.restart_s)
     asked = ledger_pb2.ReserveRequest(reservation_id=reservation, again=again, attempts=[attempt])
     made = Charged(await road.peers.ledger.Reserve(asked))
+    told(said, made.held)
     began = time.monotonic()
     try:
         yield made

@@ -91,8 +91,8 @@ class Metered:
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
         inspected = list(await self._inspected(texts, road))
         reserved = reservation(caller.account, request.idempotency_key)
-        async with charged(self.road, self._attempt(request, inspected), reserved, again=request.attempt > 1) as one:
-            road.held_nano_usd = one.held.held_nano_usd
+        attempt = self._attempt(request, inspected)
+        async with charged(self.road, attempt, reserved, road, again=request.attempt > 1) as one:
             paid = Paid(inspected, road)
             try:
                 yield paid

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from tollway.chat.v1 import chat_pb2 as chat
+from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2
 
 from services.orchestrator import bounds
@@ -90,8 +91,7 @@ class Money:
         journey.drawn, journey.computed_ms = None, 0
         journey.hold = held.hold  # none when an earlier try was charged
         journey.reservation_id = held.reservation_id or journey.reservation_id
-        journey.road.held_nano_usd += held.held_nano_usd
-        journey.road.budget_warnings.extend(held.warnings)
+        told(journey.road, held)
         self.budgets.noted(journey.caller.account, bool(held.warnings))
 
     def settlement(self, journey: Journey, usage: chat.Usage) -> ledger_pb2.SettleRequest:
@@ -192,6 +192,16 @@ class Money:
         """How many calls one answer of the model may be billed for."""
         known = self.models.known.get(model)
         return max(known.most_calls, 1) if known is not None else 1
+
+
+def told(road: pb.Road, held: ledger_pb2.ReserveResponse) -> None:
+    """Has the road tell what was held, and how near that came to budgets and limits."""
+    road.held_nano_usd += held.held_nano_usd
+    if held.warnings:
+        road.budget_warnings.extend(one for one in held.warnings if one not in road.budget_warnings)
+    if held.limits:
+        del road.limits[:]
+        road.limits.extend(held.limits)
 
 
 def time_left(calls: int = 1) -> Duration:

@@ -80,9 +80,7 @@ class Tooling:
         attempt = ledger_pb2.Attempt(
             model=model, provider=PROVIDER, provider_model=tool.name, compute=time_left(), calls=1
         )
-        async with charged(self.road, attempt, str(uuid.uuid4())) as paid:
-            road.held_nano_usd = paid.held.held_nano_usd
-            road.budget_warnings.extend(paid.held.warnings)
+        async with charged(self.road, attempt, str(uuid.uuid4()), road) as paid:
             asked = tools_pb2.CallToolRequest(
                 name=tool.name, arguments_json=request.arguments_json if tool.trusted else arguments
             )

@@ -62,7 +62,7 @@ async def replica_over(store: MemoryStore, *budgets: Budget) -> AsyncIterator[Re
 
 async def reserve(replica: Replica, amount: int = 10, *, key: UUID | None = None, ceiling: int = 0) -> Hold:
     needs = [Need("m", amount, amount)]
-    return (await replica.reserve(key or uuid4(), "acme/search", "k", needs, (), ceiling))[0]
+    return (await replica.reserve(key or uuid4(), "acme/search", "k", needs, (), ceiling)).hold
 
 
 async def settle(replica: Replica, hold: Hold, cost: int) -> Entry:
@@ -91,7 +91,7 @@ async def test_a_budget_for_a_hundred_lets_exactly_a_hundred_pass() -> None:
 async def test_three_replicas_on_one_database_let_exactly_a_hundred_pass(postgres_url: str) -> None:
     async def one(replica: Replica, account: str) -> bool:
         try:
-            hold, _ = await replica.reserve(uuid4(), account, "k", [Need("m", 10, 10)], (), 0)
+            hold = (await replica.reserve(uuid4(), account, "k", [Need("m", 10, 10)], (), 0)).hold
         except BudgetExceeded:
             return False
         await settle(replica, hold, 10)
@@ -121,6 +121,60 @@ async def test_every_budget_above_holds_at_once_or_none() -> None:
         assert refused.value.facts["budget"] == "day" and refused.value.facts["available"] == "5"
         stands = {budget.name: held for budget, _, held in await replica.standing(replica.bounds.above("acme/search"))}
         assert stands == {"main": 10, "day": 10}
+
+
+async def paced(replica: Replica, tokens: int = 1) -> dict[str, tuple[str, int]]:
+    """By unit: the limit that one more request was told of, and what it leaves."""
+    made = await replica.reserve(uuid4(), "acme/search", "k", [Need("m", tokens, tokens)], (), 0)
+    return {one.budget.unit.value: (one.budget.name, one.left) for one in made.limits}
+
+
+async def test_a_caller_is_told_the_nearest_of_its_limits() -> None:
+    store, clock = MemoryStore(), [NOW]
+    for budget in (
+        Budget("acme", "minute", Unit.REQUESTS, 100, Window.MINUTE),
+        Budget("acme/search", "day", Unit.REQUESTS, 7, Window.DAY),
+        Budget("acme", "tokens", Unit.TOKENS, 1000, Window.MINUTE),
+        Budget("acme", "ever", Unit.REQUESTS, 3),
+        MONEY,
+    ):
+        await store.set_budget(budget)
+    replica = Replica(store, now=lambda: clock[0])
+    await replica.load()
+    assert await paced(replica, 40) == {"requests": ("day", 6), "tokens": ("tokens", 960)}
+    assert await paced(replica, 10) == {"requests": ("day", 5), "tokens": ("tokens", 950)}
+    clock[0] += timedelta(minutes=1)
+    assert await paced(replica, 1) == {"requests": ("day", 4), "tokens": ("tokens", 999)}
+
+
+async def test_what_is_left_is_counted_as_it_is_taken_and_given_back() -> None:
+    store = MemoryStore()
+    async with replica_over(store, Budget("acme", "tokens", Unit.TOKENS, 1000, Window.ROLLING_DAY)) as replica:
+        hold = await reserve(replica, 100)
+        assert await paced(replica) == {"tokens": ("tokens", 899)}
+        await settle(replica, hold, 30)
+        assert await paced(replica) == {"tokens": ("tokens", 968)}
+        other = Replica(store)
+        await other.load()
+        assert await paced(other, 200) == {"tokens": ("tokens", 1000 - 30 - 2 - 200 - replica_free(replica))}
+        await replica.give_back("acme", "tokens")
+        await other.stands.look()
+        assert await paced(other) == {"tokens": ("tokens", 1000 - 30 - 2 - 201)}
+
+
+def replica_free(replica: Replica) -> int:
+    """What a replica has leased and nobody holds: to others it is gone."""
+    return sum(meter.free for meter in replica._meters.values())
+
+
+async def test_a_limit_set_anew_is_told_at_once() -> None:
+    store, budget = MemoryStore(), Budget("acme", "minute", Unit.REQUESTS, 100, Window.MINUTE)
+    async with replica_over(store, budget) as replica:
+        assert await paced(replica) == {"requests": ("minute", 99)}
+        await replica.give_back("acme", "minute")
+        await store.set_budget(Budget("acme", "minute", Unit.REQUESTS, 10, Window.MINUTE))
+        await replica.load()
+        assert await paced(replica) == {"requests": ("minute", 8)}
 
 
 async def test_a_repeated_reservation_holds_once() -> None:
@@ -227,6 +281,31 @@ async def test_what_could_not_be_written_has_not_ended(late: bool) -> None:
                 await settle(replica, hold, 7)
         store.unfit = -1
         assert (await settle(replica, hold, 7)).cost == 7
+
+
+class Slow(MemoryStore):
+    """A store where other replicas give back what a lease has just been refused for."""
+
+    refuses = 0
+
+    async def lease(self, replica, wants, expires):  # type: ignore[no-untyped-def]
+        if self.refuses:
+            self.refuses -= 1
+            return {}
+        return await super().lease(replica, wants, expires)
+
+
+async def test_what_has_come_back_since_it_was_refused_is_granted() -> None:
+    store = Slow()
+    async with replica_over(store, MONEY) as replica:
+        store.refuses = 2
+        assert (await reserve(replica, 10)).nano_usd == 10
+        store.refuses = 1
+        with pytest.raises(BudgetExceeded):
+            await reserve(replica, 2000)
+        store.refuses = 100
+        with pytest.raises(LedgerAway):
+            await reserve(replica, 900)
 
 
 class Counting(MemoryStore):

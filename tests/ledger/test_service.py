@@ -1,6 +1,7 @@
 """The ledger's contract over every transport: codes, reasons and facts as callers see them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -158,8 +159,19 @@ async def test_a_warning_comes_before_the_limit(ledger: Ledger) -> None:
     for _ in range(3):
         asked = asking()
         await who.Settle(settling(asked, await who.Reserve(asked)))
-    await asyncio.sleep(1.3)  # the replica's view of the budgets is refreshed once a second
     assert list((await who.Reserve(asking())).warnings) == ["acme:main"]
+
+
+async def test_a_caller_is_told_its_limits(ledger: Ledger) -> None:
+    for unit, most in ((pb.UNIT_REQUESTS, 60), (pb.UNIT_TOKENS, 90_000)):
+        budget = pb.Budget(account="acme", name=f"rate{unit}", unit=unit, limit=most, window=pb.WINDOW_DAY)
+        await ledger.SetBudget(pb.SetBudgetRequest(budget=budget))
+    told = {one.unit: one for one in (await (await customer(ledger)).Reserve(asking(1000))).limits}
+    assert {unit: (one.limit, one.remaining) for unit, one in told.items()} == {
+        pb.UNIT_REQUESTS: (60, 59),
+        pb.UNIT_TOKENS: (90_000, 88_000),
+    }
+    assert all(0 < one.resets.seconds - time.time() <= 86_400 for one in told.values())
 
 
 def carving(**more: Any) -> pb.CarveAllowanceRequest:

@@ -142,7 +142,44 @@ async def test_a_budget_refuses_before_it_is_passed(mesh: Mesh) -> None:
     answers = await asyncio.gather(*(sent(mesh, asking(), key=key) for _ in range(20)))
     assert sorted(answer.status for answer in answers) == [200] * 3 + [429] * 17
     refused = next(answer for answer in answers if answer.status == 429)
-    assert refused.code == "insufficient_quota" and refused.headers["x-should-retry"] == "false"
+    assert refused.code == "rate_limit_exceeded" and refused.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/v1/chat/completions", {}),
+        ("/v1/chat/completions", {"stream": True}),
+        ("/v1/messages", {"max_tokens": 20}),
+        ("/v1/embeddings", {"model": "minilm", "input": "a cat", "messages": None}),
+    ],
+)
+async def test_an_answer_tells_what_a_caller_may_still_ask_for(mesh: Mesh, path: str, more: dict[str, Any]) -> None:
+    account = f"paced{uuid4().hex[:8]}"
+    key = mesh.new_key(f"{account}/app")
+    assert (
+        mesh.tollway("budgets", "set", account, "100requests", "--per=day", "--name=rpd", "--warn-at=0.01").returncode
+        == 0
+    )
+    assert mesh.tollway("budgets", "set", account, "50000tokens", "--per=minute", "--name=tpm").returncode == 0
+    body = {name: value for name, value in (asking() | more).items() if value is not None}
+    first, second = await sent(mesh, body, path=path, key=key), await sent(mesh, body, path=path, key=key)
+    assert (first.status, second.status) == (200, 200), first.raw
+    assert [one.headers["x-ratelimit-remaining-requests"] for one in (first, second)] == ["99", "98"]
+    assert first.headers["x-ratelimit-limit-requests"] == "100" and first.headers["x-ratelimit-reset-requests"]
+    assert 0 < int(first.headers["x-ratelimit-remaining-tokens"]) < 50_000
+    assert second.headers["x-tollway-budget-warning"] == f"{account}:rpd"
+    if path == "/v1/messages":
+        assert first.headers["anthropic-ratelimit-requests-remaining"] == "99"
+
+
+async def test_a_limit_on_what_is_under_way_may_be_tried_again(mesh: Mesh) -> None:
+    key = mesh.new_key("narrow/app")
+    assert mesh.tollway("budgets", "set", "narrow", "1concurrent").returncode == 0
+    answers = await asyncio.gather(*(sent(mesh, asking(model="late"), key=key) for _ in range(4)))
+    refused = [one for one in answers if one.status != 200]
+    assert refused and {(one.status, one.code) for one in refused} == {(429, "rate_limit_exceeded")}
+    assert all("x-should-retry" not in one.headers for one in refused)
 
 
 async def test_callers_that_ask_the_same_at_once_share_one_answer(mesh: Mesh) -> None:

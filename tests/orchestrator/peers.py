@@ -108,6 +108,7 @@ class Mesh:
         self.good = True
         self.refuses_second_hold = False
         self.warnings: list[str] = []
+        self.limits: list[ledger_pb2.RateLimit] = []
         self.slow_s = 0.0
         """How long a model takes."""
         self.gate = asyncio.Event()
@@ -193,7 +194,9 @@ class Mesh:
         if self.refuses_second_hold and len([one for one in self.asked if one == "ledger.Reserve"]) > 1:
             raise Away(grpc.StatusCode.RESOURCE_EXHAUSTED)
         hold = f"hold of {request.attempts[0].model}" if request.attempts else "hold"
-        return ledger_pb2.ReserveResponse(held_nano_usd=70, hold=hold.encode(), warnings=self.warnings)
+        return ledger_pb2.ReserveResponse(
+            held_nano_usd=70, hold=hold.encode(), warnings=self.warnings, limits=self.limits
+        )
 
     def _CarveAllowance(self, request: Any) -> Any:
         prices = [

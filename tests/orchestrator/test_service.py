@@ -12,6 +12,7 @@ from tollway.cache.v1 import cache_pb2
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
+from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 from tollway.retrieval.v1 import retrieval_pb2
 from tollway.router.v1 import router_pb2
@@ -460,6 +461,14 @@ async def test_an_answer_that_will_not_do_is_paid_for_and_the_next_is_asked(
     assert reserved[1].attempts[0].output_tokens == 2 * 500  # the cheap one's shorter limit is not the other's
 
 
+async def test_two_holds_are_told_as_one(gateway: Called, mesh: Mesh) -> None:
+    mesh.cascade, mesh.good, mesh.warnings = router_pb2.Cascade(), False, ["acme:main"]
+    mesh.limits = [ledger_pb2.RateLimit(unit=ledger_pb2.UNIT_REQUESTS, limit=9, remaining=8)]
+    road = (await gateway.Complete(asking())).road
+    assert mesh.asked.count("ledger.Reserve") == 2
+    assert (list(road.budget_warnings), list(road.limits)) == (["acme:main"], mesh.limits)
+
+
 async def test_where_no_money_is_left_for_another_the_cheap_answer_stands(gateway: Called, mesh: Mesh) -> None:
     mesh.cascade, mesh.good, mesh.refuses_second_hold = router_pb2.Cascade(), False, True
     assert await text_of(gateway, asking(), False) == "of cheap"
@@ -521,7 +530,9 @@ async def test_counting_asks_no_model_and_pays_nothing(gateway: Called, mesh: Me
 
 
 async def test_embeddings_are_guarded_and_paid_for(gateway: Called, mesh: Mesh) -> None:
+    mesh.warnings, mesh.limits = ["acme:main"], [ledger_pb2.RateLimit(unit=ledger_pb2.UNIT_REQUESTS, limit=9)]
     made = await gateway.Embed(pb.EmbedRequest(model="e", texts=["x"]))
+    assert (list(made.road.budget_warnings), list(made.road.limits)) == (mesh.warnings, mesh.limits)
     assert list(made.embeddings[0].values) == [1.0] and made.input_tokens == 4
     await until(lambda: "ledger.Settle" in mesh.asked)
     assert mesh.asked[:2] == ["guard.InspectPrompt", "ledger.Reserve"]

@@ -111,7 +111,7 @@ class World:
             key = self.chance.choice(self.open).reservation_id
         account = self.chance.choice(["acme/a", "acme/b", "acme/b/deep"])
         with contextlib.suppress(*REFUSED):
-            hold, _ = await replica.reserve(key, account, "k", needs, (), 0)
+            hold = (await replica.reserve(key, account, "k", needs, (), 0)).hold
             self.open.append(hold)
 
     async def _settle(self, replica: Replica) -> None:

@@ -13,7 +13,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import prompt, sse
+from services.edge.wire import limits, prompt, sse
 from services.edge.wire.errors import Refusal
 
 FINISHES = {
@@ -105,7 +105,7 @@ def tier(made: chat.Usage) -> str | None:
 
 
 def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
-    """The `X-Tollway-*` headers: trace, route, cache, the most it can cost."""
+    """The `X-Tollway-*` headers: trace, route, cache, the most it can cost; and `x-ratelimit-*`, where the caller has limits."""
     said = {
         "trace": road.trace_id,
         "model": road.model,
@@ -122,7 +122,8 @@ def headers(road: pb.Road) -> list[tuple[bytes, bytes]]:
         "budget-warning": ",".join(road.budget_warnings),
         "documents": str(road.documents) if road.HasField("documents") else "",
     }
-    return [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]
+    ours = [(f"x-tollway-{name}".encode(), _printable(value)) for name, value in said.items() if value]
+    return ours + limits.openai(road.limits) if road.limits else ours
 
 
 def models(listed: Iterable[models_pb2.Model]) -> bytes:

@@ -13,6 +13,7 @@ import orjson
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
+from services.edge.wire import limits
 from services.runtime.status import status_of
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ CODES: Mapping[grpc.StatusCode, tuple[int, str, str]] = {
     grpc.StatusCode.CANCELLED: (499, "api_error", "cancelled"),
 }
 INTERNAL = (500, "api_error", "internal_error")
+LIMITED = (429, "rate_limit_error", "rate_limit_exceeded")
+"""By a budget that comes back by itself."""
 PARAMS = {
     "chat.max_output_tokens": "max_completion_tokens",
     "reference": "prompt.id",
@@ -178,33 +181,39 @@ def of_failure(error: Exception) -> Refusal:
     details = _details(found.details)
     info, retry, broken = details.get(ErrorInfo), details.get(RetryInfo), details.get(BadRequest)
     reason = info.reason if isinstance(info, ErrorInfo) else ""
-    headers = {}
+    code = NUMBERS.get(found.code, grpc.StatusCode.UNKNOWN)
+    said, headers, seconds = _said(code, reason), {}, None
     if isinstance(retry, RetryInfo):
         seconds = retry.retry_delay.ToTimedelta().total_seconds()
         headers = {"retry-after": str(max(1, -int(-seconds // 1))), "retry-after-ms": str(int(seconds * 1000))}
+    if isinstance(info, ErrorInfo) and reason == "BUDGET_EXCEEDED":
+        headers |= limits.refused(info.metadata, seconds)
+        said = LIMITED if limits.passes(info.metadata) else said
     param = None
     if isinstance(broken, BadRequest) and broken.field_violations:
         named = broken.field_violations[0].field
         param = PARAMS.get(named, named.removeprefix("chat."))
-    return _refusal(NUMBERS.get(found.code, grpc.StatusCode.UNKNOWN), reason, found.message, headers, param)
+    return _refusal(said, found.message, headers, param)
 
 
 def of_error(code: int, reason: str, message: str) -> Refusal:
     """A failure that was kept: of a line of a batch. A reason in small letters is the edge's own word for it."""
     if reason.islower():
         return Refusal(400, reason, message)
-    return _refusal(NUMBERS.get(code, grpc.StatusCode.UNKNOWN), reason, message, {}, None)
+    return _refusal(_said(NUMBERS.get(code, grpc.StatusCode.UNKNOWN), reason), message, {}, None)
 
 
 NUMBERS = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _refusal(code: grpc.StatusCode, reason: str, message: str, headers: dict[str, str], param: str | None) -> Refusal:
-    status, kind, word = REASONS.get(reason) or CODES.get(code, INTERNAL)
+def _said(code: grpc.StatusCode, reason: str) -> tuple[int, str, str]:
+    return REASONS.get(reason) or CODES.get(code, INTERNAL)
+
+
+def _refusal(said: tuple[int, str, str], message: str, headers: dict[str, str], param: str | None) -> Refusal:
+    status, kind, word = said
     if status == 401:
         headers = {**headers, "www-authenticate": "Bearer"}
-    if reason == "BUDGET_EXCEEDED":
-        headers = {**headers, "x-should-retry": "false"}  # asking again at once cannot help: SDKs heed this
     return Refusal(status, word, message, kind, param, headers)
 
 
