@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 import asyncpg
-from msgspec import Struct
 from msgspec.structs import replace
 
 from services.ledger.books import (
@@ -32,10 +31,11 @@ from services.ledger.books import (
 )
 from services.ledger.bounds import Bound, Bounds
 from services.ledger.exceeded import exceeded
+from services.ledger.granted import Granted, Live
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.posting import EntryUnfit, Posting
 from services.ledger.safeguards import Safeguard
-from services.ledger.standings import Limit, Standings
+from services.ledger.standings import Standings
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING
@@ -58,24 +58,6 @@ class Times:
     """How old this replica's view of budgets and suspensions may be; where a budget stands that nothing was held of lately, a heartbeat."""
 
 
-class Granted(Struct, frozen=True):
-    """A hold, the budgets that are nearly used up, and the limits that its maker paces itself by."""
-
-    hold: Hold
-    warnings: tuple[str, ...] = ()
-    limits: tuple[Limit, ...] = ()
-
-
-@dataclass(slots=True)
-class _Live:
-    """A hold under way."""
-
-    granted: Granted
-    asked: tuple[object, ...]
-    sealed: bytes = b""
-    """As it was given away."""
-
-
 @dataclass(slots=True)
 class Replica:
     store: Store
@@ -87,7 +69,7 @@ class Replica:
     bounds: Bounds = field(default_factory=Bounds)
     safeguards: dict[str, Safeguard] = field(default_factory=dict)
     _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
-    _live: dict[UUID, _Live] = field(default_factory=dict)
+    _live: dict[UUID, Live] = field(default_factory=dict)
     _ended: OrderedDict[UUID, Entry] = field(default_factory=OrderedDict)
     _late: dict[UUID, Hold] = field(default_factory=dict)
     _revision: int = -1
@@ -166,7 +148,7 @@ class Replica:
         hold = Hold(reservation_id, self.id, key_id, account, dearest, expires, tuple(parts), attempts)
         self.stands.asked(parts)
         granted = Granted(hold, *self.stands.of(parts, bounds, lambda meter: self._meters[meter].free))
-        self._live[reservation_id] = _Live(granted, asked)
+        self._live[reservation_id] = Live(granted, asked)
         return granted
 
     async def free_id(self, reservation_id: UUID, acts: bool) -> UUID | None:
