@@ -39,12 +39,14 @@ def brought(document_id: str, made: Brought | Unreadable) -> pb.UpsertDocumentsR
     )
 
 
-def where_of(said: pb.Where) -> Where:
-    """
+def facts_of(request: pb.SearchRequest) -> tuple[Where, ...]:
+    """What a document's facts must be, all of it.
+
     Raises:
         TooManyFacts, NoBound
     """
-    return bounded(_where(said))
+    facts: tuple[Where, ...] = tuple(Fact(name, (value,)) for name, value in request.attributes.items())
+    return (*facts, bounded(_where(request.where))) if request.HasField("where") else facts
 
 
 def _where(said: pb.Where) -> Where:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import qdrant_edge as q
 
-from services.retrieval.payload import FILTERED, STATIC, pairs, read, written
+from services.retrieval.payload import FILTERED, STATIC, read, written
 from services.retrieval.store import Passage, Scope
 from services.retrieval.where import Either, Every, Number, Where, place
 
@@ -121,9 +121,7 @@ def within(scope: Scope, *, keyed: bool, waiting: bool = False) -> Any:
         ]
         if scope.collection:
             must.append(q.FieldCondition("collection", match=q.MatchValue(scope.collection)))
-    must += [q.FieldCondition("attributes", match=q.MatchValue(pair)) for pair in pairs(scope.attributes)]
-    if scope.where is not None:
-        must.append(_facts(scope.where))
+    must += map(_facts, scope.where)
     if waiting:
         must.append(q.FieldCondition("dense", match=q.MatchValue("no")))
     return q.Filter(must=must)  # type: ignore[arg-type]

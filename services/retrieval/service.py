@@ -102,8 +102,7 @@ class RetrievalService(RetrievalServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: object) -> pb.SearchResponse:
         tenant = identity.caller().tenant
-        where = messages.where_of(request.where) if request.HasField("where") else None
-        scope = Scope(tenant, request.collection, (EVERYBODY, *request.groups), dict(request.attributes), where)
+        scope = Scope(tenant, request.collection, (EVERYBODY, *request.groups), messages.facts_of(request))
         static = np.frombuffer(request.vector.values, np.float32) if request.vector.model == STATIC else None
         half_life_s = request.half_life.ToTimedelta().total_seconds()
         wish = Wish(request.limit or USUAL_LIMIT, request.diversity, half_life_s, request.neighbours)

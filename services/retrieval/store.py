@@ -1,7 +1,7 @@
 """Where passages are kept and searched."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from uuid import UUID, uuid5
 
@@ -62,17 +62,15 @@ class Scope:
     tenant: str
     collection: str = ""
     readers: tuple[str, ...] = (EVERYBODY,)
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    where: Where | None = None
-    """What must hold of the facts beside `attributes`."""
+    where: tuple[Where, ...] = ()
+    """What must hold of the facts, all of it."""
 
     def holds(self, one: Passage) -> bool:
         return (
             one.tenant == self.tenant
             and (not self.collection or one.collection == self.collection)
             and not set(one.readers).isdisjoint(self.readers)
-            and all(one.attributes.get(name) == value for name, value in self.attributes.items())
-            and (self.where is None or holds(self.where, one.attributes))
+            and all(holds(fact, one.attributes) for fact in self.where)
         )
 
 

@@ -166,9 +166,7 @@ def _scope(scope: Scope) -> str:
     parts = [f"tenant == {json.dumps(scope.tenant)}", f"ARRAY_CONTAINS_ANY(readers, {json.dumps(list(scope.readers))})"]
     if scope.collection:
         parts.append(f"collection == {json.dumps(scope.collection)}")
-    parts += [f"ARRAY_CONTAINS(attributes, {json.dumps(pair)})" for pair in pairs(scope.attributes)]
-    if scope.where is not None:
-        parts.append(_facts(scope.where))
+    parts += map(_facts, scope.where)
     return " and ".join(parts)
 
 

@@ -12,7 +12,7 @@ from pinecone import AsyncIndex
 from pinecone.errors import PineconeError
 
 from services.retrieval.documents import Key
-from services.retrieval.payload import pairs, read, written
+from services.retrieval.payload import read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 from services.retrieval.where import Either, Every, Number, Where, place
 
@@ -125,9 +125,7 @@ def _scope(scope: Scope, more: list[Filter]) -> Filter:
     parts: list[Filter] = [*more, {"tenant": {"$eq": scope.tenant}}, {"readers": {"$in": list(scope.readers)}}]
     if scope.collection:
         parts.append({"collection": {"$eq": scope.collection}})
-    parts += [{"attributes": {"$in": [pair]}} for pair in pairs(scope.attributes)]
-    if scope.where is not None:
-        parts.append(_facts(scope.where))
+    parts += map(_facts, scope.where)
     return {"$and": parts}
 
 

@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from services.retrieval.documents import Key
-from services.retrieval.payload import DENSE, FILTERED, STATIC, pairs, read, written
+from services.retrieval.payload import DENSE, FILTERED, STATIC, read, written
 from services.retrieval.store import Found, Hit, Passage, Question, Scope, StoreAway, Vector
 from services.retrieval.where import Either, Every, Number, Where, place
 from services.retrieval.words import bm25
@@ -159,11 +159,7 @@ def _scope(scope: Scope) -> models.Filter:
     ]
     if scope.collection:
         must.append(models.FieldCondition(key="collection", match=models.MatchValue(value=scope.collection)))
-    must += [
-        models.FieldCondition(key="attributes", match=models.MatchValue(value=pair)) for pair in pairs(scope.attributes)
-    ]
-    if scope.where is not None:
-        must.append(_facts(scope.where))
+    must += map(_facts, scope.where)
     return models.Filter(must=must)
 
 
