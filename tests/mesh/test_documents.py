@@ -171,10 +171,18 @@ def test_the_command(library: Mesh, tmp_path: Path) -> None:
     name = uuid4().hex
     (tmp_path / "good.md").write_text(f"Lorries of {name} pay nine crowns.")
     (tmp_path / "bad.json").write_text("{")
-    added = library.tollway("retrieval", "add", str(tmp_path), "--collection=cli")
+    said = ("--fact=lang=en", "--fact=year=2026")
+    added = library.tollway("retrieval", "add", str(tmp_path), "--collection=cli", *said)
     assert added.returncode == 1 and "1 documents are searchable" in added.stdout and "parked: bad.json" in added.stdout
     found = library.tollway("retrieval", "search", f"lorries of {name}", "--collection=cli")
     assert "good.md" in found.stdout and "bm25" in found.stdout, found
+    for where, there in (("year>=2026", True), ("year<2026", False), ("lang=de|en", True), ("lang!=en", False)):
+        asked = ("--where", where, "--where=lang!=fr")
+        found = library.tollway("retrieval", "search", f"lorries of {name}", "--collection=cli", *asked)
+        assert ("good.md" in found.stdout) is there, (where, found)
+    for flaw in ("year", "year>new", "=en"):
+        wrong = library.tollway("retrieval", "search", name, "--where", flaw)
+        assert wrong.returncode == 1 and flaw in wrong.stderr, wrong
     cases = tmp_path / "week.jsonl"
     cases.write_text(
         json.dumps({"query": f"what do lorries of {name} pay?", "relevant": ["good.md"], "answer": "nine crowns"})

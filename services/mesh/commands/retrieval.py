@@ -13,6 +13,7 @@ from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.mesh import running
 from services.mesh.commands.calling import Key, State, key_of, pages, ran
+from services.mesh.commands.facts import facts, required
 from services.mesh.screen import err, fail, progress, say, table
 from services.retrieval.formats import ENDINGS
 
@@ -44,11 +45,15 @@ def add(
     readers: Annotated[
         str, typer.Option(help="Groups that may read them, with commas between; everybody without it.")
     ] = "",
+    fact: Annotated[
+        list[str] | None, typer.Option(help="A fact of theirs, as lang=en; several times for several.")
+    ] = None,
     key: Key = "",
     state: State = running.STATE,
 ) -> None:
     """Makes files searchable; one that cannot be read is told with its reason."""
     files = [(name, file) for path in paths for name, file in _files(path)]
+    attributes = facts(fact or ())
 
     async def work(
         stub: retrieval_pb2_grpc.RetrievalServiceStub, metadata: Metadata
@@ -59,6 +64,7 @@ def add(
                     document=pb.Document(
                         document_id=name, collection=collection, title=file.stem, content=file.read_bytes(),
                         media_type=ENDINGS.get(file.suffix.lower(), ""), readers=[one for one in readers.split(",") if one],
+                        attributes=attributes,
                     )
                 )  # fmt: skip
 
@@ -84,12 +90,22 @@ def search(
     collection: Collection = "",
     limit: Annotated[int, typer.Option(help="How many passages.")] = 5,
     groups: Annotated[str, typer.Option(help="Groups that the asker is in, with commas between.")] = "",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a document's facts must be: lang=en, lang=en|de, lang!=en, year>=2020; several times for all of it."
+        ),
+    ] = None,
     key: Key = "",
     state: State = running.STATE,
 ) -> None:
     """Finds passages, each with what every way of searching gave."""
     request = pb.SearchRequest(
-        query=query, collection=collection, limit=limit, groups=[one for one in groups.split(",") if one]
+        query=query,
+        collection=collection,
+        limit=limit,
+        groups=[one for one in groups.split(",") if one],
+        where=required(where or ()),
     )
     found = called(state, key, lambda stub, metadata: stub.Search(request, metadata=metadata, timeout=30))
     if not found.passages:
