@@ -14,6 +14,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
 from services.retrieval import stores
+from services.retrieval.collecting import Collecting
 from services.retrieval.dense import Models, PostgresModels, chosen
 from services.retrieval.encoding import Encoding
 from services.retrieval.epochs import Epochs
@@ -124,7 +125,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             sources = keeper(settings.sources if settings.key else {}, catalogue, intake, encoding.own)
             names = frozenset({FIRST, *settings.generations})
             migrating = Migrating(generations, shelf, moves, models, catalogue, ingest.turns, names, following)
-            service = RetrievalService(intake, search, catalogue, epochs, sources, migrating)
+            collecting = Collecting(ingest, catalogue)
+            service = RetrievalService(intake, search, catalogue, epochs, sources, migrating, collecting)
             works = (
                 epochs.follow(catalogue),
                 following.run(),
@@ -132,6 +134,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 migrating.follow(),
                 migrating.lead(),
                 shelf.watch(),
+                collecting.run(),
             )
             try:
                 async with running(*works):

@@ -78,6 +78,14 @@ class Catalogue(Heads, Protocol):
         """What is known of it anew, or for the first time; counts are not looked at."""
         ...
 
+    async def use(self, tenant: str, name: str, at: float) -> None:
+        """Notes that it was used, where it is kept."""
+        ...
+
+    async def idle(self, at: float, most: int) -> Sequence[Collection]:
+        """Of all tenants, those that nobody has used for too long; counts are not told."""
+        ...
+
     async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
         """By name, those that only have documents, too; from the first where `after` is ''."""
         ...
@@ -224,6 +232,14 @@ class MemoryCatalogue:
     async def keep_collection(self, one: Collection) -> None:
         known = self._collections.get((one.tenant, one.name))
         self._collections[one.tenant, one.name] = replace(one, created=known.created if known else one.created)
+
+    async def use(self, tenant: str, name: str, at: float) -> None:
+        if (known := self._collections.get((tenant, name))) is not None:
+            self._collections[tenant, name] = replace(known, used=max(known.used, at))
+
+    async def idle(self, at: float, most: int) -> Sequence[Collection]:
+        over = (one for one in self._collections.values() if one.idle_s and one.used + one.idle_s <= at)
+        return sorted(over, key=lambda one: one.used)[:most]
 
     async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
         kept: list[Row | Parked] = [*self.rows.values(), *self.waiting.values()]

@@ -1,16 +1,25 @@
-"""A collection as a whole: kept, told of, and taken away with its documents."""
+"""A collection as a whole: kept, told of, and taken away with its documents, at once or when nobody uses it any more."""
 
+import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.retrieval.catalogue import Catalogue
 from services.retrieval.documents import Collection
 from services.retrieval.ingest import Ingest
+from services.retrieval.store import StoreAway
 from services.runtime.errors import Failure, Kind
+from services.runtime.remembered import Remembered
+
+log = logging.getLogger(__name__)
 
 PAGE = 500
+EVERY_S = 60.0
+"""How often a use is noted, and idle collections are looked for."""
+MOST_NOTED = 10_000
 
 
 class CollectionUnknown(Failure):
@@ -24,11 +33,47 @@ class Collecting:
     ingest: Ingest
     catalogue: Catalogue
     now: Callable[[], float] = time.time
+    _noted: Remembered[tuple[str, str], float] = field(default_factory=lambda: Remembered(MOST_NOTED))
 
-    async def keep(self, tenant: str, name: str, title: str, metadata: Mapping[str, str]) -> Collection:
-        labels = json.dumps(dict(metadata), sort_keys=True)
-        await self.catalogue.keep_collection(Collection(tenant, name, title, labels, self.now()))
+    async def keep(
+        self, tenant: str, name: str, title: str, metadata: Mapping[str, str], idle_s: int = 0
+    ) -> Collection:
+        labels, at = json.dumps(dict(metadata), sort_keys=True), self.now()
+        await self.catalogue.keep_collection(Collection(tenant, name, title, labels, at, idle_s=idle_s, used=at))
         return await self.known(tenant, name)
+
+    async def used(self, tenant: str, name: str) -> None:
+        """Notes that somebody works with it. That is no reason to fail their work: what cannot be noted is noted by the next."""
+        at = self.now()
+        if at - self._noted.get((tenant, name), 0.0) < EVERY_S:
+            return
+        self._noted.keep((tenant, name), at)
+        try:
+            await self.catalogue.use(tenant, name, at)
+        except StoreAway:
+            del self._noted[tenant, name]
+
+    async def run(self) -> None:
+        """Takes away what nobody has used for too long, until cancelled. Replicas may do so side by side."""
+        while True:
+            try:
+                await self.sweep()
+            except StoreAway as error:
+                log.warning("idle collections stay for now: %s", error)
+            await asyncio.sleep(EVERY_S)
+
+    async def sweep(self) -> int:
+        """How many collections went.
+
+        Raises:
+            StoreAway: those that are left go next time.
+        """
+        gone = 0
+        while over := await self.catalogue.idle(self.now(), 1):  # one at a time: the next may be used meanwhile
+            _, documents = await self.drop(over[0].tenant, over[0].name)
+            log.info("a collection was idle for %d s and went with %d documents", over[0].idle_s, documents)
+            gone += 1
+        return gone
 
     async def known(self, tenant: str, name: str) -> Collection:
         """

@@ -106,3 +106,6 @@ class Collection:
     """0 for one that only has documents."""
     documents: int = 0
     parked: int = 0
+    idle_s: int = 0
+    """Unused for so long, it goes with its documents; 0 for one that stays."""
+    used: float = 0.0

@@ -90,7 +90,7 @@ def parked(one: Parked) -> pb.Parked:
 def collection(one: Collection) -> pb.Collection:
     return pb.Collection(
         name=one.name, title=one.title, metadata=json.loads(one.metadata), created=when(one.created),
-        documents=one.documents, parked=one.parked,
+        documents=one.documents, parked=one.parked, idle_for=Duration(seconds=one.idle_s) if one.idle_s else None, used=when(one.used),
     )  # fmt: skip
 
 

@@ -52,9 +52,9 @@ COLLECTIONS = """
     WITH searchable AS (SELECT collection AS name, count(*) AS documents FROM document WHERE tenant = $1 AND $2 IN ('', collection)
             GROUP BY collection),
         bad AS (SELECT collection AS name, count(*) AS parked FROM parked WHERE tenant = $1 AND $2 IN ('', collection) GROUP BY collection),
-        kept AS (SELECT name, title, metadata, created FROM collection WHERE tenant = $1 AND $2 IN ('', name))
+        kept AS (SELECT name, title, metadata, created, idle_s, used FROM collection WHERE tenant = $1 AND $2 IN ('', name))
     SELECT $1 AS tenant, name, coalesce(title, '') AS title, coalesce(metadata, '{}') AS metadata, coalesce(created, 0) AS created,
-        coalesce(documents, 0) AS documents, coalesce(parked, 0) AS parked
+        coalesce(documents, 0) AS documents, coalesce(parked, 0) AS parked, coalesce(idle_s, 0) AS idle_s, coalesce(used, 0) AS used
     FROM kept FULL JOIN searchable USING (name) FULL JOIN bad USING (name)
 """
 KEYS = "SELECT * FROM unnest($1::text[], $2::text[], $3::text[])"
@@ -217,10 +217,26 @@ class PostgresCatalogue:
     async def keep_collection(self, one: Collection) -> None:
         with told():
             await self.pool.execute(
-                "INSERT INTO collection (tenant, name, title, metadata, created) VALUES ($1, $2, $3, $4, $5)"
-                " ON CONFLICT (tenant, name) DO UPDATE SET title = excluded.title, metadata = excluded.metadata",
-                one.tenant, one.name, one.title, one.metadata, one.created,
+                "INSERT INTO collection (tenant, name, title, metadata, created, idle_s, used) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+                " ON CONFLICT (tenant, name) DO UPDATE SET title = excluded.title, metadata = excluded.metadata,"
+                " idle_s = excluded.idle_s, used = excluded.used",
+                one.tenant, one.name, one.title, one.metadata, one.created, one.idle_s, one.used,
             )  # fmt: skip
+
+    async def use(self, tenant: str, name: str, at: float) -> None:
+        with told():
+            await self.pool.execute(
+                "UPDATE collection SET used = greatest(used, $3) WHERE (tenant, name) = ($1, $2)", tenant, name, at
+            )
+
+    async def idle(self, at: float, most: int) -> Sequence[Collection]:
+        with told():
+            rows = await self.pool.fetch(
+                "SELECT tenant, name, title, metadata, created, idle_s, used FROM collection"
+                " WHERE idle_s > 0 AND used + idle_s <= $1 ORDER BY used LIMIT $2",
+                at, most,
+            )  # fmt: skip
+        return [Collection(**row) for row in rows]
 
     async def collections(self, tenant: str, after: str, most: int) -> Sequence[Collection]:
         with told():

@@ -68,6 +68,7 @@ class RetrievalService(RetrievalServiceServicer):
     epochs: Epochs
     keeper: Keeper
     migrating: Migrating
+    collecting: Collecting
 
     async def UpsertDocuments(
         self, request_iterator: AsyncIterator[pb.UpsertDocumentsRequest], context: object
@@ -76,6 +77,7 @@ class RetrievalService(RetrievalServiceServicer):
         under_way: asyncio.Queue[asyncio.Task[pb.UpsertDocumentsResponse] | None] = asyncio.Queue(TOGETHER)
 
         async def take(document: pb.Document) -> pb.UpsertDocumentsResponse:
+            await self.collecting.used(tenant, document.collection)
             return messages.brought(document.document_id, await self.intake.take(tenant, document))
 
         async def begin() -> None:
@@ -97,6 +99,7 @@ class RetrievalService(RetrievalServiceServicer):
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: object) -> pb.DeleteDocumentsResponse:
         tenant = identity.scoped("documents").tenant
+        await self.collecting.used(tenant, request.collection)
         gone = await self.intake.ingest.drop(tenant, request.collection, list(request.document_ids))
         return pb.DeleteDocumentsResponse(deleted=gone)
 
@@ -107,6 +110,8 @@ class RetrievalService(RetrievalServiceServicer):
         half_life_s = request.half_life.ToTimedelta().total_seconds()
         wish = Wish(request.limit or USUAL_LIMIT, request.diversity, half_life_s, request.neighbours)
         epoch = await self.epochs.of(tenant)  # before the search: an answer is never thought newer than it is
+        if request.collection:
+            await self.collecting.used(tenant, request.collection)
         found = await self.search.search(request.query, static, scope, wish)
         telemetry.note(tollway__retrieval__passages=len(found), tollway__retrieval__epoch=epoch)
         return pb.SearchResponse(passages=map(messages.passage, found), epoch=epoch)
@@ -126,11 +131,11 @@ class RetrievalService(RetrievalServiceServicer):
 
     async def PutCollection(self, request: pb.PutCollectionRequest, context: object) -> pb.PutCollectionResponse:
         tenant, said = identity.scoped("documents").tenant, request.collection
-        made = await self._collecting.keep(tenant, said.name, said.title, said.metadata)
+        made = await self.collecting.keep(tenant, said.name, said.title, said.metadata, said.idle_for.seconds)
         return pb.PutCollectionResponse(collection=messages.collection(made))
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: object) -> pb.GetCollectionResponse:
-        found = await self._collecting.known(identity.scoped("documents").tenant, request.name)
+        found = await self.collecting.known(identity.scoped("documents").tenant, request.name)
         return pb.GetCollectionResponse(collection=messages.collection(found))
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: object) -> pb.ListCollectionsResponse:
@@ -142,12 +147,8 @@ class RetrievalService(RetrievalServiceServicer):
     async def DeleteCollection(
         self, request: pb.DeleteCollectionRequest, context: object
     ) -> pb.DeleteCollectionResponse:
-        there, documents = await self._collecting.drop(identity.scoped("documents").tenant, request.name)
+        there, documents = await self.collecting.drop(identity.scoped("documents").tenant, request.name)
         return pb.DeleteCollectionResponse(deleted=there, documents=documents)
-
-    @property
-    def _collecting(self) -> Collecting:
-        return Collecting(self.intake.ingest, self.catalogue)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: object) -> pb.ListDocumentsResponse:
         tenant, most = identity.scoped("documents").tenant, request.page_size or USUAL_PAGE

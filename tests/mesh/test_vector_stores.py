@@ -229,11 +229,25 @@ async def test_a_change_of_a_file_is_a_change_of_the_answer(client: AsyncOpenAI)
             await asyncio.sleep(0.05)
 
 
+async def test_a_store_may_expire(client: AsyncOpenAI) -> None:
+    week: Any = {"anchor": "last_active_at", "days": 7}
+    made = await client.vector_stores.create(name="for a week", expires_after=week)
+    assert made.expires_after is not None and made.expires_after.days == 7
+    assert made.last_active_at and made.expires_at == made.last_active_at + 7 * 86_400
+    renamed = await client.vector_stores.update(made.id, name="still")
+    assert renamed.expires_after == made.expires_after and renamed.name == "still"
+    kept = await client.vector_stores.update(made.id, expires_after=None)
+    assert kept.expires_after is None and kept.expires_at is None
+    assert (await client.vector_stores.retrieve(made.id)).expires_after is None
+
+
 async def test_mistakes_name_their_field(mesh: Mesh, client: AsyncOpenAI) -> None:
     store = (await client.vector_stores.create()).id
     batch = (await client.files.create(file=("b.jsonl", b"{}"), purpose="user_data")).id
     cases: tuple[tuple[str, dict[str, Any], str], ...] = (
-        ("", {"expires_after": {"anchor": "last_active_at", "days": 7}}, "expires_after"),
+        ("", {"expires_after": {"anchor": "last_active_at", "days": 400}}, "expires_after.days"),
+        ("", {"expires_after": {"anchor": "created_at", "days": 7}}, "expires_after.anchor"),
+        ("", {"expires_after": {"days": 7}}, "expires_after.anchor"),
         ("", {"metadata": {"a": 1}}, "metadata[...]"),
         (f"/{store}/search", {"query": ""}, "query"),
         (f"/{store}/search", {"query": "x", "filters": {"type": "like", "key": "year", "value": 1}}, "filters.type"),

@@ -160,6 +160,25 @@ async def test_one_row_and_one_that_waits(catalogue: Catalogue) -> None:
     assert await catalogue.row(BAD.key) is None and await catalogue.parked_one(ROW.key) is None
 
 
+async def test_collections_that_nobody_uses_are_told(catalogue: Catalogue) -> None:
+    await catalogue.keep_collection(Collection("acme", "short", created=100.0, idle_s=50, used=100.0))
+    await catalogue.keep_collection(Collection("globex", "long", "Long", '{"a": "1"}', 90.0, idle_s=70, used=90.0))
+    await catalogue.keep_collection(Collection("acme", "kept", created=1.0, used=1.0))
+    assert await catalogue.idle(149.0, 10) == []
+    assert [one.name for one in await catalogue.idle(160.0, 10)] == ["long", "short"]
+    assert await catalogue.idle(160.0, 1) == [
+        Collection("globex", "long", "Long", '{"a": "1"}', 90.0, idle_s=70, used=90.0)
+    ]
+    await catalogue.use("globex", "long", 140.0)
+    await catalogue.use("globex", "long", 120.0)
+    await catalogue.use("globex", "none", 140.0)
+    assert [one.name for one in await catalogue.idle(160.0, 10)] == ["short"]
+    found = await catalogue.collection("globex", "long")
+    assert found is not None and found.used == 140.0 and await catalogue.collection("globex", "none") is None
+    await catalogue.keep_collection(Collection("globex", "long", created=200.0, used=200.0))
+    assert [one.name for one in await catalogue.idle(1e6, 10)] == ["short"], "the other stays now"
+
+
 async def test_collections_are_those_that_were_kept_and_those_that_have_documents(catalogue: Catalogue) -> None:
     await catalogue.keep_collection(Collection("acme", "empty", "Empty", '{"a": "1"}', 5.0))
     await catalogue.keep_collection(Collection("acme", "hr", "People", "{}", 6.0))

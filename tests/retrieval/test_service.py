@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 
@@ -327,5 +328,10 @@ async def test_a_collection_is_kept_and_taken_away_with_its_documents(retrieval:
     )  # fmt: skip
     assert (await retrieval.DeleteCollection(pb.DeleteCollectionRequest())).documents == 1
     assert [one.name for one in (await retrieval.ListCollections(pb.ListCollectionsRequest())).collections] == ["law"]
+    short = pb.Collection(name="law", idle_for=Duration(seconds=60))
+    assert await field_of(retrieval.PutCollection(pb.PutCollectionRequest(collection=short))) == "collection.idle_for"
+    short.idle_for.seconds = 7200
+    kept = (await retrieval.PutCollection(pb.PutCollectionRequest(collection=short))).collection
+    assert kept.idle_for.seconds == 7200 and kept.used.seconds > 0
     wrong = pb.PutCollectionRequest(collection=pb.Collection(name="Not so"))
     assert await field_of(retrieval.PutCollection(wrong)) == "collection.name"

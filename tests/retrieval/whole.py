@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.retrieval.catalogue import Catalogue, MemoryCatalogue
+from services.retrieval.collecting import Collecting
 from services.retrieval.dense import MemoryModels, Models
 from services.retrieval.documents import Document
 from services.retrieval.encoding import Encoding
@@ -73,7 +74,10 @@ class Whole:
 
     @property
     def service(self) -> RetrievalService:
-        return RetrievalService(self.intake, self.search, self.catalogue, self.epochs, self.keeper, self.migrating)
+        collecting = Collecting(self.ingest, self.catalogue)
+        return RetrievalService(
+            self.intake, self.search, self.catalogue, self.epochs, self.keeper, self.migrating, collecting
+        )
 
     async def bring(self, name: str, text: str, **more: Any) -> str:
         facts = {"collection": "", "title": "", **more}

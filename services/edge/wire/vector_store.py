@@ -7,11 +7,11 @@ made here gets a name as OpenAI's ids are.
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.edge.wire.errors import Refusal, decoded
@@ -31,12 +31,7 @@ MEDIA_TYPES = {
     ".pdf": "application/pdf",
 }
 """By the end of a file's name; what ends otherwise is read as text."""
-FORGOTTEN = Refusal(
-    400,
-    "unsupported_value",
-    "a vector store stays until it is deleted: expires_after is not supported",
-    param="expires_after",
-)
+DAY_S = 86_400
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Labels = Annotated[dict[Key, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
@@ -47,11 +42,16 @@ class Ranking(Struct):
     score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
+class Expiry(Struct, forbid_unknown_fields=True):
+    days: Annotated[int, Meta(ge=1, le=365)]
+    anchor: Literal["last_active_at"]
+
+
 class StoreBody(Struct):
     name: Annotated[str, Meta(max_length=256, pattern=r"^[^\0]*$")] | None = None
     file_ids: Annotated[list[Id], Meta(max_length=500)] = []
     metadata: Labels | None = None
-    expires_after: dict[str, Any] | None = None
+    expires_after: Expiry | UnsetType | None = UNSET
     description: str | None = None
     chunking_strategy: dict[str, Any] | None = None
 
@@ -93,10 +93,7 @@ def store_body(raw: bytes) -> StoreBody:
     Raises:
         Refusal: a field that breaks a rule.
     """
-    said = decoded(_STORE, raw or b"{}")
-    if said.expires_after is not None:
-        raise FORGOTTEN
-    return said
+    return decoded(_STORE, raw or b"{}")
 
 
 def file_body(raw: bytes) -> FileBody:
@@ -159,14 +156,26 @@ def facts(said: Mapping[str, Value] | None) -> dict[str, str]:
 
 
 def collection(said: StoreBody, name: str = "") -> pb.Collection:
-    return pb.Collection(name=name or f"vs_{uuid.uuid4().hex}", title=said.name or "", metadata=said.metadata or {})
+    made = pb.Collection(name=name or f"vs_{uuid.uuid4().hex}", title=said.name or "", metadata=said.metadata or {})
+    _expires(made, said)
+    return made
 
 
 def changed(before: pb.Collection, said: StoreBody) -> pb.Collection:
     """What is not said stays."""
     made = pb.Collection(name=before.name, title=said.name if said.name is not None else before.title)
     made.metadata.update(before.metadata if said.metadata is None else said.metadata)
+    if before.HasField("idle_for"):
+        made.idle_for.CopyFrom(before.idle_for)
+    _expires(made, said)
     return made
+
+
+def _expires(made: pb.Collection, said: StoreBody) -> None:
+    if isinstance(said.expires_after, Expiry):
+        made.idle_for.seconds = said.expires_after.days * DAY_S
+    elif said.expires_after is None:
+        made.ClearField("idle_for")
 
 
 def document(store: str, file_id: str, filename: str, content: bytes, attributes: Mapping[str, str]) -> pb.Document:
@@ -182,7 +191,8 @@ def document(store: str, file_id: str, filename: str, content: bytes, attributes
 
 
 def store(one: pb.Collection) -> dict[str, Any]:
-    """A `vector_store` object."""
+    """A `vector_store` object. What lies idle for less than days, as gRPC may say, is told by `expires_at` alone."""
+    idle_s = one.idle_for.seconds
     return {
         "id": one.name,
         "object": "vector_store",
@@ -191,9 +201,11 @@ def store(one: pb.Collection) -> dict[str, Any]:
         "usage_bytes": 0,
         "file_counts": counts(one.documents, one.parked),
         "status": "completed",
-        "expires_after": None,
-        "expires_at": None,
-        "last_active_at": None,
+        "expires_after": None
+        if idle_s % DAY_S or not idle_s
+        else {"anchor": "last_active_at", "days": idle_s // DAY_S},
+        "expires_at": one.used.seconds + idle_s if idle_s else None,
+        "last_active_at": one.used.seconds if one.HasField("used") else None,
         "metadata": dict(one.metadata),
     }
 
