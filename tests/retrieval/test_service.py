@@ -331,7 +331,7 @@ async def test_a_collection_is_kept_and_taken_away_with_its_documents(retrieval:
     short = pb.Collection(name="law", idle_for=Duration(seconds=60))
     assert await field_of(retrieval.PutCollection(pb.PutCollectionRequest(collection=short))) == "collection.idle_for"
     short.idle_for.seconds = 7200
-    kept = (await retrieval.PutCollection(pb.PutCollectionRequest(collection=short))).collection
-    assert kept.idle_for.seconds == 7200 and kept.used.seconds > 0
+    stands = (await retrieval.PutCollection(pb.PutCollectionRequest(collection=short))).collection
+    assert stands.idle_for.seconds == 7200 and stands.used.seconds > 0
     wrong = pb.PutCollectionRequest(collection=pb.Collection(name="Not so"))
     assert await field_of(retrieval.PutCollection(wrong)) == "collection.name"
