@@ -26,7 +26,11 @@ class Jobs:
         if rest:
             raise exchange.unknown_url
         found = (await self.jobs.GetJob(pb.GetJobRequest(job_id=_id(name)))).job
-        headers = answer.headers(found.result.completion.road) if found.result.HasField("completion") else []
+        headers = []
+        if found.result.HasField("completion"):
+            road = found.result.completion.road
+            road.ClearField("limits")  # which were those of the time when it was answered
+            headers = answer.headers(road)
         await exchange.answer(job.body(found), headers)
 
     async def list(self, exchange: Exchange, door: Door) -> None:

@@ -242,7 +242,7 @@ class Replica:
             self._meters[meter] = self._meters[meter].lease(-amount)
         if idle:
             await self.store.give_back(self.id, idle)
-            await self.stands.leased({meter: -amount for meter, amount in idle.items()})
+            self.stands.given_back(idle)
 
     def forget(self, account: str, name: str) -> None:
         """Drops the meters of a budget that is no more."""

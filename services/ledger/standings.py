@@ -46,13 +46,20 @@ class Standings:
         self._stands = await self.store.standing(list(meters)) if meters else {}
 
     async def leased(self, amounts: Mapping[MeterKey, int]) -> None:
-        """So much more is leased here than was at the last look; those that were never looked at are."""
+        """So much more is leased here than was at the last look; those that were never looked at are now."""
         fresh = [meter for meter in amounts if meter not in self._stands]
-        for meter, amount in amounts.items():
-            if (known := self._stands.get(meter)) is not None:
-                self._stands[meter] = Standing(known.limit, known.spent, known.leased + amount)
+        self._counted(amounts, 1)
         if fresh:
             self._stands |= await self.store.standing(fresh)
+
+    def given_back(self, amounts: Mapping[MeterKey, int]) -> None:
+        """So much less is leased here than was at the last look."""
+        self._counted(amounts, -1)
+
+    def _counted(self, amounts: Mapping[MeterKey, int], sign: int) -> None:
+        for meter, amount in amounts.items():
+            if (known := self._stands.get(meter)) is not None:
+                self._stands[meter] = Standing(known.limit, known.spent, known.leased + sign * amount)
 
     def of(
         self, parts: Iterable[Part], bounds: Mapping[MeterKey, Bound], free: Callable[[MeterKey], int]

@@ -177,6 +177,27 @@ async def test_a_limit_set_anew_is_told_at_once() -> None:
         assert await paced(replica) == {"requests": ("minute", 8)}
 
 
+@pytest.mark.parametrize(
+    ("budget", "amount", "comes_back"),
+    [
+        (Budget("acme", "main", Unit.TOKENS, 100, Window.MINUTE), 60, "true"),
+        (Budget("acme", "main", Unit.TOKENS, 100, Window.ROLLING_DAY), 60, "true"),
+        (Budget("acme", "main", Unit.TOKENS, 100, Window.MINUTE), 101, "false"),
+        (Budget("acme", "main", Unit.TOKENS, 100, Window.MONTH), 60, "false"),
+        (Budget("acme", "main", Unit.TOKENS, 100), 60, "false"),
+        (Budget("acme", "main", Unit.NANO_USD, 100, Window.MINUTE), 60, "false"),
+        (Budget("acme", "main", Unit.CONCURRENT, 1), 60, "true"),
+    ],
+)
+async def test_a_refusal_tells_whether_the_request_will_fit_later(budget: Budget, amount: int, comes_back: str) -> None:
+    async with replica_over(MemoryStore(), budget) as replica:
+        if amount <= budget.limit or budget.unit is Unit.CONCURRENT:
+            await reserve(replica, amount)
+        with pytest.raises(BudgetExceeded) as refused:
+            await reserve(replica, amount)
+        assert refused.value.facts["rate_limit"] == comes_back
+
+
 async def test_a_repeated_reservation_holds_once() -> None:
     async with replica_over(MemoryStore(), MONEY) as replica:
         key = uuid4()

@@ -1,7 +1,7 @@
 """What a caller may still ask for, in the headers that clients pace themselves by: OpenAI's names, and Anthropic's."""
 
+import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from tollway.ledger.v1 import ledger_pb2
 
@@ -16,10 +16,8 @@ def openai(limits: Iterable[ledger_pb2.RateLimit]) -> Headers:
     """`x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests` ("6m0s"); the same of tokens."""
     made: Headers = []
     for one in limits:
-        name, left_s = NAMES[one.unit], one.resets.ToDatetime(UTC).timestamp() - datetime.now(UTC).timestamp()
-        made += [
-            (key.encode(), value.encode()) for key, value in _openai(name, one.limit, one.remaining, left_s).items()
-        ]
+        said = _openai(NAMES[one.unit], one.limit, one.remaining, one.resets.ToMilliseconds() / 1000 - time.time())
+        made += [(name.encode(), value.encode()) for name, value in said.items()]
     return made
 
 
