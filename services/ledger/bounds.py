@@ -20,6 +20,11 @@ class Bound:
     budget: Budget
     key: MeterKey | None = None
     until: datetime = BEGINNING
+    told: bool = field(init=False)
+    """Whether callers hear how much of it is left."""
+
+    def __post_init__(self) -> None:
+        self.told = self.budget.paces or self.budget.warn_at > 0
 
     def meter(self, at: datetime) -> MeterKey:
         """Windows change seldom, and telling them takes a calendar."""

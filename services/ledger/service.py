@@ -276,14 +276,16 @@ class LedgerService(LedgerServiceServicer):
         hold = granted.hold
         sealed = hold.sealed(self.secret)
         self.replica.told(reservation, sealed)
-        return pb.ReserveResponse(
+        made = pb.ReserveResponse(
             held_nano_usd=hold.nano_usd,
             hold=sealed,
             warnings=[*granted.warnings, *seen],
             expires=Timestamp(seconds=int(hold.expires)),
             reservation_id="" if str(reservation) == request.reservation_id else str(reservation),
-            limits=[messages.limit(one) for one in granted.limits],
         )
+        if granted.limits:
+            made.limits.extend(map(messages.limit, granted.limits))
+        return made
 
     async def Settle(self, request: pb.SettleRequest, context: object) -> pb.SettleResponse:
         hold, at = self._own(request.reservation_id, request.hold), datetime.now(UTC)

@@ -66,13 +66,15 @@ class Standings:
     ) -> tuple[tuple[str, ...], tuple[Limit, ...]]:
         """Budgets past their warning mark, and of requests and of tokens the limit with the least left. `free` tells what is idle
         of a lease."""
+        told = [(part, bound) for part in parts if (bound := bounds[part.meter]).told]
+        if not told:
+            return (), ()
         warned: list[str] = []
         limits: dict[Unit, Limit] = {}
-        for part in parts:
-            bound, stands = bounds[part.meter], self._stands.get(part.meter)
+        for part, bound in told:
+            stands, budget = self._stands.get(part.meter), bound.budget
             if stands is None:  # the budget was removed meanwhile
                 continue
-            budget = bound.budget
             left = budget.limit - stands.spent - stands.leased + max(free(part.meter), 0)
             if budget.warn_at and budget.limit - left >= budget.limit * budget.warn_at:
                 warned.append(f"{budget.account}:{budget.name}")
