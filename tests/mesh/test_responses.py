@@ -196,6 +196,21 @@ async def test_an_answer_that_is_there_in_time_is_given(mesh: Mesh) -> None:
     assert streamed.status == 400
 
 
+async def test_a_deferred_answer_tells_no_limits_of_long_ago(mesh: Mesh) -> None:
+    key = mesh.new_key("unhurried/app")
+    assert mesh.tollway("budgets", "set", "unhurried", "50requests", "--per=day").returncode == 0
+    at_once = await sent(mesh, asking(), key=key)
+    assert at_once.headers["x-ratelimit-limit-requests"] == "50"
+    deferred = await sent(mesh, asking(model="late"), key=key, headers={"x-tollway-defer-after": "0.2"})
+    assert deferred.status == 202
+    async with asyncio.timeout(20):
+        while (made := await sent(mesh, path=deferred.json["url"], method="GET", key=key)).json[
+            "status"
+        ] != "succeeded":
+            await asyncio.sleep(0.1)
+    assert "x-tollway-model" in made.headers and not any(one.startswith("x-ratelimit") for one in made.headers)
+
+
 async def test_a_deferred_answer_is_cancelled(mesh: Mesh) -> None:
     first = await sent(mesh, asking(model="slow"), headers={"x-tollway-defer-after": "0.2"})
     where = first.json["url"]
