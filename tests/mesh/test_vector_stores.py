@@ -1,6 +1,7 @@
 """Vector stores through the official SDK: made, filled from files, searched and taken away."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -229,11 +230,14 @@ async def test_a_change_of_a_file_is_a_change_of_the_answer(client: AsyncOpenAI)
             await asyncio.sleep(0.05)
 
 
-async def test_a_store_may_expire(client: AsyncOpenAI) -> None:
+async def test_a_store_may_expire(mesh: Mesh, client: AsyncOpenAI) -> None:
     week: Any = {"anchor": "last_active_at", "days": 7}
     made = await client.vector_stores.create(name="for a week", expires_after=week)
     assert made.expires_after is not None and made.expires_after.days == 7
     assert made.last_active_at and made.expires_at == made.last_active_at + 7 * 86_400
+    listed = mesh.tollway("retrieval", "collections").stdout
+    until = datetime.fromtimestamp(made.expires_at, UTC).strftime("%Y-%m-%d %H:%M")
+    assert [one for one in listed.splitlines() if made.id in one and until in one], listed
     renamed = await client.vector_stores.update(made.id, name="still")
     assert renamed.expires_after == made.expires_after and renamed.name == "still"
     kept = await client.vector_stores.update(made.id, expires_after=None)

@@ -183,8 +183,11 @@ def collections(
         return [one async for page in pages(ask) for one in page.collections]
 
     table(
-        ("collection", "title", "documents", "parked"),
-        [(one.name, one.title, f"{one.documents:,}", f"{one.parked:,}") for one in called(state, key, work)],
+        ("collection", "title", "documents", "parked", "unused, it goes at"),
+        [
+            (one.name, one.title, f"{one.documents:,}", f"{one.parked:,}", _goes(one))
+            for one in called(state, key, work)
+        ],
     )
 
 
@@ -327,6 +330,13 @@ def _cases(file: Path) -> Iterator[pb.Case]:
             yield pb.Case(query=said["query"], relevant=gains, answer=said.get("answer", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             fail(f"{file}, line {n}: {type(error).__name__}: a line has query, relevant and perhaps answer")
+
+
+def _goes(one: pb.Collection) -> str:
+    """When it goes, where nobody uses it until then."""
+    if not one.HasField("idle_for"):
+        return ""
+    return (one.used.ToDatetime() + one.idle_for.ToTimedelta()).isoformat(" ", "minutes")
 
 
 def _seconds(span: Duration) -> str:
