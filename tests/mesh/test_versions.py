@@ -41,7 +41,8 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
-    with provider() as peer, running(peer, "--split") as made:
+    # Four services start at once here, beside other tests: that may take more than the usual ten seconds.
+    with provider() as peer, running(peer, "--split", TOLLWAY_ORCHESTRATOR__WAITS__RESTART_S="30") as made:
         yield made
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -403,3 +405,19 @@ async def test_a_drain_does_not_wait_for_ever(transport: str, echo: Echo) -> Non
 async def test_nobody_serves(target: str) -> None:
     async with channels.open(target) as channel:
         assert await code_of(Stub(channel).unary(said("hello"), timeout=2.0)) is Code.UNAVAILABLE
+
+
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+async def test_who_waits_for_a_service_hears_soon_that_it_is_back(kind: str, tmp_path: Path) -> None:
+    """gRPC by itself looks after 1, 2.6, 5.2 and 9.3 seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}" if kind == "tcp" else f"unix:{tmp_path / 'echo'}"
+    where = Serving(address, lame_duck_s=0.0)
+    async with channels.open(f"dns:///{address}" if kind == "tcp" else address, waits=True) as channel:
+        async with serving(Echo().service(), where):
+            assert await channels.reached(channel, 5.0)
+        assert not await channels.reached(channel, 5.7)
+        async with serving(Echo().service(), where):
+            assert await channels.reached(channel, 2.5)
+            assert (await Stub(channel).unary(said("again"))).value
