@@ -51,7 +51,7 @@ class Collecting:
         try:
             await self.catalogue.use(tenant, name, at)
         except StoreAway:
-            del self._noted[tenant, name]
+            self._noted.pop((tenant, name), None)  # the book may have been emptied meanwhile
 
     async def run(self) -> None:
         """Takes away what nobody has used for too long, until cancelled. Replicas may do so side by side."""

@@ -82,3 +82,14 @@ async def test_uses_are_noted_once_a_minute_and_fail_nobody() -> None:
     assert await noted() == 10
     catalogue.away = False
     assert await noted() == 10 + EVERY_S
+
+
+async def test_a_use_that_cannot_be_noted_fails_nobody_when_the_book_was_emptied_meanwhile() -> None:
+    class Emptied(MemoryCatalogue):
+        async def use(self, tenant: str, name: str, at: float) -> None:
+            collecting._noted.clear()
+            raise StoreAway
+
+    catalogue = Emptied()
+    collecting, _ = over(Whole(catalogue=catalogue), catalogue)
+    await collecting.used("acme", "short")
