@@ -77,8 +77,13 @@ class Budget:
 
     @property
     def paces(self) -> bool:
-        """Whether it is a rate limit: what it has given comes back within a day."""
+        """Whether it is a rate limit."""
         return self.unit in PACED and self.window in PACES
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether what it has given is there again by itself within a day."""
+        return self.paces or self.unit is Unit.CONCURRENT
 
     def covers(self, model: str) -> bool:
         return covers(self.model, model)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from services.ledger.books import Budget, BudgetExceeded, Unit
+from services.ledger.books import BudgetExceeded
 from services.ledger.bounds import Bound
 from services.ledger.holds import Part
 from services.ledger.store import MeterKey
@@ -25,14 +25,9 @@ def exceeded(
                 unit=part.unit.value,
                 amount=part.amount,
                 limit=budget.limit,
-                rate_limit=str(_comes_back(budget) and part.amount <= budget.limit).lower(),
+                rate_limit=str(budget.comes_back and part.amount <= budget.limit).lower(),
                 resets=over.isoformat() if over else "never",
                 quota=f"{budget.account}:{budget.name}",
                 retry_after_s=(over - at).total_seconds() if over else None,
             )
     return None
-
-
-def _comes_back(budget: Budget) -> bool:
-    """Whether what it has given is there again by itself within a day."""
-    return budget.paces or budget.unit is Unit.CONCURRENT

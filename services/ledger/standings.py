@@ -73,7 +73,7 @@ class Standings:
         limits: dict[Unit, Limit] = {}
         for part, bound in told:
             stands, budget = self._stands.get(part.meter), bound.budget
-            if stands is None:  # the budget was removed meanwhile
+            if stands is None:  # not looked at yet, or the budget was removed meanwhile
                 continue
             left = budget.limit - stands.spent - stands.leased + max(free(part.meter), 0)
             if budget.warn_at and budget.limit - left >= budget.limit * budget.warn_at:

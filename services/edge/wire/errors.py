@@ -181,8 +181,7 @@ def of_failure(error: Exception) -> Refusal:
     details = _details(found.details)
     info, retry, broken = details.get(ErrorInfo), details.get(RetryInfo), details.get(BadRequest)
     reason = info.reason if isinstance(info, ErrorInfo) else ""
-    code = NUMBERS.get(found.code, grpc.StatusCode.UNKNOWN)
-    said, headers, seconds = _said(code, reason), {}, None
+    said, headers, seconds = _said(found.code, reason), {}, None
     if isinstance(retry, RetryInfo):
         seconds = retry.retry_delay.ToTimedelta().total_seconds()
         headers = {"retry-after": str(max(1, -int(-seconds // 1))), "retry-after-ms": str(int(seconds * 1000))}
@@ -200,14 +199,14 @@ def of_error(code: int, reason: str, message: str) -> Refusal:
     """A failure that was kept: of a line of a batch. A reason in small letters is the edge's own word for it."""
     if reason.islower():
         return Refusal(400, reason, message)
-    return _refusal(_said(NUMBERS.get(code, grpc.StatusCode.UNKNOWN), reason), message, {}, None)
+    return _refusal(_said(code, reason), message, {}, None)
 
 
 NUMBERS = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _said(code: grpc.StatusCode, reason: str) -> tuple[int, str, str]:
-    return REASONS.get(reason) or CODES.get(code, INTERNAL)
+def _said(code: int, reason: str) -> tuple[int, str, str]:
+    return REASONS.get(reason) or CODES.get(NUMBERS.get(code, grpc.StatusCode.UNKNOWN), INTERNAL)
 
 
 def _refusal(said: tuple[int, str, str], message: str, headers: dict[str, str], param: str | None) -> Refusal:

@@ -25,10 +25,10 @@ def anthropic(limits: Iterable[ledger_pb2.RateLimit]) -> Headers:
     """`anthropic-ratelimit-requests-limit`, `-remaining`, `-reset` (RFC 3339); the same of tokens."""
     made: Headers = []
     for one in limits:
-        name = f"anthropic-ratelimit-{NAMES[one.unit]}".encode()
-        resets = one.resets.ToJsonString().encode()
-        made += [(name + b"-limit", b"%d" % one.limit), (name + b"-remaining", b"%d" % one.remaining)]
-        made.append((name + b"-reset", resets))
+        said = {"limit": str(one.limit), "remaining": str(one.remaining), "reset": one.resets.ToJsonString()}
+        made += [
+            (f"anthropic-ratelimit-{NAMES[one.unit]}-{name}".encode(), value.encode()) for name, value in said.items()
+        ]
     return made
 
 
