@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tollway.cache.v1 import cache_pb2_grpc
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
-from tollway.jobs.v1 import jobs_pb2_grpc
+from tollway.jobs.v1 import conversations_pb2_grpc, jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
@@ -22,6 +22,7 @@ from services.edge.chat import Chat
 from services.edge.choices import Choices
 from services.edge.completions import Completions
 from services.edge.console import assets
+from services.edge.conversations import Conversations
 from services.edge.documents import Documents
 from services.edge.door import Door
 from services.edge.embeddings import Embeddings
@@ -116,6 +117,8 @@ class Settings:
     deadline_s: float = 120.0
     """How long a request may take that is not streamed; a stream may take ten times as long."""
     responses: Keeping = field(default_factory=Keeping)
+    conversation_idle_s: float = 30 * 86_400.0
+    """A conversation goes when nobody has gone on from it for so long, ten years at most."""
     tracing: Tracing = field(default_factory=Tracing)
     sign_in: SignInSettings = field(default_factory=SignInSettings)
 
@@ -138,13 +141,16 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         door = Door(
             identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
         )
-        models, messages, stub = Models(gateway), Messages(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
+        models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
         files, batches, letters = Files(stub, settings.largest_file_bytes), Batches(stub), MessageBatches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
         registry = Registry(registry_pb2_grpc.RegistryServiceStub(kept))
         shelf, found_by = retrieval_pb2_grpc.RetrievalServiceStub(shelves), Behind(shelves, RetrievalAway)
         documents, stores = Documents(shelf), VectorStores(shelf, stub)
-        responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses)), Jobs(stub)
+        talks = Conversations(
+            conversations_pb2_grpc.ConversationsServiceStub(slow), slowly.reach, settings.conversation_idle_s
+        )
+        responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses), talks), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in, books = SignIn(settings.sign_in), Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
         yield Application(
@@ -153,15 +159,14 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             routes={
                 **_worked_on(gateway),
                 "/v1/models": {"GET": models.list},
-                "/v1/responses": {"POST": responses.create},
-                MESSAGES: {"POST": messages.answer},
-                COUNT: {"POST": messages.count},
                 "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
                 SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
                 **Erasures(gateway).routes(),
+                **responses.routes(),
+                **talks.routes(),
                 **letters.routes(slowly),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
@@ -173,13 +178,10 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 "/v1/models/": {"GET": models.get},
                 "/v1/files/": {"GET": slowly(files.get), "DELETE": slowly(files.delete)},
                 "/v1/batches/": {"GET": slowly(batches.get), "POST": slowly(batches.cancel)},
-                "/v1/responses/": {
-                    "GET": responses.get,
-                    "POST": responses.cancel,
-                    "DELETE": responses.delete,
-                },
                 "/tollway/v1/jobs/": {"GET": slowly(jobs.get), "POST": slowly(jobs.act), "DELETE": slowly(jobs.delete)},
                 "/tollway/v1/traces/": {"GET": traces.get},
+                **responses.prefixes(),
+                **talks.prefixes(),
                 **letters.prefixes(slowly),
                 **Mcp(gateway).prefixes(),
                 **registry.prefixes(kept_by),
@@ -200,6 +202,8 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         "/v1/chat/completions": {"POST": Chat(gateway).answer},
         "/v1/completions": {"POST": Completions(gateway).answer},
         "/v1/embeddings": {"POST": Embeddings(gateway).answer},
+        MESSAGES: {"POST": Messages(gateway).answer},
+        COUNT: {"POST": Messages(gateway).count},
         "/v1/moderations": {"POST": Moderations(gateway).answer},
         "/v1/images/generations": {"POST": Images(gateway).answer},
         "/v1/images/edits": {"POST": Images(gateway).change},

@@ -60,16 +60,22 @@ class Kept:
             return True
         return said is None and self.keeping.unasked and self.now() >= self._again
 
-    async def keep(self, job_id: str, work: pb.Chat, created: int, made: gateway_pb2.CompleteResponse) -> bool:
-        """Whether it is kept now. An answer that was paid for goes out also where it cannot be."""
+    async def keep(
+        self, job_id: str, work: pb.Chat, created: int, made: gateway_pb2.CompleteResponse, turn_alone: bool = False
+    ) -> bool:
+        """Whether it is kept now, in its conversation too where it is a turn of one; with `turn_alone` there alone. An answer that was
+        paid for goes out also where it cannot be."""
         length = Duration()
         length.FromTimedelta(timedelta(seconds=min(self.keeping.for_s, LONGEST_S)))
         asked = pb.KeepAnswerRequest(
-            job_id=job_id, chat=work, completion=made, keep=length, asked=Timestamp(seconds=created)
-        )
+            job_id=job_id, chat=work, completion=made, keep=length, asked=Timestamp(seconds=created),
+            turn_alone=turn_alone,
+        )  # fmt: skip
         try:
             await self.jobs.KeepAnswer(asked, timeout=WITHIN_S)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:  # its conversation was deleted meanwhile
+                return False
             self._again = self.now() + AGAIN_S
             log.warning("responses are not kept for %d s: %s", AGAIN_S, error.code().name)
             return False

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
@@ -12,20 +13,25 @@ from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2
 
 from services.edge import kept
+from services.edge.conversations import Conversations
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.kept import Kept
 from services.edge.streaming import streamed
-from services.edge.wire import answer, file_search, options, prompt, response, response_items, responses
+from services.edge.waiting import Handler
+from services.edge.wire import answer, file_search, input_items, options, prompt, response, response_items, responses
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
+
+PATH = "/v1/responses"
 
 
 @dataclass(frozen=True, slots=True)
 class Responses:
     gateway: gateway_pb2_grpc.GatewayServiceStub
     kept: Kept
+    conversations: Conversations
 
     async def create(self, exchange: Exchange, door: Door) -> None:
         body = responses.parsed(exchange.body)
@@ -33,30 +39,36 @@ class Responses:
         if body.background:
             await self._begin(work, exchange)
             return
-        store = await self.kept.wanted(body.store)
+        store, turn = await self.kept.wanted(body.store), bool(work.options.turn.conversation)
         job_id, created = str(uuid.uuid4()), int(time.time())
         frame = response.frame(work, response.response_id(job_id), created) | {"store": store}
+
+        async def keep(said: dict[str, Any], whole: pb.CompleteResponse) -> None:
+            """Keeps the answer, and says of it what of that went well."""
+            if not await self.kept.keep(job_id, work, created, whole, turn_alone=not store):
+                said |= {"store": False, "conversation": None}
+
         if body.stream:
             door.stream()
             call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=work.chat, options=work.options))
             events = Events(frame)
 
             async def ending(last: pb.StreamCompleteResponse) -> None:
-                events.said["store"] = await self.kept.keep(job_id, work, created, events.gathered.whole(last))
+                await keep(events.said, events.gathered.whole(last))
 
             def begun(road: pb.Road) -> Events:
                 events.searched = file_search.searched(work, road)
                 return events
 
-            await streamed(exchange, call, answer.headers, begun, ending if store else None)
+            await streamed(exchange, call, answer.headers, begun, ending if store or turn else None)
             return
         whole = await self.gateway.Complete(pb.CompleteRequest(chat=work.chat, options=work.options))
         if whole.deferred_job_id:
             found = await self.kept.job(response.response_id(whole.deferred_job_id))
             await exchange.answer(orjson.dumps(response.of_job(found)), status=202)
             return
-        if store:
-            frame["store"] = await self.kept.keep(job_id, work, created, whole)
+        if store or turn:
+            await keep(frame, whole)
         await cohorts.join("leave")
         said = response.answered(frame, whole.completion, file_search.searched(work, whole.road))
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
@@ -94,13 +106,19 @@ class Responses:
         wanted.turn.instructed = bool(body.instructions)
         responses.tool_use(wanted.tools, body)
         responses.file_search(wanted, body)
-        named = await self.kept.items(responses.references(body))
+        named = await self.kept.items(input_items.references(body.input))
         said: Sequence[chat.Message] = ()
         if body.previous_response_id:
             before = await self.kept.before(body.previous_response_id)
             wanted.turn.before = before.job_id
             wanted.sealed_map = wanted.sealed_map or before.result.completion.road.sealed_map
             said = kept.conversation(before)
+        elif body.conversation is not None:
+            name = body.conversation if isinstance(body.conversation, str) else body.conversation.id
+            held = await self.conversations.whole(name)
+            said = input_items.spoken(one.message for one in held.items)
+            wanted.turn.conversation, wanted.turn.known = held.conversation.conversation_id, len(said)
+            wanted.sealed_map = wanted.sealed_map or held.sealed_map
         asked = responses.chat_request(body, said, named)
         options.label(asked, exchange.headers)
         return jobs_pb2.Chat(chat=asked, options=wanted)
@@ -112,3 +130,9 @@ class Responses:
         made = await self.kept.jobs.CreateJob(jobs_pb2.CreateJobRequest(chat=work, request_id=key))
         made.job.chat.CopyFrom(work)
         await exchange.answer(orjson.dumps(response.of_job(made.job)))
+
+    def routes(self) -> dict[str, dict[str, Handler]]:
+        return {PATH: {"POST": self.create}}
+
+    def prefixes(self) -> dict[str, dict[str, Handler]]:
+        return {f"{PATH}/": {"GET": self.get, "POST": self.cancel, "DELETE": self.delete}}

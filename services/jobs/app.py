@@ -8,13 +8,16 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import grpc
 from tollway.gateway.v1 import gateway_pb2_grpc
-from tollway.jobs.v1 import jobs_pb2_grpc
+from tollway.jobs.v1 import conversations_pb2_grpc, jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.jobs.alerts import Alerts, Hooks
 from services.jobs.calling import Calling
+from services.jobs.conversations import Conversations
+from services.jobs.conversing import ConversationsService
 from services.jobs.files import Files
 from services.jobs.gauges import Gauges
 from services.jobs.postgres import PostgresStore
@@ -80,16 +83,20 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         lease = timedelta(seconds=settings.lease_s)
         worker = Worker(store, calling, settings.slots, settings.per_tenant, lease, noted=relay.wake.set)
         broker.consume(TICKETS, WORKERS, worker.ticket)
-        files = Files(pool)
-        service = JobsService(store, webhooks.secret, relay.wake.set, settings.most_waiting, files, lease, Hooks(pool))
+        files, conversations = Files(pool), Conversations(pool)
+        service = JobsService(
+            store, webhooks.secret, relay.wake.set, settings.most_waiting, files, lease, Hooks(pool), conversations
+        )
         try:
             async with running(
-                carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run(), alerts.run()
-            ):
+                carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run(),
+                conversations.run(), alerts.run(),
+            ):  # fmt: skip
                 yield Service(
                     name="tollway.jobs.v1.JobsService",
                     domain="jobs.tollway",
-                    register=partial(jobs_pb2_grpc.add_JobsServiceServicer_to_server, service),
+                    register=partial(register, service, ConversationsService(conversations)),
+                    beside=("tollway.jobs.v1.ConversationsService",),
                     identity=identity,
                     largest_message_bytes=256 << 20,
                     backend=f"postgresql, {settings.broker.partition('://')[0]}",
@@ -97,6 +104,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 await worker.drain(DRAIN_S)
         finally:
             await broker.close()
+
+
+def register(jobs: JobsService, conversations: ConversationsService, server: grpc.aio.Server) -> None:
+    jobs_pb2_grpc.add_JobsServiceServicer_to_server(jobs, server)
+    conversations_pb2_grpc.add_ConversationsServiceServicer_to_server(conversations, server)
 
 
 async def carried(broker: Broker, relay: Relay) -> None:

@@ -165,6 +165,8 @@ class Job:
     lease: datetime | None = None
     subject: str = ""
     """Digest of the end user whose request it is."""
+    conversation: UUID | None = None
+    """What it is a turn of."""
 
     @property
     def many(self) -> bool:

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID, uuid4, uuid5
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from tollway.jobs.v1 import conversations_pb2
 from tollway.jobs.v1 import jobs_pb2 as pb
 
 from services.jobs import grading
+from services.jobs.conversations import Conversation, Item, conversation_id
 from services.jobs.files import File
 from services.jobs.life import (
     ANSWER,
@@ -72,6 +75,7 @@ def jobs(request: pb.CreateJobRequest, caller: Caller, now: datetime, lease: tim
         metadata=dict(request.metadata),
         shown=request.partial,
         subject=digest(caller.tenant, request.chat.chat.user),
+        conversation=turn_of(request.chat),
     )
     if whole.request_id:
         whole = replace(whole, digest=sha256(work.SerializeToString(deterministic=True)).digest())
@@ -107,7 +111,34 @@ def answer(request: pb.KeepAnswerRequest, caller: Caller, now: datetime) -> Job:
         result=result,
         digest=sha256(asked + result).digest(),
         subject=digest(caller.tenant, request.chat.chat.user),
+        conversation=turn_of(request.chat),
     )
+
+
+def turn_of(asked: pb.Chat) -> UUID | None:
+    """The conversation that it is a turn of.
+
+    Raises:
+        ConversationUnknown: what it names is none.
+    """
+    return conversation_id(asked.options.turn.conversation) if asked.options.turn.conversation else None
+
+
+def conversation(one: Conversation) -> conversations_pb2.Conversation:
+    return conversations_pb2.Conversation(
+        conversation_id=str(one.id),
+        account=one.account,
+        created=_stamp(one.created),
+        used=_stamp(one.used),
+        idle_for=duration(one.idle),
+        metadata=one.metadata,
+    )
+
+
+def item(one: Item) -> conversations_pb2.Item:
+    made = conversations_pb2.Item(item_id=one.id)
+    made.message.MergeFromString(one.body)
+    return made
 
 
 def _lines(whole: Job, batch: pb.Batch) -> Iterable[Job]:
@@ -219,6 +250,12 @@ def delivery(one: Delivery) -> pb.Delivery:
         delivered=_stamp(one.delivered),
         due=_stamp(one.due),
     )
+
+
+def duration(length: timedelta) -> Duration:
+    made = Duration()
+    made.FromTimedelta(length)
+    return made
 
 
 def _state(job: Job) -> pb.State.ValueType:

@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import asyncpg
 
-from services.jobs import events, life
+from services.jobs import events, life, turns
 from services.jobs.life import ANSWER, Fault, Job, JobIdReused, JobUnknown, Outcome, QueueFull, RequestIdReused, State
 from services.jobs.rows import (
     CLAIM,
@@ -77,10 +77,21 @@ class PostgresStore:
         return first
 
     async def keep(self, answer: Job) -> None:
-        if await self._pool.fetchval(KEEP, *record(answer)) is None:
-            kept = await self.job(answer.id)
-            if kept is None or (kept.account, kept.digest) != (answer.account, answer.digest):
-                raise JobIdReused(job_id=answer.id)
+        if answer.conversation is None:
+            made = await self._pool.fetchval(KEEP, *record(answer))
+        else:
+            async with self._pool.acquire() as connection, connection.transaction():
+                if (made := await connection.fetchval(KEEP, *record(answer))) is not None:
+                    await turns.added(connection, [answer])
+        if made is not None:
+            return
+        kept = await self.job(answer.id)
+        if kept is None or (kept.account, kept.digest) != (answer.account, answer.digest):
+            raise JobIdReused(job_id=answer.id)
+
+    async def say(self, answer: Job) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await turns.added(connection, [answer])
 
     async def job(self, job_id: UUID) -> Job | None:
         row = await self._pool.fetchrow(f"SELECT {COLUMNS} FROM job WHERE id = $1", job_id)
@@ -138,6 +149,7 @@ class PostgresStore:
                 [json.dumps(dict(one.scores)) for one in outcomes],
             )  # fmt: skip
             written = [read(row) for row in rows]
+            await self._said(connection, [one for one in written if one.state is State.SUCCEEDED and one.conversation])
             again = [(TICKETS, one.tenant, b"", one.ready) for one in written if not one.state.over]
             if again:
                 await connection.copy_records_to_table("outbox", records=again, columns=["topic", "key", "body", "due"])
@@ -303,6 +315,14 @@ class PostgresStore:
         if row is None:
             raise JobUnknown(job_id=str(job_id))
         return read(row)
+
+    async def _said(self, connection: Any, jobs: Sequence[Job]) -> None:
+        """Adds what they asked and were answered to their conversations."""
+        if jobs:
+            found = f"SELECT {COLUMNS} FROM job WHERE id = ANY($1::uuid[])"
+            await turns.added(
+                connection, [read(row) for row in await connection.fetch(found, [one.id for one in jobs])]
+            )
 
     async def _reopened(self, connection: Any, parent: UUID, lines: int) -> None:
         await connection.execute(

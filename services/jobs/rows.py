@@ -7,7 +7,7 @@ from services.jobs.life import ERASED, Fault, Job, State
 
 WITHOUT_RESULT = """id, parent, line, custom_id, request_id, kind, account, key_id, state, priority, created, ready, deadline,
     started, ended, keep, attempts, total, succeeded, failed, webhook, metadata, code, reason, message, digest, evaluation,
-    scores, shown, partial, worker, lease, subject"""
+    scores, shown, partial, worker, lease, subject, conversation"""
 COLUMNS = f"{WITHOUT_RESULT}, request, result"
 OURS = ", ".join(f"job.{name.strip()}" for name in WITHOUT_RESULT.split(","))
 
@@ -80,7 +80,7 @@ RETURNING {OURS}, ''::bytea AS request, NULL::bytea AS result, found.before
 RECORD = ["id", "parent", "line", "custom_id", "request_id", "kind", "account", "tenant", "key_id", "state", "priority",
            "created", "ready", "deadline", "ended", "keep", "total", "failed", "webhook", "metadata", "code", "reason", "message",
            "request", "digest", "evaluation", "shown", "worker", "lease", "attempts", "started", "subject", "succeeded",
-           "result"]  # fmt: skip
+           "result", "conversation"]  # fmt: skip
 
 
 KEEP = f"""
@@ -96,7 +96,7 @@ def record(job: Job) -> tuple[Any, ...]:
             int(job.state), job.priority, job.created, job.ready, job.deadline, job.ended, job.keep, job.total, job.failed,
             job.webhook, json.dumps(dict(job.metadata)), fault.code, fault.reason, fault.message, job.request,
             job.digest, evaluation, job.shown, job.worker, job.lease, job.attempts, job.started, job.subject,
-            job.succeeded, job.result)  # fmt: skip
+            job.succeeded, job.result, job.conversation)  # fmt: skip
 
 
 def read(row: Any) -> Job:
@@ -109,5 +109,5 @@ def read(row: Any) -> Job:
         attempts=row["attempts"], total=row["total"], succeeded=row["succeeded"], failed=row["failed"],
         webhook=row["webhook"], metadata=json.loads(row["metadata"]), fault=Fault(*said) if any(said) else None,
         result=row["result"], digest=row["digest"] or b"", scores=json.loads(row["scores"]), shown=row["shown"],
-        partial=row["partial"], worker=row["worker"], lease=row["lease"], subject=row["subject"],
+        partial=row["partial"], worker=row["worker"], lease=row["lease"], subject=row["subject"], conversation=row["conversation"],
     )  # fmt: skip

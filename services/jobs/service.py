@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 
 from services.jobs import life, messages
 from services.jobs.alerts import Hooks
+from services.jobs.conversations import Conversations
 from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
 from services.jobs.life import ANSWER, Fault, Job, JobLost, JobsAway, JobUnknown, OtherAccount, Outcome, State
 from services.jobs.store import Store
@@ -36,17 +36,21 @@ class JobsService(JobsServiceServicer):
     files: Files
     lease: timedelta
     hooks: Hooks
+    conversations: Conversations
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: object) -> pb.CreateJobResponse:
         jobs = list(messages.jobs(request, identity.scoped("jobs"), datetime.now(UTC), self.lease))
+        await self._may_say(jobs[0])
         with reached():
             made = await self.store.add(jobs, self.most_waiting)
         self.noted()
-        return pb.CreateJobResponse(job=messages.message(made), lease=_duration(self.lease))
+        return pb.CreateJobResponse(job=messages.message(made), lease=messages.duration(self.lease))
 
     async def KeepAnswer(self, request: pb.KeepAnswerRequest, context: object) -> pb.KeepAnswerResponse:
+        made = messages.answer(request, identity.scoped("jobs"), datetime.now(UTC))
+        await self._may_say(made)
         with reached():
-            await self.store.keep(messages.answer(request, identity.scoped("jobs"), datetime.now(UTC)))
+            await (self.store.say if request.turn_alone else self.store.keep)(made)
         return pb.KeepAnswerResponse()
 
     async def GetJob(self, request: pb.GetJobRequest, context: object) -> pb.GetJobResponse:
@@ -116,7 +120,7 @@ class JobsService(JobsServiceServicer):
         if not holds:
             raise JobLost(job_id=request.job_id, holder=request.holder)
         self.noted()
-        return pb.ReportJobResponse(lease=_duration(self.lease))
+        return pb.ReportJobResponse(lease=messages.duration(self.lease))
 
     async def ListResults(self, request: pb.ListResultsRequest, context: object) -> pb.ListResultsResponse:
         await self._own(request.job_id)
@@ -201,11 +205,21 @@ class JobsService(JobsServiceServicer):
             erased = {
                 "jobs": await self.store.erase(tenant, digest(tenant, subject)),
                 "files": await self.files.erase(tenant, subject),
+                "conversations": await self.conversations.erase(tenant, digest(tenant, subject)),
             }
             if not subject:
                 erased["hooks"] = await self.hooks.erase(tenant)
         self.noted()
         return pb.EraseResponse(erased=erased)
+
+    async def _may_say(self, job: Job) -> None:
+        """
+        Raises:
+            ConversationUnknown: it is a turn of none, or of somebody else's.
+        """
+        if job.conversation is not None:
+            with reached():
+                await self.conversations.own(job.conversation, identity.scoped("jobs"))
 
     async def _own_file(self, file_id: str) -> File:
         """
@@ -259,9 +273,3 @@ def _below(account: str) -> str:
 
 def _id(token: str) -> UUID | None:
     return UUID(token) if token else None
-
-
-def _duration(length: timedelta) -> Duration:
-    made = Duration()
-    made.FromTimedelta(length)
-    return made

@@ -57,11 +57,15 @@ class Store(Protocol):
         ...
 
     async def keep(self, answer: Job) -> None:
-        """Keeps a job of kind `answer`, of which nobody is told. The same one may come again.
+        """Keeps a job of kind `answer`, of which nobody is told, and adds it to its conversation. The same one may come again.
 
         Raises:
             JobIdReused: another has its id.
         """
+        ...
+
+    async def say(self, answer: Job) -> None:
+        """Adds it to its conversation, and keeps nothing else. The same one may come again."""
         ...
 
     async def job(self, job_id: UUID) -> Job | None: ...
@@ -103,7 +107,7 @@ class Store(Protocol):
         ...
 
     async def finish(self, worker: UUID, outcomes: Sequence[Outcome]) -> list[Job]:
-        """Writes what tries came to, with notes and webhooks. Only who holds the lease may: whose was written."""
+        """Writes what tries came to, with notes, webhooks and turns of conversations. Only who holds the lease may: whose was written."""
         ...
 
     async def cancel(self, job_id: UUID) -> Job:

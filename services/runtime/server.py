@@ -50,6 +50,8 @@ class Service:
     backend: str = ""
     """What it stands on, for the line at start-up."""
     ready: Callable[[], bool] = field(default=lambda: True, repr=False)
+    beside: tuple[str, ...] = ()
+    """Other proto services that it registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ async def serving(
     service.register(server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    names = (service.name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    names = (service.name, *service.beside, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     address = _bound(server, where)
     within = InprocServer(inproc, statuses.wrap) if inproc else None

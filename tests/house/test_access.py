@@ -1,5 +1,7 @@
 """Who may call what: every method of every contract, under every role, asked of the interceptor that all servers share."""
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +15,7 @@ from services.runtime.status import Statuses
 from tests.house.test_house import rpcs
 from tests.support.callers import bearing, identity
 
+PROTOS = Path("protos")
 ROAD = {"cache", "encoder", "guard", "models", "router"}
 PUBLIC = {
     "ledger.Authenticate",
@@ -68,14 +71,20 @@ EVERY = [f"{package}.{name}" for package, name in rpcs()]
 
 def path(method: str) -> str:
     package, name = method.split(".")
-    (service,) = Default().FindFileByName(f"tollway/{package}/v1/{package}.proto").services_by_name.values()
+    files = (Default().FindFileByName(str(file.relative_to(PROTOS))) for file in contracts_of(package))
+    (service,) = (one for file in files for one in file.services_by_name.values() if name in one.methods_by_name)
     return f"/{service.full_name}/{name}"
+
+
+def contracts_of(package: str) -> list[Path]:
+    return sorted(PROTOS.glob(f"tollway/{package}/v1/*.proto"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def contracts() -> None:
     for package in {one.split(".")[0] for one in EVERY}:
-        __import__(f"tollway.{package}.v1.{package}_pb2")
+        for file in contracts_of(package):
+            import_module(f"tollway.{package}.v1.{file.stem}_pb2")
 
 
 def expected(method: str, scope: str, admin: bool) -> bool:

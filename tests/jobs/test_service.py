@@ -16,14 +16,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from standardwebhooks import Webhook
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2
+from tollway.jobs.v1 import conversations_pb2_grpc, jobs_pb2_grpc
 from tollway.jobs.v1 import jobs_pb2 as pb
-from tollway.jobs.v1 import jobs_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2
 from tollway.models.v1 import models_pb2
 
 from services.jobs.alerts import Alerts, Hooks
-from services.jobs.app import MIGRATIONS
+from services.jobs.app import MIGRATIONS, register
 from services.jobs.calling import Calling
+from services.jobs.conversations import Conversations
+from services.jobs.conversing import ConversationsService
 from services.jobs.files import Files
 from services.jobs.postgres import PostgresStore
 from services.jobs.relay import Relay
@@ -110,6 +112,8 @@ class Silence:
 
 
 class Jobs:
+    conversations: Called
+
     def __init__(self, pool: Any) -> None:
         self.gateway, self.pool, self.files = Gateway(), pool, Files(pool)
         self.store = PostgresStore(pool)
@@ -125,11 +129,14 @@ class Jobs:
         self.relay.wake.set()
 
     def service(self) -> Service:
-        made = JobsService(self.store, self.webhooks.secret, self.noted, 1000, self.files, LEASE, Hooks(self.pool))
+        kept = Conversations(self.pool)
+        made = JobsService(
+            self.store, self.webhooks.secret, self.noted, 1000, self.files, LEASE, Hooks(self.pool), kept
+        )
         return Service(
             name="tollway.jobs.v1.JobsService",
             domain="jobs.tollway",
-            register=partial(jobs_pb2_grpc.add_JobsServiceServicer_to_server, made),
+            register=partial(register, made, ConversationsService(kept)),
             identity=identity(),
         )
 
@@ -140,6 +147,7 @@ async def served(url: str, transport: str, works: bool = True) -> AsyncIterator[
         jobs = Jobs(pool)
         loops = [jobs.worker.run(), jobs.relay.run(), jobs.webhooks.run(), jobs.alerts.run()] if works else []
         async with running(*loops), channel_to(jobs.service(), transport) as channel:
+            jobs.conversations = Called(conversations_pb2_grpc.ConversationsServiceStub(channel))
             yield jobs, Called(jobs_pb2_grpc.JobsServiceStub(channel))
 
 
@@ -571,7 +579,7 @@ async def test_what_an_end_user_handed_in_is_erased(both: tuple[Jobs, Called]) -
         await stub.CreateFile(iter(pieces))
     admin = stub.by("operator", admin=True)
     gone = await admin.Erase(pb.EraseRequest(tenant="acme", subject="ann"))
-    assert gone.erased == {"jobs": 3, "files": 1}
+    assert gone.erased == {"jobs": 3, "files": 1, "conversations": 0}
     first, second = (await stub.ListResults(pb.ListResultsRequest(job_id=many.job_id))).results
     assert (first.custom_id, first.state, first.error.reason) == ("erased-0", pb.STATE_CANCELLED, "ERASED")
     assert not first.HasField("result") and second.custom_id == "ben" and second.HasField("result")
@@ -580,7 +588,7 @@ async def test_what_an_end_user_handed_in_is_erased(both: tuple[Jobs, Called]) -
     assert (over.succeeded, over.failed, over.total) == (1, 1, 2)
     await stub.SetAlertHook(pb.SetAlertHookRequest(hook=pb.AlertHook(url="https://example.com/hook")))
     gone = await admin.Erase(pb.EraseRequest(tenant="acme", everything=True))
-    assert gone.erased == {"jobs": 5, "files": 1, "hooks": 1}
+    assert gone.erased == {"jobs": 5, "files": 1, "conversations": 0, "hooks": 1}
     assert (
         not (await stub.ListJobs(pb.ListJobsRequest())).jobs and not (await stub.ListFiles(pb.ListFilesRequest())).files
     )

@@ -15,6 +15,7 @@ from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
 from services.edge.wire import answer, request
+from services.edge.wire.body import Metadata
 from services.edge.wire.errors import Refusal, decoded, of_body, of_error
 
 OUR_OWN = "tollway."
@@ -42,13 +43,7 @@ class BatchBody(Struct, forbid_unknown_fields=True):
     input_file_id: Annotated[str, Meta(min_length=1, max_length=64)]
     endpoint: Literal["/v1/chat/completions", "/v1/embeddings"]
     completion_window: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[hd]$")]
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
-            Meta(max_length=16),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     output_expires_after: Kept | None = None
 
 

@@ -16,6 +16,9 @@ TemplateWord = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
 """No text: what a template is told is not seen by the guard."""
 
 
+Metadata = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 ContextSize = Literal["low", "medium", "high"]
 Domains = Annotated[list[Annotated[str, Meta(min_length=1, max_length=253)]], Meta(max_length=100)]
 
@@ -212,10 +215,7 @@ class ChatBody(Struct, forbid_unknown_fields=True):
     response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
-    metadata: (
-        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     web_search_options: WebSearchOptions | None = None
     modalities: list[Literal["text"]] | None = None
     top_k: TopK | None = None

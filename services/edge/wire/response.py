@@ -8,7 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire import file_search
+from services.edge.wire import file_search, items
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
@@ -29,7 +29,8 @@ MODES = {
 }
 
 
-RESPONSE, SEARCH, CALLED = "resp_", "web_search_call", "mcp_call"
+RESPONSE, CONVERSATION = "resp_", "conv_"
+SEARCH, CALLED = "web_search_call", "mcp_call"
 FILES = "fs"
 """Begins the id of a search of files."""
 
@@ -47,6 +48,7 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "created_at": created,
         "status": "in_progress",
         "background": False,
+        "conversation": {"id": f"{CONVERSATION}{turn.conversation.replace('-', '')}"} if turn.conversation else None,
         "error": None,
         "incomplete_details": None,
         "instructions": asked.messages[0].parts[0].text if turn.instructed else None,
@@ -117,24 +119,34 @@ def output(
     said: chat.Message, status: str, name: str, files: file_search.Searched | None = None
 ) -> list[dict[str, Any]]:
     """The items of what response `name` says."""
-    items = [files.item(item_id(FILES, name, 0))] if files is not None else []
-    if said.reasoning:
-        items.append(reasoning_item(item_id("rs", name, 0), said.reasoning))
-    items += [search_item(item_id("ws", name, n), one) for n, one in enumerate(said.lookups)]
-    items += [step_item(item_id("mcp", name, n), one) for n, one in enumerate(said.steps)]
-    text = "".join(part.text for part in said.parts)
-    if text or said.refusal or not said.tool_calls:
-        part = refusal_part(said.refusal) if said.refusal else text_part(text, said.citations)
-        if files is not None and not said.refusal:
-            part["annotations"] += files.annotations(text)
-        items.append(message_item(item_id("msg", name, 0), status, [part]))
-    items.extend(call_item(item_id("fc", name, n), one, status) for n, one in enumerate(said.tool_calls))
-    return items
+    found = [files.item(item_id(FILES, name, 0))] if files is not None else []
+    for kind, place, one in items.answered(said):
+        found.append(made := item(item_id(kind, name, place), one, status))
+        if kind == items.SAID and files is not None and not one.refusal:
+            (part,) = made["content"]
+            part["annotations"] += files.annotations(part["text"])
+    return found
+
+
+def item(name: str, one: chat.Message, status: str = "completed") -> dict[str, Any]:
+    """One thing that a model said, thought, searched for or called."""
+    if one.reasoning:
+        return reasoning_item(name, one.reasoning)
+    for lookup in one.lookups:
+        return search_item(name, lookup)
+    for step in one.steps:
+        return step_item(name, step)
+    for call in one.tool_calls:
+        return call_item(name, call, status)
+    text = "".join(part.text for part in one.parts)
+    return message_item(
+        name, status, [refusal_part(one.refusal) if one.refusal else text_part(text, one.citations)]
+    )  # fmt: skip
 
 
 def item_id(kind: str, name: str, place: int) -> str:
-    """Of the item at `place` among those of its kind in response `name`: whoever names it again says where it is."""
-    return f"{kind}_{name.removeprefix(RESPONSE)}{place:04x}"
+    """Of an item of response `name`."""
+    return items.item_id(kind, name.removeprefix(RESPONSE), place)
 
 
 def reasoning_item(name: str, text: str) -> dict[str, Any]:

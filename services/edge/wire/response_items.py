@@ -1,7 +1,8 @@
 """What a kept response was asked and said, item by item: shown, and found again by an item's id."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from tollway.chat.v1 import chat_pb2 as chat
@@ -9,6 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.edge.wire import response
 from services.edge.wire.batch import listed, page
 from services.edge.wire.errors import Refusal
+from services.edge.wire.items import ASKED, answered, single
 
 MOST, USUAL = 100, 20
 ROLES = {chat.ROLE_USER: "user", chat.ROLE_SYSTEM: "system", chat.ROLE_DEVELOPER: "developer"}
@@ -22,19 +24,29 @@ def paged(messages: Iterable[chat.Message], name: str, asked: Mapping[str, str])
     Raises:
         Refusal: an order, a limit or an item that there is not.
     """
-    order = asked.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise Refusal(400, "invalid_value", "invalid value for order: allowed are asc, desc", param="order")
-    limit, after = page(asked, MOST)
-    found = [_item(one, response.item_id("in", name, n)) for n, one in enumerate(_single(messages))]
-    if order == "desc":
+    newest, limit, after = ordered(asked)
+    found = [shown(one, response.item_id(ASKED, name, n)) for n, one in enumerate(single(messages))]
+    if newest:
         found.reverse()
     ids = [one["id"] for one in found]
     if after and after not in ids:
         raise Refusal(400, "invalid_value", f"there is no item {after[:64]!r}", param="after")
     begin = ids.index(after) + 1 if after else 0
-    end = begin + (limit or USUAL)
+    end = begin + limit
     return listed(found[begin:end], more=end < len(found))
+
+
+def ordered(asked: Mapping[str, str]) -> tuple[bool, int, str]:
+    """Whether the newest comes first, how many are asked for, and the one that they come after.
+
+    Raises:
+        Refusal: an order or a limit that there is not.
+    """
+    order = asked.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise Refusal(400, "invalid_value", "invalid value for order: allowed are asc, desc", param="order")
+    limit, after = page(asked, MOST)
+    return order == "desc", limit or USUAL, after
 
 
 def response_of(item: str) -> str:
@@ -47,42 +59,16 @@ def message_of(item: str, asked: Iterable[chat.Message], said: chat.Message) -> 
     """An item of the response that `item` names, as a message that holds nothing else; None when there is no such."""
     if (found := ID.fullmatch(item)) is None:
         return None
-    place = int(found[3], 16)
-    among: Sequence[chat.Message]
-    match found[1]:
-        case "in":
-            among = list(_single(asked))
-        case "fc":
-            among = [one for one in _single([said]) if one.tool_calls]
-        case "msg":
-            among = [one for one in _single([said]) if not one.tool_calls]
-        case "ws":
-            among = [chat.Message(role=chat.ROLE_ASSISTANT, lookups=[one]) for one in said.lookups]
-        case response.FILES:  # it says nothing to a model
-            among = [chat.Message(role=chat.ROLE_ASSISTANT)]
-        case "mcp":
-            among = [chat.Message(role=chat.ROLE_ASSISTANT, steps=[one]) for one in said.steps]
-        case _:
-            among = [chat.Message(role=chat.ROLE_ASSISTANT, reasoning=said.reasoning)]
-    return among[place] if place < len(among) else None
+    kind, place = found[1], int(found[3], 16)
+    if kind == response.FILES:  # it says nothing to a model
+        return chat.Message(role=chat.ROLE_ASSISTANT)
+    if kind == ASKED:
+        return next(islice(single(asked), place, None), None)
+    return next((one for of, at, one in answered(said) if (of, at) == (kind, place)), None)
 
 
-def _single(messages: Iterable[chat.Message]) -> Iterator[chat.Message]:
-    """Each item as a message of its own: what an assistant said, and each of its calls."""
-    for message in messages:
-        if message.role != chat.ROLE_ASSISTANT:
-            yield message
-            continue
-        if message.parts or message.refusal or not message.tool_calls:
-            said = chat.Message(role=chat.ROLE_ASSISTANT, parts=message.parts)
-            if message.HasField("refusal"):
-                said.refusal = message.refusal
-            yield said
-        for call in message.tool_calls:
-            yield chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call])
-
-
-def _item(message: chat.Message, name: str) -> dict[str, Any]:
+def shown(message: chat.Message, name: str) -> dict[str, Any]:
+    """One thing that was said, by whoever it was."""
     if message.role == chat.ROLE_TOOL:
         return {
             "id": name,
@@ -92,8 +78,7 @@ def _item(message: chat.Message, name: str) -> dict[str, Any]:
             "output": _told(message),
         }
     if message.role == chat.ROLE_ASSISTANT:
-        (one,) = response.output(message, "completed", name)
-        return {**one, "id": name}
+        return response.item(name, message)
     content = [_part(one) for one in message.parts]
     return {"id": name, "type": "message", "status": "completed", "role": ROLES[message.role], "content": content}
 

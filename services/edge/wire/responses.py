@@ -1,6 +1,6 @@
 """OpenAI's Responses in our words: the body of `POST /v1/responses`, typed, and the conversation that it asks for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -9,78 +9,13 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire.errors import Refusal, as_json, decoded, missing, of_body
+from services.edge.wire import input_items
+from services.edge.wire.errors import Refusal, as_json, decoded, missing
 from services.edge.wire.file_search import RESULTS, FileSearch, ground
+from services.edge.wire.input_items import Id, Text
 from services.edge.wire.prompt import Prompt
 from services.edge.wire.request import MODES, searched
-from services.edge.wire.tool_use import McpTool, Server, ToolName, called, used
-
-Text = Annotated[str, Meta(max_length=10_485_760)]
-
-
-class InputText(Struct, tag_field="type", tag="input_text"):
-    text: Text
-
-
-class OutputText(Struct, tag_field="type", tag="output_text"):
-    """Of an answer before, handed in again."""
-
-    text: Text
-
-
-class RefusalPart(Struct, tag_field="type", tag="refusal"):
-    refusal: Text
-
-
-class InputImage(Struct, tag_field="type", tag="input_image"):
-    image_url: Annotated[str, Meta(min_length=1)]
-    detail: Literal["auto", "low", "high"] | None = None
-
-
-class InputFile(Struct, tag_field="type", tag="input_file"):
-    filename: str | None = None
-    file_data: str | None = None
-    file_id: str | None = None
-
-
-Part = InputText | OutputText | RefusalPart | InputImage | InputFile
-
-
-class Message(Struct):
-    role: Literal["user", "assistant", "system", "developer"]
-    content: Text | list[Part]
-
-
-class FunctionCall(Struct):
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
-    name: wire.Name
-    arguments: str
-
-
-class FunctionOutput(Struct):
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
-    output: Text | list[InputText | InputImage | InputFile]
-
-
-class McpCall(Struct):
-    """Of an answer before: a tool that was called on the way to it."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=256)]
-    server_label: Server
-    name: ToolName
-    arguments: str
-    output: str | None = None
-    error: Any = None
-
-
-class Reference(Struct):
-    """To an item of a response that is kept."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=128)]
-
-
-class Kind(Struct):
-    type: str = "message"
+from services.edge.wire.tool_use import McpTool, used
 
 
 class Function(Struct, tag_field="type", tag="function"):
@@ -139,6 +74,10 @@ class Reasoning(Struct):
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
+class Conversation(Struct):
+    id: Id
+
+
 class ResponsesBody(Struct, forbid_unknown_fields=True):
     """`null` is the same as absent."""
 
@@ -160,12 +99,10 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
     user: Annotated[str, Meta(max_length=512)] | None = None
-    metadata: (
-        Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
-        | None
-    ) = None
+    metadata: wire.Metadata | None = None
     tollway: Raw = Raw()
     previous_response_id: Annotated[str, Meta(max_length=128)] | None = None
+    conversation: Id | Conversation | None = None
     store: bool | None = None
     """Whether it is kept; what the edge is set to where it is not said."""
     service_tier: wire.ServiceTier | None = None
@@ -179,22 +116,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     stream_options: dict[str, Any] | None = None
 
 
-_BODY, _KIND = msgspec.json.Decoder(ResponsesBody), msgspec.json.Decoder(Kind)
-_ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
-    "message": msgspec.json.Decoder(Message),
-    "function_call": msgspec.json.Decoder(FunctionCall),
-    "function_call_output": msgspec.json.Decoder(FunctionOutput),
-    "mcp_call": msgspec.json.Decoder(McpCall),
-    "item_reference": msgspec.json.Decoder(Reference),
-}
-ANEW = ("reasoning", "web_search_call", "file_search_call", "mcp_list_tools")
-"""Of an answer before: a model thinks, and searches, anew."""
-ROLES = {
-    "user": chat.ROLE_USER,
-    "assistant": chat.ROLE_ASSISTANT,
-    "system": chat.ROLE_SYSTEM,
-    "developer": chat.ROLE_DEVELOPER,
-}
+_BODY = msgspec.json.Decoder(ResponsesBody)
 
 
 def parsed(raw: bytes) -> ResponsesBody:
@@ -210,19 +132,10 @@ def parsed(raw: bytes) -> ResponsesBody:
                       param="stream")  # fmt: skip
     if body.background and body.store is False:
         raise Refusal(400, "unsupported_value", "a background response must be kept to be asked for", param="store")
+    if body.conversation is not None and body.previous_response_id is not None:
+        raise Refusal(400, "unsupported_value", "it goes on from a response or from a conversation, not from both",
+                      param="previous_response_id")  # fmt: skip
     return body
-
-
-def references(body: ResponsesBody) -> list[str]:
-    """Ids of the items that the input names, and does not say again.
-
-    Raises:
-        Refusal: an item that is none.
-    """
-    if isinstance(body.input, str):
-        return []
-    said = (_read(bytes(raw), f"input[{n}]") for n, raw in enumerate(body.input) if b"item_reference" in bytes(raw))
-    return [one.id for one in said if isinstance(one, Reference)]
 
 
 def chat_request(
@@ -240,9 +153,7 @@ def chat_request(
     if isinstance(body.input, str) and body.input:
         made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
     elif not isinstance(body.input, str):
-        for n, raw in enumerate(body.input):
-            at = f"input[{n}]"
-            _add(made, _read(bytes(raw), at), at, named)
+        made.messages.extend(input_items.messages(body.input, "input", named))
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
@@ -297,80 +208,6 @@ def _search(tool: Search, most: int | None) -> chat.WebSearch:
         tool.user_location, most, context_size=tool.search_context_size or "", allowed_domains=sites.allowed_domains,
         blocked_domains=sites.blocked_domains,
     )  # fmt: skip
-
-
-def _read(raw: bytes, at: str) -> Any:
-    """An item; None for one that says nothing to a model.
-
-    Raises:
-        Refusal: it is none.
-    """
-    try:
-        kind = _KIND.decode(raw).type
-        if kind in ANEW:
-            return None
-        if kind not in _ITEMS:
-            allowed = ", ".join((*_ITEMS, *ANEW))
-            raise Refusal(
-                400, "unsupported_value", f"invalid value for {at}.type: allowed are {allowed}", param=f"{at}.type"
-            )
-        return _ITEMS[kind].decode(raw)
-    except msgspec.MsgspecError as error:
-        refusal = of_body(error)
-        where = f"{at}.{refusal.param}" if refusal.param else at
-        raise Refusal(400, refusal.code, f"{at}: {refusal.message}", param=where) from None
-
-
-def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Message]) -> None:
-    match said:
-        case Message():
-            _parts(made.messages.add(role=ROLES[said.role]), said.content)
-        case FunctionCall():
-            _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
-        case McpCall():
-            output = said.output if said.output is not None else str(said.error or "")
-            step = chat.ToolStep(
-                id=said.id, server=said.server_label, name=said.name, arguments=said.arguments, output=output,
-                failed=said.error is not None,
-            )  # fmt: skip
-            made.messages.extend(called([step]))
-        case Reference():
-            if (found := named.get(said.id)) is None:
-                raise Refusal(400, "item_not_found", f"no item {said.id[:64]!r} is kept", param=f"{at}.id")
-            if found.steps:
-                made.messages.extend(called(found.steps))
-            elif found.tool_calls and not found.parts:
-                _assistant(made).tool_calls.extend(found.tool_calls)
-            elif found.parts or found.refusal or found.role != chat.ROLE_ASSISTANT:
-                made.messages.add().CopyFrom(found)
-        case FunctionOutput():
-            result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=said.call_id)
-            _parts(result, said.output)
-
-
-def _assistant(made: chat.ChatRequest) -> chat.Message:
-    """The assistant's message that is being said."""
-    if made.messages and made.messages[-1].role == chat.ROLE_ASSISTANT:
-        return made.messages[-1]
-    return made.messages.add(role=chat.ROLE_ASSISTANT)
-
-
-def _parts(made: chat.Message, said: str | Sequence[Part]) -> None:
-    if isinstance(said, str):
-        made.parts.add(text=said)
-        return
-    for part in said:
-        match part:
-            case InputText() | OutputText():
-                made.parts.add(text=part.text)
-            case RefusalPart():
-                made.refusal = part.refusal
-            case InputImage():
-                made.parts.add().image.url = part.image_url
-                made.parts[-1].image.detail = part.detail or ""
-            case InputFile():
-                one = made.parts.add().file
-                one.filename, one.data, one.file_id = part.filename or "", part.file_data or "", part.file_id or ""
 
 
 def _text(made: chat.ChatRequest, said: TextOptions) -> None:
