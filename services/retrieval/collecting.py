@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 PAGE = 500
 EVERY_S = 60.0
 """How often a use is noted, and idle collections are looked for."""
+NOTES_EVERY_S = 1.0
 MOST_NOTED = 10_000
 
 
@@ -34,6 +36,8 @@ class Collecting:
     catalogue: Catalogue
     now: Callable[[], float] = time.time
     _noted: Remembered[tuple[str, str], float] = field(default_factory=lambda: Remembered(MOST_NOTED))
+    _fresh: Remembered[tuple[str, str], float] = field(default_factory=lambda: Remembered(MOST_NOTED))
+    """Uses that are not written yet."""
 
     async def keep(
         self, tenant: str, name: str, title: str, metadata: Mapping[str, str], idle_s: int = 0
@@ -42,25 +46,35 @@ class Collecting:
         await self.catalogue.keep_collection(Collection(tenant, name, title, labels, at, idle_s=idle_s, used=at))
         return await self.known(tenant, name)
 
-    async def used(self, tenant: str, name: str) -> None:
-        """Notes that somebody works with it. That is no reason to fail their work: what cannot be noted is noted by the next."""
+    def used(self, tenant: str, name: str) -> None:
+        """Somebody works with it, and does not wait until that is written."""
         at = self.now()
-        if at - self._noted.get((tenant, name), 0.0) < EVERY_S:
-            return
-        self._noted.keep((tenant, name), at)
-        try:
+        if at - self._noted.get((tenant, name), 0.0) >= EVERY_S:
+            self._fresh.keep((tenant, name), self._noted.keep((tenant, name), at))
+
+    async def note(self) -> None:
+        """Writes who was used.
+
+        Raises:
+            StoreAway: those that are left are written next time.
+        """
+        for (tenant, name), at in list(self._fresh.items()):
             await self.catalogue.use(tenant, name, at)
-        except StoreAway:
-            self._noted.pop((tenant, name), None)  # the book may have been emptied meanwhile
+            self._fresh.pop((tenant, name), None)  # the book may have been emptied meanwhile
 
     async def run(self) -> None:
-        """Takes away what nobody has used for too long, until cancelled. Replicas may do so side by side."""
+        """Notes uses, and takes away what nobody has used for too long, until cancelled. Replicas may do so side by side."""
+        swept = -math.inf
         while True:
+            now = time.monotonic()
             try:
-                await self.sweep()
+                await self.note()
+                if now - swept >= EVERY_S:
+                    swept = now
+                    await self.sweep()
             except StoreAway as error:
-                log.warning("idle collections stay for now: %s", error)
-            await asyncio.sleep(EVERY_S)
+                log.debug("uses are noted, and idle collections go, later: %s", error)
+            await asyncio.sleep(NOTES_EVERY_S)
 
     async def sweep(self) -> int:
         """How many collections went.

@@ -77,7 +77,7 @@ class RetrievalService(RetrievalServiceServicer):
         under_way: asyncio.Queue[asyncio.Task[pb.UpsertDocumentsResponse] | None] = asyncio.Queue(TOGETHER)
 
         async def take(document: pb.Document) -> pb.UpsertDocumentsResponse:
-            await self.collecting.used(tenant, document.collection)
+            self.collecting.used(tenant, document.collection)
             return messages.brought(document.document_id, await self.intake.take(tenant, document))
 
         async def begin() -> None:
@@ -99,7 +99,7 @@ class RetrievalService(RetrievalServiceServicer):
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: object) -> pb.DeleteDocumentsResponse:
         tenant = identity.scoped("documents").tenant
-        await self.collecting.used(tenant, request.collection)
+        self.collecting.used(tenant, request.collection)
         gone = await self.intake.ingest.drop(tenant, request.collection, list(request.document_ids))
         return pb.DeleteDocumentsResponse(deleted=gone)
 
@@ -111,7 +111,7 @@ class RetrievalService(RetrievalServiceServicer):
         wish = Wish(request.limit or USUAL_LIMIT, request.diversity, half_life_s, request.neighbours)
         epoch = await self.epochs.of(tenant)  # before the search: an answer is never thought newer than it is
         if request.collection:
-            await self.collecting.used(tenant, request.collection)
+            self.collecting.used(tenant, request.collection)
         found = await self.search.search(request.query, static, scope, wish)
         telemetry.note(tollway__retrieval__passages=len(found), tollway__retrieval__epoch=epoch)
         return pb.SearchResponse(passages=map(messages.passage, found), epoch=epoch)

@@ -1,9 +1,11 @@
 """Serves a service, and lets the calls under way finish when it is told to stop."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +34,8 @@ from services.runtime.telemetry import installed
 log = logging.getLogger(__name__)
 
 READY_EVERY_S = 0.2
+PASSING_S, LOOKS_EVERY_S = 15.0, 0.2
+"""How long a connection of somebody's may sit on an address that is to be bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ async def serving(
     as a lame duck has begun: of many that stop one after the other, nobody waits for each.
 
     Raises:
-        RuntimeError: the address is taken. Without `so_reuseport=0` two servers would share it in silence.
+        RuntimeError: the address is taken, and stays so. Without `so_reuseport=0` two servers would share it in silence.
         ValueError: plain text beyond this machine, and no word that it is meant.
     """
     statuses = Statuses(service.domain, service.identity, service.audit)
@@ -109,7 +113,7 @@ async def serving(
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = (service.name, *service.beside, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-    address = _bound(server, where)
+    address = await _bound(server, where)
     within = InprocServer(inproc, statuses.wrap) if inproc else None
     if within is not None:
         service.register(within)
@@ -152,7 +156,23 @@ async def _readiness(service: Service, healthy: health.aio.HealthServicer) -> No
         await asyncio.sleep(READY_EVERY_S)
 
 
-def _bound(server: grpc.aio.Server, where: Serving) -> str:
+async def _bound(server: grpc.aio.Server, where: Serving) -> str:
+    """The address, once it is bound.
+
+    Ports from 32768 on are Linux's own for connections that go out: one of them may sit on ours for a moment, which nobody
+    who listens there does.
+    """
+    until = time.monotonic() + PASSING_S
+    while True:
+        try:
+            return _bind(server, where)
+        except RuntimeError:
+            if time.monotonic() > until or where.address.startswith("unix:") or not await _passes(where.address):
+                raise
+            await asyncio.sleep(LOOKS_EVERY_S)
+
+
+def _bind(server: grpc.aio.Server, where: Serving) -> str:
     if where.tls:
         port = server.add_secure_port(where.address, _credentials(where.tls))
     elif local(where.address) or where.plain_text:
@@ -160,6 +180,24 @@ def _bound(server: grpc.aio.Server, where: Serving) -> str:
     else:
         raise ValueError(f"{where.address} is open to the network: set serve.tls, or serve.plain_text to allow it")
     return where.address if where.address.startswith("unix:") else f"{where.address.rpartition(':')[0]}:{port}"
+
+
+async def _passes(address: str) -> bool:
+    """Whether what sits on the address ends by itself: it is in use, and nobody listens."""
+    name, _, number = address.rpartition(":")
+    host, port = name.strip("[]"), int(number)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return False
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return True
+    writer.close()
+    return False
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

@@ -1,5 +1,6 @@
 """A collection that nobody uses goes with all that is in it; one that is used stays."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from services.retrieval.catalogue import Catalogue, MemoryCatalogue
 from services.retrieval.collecting import EVERY_S, Collecting, CollectionUnknown
 from services.retrieval.store import StoreAway
+from services.runtime.background import running
 from tests.retrieval.whole import Whole
+from tests.support.waiting import eventually
 
 HOUR = 3600.0
 
@@ -45,10 +48,14 @@ async def test_what_lies_idle_goes_with_its_documents() -> None:
     assert await collecting.sweep() == 1 and await made.ids("bridge") == ["kept.md"]
 
 
+async def working(collecting: Collecting) -> None:
+    collecting.used("acme", "short")
+
+
 @pytest.mark.parametrize(
     "use",
     [
-        lambda collecting: collecting.used("acme", "short"),
+        working,
         lambda collecting: collecting.keep("acme", "short", "anew", {}, 3600),
     ],
 )
@@ -59,18 +66,21 @@ async def test_what_is_used_stays(use: Callable[[Collecting], Awaitable[object]]
     for _ in range(5):
         clock[0] += HOUR - 1
         await use(collecting)
+        await collecting.note()
         assert await collecting.sweep() == 0
     clock[0] += HOUR
     assert await collecting.sweep() == 1
 
 
-async def test_uses_are_noted_once_a_minute_and_fail_nobody() -> None:
+async def test_uses_are_noted_once_a_minute_and_wait_for_a_catalogue_that_is_away() -> None:
     catalogue = Away()
     collecting, clock = over(Whole(catalogue=catalogue), catalogue)
     await collecting.keep("acme", "short", "", {}, 3600)
 
     async def noted() -> float:
-        await collecting.used("acme", "short")
+        collecting.used("acme", "short")
+        with contextlib.suppress(StoreAway):
+            await collecting.note()
         return (await collecting.known("acme", "short")).used - 1e9
 
     clock[0] += 10
@@ -80,16 +90,31 @@ async def test_uses_are_noted_once_a_minute_and_fail_nobody() -> None:
     clock[0] += 1
     catalogue.away = True
     assert await noted() == 10
+    clock[0] += 5
     catalogue.away = False
-    assert await noted() == 10 + EVERY_S
+    assert await noted() == 10 + EVERY_S, "when it was used, not when it was written"
 
 
-async def test_a_use_that_cannot_be_noted_fails_nobody_when_the_book_was_emptied_meanwhile() -> None:
+async def test_a_use_is_written_by_itself_soon() -> None:
+    made = Whole()
+    collecting, clock = over(made, made.catalogue)
+    await collecting.keep("acme", "short", "", {}, 3600)
+    clock[0] += 10
+    async with running(collecting.run()):
+        collecting.used("acme", "short")
+
+        async def written() -> bool:
+            return (await collecting.known("acme", "short")).used == clock[0]
+
+        await eventually(written)
+
+
+async def test_a_book_of_uses_that_was_emptied_meanwhile_fails_nobody() -> None:
     class Emptied(MemoryCatalogue):
         async def use(self, tenant: str, name: str, at: float) -> None:
-            collecting._noted.clear()
-            raise StoreAway
+            collecting._fresh.clear()
 
     catalogue = Emptied()
     collecting, _ = over(Whole(catalogue=catalogue), catalogue)
-    await collecting.used("acme", "short")
+    collecting.used("acme", "short")
+    await collecting.note()

@@ -4,6 +4,8 @@ import asyncio
 import datetime
 import ipaddress
 import logging
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,6 +119,25 @@ async def test_a_taken_address_is_refused() -> None:
     async with serving(Echo().service(), HERE) as address:
         with pytest.raises(RuntimeError):
             async with serving(Echo().service(), replace(HERE, address=address)):
+                pass
+
+
+async def test_a_connection_that_sits_on_an_address_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.socket() as outgoing:
+        outgoing.bind(("127.0.0.1", 0))
+        outgoing.connect(elsewhere.getsockname())
+        outgoing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no trace once it is closed
+        address = f"127.0.0.1:{outgoing.getsockname()[1]}"
+        asyncio.get_running_loop().call_later(0.5, outgoing.close)
+        async with channel_to(Echo().service(), replace(HERE, address=address)) as channel:
+            assert outgoing.fileno() < 0
+            await Stub(channel).unary(said("hello"))
+
+
+async def test_an_address_of_elsewhere_is_refused_at_once() -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError):
+            async with serving(Echo().service(), replace(HERE, address="192.0.2.1:50051", plain_text=True)):
                 pass
 
 
