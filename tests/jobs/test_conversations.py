@@ -140,6 +140,16 @@ async def test_a_job_is_added_when_it_succeeds_and_not_when_it_fails(talk: tuple
     assert texts((await whole(stub, name)).items) == ["hello", "You said: hello"]
 
 
+async def test_what_its_caller_went_on_with_is_added_when_it_is_reported(talk: tuple[Jobs, Called, Called]) -> None:
+    _, jobs, stub = talk
+    name, kept, holder = await begun(stub), str(uuid4()), str(uuid4())
+    holding = jobs_pb.Holding(job_id=kept, holder=holder)
+    await jobs.CreateJob(jobs_pb.CreateJobRequest(chat=turn(name), holding=holding))
+    report = jobs_pb.ReportJobRequest(job_id=kept, holder=holder, result=jobs_pb.Result(completion=answer("yes")))
+    await jobs.ReportJob(report)
+    assert [one.message.parts[0].text for one in (await whole(stub, name)).items if one.message.parts] == ["new", "yes"]
+
+
 async def test_a_turn_of_what_was_deleted_meanwhile_ends_well(talk: tuple[Jobs, Called, Called]) -> None:
     _, jobs, stub = talk
     name = await begun(stub)

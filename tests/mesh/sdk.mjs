@@ -19,6 +19,13 @@ said.arguments = (await called.finalChatCompletion()).choices[0].message.tool_ca
 said.models = (await client.models.list()).data.map((one) => one.id);
 said.embedding = (await client.embeddings.create({ model: "static", input: "a cat" })).data[0].embedding.length;
 
+const talk = await client.conversations.create({ items: [{ role: "user", content: "first" }] });
+await client.responses.create({ model: "echo", input: "second", conversation: talk.id });
+said.conversation = [];
+for await (const item of client.conversations.items.list(talk.id, { order: "asc", limit: 2 })) {
+  said.conversation.push(item.content[0].text);
+}
+
 try {
   await client.chat.completions.create(ask("hot", { temperature: 9 }));
 } catch (error) {

@@ -113,5 +113,6 @@ async def test_javascript(mesh: Mesh, tmp_path: Path) -> None:
     assert (
         json.loads(said["arguments"]) == {"text": "find it"} and "echo" in said["models"] and said["embedding"] == 256
     )
+    assert said["conversation"] == ["first", "second", "You said: second"]
     assert said["refused"] == ["BadRequestError", 400, "invalid_value", "temperature"]
     assert said["busy"] == ["RateLimitError", 429]
