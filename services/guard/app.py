@@ -14,6 +14,7 @@ from tollway.guard.v1 import guard_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
 from tollway.ledger.v1 import ledger_pb2_grpc
 
+from services.guard.checking import Checking
 from services.guard.detector import Detector
 from services.guard.injection import Injection
 from services.guard.inspector import Inspector
@@ -23,9 +24,10 @@ from services.guard.policies import Policies
 from services.guard.sealing import Seal, key_of
 from services.guard.service import GuardService
 from services.guard.vectors import Encoded
-from services.runtime import channels
+from services.runtime import channels, http
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
+from services.runtime.secrets import Secrets
 from services.runtime.server import Service, Serving
 
 FIRST = "Ada Lovelace, +44 20 7946 0958"
@@ -69,11 +71,14 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         channels.open(settings.ledger, settings.serve.tls, waits=True) as channel,
         channels.open(settings.encoder, settings.serve.tls, waits=True) as encoder,
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)) as identity,
+        http.session() as outside,
         AsyncExitStack() as stack,
     ):
         stub = encoder_pb2_grpc.EncoderServiceStub(encoder)
         policies = Policies(settings.policies, Encoded(stub, settings.key))
-        service = GuardService(Inspector(prompts, Opinion(Injection(), MiniLM(stub))), answers, policies, Seal(keys))
+        checking = Checking(outside, Secrets(outside))
+        inspector = Inspector(prompts, Opinion(Injection(), MiniLM(stub)), checking)
+        service = GuardService(inspector, answers, policies, Seal(keys))
         await stack.enter_async_context(running(policies.follow()))
         yield Service(
             name="tollway.guard.v1.GuardService",

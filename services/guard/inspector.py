@@ -11,6 +11,7 @@ import numpy.typing as npt
 from msgspec import Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
+from services.guard.checking import Checking, Outcome
 from services.guard.detector import Detector
 from services.guard.finding import Found
 from services.guard.masking import Masker
@@ -49,7 +50,7 @@ class Inspected(Struct, frozen=True):
     data_class: str
     probability: float
     messages: list[chat.Message] | None
-    outcomes: list[tuple[str, Action, bool, float]]
+    outcomes: list[Outcome]
     """Rules beyond those about findings: the name, what it asks for, whether it is broken, how near that is."""
 
 
@@ -57,6 +58,7 @@ class Inspected(Struct, frozen=True):
 class Inspector:
     detector: Detector
     injection: Opinion
+    checking: Checking
 
     async def prompt(
         self, messages: list[chat.Message], policy: Policy, masker: Masker, vector: Vector | None, documents: bool
@@ -80,12 +82,13 @@ class Inspector:
                 for one in policy.rules
                 if one.of_documents or not documents
             ]
-        for name, action, broken, _ in outcomes:
-            if broken:
-                verdict = policy.stricter(verdict, name, action)
-        sent = None
+        verdict, sent = _broken(policy, verdict, outcomes), None
         if verdict.action is not Action.BLOCK and any(act is Action.MASK for *_, act in found):
             sent = self._masked(messages, texts, found, masker)
+        if policy.checks and verdict.action is not Action.BLOCK:  # they see what a model would
+            changed, more = await self.checking.prompt(policy, "document" if documents else "prompt", sent or messages)
+            sent, outcomes = changed or sent, outcomes + more
+            verdict = _broken(policy, verdict, more)
         return Inspected(found, verdict, kind, probability, sent, outcomes)
 
     async def find(self, text: str, unwanted: frozenset[str] = frozenset()) -> tuple[Found, ...]:
@@ -122,6 +125,14 @@ class Inspector:
             if action is Action.MASK:
                 spans.setdefault((place.message, place.part), []).append(one)
         return rewritten(messages, lambda place: masked(masker, place.text, spans.get((place.message, place.part), ())))
+
+
+def _broken(policy: Policy, verdict: Verdict, outcomes: list[Outcome]) -> Verdict:
+    """`verdict`, or that of the strictest rule that is broken."""
+    for name, action, broken, _ in outcomes:
+        if broken:
+            verdict = policy.stricter(verdict, name, action)
+    return verdict
 
 
 def _deadline() -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ CLASSES = {
     "restricted": frozenset(("SECRET", "CREDIT_CARD", "IBAN", "US_SSN", "PASSPORT", "DRIVER_LICENSE", "US_BANK_ACCOUNT")),
     "internal": frozenset(("ORGANIZATION", "IP_ADDRESS", "MAC_ADDRESS", "USERNAME", "URL", "LOCATION", "DATE_TIME", "TITLE", "NRP")),
 }  # fmt: skip
+CHECKED = ("prompt", "document", "completion")
+"""What checks of a company's own may be asked about."""
 ORDER = ("public", "internal", "confidential", "restricted")
 NATIONAL = ("uk", "ca", "de", "fr", "es", "it", "nl", "in", "br", "au", "pl")
 
@@ -56,6 +59,29 @@ class Kept:
     regions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A service of the company's own that is asked about texts."""
+
+    name: str
+    url: str
+    action: Action
+    """What is done with what it blocks."""
+    on: frozenset[str]
+    """Of [CHECKED][]."""
+    key: str = field(repr=False)
+    """Where its key lies: `env:NAME`, `file:PATH` or `vault:PATH#FIELD`."""
+    within_s: float
+    open: bool
+    """Whether a text passes that it cannot be asked about."""
+    params: Mapping[str, Any]
+    """Told to it with every text."""
+
+    @property
+    def rule(self) -> str:
+        return f"checks.{self.name}"
+
+
 class Verdict(Struct, frozen=True):
     """What is done with a request, and why."""
 
@@ -79,6 +105,11 @@ class Policy:
     surrogates: bool = False
     """Masked values become invented ones of their form instead of placeholders."""
     dry_run: bool = False
+    checks: tuple[Check, ...] = ()
+
+    def checks_on(self, what: str) -> list[Check]:
+        """Those that are asked about it, in the order of the file."""
+        return [one for one in self.checks if what in one.on]
 
     @property
     def topics(self) -> list[Topic]:

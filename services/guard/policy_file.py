@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+import orjson
 import re2
 import yaml
 
-from services.guard.policy import BESIDE, ORDER, Direction, Kept, Policy
+from services.guard.policy import BESIDE, CHECKED, ORDER, Check, Direction, Kept, Policy
 from services.guard.rules import Action, Condition, Denied, Languages, Required, Rule, Topic, condition
 
 ACTIONS = {action.name.lower(): action for action in Action}
 SECTIONS = ("prompt", "completion", "injection", "deny_patterns", "require_patterns", "topics", "languages", "rules",
-            "classes", "masking", "dry_run")  # fmt: skip
+            "classes", "masking", "dry_run", "checks")  # fmt: skip
+CHECK = ("name", "url", "on", "action", "key", "within_s", "fails", "params")
+USUAL_CHECK_S, LONGEST_CHECK_S = 2.0, 60.0
 NEAR = 0.7
 """Cosine of static vectors from which a text is of a topic, where the policy names none."""
 
@@ -73,6 +76,21 @@ class Place:
             raise self.fault(f"{said!r} is not between 0 and 1")
         return float(said)
 
+    def json(self) -> dict[str, Any]:
+        """A mapping that JSON has words for."""
+        made = {key: place.value for key, place in self.fields().items()}
+        try:
+            orjson.dumps(made)
+        except TypeError as error:
+            raise self.fault(str(error)) from None
+        return made
+
+    def seconds(self, most: float) -> float:
+        said = self.value
+        if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said <= most:
+            raise self.fault(f"{said!r} is not above 0 and at most {most:g} seconds")
+        return float(said)
+
     def flag(self) -> bool:
         if not isinstance(said := self.value, bool):
             raise self.fault(f"{said!r} is neither true nor false")
@@ -118,6 +136,7 @@ def parse(text: str, tenant: str) -> Policy:
         classes=_classes(said["classes"]) if "classes" in said else {},
         surrogates=masking == "surrogates",
         dry_run=said["dry_run"].flag() if "dry_run" in said else False,
+        checks=tuple(_checks(said["checks"])) if "checks" in said else (),
     )
 
 
@@ -161,6 +180,29 @@ def _asked(parts: dict[str, Place]) -> Action:
     if (action := parts["action"].action()) not in (Action.FLAG, Action.BLOCK):
         raise parts["action"].fault("a rule can flag or block")
     return action
+
+
+def _checks(said: Place) -> Iterator[Check]:
+    names = set[str]()
+    for one in said.items():
+        parts = one.fields(*CHECK, needed=("name", "url"))
+        name, url = str(parts["name"].value), str(parts["url"].value)
+        if name in names:
+            raise parts["name"].fault(f"two checks are called {name}")
+        names.add(name)
+        if not url.startswith(("http://", "https://")):
+            raise parts["url"].fault(f"{url!r} is no HTTP address")
+        on = parts["on"].words() if "on" in parts else CHECKED[:1]
+        if unknown := next((what for what in on if what not in CHECKED), None):
+            raise parts["on"].fault(f"{unknown!r} is none of {', '.join(CHECKED)}")
+        fails = parts["fails"].value if "fails" in parts else "closed"
+        if fails not in ("closed", "open"):
+            raise parts["fails"].fault(f"{fails!r} is neither closed nor open")
+        yield Check(
+            name, url, _asked(parts), frozenset(on), str(parts["key"].value) if "key" in parts else "",
+            parts["within_s"].seconds(LONGEST_CHECK_S) if "within_s" in parts else USUAL_CHECK_S, fails == "open",
+            parts["params"].json() if "params" in parts else {},
+        )  # fmt: skip
 
 
 def _classes(said: Place) -> dict[str, Kept]:

@@ -19,6 +19,7 @@ from services.guard.masking import Masker
 from services.guard.policies import Policies
 from services.guard.policy import Direction, Policy
 from services.guard.rules import Action
+from services.guard.said import Pieces, Whole
 from services.guard.sealing import Seal
 from services.guard.tallies import Seen, Tallies
 from services.runtime import identity, telemetry
@@ -78,17 +79,29 @@ class GuardService(GuardServiceServicer):
     ) -> AsyncIterator[pb.InspectCompletionResponse]:
         caller = identity.caller()
         completion: Completion | None = None
+        held: Pieces | None = None
         async for request in request_iterator:
             if request.WhichOneof("message") == "open":
                 if completion is not None:
                     raise NotOpened
                 values = self.seal.open(request.open.sealed_map, caller.tenant)
-                completion = Completion(values, self.policies.of(caller.tenant), self.answers.find)
+                policy = self.policies.of(caller.tenant)
+                completion = Completion(values, policy, self.answers.find)
+                held = Pieces() if policy.checks_on("completion") else None
                 continue
             if completion is None:
                 raise NotOpened
+            if held is not None:  # checks see an answer whole
+                held.hold(request.chunk)
+                yield pb.InspectCompletionResponse(chunk=request.chunk)
+                continue
             found = completion.feed(request.chunk)
             yield pb.InspectCompletionResponse(chunk=request.chunk, findings=[_finding(*one) for one in found])
+        if held is not None and completion is not None:
+            await self.inspector.checking.answer(policy, held)
+            for piece in held.chunks:
+                found = completion.feed(piece)
+                yield pb.InspectCompletionResponse(chunk=piece, findings=[_finding(*one) for one in found])
         if completion is not None:
             chunk, found = completion.end()
             if chunk is not None:
@@ -96,8 +109,10 @@ class GuardService(GuardServiceServicer):
 
     async def InspectAnswer(self, request: pb.InspectAnswerRequest, context: object) -> pb.InspectAnswerResponse:
         tenant, made = identity.caller().tenant, request.completion
-        values = self.seal.open(request.sealed_map, tenant)
-        found = Completion(values, self.policies.of(tenant), self.answers.find).whole(made)
+        values, policy = self.seal.open(request.sealed_map, tenant), self.policies.of(tenant)
+        if policy.checks:
+            await self.inspector.checking.answer(policy, Whole(made))
+        found = Completion(values, policy, self.answers.find).whole(made)
         return pb.InspectAnswerResponse(completion=made, findings=[_finding(*one) for one in found])
 
     async def Analyze(self, request: pb.AnalyzeRequest, context: object) -> pb.AnalyzeResponse:

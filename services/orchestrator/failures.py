@@ -6,19 +6,25 @@ import grpc
 
 from services.orchestrator.terms import Terms
 from services.runtime.errors import Failure, Kind
+from services.runtime.status import info_of
 
 EVERYBODY = "*"
 """Stands for all accounts that have no entry of their own."""
 
 
+UNANSWERED = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+INSISTED = "CHECK_AWAY"
+"""The guard is there, and says that a check which policy insists on is not."""
+
+
 def away(error: grpc.aio.AioRpcError) -> bool:
     """Whether a service did not answer, as against refused."""
-    return error.code() in (
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNIMPLEMENTED,
-    )
+    return error.code() in UNANSWERED and info_of(error).reason != INSISTED
 
 
 class PromptRefused(Failure):

@@ -14,6 +14,7 @@ from tollway.guard.v1 import guard_pb2 as pb
 from tollway.guard.v1 import guard_pb2_grpc
 
 from services.guard.app import detector
+from services.guard.checking import Checking
 from services.guard.injection import Injection
 from services.guard.inspector import Inspector
 from services.guard.opinion import MiniLM, Opinion
@@ -21,6 +22,7 @@ from services.guard.policies import Policies
 from services.guard.policy_file import parse
 from services.guard.sealing import Seal, key_of
 from services.guard.service import GuardService
+from services.runtime.secrets import Secrets
 from services.runtime.server import Service
 from tests.support.callers import identity
 from tests.support.encoders import Encoder, static
@@ -53,7 +55,13 @@ def service() -> GuardService:
         for topic in policy.topics:
             topic.prototypes = np.stack([static().encode(text) for text in topic.examples])
     opinion = Opinion(Injection(), MiniLM(Encoder()))  # type: ignore[arg-type]
-    return GuardService(Inspector(detector(), opinion), detector(names=False), policies, Seal((key_of("k"),)))
+    return guarding(policies, opinion)
+
+
+def guarding(policies: Policies, opinion: Opinion, http: Any = None) -> GuardService:
+    """`http` is what checks are asked over, where a policy has any."""
+    inspector = Inspector(detector(), opinion, Checking(http, Secrets(http)))
+    return GuardService(inspector, detector(names=False), policies, Seal((key_of("k"),)))
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -117,6 +117,7 @@ def _started(
         "TOLLWAY_LEDGER__PRICES": PRICES,
         "TOLLWAY_LEDGER__STRONGEST__MODEL": "strong",
         "TOLLWAY_EDGE__LISTEN__LAME_DUCK_S": "0.2",
+        "TOLLWAY_GUARD__POLICIES": str(state / "policies"),
     }
     given = {one.partition("=")[0] for one in arguments}
     ports = [f"{option}=0" for option in ("--port", "--grpc-port") if option not in given]

@@ -11,6 +11,7 @@ import yaml
 
 from services.cache import app as cache
 from services.edge import app as edge
+from services.guard.policy_file import parse
 from services.ledger import app as ledger
 from services.mesh.adopting import envoy, litellm, portkey, semantic_router
 from services.mesh.adopting.settings import Adopted, BadFile, a_million
@@ -130,6 +131,25 @@ def test_a_model_says_what_it_can_do_and_costs(tmp_path: Path) -> None:
     assert found["seeker"].searches and not found["newer"].searches and prices["seeker"].web_search == "0.05"
     assert not command.rerank and command.base_url == "https://api.cohere.ai/compatibility/v1"
     assert not made.left
+
+
+def test_guardrails_behind_a_wire_become_checks() -> None:
+    params = {
+        "guardrail": "generic_guardrail_api",
+        "api_base": "https://guardrail.example.com",
+        "api_key": "os.environ/LAKERA",
+    }
+    more = {"mode": ["pre_call", "post_call"], "unreachable_fallback": "fail_open",
+            "additional_provider_specific_params": {"level": 3}}  # fmt: skip
+    made = of_litellm(
+        model_list=[model("a", "openai/a")],
+        guardrails=[{"guardrail_name": "own", "litellm_params": {**params, **more}}, {"guardrail_name": "pii"}],
+    )
+    told = left(made)
+    assert set(told) == {"guardrails[0]", "guardrails"} and "docs/policies.md" in told["guardrails"]
+    (check,) = parse(f"checks:\n  - {told['guardrails[0]'].partition(': - ')[2]}\n", "acme").checks
+    assert (check.name, check.url, check.key) == ("own", "https://guardrail.example.com", "env:LAKERA")
+    assert check.on == {"prompt", "completion"} and check.open and check.params == {"level": 3}
 
 
 def test_what_has_no_place_is_told_by_its_own() -> None:

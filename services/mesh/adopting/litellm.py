@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from services.mesh.adopting.litellm_guardrails import guardrails
 from services.mesh.adopting.litellm_mcp import servers
 from services.mesh.adopting.settings import (
     ELSEWHERE,
@@ -103,7 +104,6 @@ INSTEAD = {
     "failure_callback": "`process.otlp_endpoint` sends traces and metrics, `gen_ai.*`, to any OpenTelemetry collector",
     "callbacks": "`process.otlp_endpoint` sends traces and metrics, `gen_ai.*`, to any OpenTelemetry collector",
     "drop_params": "what a wire cannot carry is refused with the word for it",
-    "guardrails": "the guard masks private data without settings; policies: docs/policies.md",
     "master_key": "`tollway keys create ACCOUNT --admin`",
     "database_url": "`ledger.database_url`, `jobs.database_url`, `registry.database_url`, `retrieval.database_url`: a database of Tollway's own",
     "auto_router_config_path": "put what the file holds into `auto_router_config`, and take it over again",
@@ -114,8 +114,8 @@ INSTEAD = {
     "cache_params.similarity_threshold": "a semantic hit is proven, and `cache.error_bound` of look-ups may be answered wrongly",
 }  # fmt: skip
 SECTIONS = ("litellm_settings", "router_settings", "general_settings")
-SERVERS = "mcp_servers"
-KNOWN = frozenset(("model_list", SERVERS, *SECTIONS))
+SERVERS, GUARDRAILS = "mcp_servers", "guardrails"
+KNOWN = frozenset(("model_list", SERVERS, GUARDRAILS, *SECTIONS))
 MODES = ("chat", "completion", "responses", *ABILITIES)
 TOLD = frozenset(
     ("id", "base_model", "mode", "max_tokens", "max_input_tokens", "max_output_tokens", *ABLE, *PRICES, CALL, CHARACTER, SEARCHES, SEARCH)
@@ -145,6 +145,7 @@ def adopted(text: str, environ: Mapping[str, str]) -> Adopted:
         if _chooses(one):
             _auto(made, f"model_list[{n}]", one)
     servers(made, SERVERS, said.get(SERVERS) or {})
+    guardrails(made, GUARDRAILS, said.get(GUARDRAILS))
     for name in sorted(said.keys() - KNOWN):
         made.leave(name, INSTEAD.get(name, NOTHING))
     return made
