@@ -143,7 +143,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                         domain="retrieval.tollway",
                         register=partial(retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server, service),
                         identity=identity,
-                        largest_message_bytes=9 << 20,
+                        largest_message_bytes=64 << 20,
                         backend=_backend(settings, encoding.model),
                     )
             finally:

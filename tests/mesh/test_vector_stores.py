@@ -11,6 +11,7 @@ from openai import AsyncOpenAI
 
 from tests.mesh.client import sent
 from tests.mesh.running import Mesh
+from tests.retrieval.test_formats import pdf
 
 TOLLS = b"# Tolls\n\nThe toll for lorries on the Brenner road is nine crowns.\n"
 FERRY = b"The ferry to the island leaves at noon and costs four crowns."
@@ -74,6 +75,18 @@ async def test_from_files_to_what_is_found(client: AsyncOpenAI) -> None:
     ]
     with pytest.raises(openai.NotFoundError, match="there is no file"):
         await client.vector_stores.files.retrieve(ferry, vector_store_id=store.id)
+
+
+async def test_a_large_file_is_taken_and_one_too_large_told(client: AsyncOpenAI) -> None:
+    pictures = b"\n%" + bytes(40_000_000)  # what no reader of a PDF looks at
+    large = await uploaded(client, "large.pdf", pdf("The toll on the old bridge is eleven crowns.") + pictures)
+    store = await client.vector_stores.create(file_ids=[large])
+    assert store.file_counts.completed == 1
+    found = [one async for one in client.vector_stores.search(store.id, query="what is the toll on the bridge?")]
+    assert found[0].file_id == large and "eleven crowns" in found[0].content[0].text
+    larger = await uploaded(client, "larger.pdf", bytes(50_000_001))
+    made = await client.vector_stores.files.create(store.id, file_id=larger)
+    assert made.status == "failed" and made.last_error is not None and "at most 50,000,000" in made.last_error.message
 
 
 async def test_a_store_is_changed_listed_and_deleted(client: AsyncOpenAI) -> None:

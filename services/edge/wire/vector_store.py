@@ -17,7 +17,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 from services.edge.wire.errors import Refusal, decoded
 from services.edge.wire.facts import Filter, Key, Value, filtered, word
 
-LARGEST_BYTES = 8_000_000
+LARGEST_BYTES = 50_000_000
 """Of a document, as retrieval takes it."""
 USUAL_LISTED, MOST_LISTED = 20, 100
 MEDIA_TYPES = {

@@ -12,7 +12,7 @@ from tollway.retrieval.v1 import retrieval_pb2 as pb
 
 from services.retrieval.formats import ENDINGS
 
-LARGEST_BYTES, LONGEST_ID = 8_000_000, 256
+LARGEST_BYTES, LONGEST_ID = 50_000_000, 256
 
 
 class Kind(StrEnum):
