@@ -98,8 +98,10 @@ class Files:
 
     async def _results(self, of: str, side: str) -> AsyncIterator[bytes]:
         """A batch's answers or errors are made from its results when somebody reads them."""
-        async for page in results(self.jobs, of):
-            yield b"".join(wire.result(one, side) for one in page)
+        job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
+        responses = job.metadata.get(wire.ENDPOINT) == wire.RESPONSES
+        async for page in results(self.jobs, of, with_request=responses):
+            yield b"".join(wire.result(one, side, responses) for one in page)
 
     async def _made(self, of: str, side: str) -> dict[str, Any]:
         job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
@@ -111,14 +113,17 @@ class Files:
         return {**found, **times, "id": wire.file_id(of, side), "bytes": size}
 
 
-async def results(jobs: jobs_pb2_grpc.JobsServiceStub, job_id: str) -> AsyncIterator[Iterable[pb.LineResult]]:
+async def results(
+    jobs: jobs_pb2_grpc.JobsServiceStub, job_id: str, *, with_request: bool = False
+) -> AsyncIterator[Iterable[pb.LineResult]]:
     """What a batch came to, a page at a time."""
-    token = ""
+    asked = pb.ListResultsRequest(job_id=job_id, page_size=PAGE, with_request=with_request)
     while True:
-        page = await jobs.ListResults(pb.ListResultsRequest(job_id=job_id, page_size=PAGE, page_token=token))
+        page = await jobs.ListResults(asked)
         yield page.results
         if not (token := page.next_page_token):
             return
+        asked.page_token = token
 
 
 def _info(upload: Upload) -> pb.FileInfo:

@@ -19,7 +19,7 @@ from services.edge.exchange import Exchange
 from services.edge.kept import Kept
 from services.edge.streaming import streamed
 from services.edge.waiting import Handler
-from services.edge.wire import answer, file_search, input_items, options, prompt, response, response_items, responses
+from services.edge.wire import answer, file_search, input_items, options, response, response_items, responses
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
@@ -102,10 +102,7 @@ class Responses:
 
     async def _work(self, body: ResponsesBody, exchange: Exchange) -> jobs_pb2.Chat:
         """What is asked, the conversation that it goes on from before it."""
-        wanted = prompt.named(options.options(bytes(body.tollway), exchange.headers), body.prompt)
-        wanted.turn.instructed = bool(body.instructions)
-        responses.tool_use(wanted.tools, body)
-        responses.file_search(wanted, body)
+        wanted = responses.wanted(body, exchange.headers)
         named = await self.kept.items(input_items.references(body.input))
         said: Sequence[chat.Message] = ()
         if body.previous_response_id:

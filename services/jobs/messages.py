@@ -237,6 +237,8 @@ def line(job: Job) -> pb.LineResult:
     )
     if job.result is not None:
         made.result.MergeFromString(job.result)
+    if job.request and job.kind == "chat":
+        made.chat.MergeFromString(job.request)
     return made
 
 

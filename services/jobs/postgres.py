@@ -109,9 +109,10 @@ class PostgresStore:
         )  # fmt: skip
         return [read(row) for row in rows]
 
-    async def lines(self, parent: UUID, after: int, most: int) -> list[Job]:
+    async def lines(self, parent: UUID, after: int, most: int, with_request: bool = False) -> list[Job]:
+        request = "request" if with_request else "''::bytea AS request"
         rows = await self._pool.fetch(
-            f"SELECT {WITHOUT_RESULT}, ''::bytea AS request, result FROM job WHERE parent = $1 AND line > $2 ORDER BY line LIMIT $3",
+            f"SELECT {WITHOUT_RESULT}, {request}, result FROM job WHERE parent = $1 AND line > $2 ORDER BY line LIMIT $3",
             parent, after, most,
         )  # fmt: skip
         return [read(row) for row in rows]

@@ -126,7 +126,7 @@ class JobsService(JobsServiceServicer):
         await self._own(request.job_id)
         most, after = request.page_size or PAGE, int(request.page_token or -1)
         with reached():
-            found = await self.store.lines(UUID(request.job_id), after, most + 1)
+            found = await self.store.lines(UUID(request.job_id), after, most + 1, request.with_request)
         token = str(found[most - 1].line) if len(found) > most else ""
         return pb.ListResultsResponse(results=[messages.line(one) for one in found[:most]], next_page_token=token)
 

@@ -8,11 +8,12 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from openai.types import Batch, FileObject
+from openai.types.responses import Response
 
 from tests.mesh.client import asking, sent
 from tests.mesh.running import Mesh
 
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 
 def line(name: str, body: Any, url: str = CHAT) -> str:
@@ -40,6 +41,30 @@ async def lines_of(client: AsyncOpenAI, file_id: str | None) -> dict[str, Any]:
     assert file_id
     text = (await client.files.content(file_id)).text
     return {one["custom_id"]: one for one in map(json.loads, text.splitlines())}
+
+
+async def test_a_batch_of_responses(client: AsyncOpenAI) -> None:
+    tool = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
+    asked = {
+        "model": "echo",
+        "input": "one river",
+        "instructions": "Be brief.",
+        "metadata": {"n": "1"},
+        "tools": [tool],
+    }
+    going_on = {"model": "echo", "input": "x", "previous_response_id": "resp_1"}
+    lines = [
+        line("a", asked, RESPONSES), line("b", {"model": "echo"}, RESPONSES), line("c", going_on, RESPONSES),
+    ]  # fmt: skip
+    done = await over(client, await begun(client, *lines, endpoint=RESPONSES))
+    answers, errors = await lines_of(client, done.output_file_id), await lines_of(client, done.error_file_id)
+    made = Response.model_validate(answers["a"]["response"]["body"])
+    assert made.output_text == "You said: one river" and made.instructions == "Be brief." and made.tools
+    assert made.metadata == {"n": "1"} and made.status == "completed" and list(answers) == ["a"]
+    assert (await client.responses.retrieve(made.id)).output == made.output
+    told = {name: one["response"]["body"]["error"] for name, one in errors.items()}
+    assert "input" in told["b"]["message"] and "previous_response_id" in told["c"]["message"]
+    assert told["c"]["code"] == "unsupported_value"
 
 
 async def test_a_batch_from_file_to_answers(client: AsyncOpenAI) -> None:

@@ -83,7 +83,11 @@ async def test_sound_is_told_apart_in_usage_and_in_the_books(mesh: Mesh, tmp_pat
     body["messages"][-1]["content"] = [{"type": "text", "text": "what is said here?"}, sound]
     answer = await sent(mesh, body, key=mesh.new_key(account))
     said = answer.events[-2] if streamed else answer.json
-    assert answer.status == 200 and said["usage"]["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 8}
+    assert answer.status == 200 and said["usage"]["prompt_tokens_details"] == {
+        "cached_tokens": 0,
+        "cache_write_tokens": 0,
+        "audio_tokens": 8,
+    }
     books = tmp_path / "books.csv"
     await until(lambda: mesh.tollway("usage", "export", account, f"--to={books}").returncode == 0
                 and "audio_input=8" in books.read_text())  # fmt: skip

@@ -94,9 +94,8 @@ def usage(made: chat.Usage) -> dict[str, Any]:
 
 
 def cached(made: chat.Usage) -> dict[str, int]:
-    """What the provider had in its prompt cache, and what it put there, if anything."""
-    said = {"cached_tokens": made.cached_input_tokens}
-    return {**said, "cache_write_tokens": stored} if (stored := made.kinds.cache_write_tokens) else said
+    """What the provider had in its prompt cache, and what it put there."""
+    return {"cached_tokens": made.cached_input_tokens, "cache_write_tokens": made.kinds.cache_write_tokens}
 
 
 def tier(made: chat.Usage) -> str | None:

@@ -14,7 +14,7 @@ from tollway.gateway.v1 import gateway_pb2
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import answer, request
+from services.edge.wire import answer, file_search, request, response, responses
 from services.edge.wire.body import Metadata
 from services.edge.wire.errors import Refusal, decoded, of_body, of_error
 
@@ -24,6 +24,8 @@ INPUT, ENDPOINT, WINDOW = f"{OUR_OWN}input_file_id", f"{OUR_OWN}endpoint", f"{OU
 UNITS = {"h": 3600, "d": 86_400}
 A_MONTH_S = 30 * 86_400
 BATCH, FILE = re.compile(r"batch_([0-9a-f]{32})"), re.compile(r"file-([0-9a-f]{32})(-output|-errors)?")
+RESPONSES = "/v1/responses"
+NOT_ALONE = ("stream", "background", "previous_response_id", "conversation")
 STATUSES = {
     pb.STATE_QUEUED: "in_progress",
     pb.STATE_RUNNING: "in_progress",
@@ -41,7 +43,7 @@ class Kept(Struct, forbid_unknown_fields=True):
 
 class BatchBody(Struct, forbid_unknown_fields=True):
     input_file_id: Annotated[str, Meta(min_length=1, max_length=64)]
-    endpoint: Literal["/v1/chat/completions", "/v1/embeddings"]
+    endpoint: Literal["/v1/chat/completions", "/v1/embeddings", "/v1/responses"]
     completion_window: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[hd]$")]
     metadata: Metadata | None = None
     output_expires_after: Kept | None = None
@@ -121,6 +123,13 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
             raise Refusal(400, "invalid_value", "invalid value for encoding_format: a batch gives floats")
         made.embedding.model, made.embedding.dimensions = asked.model, asked.dimensions
         made.embedding.texts.extend(asked.texts)
+        return
+    if endpoint == RESPONSES:
+        said = responses.parsed(raw)
+        if alone := next((name for name in NOT_ALONE if getattr(said, name)), None):
+            why = "a line of a batch stands alone, and is answered as a whole"
+            raise Refusal(400, "unsupported_value", f"{alone}: {why}", param=alone)
+        chats(made, responses.chat_request(said), responses.wanted(said, {}))
         return
     body = request.parsed(raw)
     if body.stream:
@@ -209,7 +218,7 @@ def file(one: pb.File) -> dict[str, Any]:
     }
 
 
-def result(one: pb.LineResult, side: str) -> bytes:
+def result(one: pb.LineResult, side: str, of_responses: bool = False) -> bytes:
     """A line of the file of answers, or of the file of errors; nothing where it belongs to the other."""
     if (one.state == pb.STATE_SUCCEEDED) is not (side == "-output"):
         return b""
@@ -222,9 +231,8 @@ def result(one: pb.LineResult, side: str) -> bytes:
     which = one.result.WhichOneof("result")
     if which == "completion":
         made = one.result.completion
-        said["response"] = _response(
-            200, made.road.trace_id or said["id"], answer.completion(made.completion, made.road)
-        )
+        body = orjson.dumps(_answered(one)) if of_responses else answer.completion(made.completion, made.road)
+        said["response"] = _response(200, made.road.trace_id or said["id"], body)
     elif which == "embeddings":
         vectors = one.result.embeddings
         said["response"] = _response(
@@ -238,6 +246,13 @@ def result(one: pb.LineResult, side: str) -> bytes:
         refusal = of_error(one.error.code, one.error.reason, one.error.message)
         said["response"] = _response(refusal.status, said["id"], orjson.dumps(refusal.body()))
     return orjson.dumps(said) + b"\n"
+
+
+def _answered(one: pb.LineResult) -> dict[str, Any]:
+    """A line that asked for a response; it is kept as long as its batch."""
+    made = one.result.completion
+    frame = response.frame(one.chat, response.response_id(one.job_id), made.completion.created.seconds)
+    return response.answered(frame | {"store": True}, made.completion, file_search.searched(one.chat, made.road))
 
 
 def cancelled(one: pb.LineResult) -> bool:

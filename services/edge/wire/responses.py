@@ -9,11 +9,11 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire import input_items
+from services.edge.wire import input_items, options
 from services.edge.wire.errors import Refusal, as_json, decoded, missing
 from services.edge.wire.file_search import RESULTS, FileSearch, ground
 from services.edge.wire.input_items import Id, Text
-from services.edge.wire.prompt import Prompt
+from services.edge.wire.prompt import Prompt, named
 from services.edge.wire.request import MODES, searched
 from services.edge.wire.tool_use import McpTool, used
 
@@ -117,6 +117,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
 
 
 _BODY = msgspec.json.Decoder(ResponsesBody)
+NONE: Mapping[str, chat.Message] = {}
 
 
 def parsed(raw: bytes) -> ResponsesBody:
@@ -139,9 +140,9 @@ def parsed(raw: bytes) -> ResponsesBody:
 
 
 def chat_request(
-    body: ResponsesBody, before: Iterable[chat.Message], named: Mapping[str, chat.Message]
+    body: ResponsesBody, before: Iterable[chat.Message] = (), known: Mapping[str, chat.Message] = NONE
 ) -> chat.ChatRequest:
-    """The conversation in our words; it goes on from `before`. `named` are the items that it only names.
+    """The conversation in our words; it goes on from `before`. `known` are the items that it only names.
 
     Raises:
         Refusal: an item that is none.
@@ -153,7 +154,7 @@ def chat_request(
     if isinstance(body.input, str) and body.input:
         made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
     elif not isinstance(body.input, str):
-        made.messages.extend(input_items.messages(body.input, "input", named))
+        made.messages.extend(input_items.messages(body.input, "input", known))
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
@@ -177,6 +178,19 @@ def chat_request(
         made.reasoning_effort = body.reasoning.effort
     made.metadata.update(body.metadata or {})
     made.user = body.user or body.safety_identifier or ""
+    return made
+
+
+def wanted(body: ResponsesBody, headers: Mapping[bytes, bytes]) -> pb.Options:
+    """How it is to go down the road.
+
+    Raises:
+        Refusal: a tool that the mesh cannot use so.
+    """
+    made = named(options.options(bytes(body.tollway), headers), body.prompt)
+    made.turn.instructed = bool(body.instructions)
+    tool_use(made.tools, body)
+    file_search(made, body)
     return made
 
 
