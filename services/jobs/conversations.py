@@ -38,6 +38,12 @@ class ConversationFull(Failure):
     text = "conversation {conversation_id} may hold {most} items, and would hold {items}"
 
 
+class NoTurn(Failure):
+    kind, reason = Kind.INVALID, "NO_TURN"
+    text = "turn_alone: it is a turn of no conversation"
+    field = "turn_alone"
+
+
 class ItemUnknown(Failure):
     kind, reason = Kind.NOT_FOUND, "ITEM_UNKNOWN"
     text = "there is no item {item_id} in the conversation"
@@ -65,6 +71,10 @@ class Item:
 
 
 COLUMNS = "id, account, created, used, idle, metadata, sealed"
+AT_ONCE = 100
+PAST = f"""DELETE FROM conversation WHERE id IN (
+    SELECT id FROM conversation WHERE timezone('UTC', used) + idle < timezone('UTC', now()) LIMIT {AT_ONCE})"""
+"""As the index `conversation_idle` has it."""
 INSERT = """
 INSERT INTO item (conversation, place, id, subject, body)
 SELECT $1, $2 + t.place, t.id, $3, t.body FROM unnest($4::text[], $5::bytea[]) WITH ORDINALITY AS t(id, body, place)
@@ -191,11 +201,10 @@ class Conversations:
                 await self.sweep()
 
     async def sweep(self) -> None:
-        """Forgets what nobody has gone on from for too long."""
-        await self._pool.execute(
-            """DELETE FROM conversation WHERE id IN (
-                   SELECT id FROM conversation WHERE timezone('UTC', used) + idle < timezone('UTC', now()) LIMIT 100)"""
-        )
+        """Forgets what nobody has gone on from for too long, some at a time."""
+        gone = AT_ONCE
+        while gone == AT_ONCE:
+            gone = affected(await self._pool.execute(PAST))
 
     async def _add(self, connection: Any, name: UUID, items: Sequence[Item]) -> None:
         held = await connection.fetchval("SELECT count(*) FROM item WHERE conversation = $1", name)

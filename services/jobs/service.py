@@ -13,7 +13,7 @@ from tollway.jobs.v1.jobs_pb2_grpc import JobsServiceServicer
 
 from services.jobs import life, messages
 from services.jobs.alerts import Hooks
-from services.jobs.conversations import Conversations
+from services.jobs.conversations import Conversations, NoTurn
 from services.jobs.files import File, FileInfoMissing, Files, FileUnknown
 from services.jobs.life import ANSWER, Fault, Job, JobLost, JobsAway, JobUnknown, OtherAccount, Outcome, State
 from services.jobs.store import Store
@@ -48,6 +48,8 @@ class JobsService(JobsServiceServicer):
 
     async def KeepAnswer(self, request: pb.KeepAnswerRequest, context: object) -> pb.KeepAnswerResponse:
         made = messages.answer(request, identity.scoped("jobs"), datetime.now(UTC))
+        if request.turn_alone and made.conversation is None:
+            raise NoTurn
         await self._may_say(made)
         with reached():
             await (self.store.say if request.turn_alone else self.store.keep)(made)

@@ -125,6 +125,8 @@ async def test_of_a_turn_alone_nothing_else_is_kept(talk: tuple[Jobs, Called, Ca
     await jobs.KeepAnswer(asked)
     await jobs.KeepAnswer(asked)
     assert len((await whole(stub, name)).items) == 3
+    asked.chat.options.turn.conversation = ""
+    assert await field_of(jobs.KeepAnswer(asked)) == "turn_alone"
     gone = jobs.GetJob(jobs_pb.GetJobRequest(job_id=kept))
     assert await refused(gone) == (grpc.StatusCode.NOT_FOUND, "JOB_UNKNOWN")
 
@@ -207,9 +209,12 @@ async def test_what_nobody_uses_goes(talk: tuple[Jobs, Called, Called]) -> None:
     jobs, _, stub = talk
     kept = Conversations(jobs.pool)
     old, used = [await begun(stub, item("in_1", "x"), idle_for=Duration(seconds=3600)) for _ in range(2)]
+    more = "SELECT gen_random_uuid(), 'acme/search', 'acme', interval '1 hour' FROM generate_series(1, 250)"
+    await jobs.pool.execute(f"INSERT INTO conversation (id, account, tenant, idle) {more}")
     await jobs.pool.execute("UPDATE conversation SET used = used - interval '2 hours'")
     await whole(stub, used)
     await kept.sweep()
+    assert await jobs.pool.fetchval("SELECT count(*) FROM conversation") == 1
     assert await refused(whole(stub, old)) == UNKNOWN
     assert texts((await whole(stub, used)).items) == ["x"]
 

@@ -59,6 +59,8 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "OVERLOADED": (503, "api_error", "overloaded"),
     "QUEUE_FULL": (503, "api_error", "overloaded"),
     "FILES_FULL": (403, WRONG, "files_full"),
+    "CONVERSATION_FULL": (400, WRONG, "conversation_full"),
+    "CHECK_AWAY": (503, "api_error", "check_away"),
     "ACCOUNT_SUSPENDED": (403, WRONG, "account_suspended"),
     "THROTTLED": (429, "rate_limit_error", "throttled"),
     "SCOPE_MISSING": (403, WRONG, "scope_missing"),
