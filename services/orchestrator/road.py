@@ -88,7 +88,7 @@ class Road:
         )
         self._routing = Routing(peers, models, self.default_model, self.budgets, waits.router_s, self._vector)
         self._grounding = Grounding(peers)
-        self._shortening = Shortening(peers, self.context_tokens, waits.compress_s)
+        self._shortening = Shortening(peers, models, self.context_tokens, waits.compress_s)
 
     def called(self, request: chat.ChatRequest) -> chat.ChatRequest:
         """The request, with `auto` in place of another name for it."""

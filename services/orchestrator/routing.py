@@ -13,9 +13,11 @@ from services.orchestrator.facts import Budgets, Models
 from services.orchestrator.failures import NoModel, away
 from services.orchestrator.journey import Journey, conversation, last_said
 from services.orchestrator.peers import Peers
+from services.runtime.status import info_of
 
 AUTO = "auto"
 LONGEST_ROUTED = 16_384
+NOBODY = "NO_CANDIDATE"
 NOWHERE = "-"
 """A region that no model is in."""
 
@@ -50,7 +52,7 @@ class Routing:
             metadata=asked.metadata,
         )
         try:
-            made = await self.peers.router.Route(request, timeout=self.within_s)
+            made = await self._ranked(request, journey.options.fit_context)
         except grpc.aio.AioRpcError as error:
             if not (may_fail and away(error)):
                 raise
@@ -66,6 +68,16 @@ class Routing:
                 journey.adjust(made.adjustment)
         journey.road.model = journey.candidates[0].model
         journey.road.route_reason = journey.candidates[0].reason
+
+    async def _ranked(self, request: router_pb2.RouteRequest, fits: bool) -> router_pb2.RouteResponse:
+        """Where nobody holds all of a conversation that may be shortened, its length counts no more."""
+        try:
+            return await self.peers.router.Route(request, timeout=self.within_s)
+        except grpc.aio.AioRpcError as error:
+            if not fits or info_of(error).reason != NOBODY:
+                raise
+            request.needs.input_tokens = 0
+            return await self.peers.router.Route(request, timeout=self.within_s)
 
     def _default(self, asked: str) -> router_pb2.Candidate:
         name = asked if asked != AUTO else self.default_model or self.models.first

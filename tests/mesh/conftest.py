@@ -59,6 +59,7 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
         "TOLLWAY_MODELS__CATALOGUE__READER__SPEECH_EVENTS": "true",
         "TOLLWAY_MODELS__CATALOGUE__SEEKER__WIRE": "anthropic",
         "TOLLWAY_MODELS__CATALOGUE__SEEKER__WEB_SEARCH": "true",
+        "TOLLWAY_MODELS__CATALOGUE__NARROW__CONTEXT_TOKENS": "1000",
         "TOLLWAY_ROUTER__POLICIES": json.dumps({"guided": GUIDED}),
     }
     with provider() as peer, toolbox.running(poison=POISON) as (url, _):

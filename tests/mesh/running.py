@@ -35,8 +35,8 @@ MODELS = (
     "endless",
     "typist",
 )
-BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker")
-"""Models that do something else than chat, and one that searches the web on Anthropic's wire."""
+BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker", "narrow")
+"""Models that do something else than chat, one that searches the web on Anthropic's wire, and one that holds little."""
 PRICES = json.dumps(
     {
         **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},

@@ -103,6 +103,26 @@ async def test_of_a_response_that_is_not_kept_the_turn_is(client: AsyncOpenAI) -
     assert [text(item) for item in await said(client, made.id)] == [asked, f"You said: {asked}"]
 
 
+async def test_a_conversation_that_outgrows_its_model_is_shortened_where_that_is_asked(
+    client: AsyncOpenAI, mesh: Mesh
+) -> None:
+    turns: Any = [
+        {"role": "user" if n % 2 else "assistant", "content": f"Of bridge {n} it is said that " + "it was closed. " * 40}
+        for n in range(40)
+    ]  # fmt: skip
+    made, asked = await client.conversations.create(items=turns), fresh("What of bridge 7?")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.responses.create(model="narrow", input=asked, conversation=made.id)
+    assert refused.value.code == "no_model_can_serve"
+    raw = await client.responses.with_raw_response.create(
+        model="narrow", input=asked, conversation=made.id, truncation="auto"
+    )
+    assert int(raw.headers["x-tollway-tokens-left-out"]) > 3000 and raw.parse().truncation == "auto"
+    sent_on = spoken(mesh.provider.asked("narrow")[-1])
+    assert sent_on[-1] == ("user", asked) and sum(len(text) for _, text in sent_on) < 6000
+    assert len(await said(client, made.id)) == 42, "what is kept is whole"
+
+
 async def test_what_was_masked_stays_masked_and_comes_back(client: AsyncOpenAI, mesh: Mesh) -> None:
     made, address = await client.conversations.create(), f"{fresh('a').replace(' ', '')}@example.com"
     first = await client.responses.create(model="echo", input=f"I am {address}", conversation=made.id)

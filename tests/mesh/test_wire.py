@@ -329,11 +329,14 @@ async def test_the_caches_controls(mesh: Mesh) -> None:
         ("x-tollway-labels", f"{'n' * 65}=1"),
         ("x-tollway-labels", ",".join(f"l{n}=1" for n in range(17))),
         ("x-tollway-context-tokens", "-1"),
+        ("x-tollway-context-tokens", "fits"),
     ):
         refused = await sent(mesh, body, headers={name: value})
         assert (refused.status, refused.json["error"]["param"]) == (400, name)
-    fine = await sent(mesh, {**body, "tollway": {"priority": "low", "context_tokens": 4000}})
-    assert fine.status == 200
+    for most in (4000, "fit"):
+        fine = await sent(mesh, {**body, "tollway": {"priority": "low", "context_tokens": most}})
+        assert fine.status == 200
+    assert (await sent(mesh, body, headers={"x-tollway-context-tokens": "fit"})).status == 200
 
 
 async def test_health_needs_no_key(mesh: Mesh) -> None:

@@ -50,7 +50,11 @@ def mesh() -> Mesh:
 @pytest.fixture(params=TRANSPORTS)
 async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[Called]:
     peers = mesh.peers()
-    known = {"m": models_pb2.Model(name="m", provider="p", provider_model="q", max_output_tokens=500, most_calls=2)}
+    known = {
+        "m": models_pb2.Model(
+            name="m", provider="p", provider_model="q", max_output_tokens=500, most_calls=2, context_tokens=1000
+        )
+    }
     policies = {
         "daring/app": Dependencies(guard="open", ledger="open", allowance=Terms(tokens=4000, requests=3)),
         "strict/app": Dependencies(cache="closed", router="closed"),
@@ -383,6 +387,21 @@ async def test_a_long_conversation_is_shortened_where_asked_or_by_policy(gateway
     assert mesh.messages["models.CompressChat"].max_tokens == 300 and made.road.tokens_left_out
     mesh.away = {"models": Code.INVALID_ARGUMENT}
     assert (await refused(gateway.by("wordy/app").Complete(request)))[0] is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "max_output_tokens", "most"), [(0, 0, 675), (0, 500, 450), (400, 0, 400), (800, 0, 675)]
+)
+async def test_a_conversation_is_brought_to_what_its_model_holds(
+    gateway: Called, mesh: Mesh, context_tokens: int, max_output_tokens: int, most: int
+) -> None:
+    options = pb.Options(fit_context=True, context_tokens=context_tokens)
+    request = asking(options=options, max_output_tokens=max_output_tokens or None)
+    await gateway.Complete(request)
+    assert "models.CompressChat" not in mesh.asked
+    request.chat.messages.insert(0, chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text="long " * 300)]))
+    await gateway.Complete(request)
+    assert mesh.messages["models.CompressChat"].max_tokens == most
 
 
 async def test_a_second_call_is_reserved_and_paid_for(gateway: Called, mesh: Mesh) -> None:

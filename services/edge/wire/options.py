@@ -56,13 +56,15 @@ class TollwayBody(Struct, forbid_unknown_fields=True):
     cache: Cache | None = None
     routing: Literal["cheapest_above", "best_under_price", "fastest"] | None = None
     priority: Literal["low", "normal", "high"] | None = None
-    context_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] | None = None
+    context_tokens: Annotated[int, Meta(ge=1, le=100_000_000)] | Literal["fit"] | None = None
     max_cost_usd: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     defer_after_s: Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] | None = None
     tools: Tools | None = None
 
 
 _BODY = msgspec.json.Decoder(TollwayBody)
+FIT = "fit"
+"""What the model holds that is asked first."""
 SCOPES = {"project": cache_pb2.SCOPE_PROJECT, "tenant": cache_pb2.SCOPE_TENANT, "key": cache_pb2.SCOPE_KEY}
 FLAGS = ("no-cache", "no-store", "only-if-cached")
 AGES = {"max-age": "max_age", "max-stale": "max_stale", "stale-while-revalidate": "max_stale", "ttl": "ttl"}
@@ -154,7 +156,9 @@ def _from_body(made: pb.Options, raw: bytes) -> None:
         made.routing = ROUTING[said.routing]
     if said.priority is not None:
         made.priority = PRIORITY[said.priority]
-    if said.context_tokens is not None:
+    if said.context_tokens == FIT:
+        made.fit_context = True
+    elif isinstance(said.context_tokens, int):
         made.context_tokens = said.context_tokens
     if said.defer_after_s is not None:
         made.defer_after.FromNanoseconds(int(said.defer_after_s * NANO))
@@ -177,8 +181,11 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
                 raise _bad(name, ", ".join(PRIORITY))
             made.priority = PRIORITY[value]
         case "x-tollway-context-tokens":
+            if value == FIT:
+                made.fit_context = True
+                return
             if not value.isdecimal() or not 0 < int(value) <= 100_000_000:
-                raise _bad(name, "a number of tokens, such as 8000")
+                raise _bad(name, "a number of tokens, such as 8000, or fit")
             made.context_tokens = int(value)
         case "x-tollway-max-cost":
             made.cost_ceiling_nano_usd = int(_number(name, value, 1e6, "dollars, such as 0.02") * NANO)

@@ -72,7 +72,7 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         ],
         "max_tool_calls": use.most_calls or (asked.web_search.most if asked.web_search.HasField("most") else None),
         "top_p": asked.top_p if asked.HasField("top_p") else 1.0,
-        "truncation": "disabled",
+        "truncation": "auto" if work.options.fit_context else "disabled",
         "usage": None,
         "user": asked.user or None,
     }

@@ -103,6 +103,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     tollway: Raw = Raw()
     previous_response_id: Annotated[str, Meta(max_length=128)] | None = None
     conversation: Id | Conversation | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     store: bool | None = None
     """Whether it is kept; what the edge is set to where it is not said."""
     service_tier: wire.ServiceTier | None = None
@@ -112,7 +113,6 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     include: list[str] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    truncation: Literal["disabled"] | None = None
     stream_options: dict[str, Any] | None = None
 
 
@@ -189,6 +189,7 @@ def wanted(body: ResponsesBody, headers: Mapping[bytes, bytes]) -> pb.Options:
     """
     made = named(options.options(bytes(body.tollway), headers), body.prompt)
     made.turn.instructed = bool(body.instructions)
+    made.fit_context |= body.truncation == "auto"
     tool_use(made.tools, body)
     file_search(made, body)
     return made

@@ -30,7 +30,9 @@ def check(files: Annotated[list[Path], typer.Argument(help="Policies, TENANT.yam
             faulty = True
         else:
             dry = ", a dry run" if made.dry_run else ""
-            err.print(f"[green]✓[/green] {file.stem}: {len(made.rules)} rules, {len(made.checks)} checks, version {made.version}{dry}")
+            err.print(
+                f"[green]✓[/green] {file.stem}: {len(made.rules)} rules, {len(made.checks)} checks, version {made.version}{dry}"
+            )
     if faulty:
         raise typer.Exit(1)
 
