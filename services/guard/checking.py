@@ -71,7 +71,8 @@ class Checking:
         made, outcomes = None, list[Outcome]()
         for check in policy.checks_on(on):
             now = made or messages
-            texts = list(places(now))
+            if not (texts := list(places(now))):
+                break
             body = {"input_type": "request", "texts": [one.text for one in texts], "structured_messages": _rows(texts)}
             said = await self._asked(check, body)
             blocked = said.action == "BLOCKED"

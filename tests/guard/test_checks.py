@@ -144,6 +144,13 @@ async def test_it_is_asked_about_what_it_is_for(both: tuple[Called, Guardrail]) 
     assert await shown(documents, b"", ["a forbidden thing"]) == "a forbidden thing" and len(check.asked) == 1
 
 
+async def test_where_there_is_no_text_nobody_is_asked(both: tuple[Called, Guardrail]) -> None:
+    guard, check = both
+    picture = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(image=chat.Image(url="https://x/y.png"))])
+    assert (await guard.InspectPrompt(pb.InspectPromptRequest(messages=[picture]))).verdict.action == pb.ACTION_ALLOW
+    assert not check.asked
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
