@@ -2,13 +2,20 @@
 
 import asyncio
 import ctypes
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from services.runtime import channels
+from services.runtime.background import running
 from services.runtime.children import Child
+from services.runtime.server import serving
+from tests.runtime.echo import Echo, Stub, said
+from tests.runtime.test_server import HERE
 
 forks: list[None] = []
 counted = ctypes.CFUNCTYPE(None)(lambda: forks.append(None))
@@ -27,6 +34,23 @@ async def test_no_handler_of_forks_runs(watched: None) -> None:
     assert len(forks) == before
     await (await asyncio.create_subprocess_exec("/bin/true")).wait()
     assert len(forks) > before, "uvloop forks no more: services.runtime.children is not needed"
+
+
+async def test_a_program_begins_also_after_a_fork_while_calls_are_under_way() -> None:
+    """As PostgreSQL is started as another user, which `vfork` is no way for."""
+
+    def forked() -> int:
+        return subprocess.run(["/bin/true"], preexec_fn=os.getpid, check=False).returncode
+
+    async with serving(Echo().service(), HERE) as address, channels.open(address) as channel:
+        stub = Stub(channel)
+
+        async def ask_for_ever() -> None:
+            while True:
+                await stub.unary(said("again"))
+
+        async with running(*(ask_for_ever() for _ in range(8))):
+            assert [await asyncio.to_thread(forked) for _ in range(60)] == [0] * 60
 
 
 async def test_its_end_is_told_to_all_who_wait_and_none_is_left(tmp_path: Path) -> None:
