@@ -24,6 +24,7 @@ from services.jobs.postgres import PostgresStore
 from services.jobs.relay import Relay
 from services.jobs.service import JobsService
 from services.jobs.store import TICKETS
+from services.jobs.sweeping import sweeping
 from services.jobs.webhooks import Egress, Webhooks
 from services.jobs.worker import Worker
 from services.runtime import channels, postgres
@@ -89,8 +90,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         )
         try:
             async with running(
-                carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), files.run(),
-                conversations.run(), alerts.run(),
+                carried(broker, relay), worker.run(), webhooks.run(), Gauges(store).run(), alerts.run(),
+                sweeping(files.sweep, conversations.sweep),
             ):  # fmt: skip
                 yield Service(
                     name="tollway.jobs.v1.JobsService",

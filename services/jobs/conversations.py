@@ -1,7 +1,5 @@
 """Conversations in PostgreSQL: what was said, item by item, in the order in which it was added."""
 
-import asyncio
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +9,12 @@ from uuid import UUID
 
 import asyncpg
 
+from services.jobs.sweeping import AT_ONCE, forgotten
 from services.runtime.errors import Failure, Kind
 from services.runtime.identity import Caller
-from services.runtime.postgres import AWAY, affected
+from services.runtime.postgres import affected
 
 IDLE = timedelta(days=30)
-SWEEPS_EVERY_S = 60.0
 MOST_ITEMS = 4000
 """Of a conversation that is gone on from: as many as a request may have messages, with room for what is new."""
 
@@ -71,7 +69,6 @@ class Item:
 
 
 COLUMNS = "id, account, created, used, idle, metadata, sealed"
-AT_ONCE = 100
 PAST = f"""DELETE FROM conversation WHERE id IN (
     SELECT id FROM conversation WHERE timezone('UTC', used) + idle < timezone('UTC', now()) LIMIT {AT_ONCE})"""
 """As the index `conversation_idle` has it."""
@@ -130,10 +127,16 @@ class Conversations:
             raise ConversationFull(conversation_id=str(name), most=self._most, items=len(found) + 1)
         return found
 
-    async def change(self, name: UUID, metadata: Mapping[str, str]) -> None:
-        await self._pool.execute(
-            "UPDATE conversation SET metadata = $2 WHERE id = $1", name, json.dumps(dict(metadata))
-        )
+    async def change(self, name: UUID, metadata: Mapping[str, str]) -> Conversation:
+        """
+        Raises:
+            ConversationUnknown: it went meanwhile.
+        """
+        update = f"UPDATE conversation SET metadata = $2 WHERE id = $1 RETURNING {COLUMNS}"
+        made = _read(await self._pool.fetchrow(update, name, json.dumps(dict(metadata))))
+        if made is None:
+            raise ConversationUnknown(conversation_id=str(name))
+        return made
 
     async def delete(self, name: UUID) -> None:
         await self._pool.execute("DELETE FROM conversation WHERE id = $1", name)
@@ -193,25 +196,17 @@ class Conversations:
             done = await self._pool.execute("DELETE FROM conversation WHERE tenant = $1", tenant)
         return affected(done)
 
-    async def run(self) -> None:
-        """Sweeps until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEPS_EVERY_S)
-            with contextlib.suppress(*AWAY):
-                await self.sweep()
-
     async def sweep(self) -> None:
-        """Forgets what nobody has gone on from for too long, some at a time."""
-        gone = AT_ONCE
-        while gone == AT_ONCE:
-            gone = affected(await self._pool.execute(PAST))
+        """Forgets what nobody has gone on from for too long."""
+        await forgotten(self._pool, PAST)
 
     async def _add(self, connection: Any, name: UUID, items: Sequence[Item]) -> None:
-        held = await connection.fetchval("SELECT count(*) FROM item WHERE conversation = $1", name)
-        if held + len(items) > self._most:
-            raise ConversationFull(conversation_id=str(name), most=self._most, items=held + len(items))
+        """Counts once it alone may add: two at once would else pass the most that may be together."""
         if not await added(connection, name, items):
             raise ConversationUnknown(conversation_id=str(name))
+        held = await connection.fetchval("SELECT count(*) FROM item WHERE conversation = $1", name)
+        if held > self._most:
+            raise ConversationFull(conversation_id=str(name), most=self._most, items=held)
 
 
 async def added(connection: Any, name: UUID, items: Sequence[Item], subject: str = "", sealed: bytes = b"") -> bool:

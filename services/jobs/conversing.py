@@ -43,10 +43,8 @@ class ConversationsService(ConversationsServiceServicer):
     ) -> pb.UpdateConversationResponse:
         found = await self._own(request.conversation_id)
         with reached():
-            await self.conversations.change(found.id, request.metadata)
-        return pb.UpdateConversationResponse(
-            conversation=messages.conversation(await self._own(request.conversation_id))
-        )
+            made = await self.conversations.change(found.id, request.metadata)
+        return pb.UpdateConversationResponse(conversation=messages.conversation(made))
 
     async def DeleteConversation(
         self, request: pb.DeleteConversationRequest, context: object

@@ -1,7 +1,5 @@
 """Files that batches are made of, in pieces, in PostgreSQL: a file is there whole or not at all."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +9,10 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from services.jobs.naming import names
+from services.jobs.sweeping import AT_ONCE, forgotten
 from services.runtime.errors import Failure, Kind
-from services.runtime.postgres import AWAY
 
 KEPT = timedelta(days=30)
-SWEEPS_EVERY_S = 60.0
 UPLOADED_WITHIN = timedelta(hours=1)
 MOST_BYTES = 10 << 30
 """Of all files of a tenant."""
@@ -49,6 +46,7 @@ class File:
     expires: datetime
 
 
+PAST = f"DELETE FROM file WHERE id IN (SELECT id FROM file WHERE expires < now() LIMIT {AT_ONCE})"
 COLUMNS = "id, account, name, purpose, bytes, created, expires"
 
 
@@ -126,16 +124,9 @@ class Files:
                 return True
         return names(rest, subject)
 
-    async def run(self) -> None:
-        """Sweeps until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEPS_EVERY_S)
-            with contextlib.suppress(*AWAY):
-                await self.sweep()
-
     async def sweep(self) -> None:
         """Forgets what is past its time, and uploads that broke off."""
-        await self._pool.execute("DELETE FROM file WHERE id IN (SELECT id FROM file WHERE expires < now() LIMIT 100)")
+        await forgotten(self._pool, PAST)
 
 
 def _file(row: Any) -> File:

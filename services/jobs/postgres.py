@@ -77,7 +77,7 @@ class PostgresStore:
         return first
 
     async def keep(self, answer: Job) -> None:
-        if answer.conversation is None:
+        if answer.conversation is None:  # as nearly all are: one statement needs no transaction around it
             made = await self._pool.fetchval(KEEP, *record(answer))
         else:
             async with self._pool.acquire() as connection, connection.transaction():

@@ -1,5 +1,6 @@
 """Conversations over every transport: item by item, turn by turn, and only their owner's."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -203,6 +204,15 @@ async def test_nobody_adds_more_than_may_be(both: tuple[Jobs, Called]) -> None:
     await few.add(name, [Item("2", b"")])
     with pytest.raises(ConversationFull):
         await few.whole(name)
+
+
+async def test_together_they_add_no_more_than_may_be(both: tuple[Jobs, Called]) -> None:
+    jobs, _ = both
+    few, name = Conversations(jobs.pool, most_items=3), uuid4()
+    await few.begin(name, "acme/search", {}, Duration().ToTimedelta(), [])
+    added = await asyncio.gather(*(few.add(name, [Item(str(n), b"")]) for n in range(12)), return_exceptions=True)
+    assert sum(one is None for one in added) == len(await few.items(name, "", 100)) == 3
+    await few.add(name, [Item(str(added.index(None)), b"")])  # what is there already may come again
 
 
 async def test_what_nobody_uses_goes(talk: tuple[Jobs, Called, Called]) -> None:
