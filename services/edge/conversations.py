@@ -16,7 +16,6 @@ from services.edge.wire import batch, response_items
 from services.edge.wire import conversation as wire
 
 PATH = "/v1/conversations"
-ITEMS = "items"
 FIELD = "conversation"
 """Of a response."""
 
@@ -58,14 +57,14 @@ class Conversations:
             case []:
                 found = await self.stub.GetConversation(pb.GetConversationRequest(conversation_id=name))
                 await exchange.answer(orjson.dumps(wire.shown(found.conversation)))
-            case [one] if one == ITEMS:
+            case ["items"]:
                 newest, limit, after = response_items.ordered(exchange.query)
                 asked = pb.ListItemsRequest(
                     conversation_id=name, newest_first=newest, page_size=limit, after_item_id=after[:64]
                 )
                 page = await self.stub.ListItems(asked)
                 await exchange.answer(batch.listed(wire.items(page.items), more=page.more))
-            case [one, item] if one == ITEMS:
+            case ["items", item]:
                 found_item = await self.stub.GetItem(pb.GetItemRequest(conversation_id=name, item_id=item[:64]))
                 await exchange.answer(orjson.dumps(wire.items([found_item.item])[0]))
             case _:
@@ -78,7 +77,7 @@ class Conversations:
             case []:
                 made = await self.stub.UpdateConversation(wire.change(exchange.body, name))
                 await exchange.answer(orjson.dumps(wire.shown(made.conversation)))
-            case [one] if one == ITEMS:
+            case ["items"]:
                 asked = wire.more(exchange.body, name)
                 if asked.items:
                     await self.stub.AddItems(asked)
@@ -93,7 +92,7 @@ class Conversations:
             case []:
                 await self.stub.DeleteConversation(pb.DeleteConversationRequest(conversation_id=name))
                 await exchange.answer(batch.deleted(exchange.path.removeprefix(exchange.route), "conversation.deleted"))
-            case [one, item] if one == ITEMS:
+            case ["items", item]:
                 made = await self.stub.DeleteItem(pb.DeleteItemRequest(conversation_id=name, item_id=item[:64]))
                 await exchange.answer(orjson.dumps(wire.shown(made.conversation)))
             case _:

@@ -88,7 +88,7 @@ class Files:
     async def _content(self, exchange: Exchange, door: Door, of: str, side: str) -> None:
         door.stream()
         if side:
-            await exchange.answer_in_pieces(self._results(of, side), LINES)
+            await exchange.answer_in_pieces(self._results(await self._batch(of), side), LINES)
         else:
             await exchange.answer_in_pieces(self._stored(of), (b"content-type", b"application/octet-stream"))
 
@@ -96,17 +96,18 @@ class Files:
         async for one in self.jobs.ReadFile(pb.ReadFileRequest(file_id=of)):
             yield one.piece
 
-    async def _results(self, of: str, side: str) -> AsyncIterator[bytes]:
+    async def _batch(self, of: str) -> pb.Job:
+        return (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
+
+    async def _results(self, job: pb.Job, side: str) -> AsyncIterator[bytes]:
         """A batch's answers or errors are made from its results when somebody reads them."""
-        job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
-        responses = job.metadata.get(wire.ENDPOINT) == wire.RESPONSES
-        async for page in results(self.jobs, of, with_request=responses):
+        responses = wire.of_responses(job)
+        async for page in results(self.jobs, job.job_id, with_request=responses):
             yield b"".join(wire.result(one, side, responses) for one in page)
 
     async def _made(self, of: str, side: str) -> dict[str, Any]:
-        job = (await self.jobs.GetJob(pb.GetJobRequest(job_id=of))).job
-        size = 0
-        async for piece in self._results(of, side):
+        job, size = await self._batch(of), 0
+        async for piece in self._results(job, side):
             size += len(piece)
         found = wire.file(pb.File(file_id=of, name=f"{wire.batch_id(of)}{side}.jsonl", purpose="batch_output"))
         times = {"created_at": job.ended.seconds, "expires_at": None}

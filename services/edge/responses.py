@@ -24,8 +24,6 @@ from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
 
-PATH = "/v1/responses"
-
 
 @dataclass(frozen=True, slots=True)
 class Responses:
@@ -129,7 +127,7 @@ class Responses:
         await exchange.answer(orjson.dumps(response.of_job(made.job)))
 
     def routes(self) -> dict[str, dict[str, Handler]]:
-        return {PATH: {"POST": self.create}}
+        return {responses.PATH: {"POST": self.create}}
 
     def prefixes(self) -> dict[str, dict[str, Handler]]:
-        return {f"{PATH}/": {"GET": self.get, "POST": self.cancel, "DELETE": self.delete}}
+        return {f"{responses.PATH}/": {"GET": self.get, "POST": self.cancel, "DELETE": self.delete}}

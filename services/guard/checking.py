@@ -92,10 +92,10 @@ class Checking:
             CheckAway: one that has to be heard cannot be.
         """
         for check in policy.checks_on("completion"):
-            texts = answer.texts()
-            if not texts and not answer.calls():
+            texts, calls = answer.texts(), answer.calls()
+            if not (texts or calls):
                 return
-            said = await self._asked(check, {"input_type": "response", "texts": texts, "tool_calls": answer.calls()})
+            said = await self._asked(check, {"input_type": "response", "texts": texts, "tool_calls": calls})
             if said.action == "BLOCKED" and policy.softened(check.action) is Action.BLOCK:
                 raise PromptBlocked(rule=check.rule)
             if said.texts is not None and said.texts != texts and not policy.dry_run:

@@ -95,17 +95,16 @@ class GuardService(GuardServiceServicer):
                 held.hold(request.chunk)
                 yield pb.InspectCompletionResponse(chunk=request.chunk)
                 continue
-            found = completion.feed(request.chunk)
-            yield pb.InspectCompletionResponse(chunk=request.chunk, findings=[_finding(*one) for one in found])
-        if held is not None and completion is not None:
+            yield _shown(request.chunk, completion.feed(request.chunk))
+        if completion is None:
+            return
+        if held is not None:
             await self.inspector.checking.answer(policy, held)
             for piece in held.chunks:
-                found = completion.feed(piece)
-                yield pb.InspectCompletionResponse(chunk=piece, findings=[_finding(*one) for one in found])
-        if completion is not None:
-            chunk, found = completion.end()
-            if chunk is not None:
-                yield pb.InspectCompletionResponse(chunk=chunk, findings=[_finding(*one) for one in found])
+                yield _shown(piece, completion.feed(piece))
+        chunk, found = completion.end()
+        if chunk is not None:
+            yield _shown(chunk, found)
 
     async def InspectAnswer(self, request: pb.InspectAnswerRequest, context: object) -> pb.InspectAnswerResponse:
         tenant, made = identity.caller().tenant, request.completion
@@ -180,6 +179,10 @@ def _verdict(done: Inspected, policy: Policy) -> pb.Verdict:
         models=kept.models if kept else (),
         regions=kept.regions if kept else (),
     )
+
+
+def _shown(chunk: chat.ChatChunk, found: list[tuple[Found, Action]]) -> pb.InspectCompletionResponse:
+    return pb.InspectCompletionResponse(chunk=chunk, findings=[_finding(*one) for one in found])
 
 
 def _finding(one: Found, action: Action, message: int = 0, part: int = 0) -> pb.Finding:

@@ -24,7 +24,6 @@ INPUT, ENDPOINT, WINDOW = f"{OUR_OWN}input_file_id", f"{OUR_OWN}endpoint", f"{OU
 UNITS = {"h": 3600, "d": 86_400}
 A_MONTH_S = 30 * 86_400
 BATCH, FILE = re.compile(r"batch_([0-9a-f]{32})"), re.compile(r"file-([0-9a-f]{32})(-output|-errors)?")
-RESPONSES = "/v1/responses"
 NOT_ALONE = ("stream", "background", "previous_response_id", "conversation")
 STATUSES = {
     pb.STATE_QUEUED: "in_progress",
@@ -124,7 +123,7 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
         made.embedding.model, made.embedding.dimensions = asked.model, asked.dimensions
         made.embedding.texts.extend(asked.texts)
         return
-    if endpoint == RESPONSES:
+    if endpoint == responses.PATH:
         said = responses.parsed(raw)
         if alone := next((name for name in NOT_ALONE if getattr(said, name)), None):
             why = "a line of a batch stands alone, and is answered as a whole"
@@ -218,7 +217,12 @@ def file(one: pb.File) -> dict[str, Any]:
     }
 
 
-def result(one: pb.LineResult, side: str, of_responses: bool = False) -> bytes:
+def of_responses(job: pb.Job) -> bool:
+    """Whether its lines ask for responses."""
+    return job.metadata.get(ENDPOINT) == responses.PATH
+
+
+def result(one: pb.LineResult, side: str, as_responses: bool = False) -> bytes:
     """A line of the file of answers, or of the file of errors; nothing where it belongs to the other."""
     if (one.state == pb.STATE_SUCCEEDED) is not (side == "-output"):
         return b""
@@ -231,7 +235,7 @@ def result(one: pb.LineResult, side: str, of_responses: bool = False) -> bytes:
     which = one.result.WhichOneof("result")
     if which == "completion":
         made = one.result.completion
-        body = orjson.dumps(_answered(one)) if of_responses else answer.completion(made.completion, made.road)
+        body = orjson.dumps(_answered(one)) if as_responses else answer.completion(made.completion, made.road)
         said["response"] = _response(200, made.road.trace_id or said["id"], body)
     elif which == "embeddings":
         vectors = one.result.embeddings

@@ -13,7 +13,7 @@ from services.edge.wire import input_items, response_items
 from services.edge.wire.body import Metadata
 from services.edge.wire.errors import Refusal, decoded
 from services.edge.wire.items import ASKED, item_id, single
-from services.edge.wire.response import CONVERSATION
+from services.edge.wire.response import CONVERSATION, conversation_id
 
 ID = re.compile(rf"{CONVERSATION}([0-9a-f]{{32}})")
 PARAM, MOST = "conversation_id", 200
@@ -81,7 +81,7 @@ def unknown(said: str, param: str) -> Refusal:
 
 def shown(one: pb.Conversation) -> dict[str, Any]:
     return {
-        "id": f"{CONVERSATION}{one.conversation_id.replace('-', '')}",
+        "id": conversation_id(one.conversation_id),
         "object": "conversation",
         "created_at": one.created.seconds,
         "metadata": dict(one.metadata),

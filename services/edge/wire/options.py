@@ -180,10 +180,9 @@ def _from_header(made: pb.Options, name: str, value: str) -> None:
             if value not in PRIORITY:
                 raise _bad(name, ", ".join(PRIORITY))
             made.priority = PRIORITY[value]
+        case "x-tollway-context-tokens" if value == FIT:
+            made.fit_context = True
         case "x-tollway-context-tokens":
-            if value == FIT:
-                made.fit_context = True
-                return
             if not value.isdecimal() or not 0 < int(value) <= 100_000_000:
                 raise _bad(name, "a number of tokens, such as 8000, or fit")
             made.context_tokens = int(value)

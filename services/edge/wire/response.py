@@ -39,6 +39,10 @@ def response_id(job_id: str) -> str:
     return f"{RESPONSE}{job_id.replace('-', '')}"
 
 
+def conversation_id(name: str) -> str:
+    return f"{CONVERSATION}{name.replace('-', '')}"
+
+
 def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
     """A response under way: what was asked, and nothing said yet."""
     asked, turn, use, grounding = work.chat, work.options.turn, work.options.tools, work.options.grounding
@@ -48,7 +52,7 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "created_at": created,
         "status": "in_progress",
         "background": False,
-        "conversation": {"id": f"{CONVERSATION}{turn.conversation.replace('-', '')}"} if turn.conversation else None,
+        "conversation": {"id": conversation_id(turn.conversation)} if turn.conversation else None,
         "error": None,
         "incomplete_details": None,
         "instructions": asked.messages[0].parts[0].text if turn.instructed else None,

@@ -117,6 +117,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
 
 
 _BODY = msgspec.json.Decoder(ResponsesBody)
+PATH = "/v1/responses"
 NONE: Mapping[str, chat.Message] = {}
 
 
