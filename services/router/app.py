@@ -13,6 +13,7 @@ from tollway.models.v1 import models_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
+from services.router.decisions import Ids
 from services.router.journal import Journal
 from services.router.meaning import Meaning
 from services.router.policies import Policies
@@ -36,7 +37,7 @@ class Settings:
     encoder: str = "127.0.0.1:50052"
     """Tells what texts mean, where routes ask for it."""
     key: str = field(default="", repr=False)
-    """Own API key: the encoder is asked for vectors of routes' examples under it."""
+    """Own API key: the encoder is asked for vectors of routes' examples under it. Replicas with the same one know each other's decisions."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
     """By tenant; `*` for all without their own."""
     folder: str = ""
@@ -65,7 +66,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         catalogue = Catalogue(*stubs, settings.profiles)
         journal = Journal(Path(settings.journal)) if settings.journal else None
         meaning = Meaning(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key)
-        service = RouterService(catalogue, Predictor(), policies, journal, meaning)
+        service = RouterService(catalogue, Predictor(), policies, journal, meaning, Ids(settings.key))
         works = [catalogue.follow(), policies.follow(meaning)] + ([journal.run()] if journal is not None else [])
         async with running(*works):
             yield Service(

@@ -1,22 +1,40 @@
-"""Remembers decisions for a while, and learns from how they turned out."""
+"""What a decision rested on, told by its id; and what a tenant's outcomes have taught.
 
+An id carries all that a later judgement or outcome needs, under a code that only those with the key can make. So whichever
+replica is asked knows it, after a restart too, and none is kept in memory.
+"""
+
+import base64
+import hmac
+import itertools
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
+import struct
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from msgspec import Struct
 
-from services.router.policy import CascadePolicy
-from services.router.predictor import EXTRAPOLATED, UNKNOWN, Prediction
+from services.router.predictor import EXTRAPOLATED, TASKS, UNKNOWN, Prediction
 from services.router.ranking import Model
 from services.runtime.errors import Failure, Kind
 
-REMEMBERED = 100_000
+KNOWN_S = 30 * 86_400
+"""How long an id is known: models and what is predicted of them change."""
 RATE = 0.05
 """How far one outcome moves an ability, per unit of surprise; it shrinks as outcomes add up."""
 CAUTION = 20
 """Outcomes that the prior is worth."""
+FORM = struct.Struct(">4sIIHHBH")
+"""The run that made it, its number there, when (in seconds since the epoch), the chances predicted of the weak and the strong
+anchor, the task, and from which chance a cascade takes an answer."""
+CODE_BYTES = 8
+WHOLE, NONE = 0xFFFE, 0xFFFF
+"""A chance of 1 as it is written, and none at all."""
+UNREAD = 0xFF
+"""In place of a task: nobody read the prompt."""
+NAMED = ("", *TASKS)
 
 
 class DecisionUnknown(Failure):
@@ -26,68 +44,87 @@ class DecisionUnknown(Failure):
 
 
 class Decision(Struct, frozen=True):
-    tenant: str
     prediction: Prediction | None
-    models: Sequence[tuple[Model, float]]
-    """Those that were ranked, with their abilities then."""
-    cascade: CascadePolicy | None = None
-    """By which the answer of the first model is judged."""
+    """None where a model was asked for by name."""
+    enough: float | None = None
+    """Chance from which its cascade takes the first model's answer; None without one."""
 
-    def ability(self, name: str) -> float | None:
-        return next((ability for model, ability in self.models if model.name == name), None)
+    @property
+    def expected(self) -> Prediction:
+        return self.prediction or UNKNOWN
 
-    def chance(self, name: str) -> float:
-        """Predicted of a model: that its answer is good."""
-        expected = self.prediction or UNKNOWN
-        for model, ability in self.models:
-            if model.name == name:
-                return expected.chance(ability + model.by_task.get(expected.task, 0.0))
-        return expected.weak
+    def chance(self, model: Model, ability: float) -> float:
+        """Predicted of a model that is so able: that its answer is good."""
+        return self.expected.chance(ability + model.by_task.get(self.expected.task, 0.0))
 
 
 @dataclass(slots=True)
-class Decisions:
-    """Bounded; a tenant's outcomes change its own rankings alone."""
+class Ids:
+    """Makes and reads ids of decisions. Those who share `key` read one another's."""
 
-    _run: str = field(default_factory=lambda: os.urandom(8).hex())
-    """Begins every id: another run's, or another replica's, are not taken for ours."""
-    _made: int = 0
-    _kept: OrderedDict[str, Decision] = field(default_factory=OrderedDict)
-    _moved: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    key: str = field(default="", repr=False)
+    """Empty for ids that nobody else reads."""
+    now: Callable[[], float] = time.time
+    _run: bytes = field(default_factory=lambda: os.urandom(4))
+    _number: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _code: "blake2b" = field(init=False, repr=False)
 
-    def keep(self, decision: Decision) -> str:
-        """Its id."""
-        self._made += 1
-        one = f"{self._run}{self._made:x}"
-        self._kept[one] = decision
-        if len(self._kept) > REMEMBERED:
-            self._kept.popitem(last=False)
-        return one
+    def __post_init__(self) -> None:
+        secret = blake2b(self.key.encode(), person=b"tollway decision").digest() if self.key else os.urandom(64)
+        self._code = blake2b(key=secret, digest_size=CODE_BYTES)
 
-    def of(self, decision_id: str, tenant: str) -> Decision:
+    def of(self, decision: Decision, tenant: str) -> str:
+        """36 letters, of which no two are alike."""
+        seen, number = decision.prediction, next(self._number) & 0xFFFFFFFF
+        weak, strong, task = (
+            (_written(seen.weak), _written(seen.strong), NAMED.index(seen.task)) if seen else (0, 0, UNREAD)
+        )
+        enough = NONE if decision.enough is None else _written(decision.enough)
+        said = FORM.pack(self._run, number, int(self.now()), weak, strong, task, enough)
+        return base64.urlsafe_b64encode(said + self._coded(said, tenant)).decode()
+
+    def read(self, decision_id: str, tenant: str) -> Decision:
         """
         Raises:
-            DecisionUnknown: it is another tenant's, or long past.
+            DecisionUnknown: it is another tenant's, long past, or none.
         """
-        decision = self._kept.get(decision_id)
-        if decision is None or decision.tenant != tenant:
+        try:
+            whole = base64.b64decode(decision_id, altchars=b"-_", validate=True)
+        except ValueError:
+            raise DecisionUnknown(decision_id=decision_id) from None
+        said, code = whole[: FORM.size], whole[FORM.size :]
+        if len(said) < FORM.size or not hmac.compare_digest(code, self._coded(said, tenant)):
             raise DecisionUnknown(decision_id=decision_id)
-        return decision
+        _, _, at, weak, strong, task, enough = FORM.unpack(said)
+        if at < self.now() - KNOWN_S or (task != UNREAD and task >= len(NAMED)):
+            raise DecisionUnknown(decision_id=decision_id)
+        seen = None if task == UNREAD else Prediction(weak / WHOLE, strong / WHOLE, NAMED[task])
+        return Decision(seen, None if enough == NONE else enough / WHOLE)
 
-    def ability(self, tenant: str, model: str, prior: float) -> float:
-        """The prior, moved by this tenant's outcomes."""
-        return prior + self._moved.get((tenant, model), (0.0, 0))[0] if self._moved else prior
+    def _coded(self, said: bytes, tenant: str) -> bytes:
+        code = self._code.copy()
+        code.update(said)
+        code.update(tenant.encode())
+        return code.digest()
 
-    def learn(self, decision_id: str, tenant: str, model: str, good: bool) -> bool:
-        """Moves the model's ability towards the outcome (an online step of the Rasch likelihood).
 
-        False when the decision is unknown, another tenant's, or did not rank the model.
-        """
-        decision = self._kept.get(decision_id)
-        if decision is None or decision.tenant != tenant or (ability := decision.ability(model)) is None:
-            return False
-        moved, seen = self._moved.get((tenant, model), (0.0, 0))
-        expected = (decision.prediction or UNKNOWN).chance(ability)
+def _written(chance: float) -> int:
+    return round(min(max(chance, 0.0), 1.0) * WHOLE)
+
+
+@dataclass(slots=True)
+class Learned:
+    """How far a tenant's outcomes have moved the abilities of models, in its own rankings alone."""
+
+    _moved: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+
+    def ability(self, tenant: str, model: Model) -> float:
+        """The model's own, moved by this tenant's outcomes."""
+        return model.ability + self._moved.get((tenant, model.name), (0.0, 0))[0] if self._moved else model.ability
+
+    def learn(self, decision: Decision, tenant: str, model: Model, good: bool) -> None:
+        """Moves the ability towards the outcome (an online step of the Rasch likelihood)."""
+        moved, seen = self._moved.get((tenant, model.name), (0.0, 0))
+        expected = decision.chance(model, model.ability + moved)
         step = RATE * 20 / (1 + seen / CAUTION) * (good - expected)
-        self._moved[tenant, model] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)
-        return True
+        self._moved[tenant, model.name] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)

@@ -15,13 +15,13 @@ from services.router import cascading, replay
 from services.router.answers import answers, wanted
 from services.router.catalogue import Catalogue
 from services.router.conditions import Seen
-from services.router.decisions import Decision, Decisions
+from services.router.decisions import Decision, DecisionUnknown, Ids, Learned
 from services.router.journal import Journal
 from services.router.meaning import Meaning
 from services.router.policies import EVERYBODY, Policies
 from services.router.policy import CascadePolicy, Only, Policy, Route, Rule, Terms, draw, place
 from services.router.predictor import Prediction, Predictor
-from services.router.ranking import Model, ModelNotAllowed, Needs, Ranked, rank
+from services.router.ranking import Model, ModelNotAllowed, ModelUnknown, Needs, Ranked, rank
 from services.router.routes import Taken, considered, taken
 from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
@@ -63,7 +63,8 @@ class RouterService(RouterServiceServicer):
     policies: Policies
     journal: Journal | None = None
     meaning: Meaning | None = None
-    decisions: Decisions = field(default_factory=Decisions)
+    ids: Ids = field(default_factory=Ids)
+    learned: Learned = field(default_factory=Learned)
     conversations: Conversations = field(default_factory=Conversations)
 
     async def Route(self, request: pb.RouteRequest, context: object) -> pb.RouteResponse:
@@ -90,7 +91,8 @@ class RouterService(RouterServiceServicer):
         )
         ROUTES.add(1, ranked[0].model.name, ranked[0].reason, route)
         REGRET.add(max(one.quality for one in made.candidates) - ranked[0].quality, ranked[0].reason)
-        decision = self.decisions.keep(Decision(tenant, prediction, models, policy.cascade))
+        judging = policy.cascade if tried else None
+        decision = self.ids.of(Decision(prediction, judging.enough if judging else None), tenant)
         if self.journal is not None and auto:
             now = time.time()
             self.journal.note(replay.entry(decision, tenant, now, models, needs, terms, prediction, made, route))
@@ -99,7 +101,7 @@ class RouterService(RouterServiceServicer):
             rejected=[pb.Rejected(model=name, reason=why) for name, why in made.rejected],
             task=task,
             decision_id=decision,
-            cascade=pb.Cascade(samples=policy.cascade.samples) if tried and policy.cascade else None,
+            cascade=pb.Cascade(samples=judging.samples) if judging else None,
             route=route,
             adjustment=adjustment(way.route) if way is not None else None,
             considered=looked,
@@ -117,19 +119,23 @@ class RouterService(RouterServiceServicer):
 
     async def Judge(self, request: pb.JudgeRequest, context: object) -> pb.JudgeResponse:
         tenant = identity.caller().tenant
-        decision = self.decisions.of(request.decision_id, tenant)
-        chance = decision.chance(request.completion.model)
-        enough = (decision.cascade or CascadePolicy()).enough
+        decision, model = self.ids.read(request.decision_id, tenant), self.catalogue.known.get(request.completion.model)
+        chance = decision.chance(model, self.learned.ability(tenant, model)) if model else decision.expected.weak
+        enough = CascadePolicy().enough if decision.enough is None else decision.enough
         made = cascading.judged(answers(request.completion), wanted(request.chat), chance, enough)
         telemetry.note(tollway__router__judged=made.reason, tollway__router__score=made.score)
         return pb.JudgeResponse(good=made.good, score=made.score, reason=made.reason)
 
     async def ReportOutcome(self, request: pb.ReportOutcomeRequest, context: object) -> pb.ReportOutcomeResponse:
         tenant = identity.caller().tenant
-        known = self.decisions.learn(request.decision_id, tenant, request.model, request.good)
-        if known and self.journal is not None:
+        try:
+            decision, model = self.ids.read(request.decision_id, tenant), self.catalogue.one(request.model)
+        except (DecisionUnknown, ModelUnknown):
+            return pb.ReportOutcomeResponse()
+        self.learned.learn(decision, tenant, model, request.good)
+        if self.journal is not None:
             self.journal.note(replay.outcome(request.decision_id, tenant, time.time(), request.model, request.good))
-        return pb.ReportOutcomeResponse(known=known)
+        return pb.ReportOutcomeResponse(known=True)
 
     async def Replay(self, request: pb.ReplayRequest, context: object) -> pb.ReplayResponse:
         if self.journal is None:
@@ -167,10 +173,10 @@ class RouterService(RouterServiceServicer):
 
     def _models(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> list[tuple[Model, float]]:
         """Those that may be chosen, with their abilities: the one asked for and its fallbacks, or all that key and policy allow."""
-        ability = self.decisions.ability
+        ability = self.learned.ability
         if request.model == AUTO:
             models = [one for one in self.catalogue.all(policy.models) if _allowed(request, one.name)]
-            return [(one, ability(tenant, one.name, one.ability)) for one in models]
+            return [(one, ability(tenant, one)) for one in models]
         found = self.catalogue.one(request.model)
         if not _allowed(request, found.name):
             raise ModelNotAllowed(model=request.model)

@@ -11,10 +11,15 @@ from tests.mesh.client import Answer, asking, sent
 from tests.mesh.replicas import TWICE, Apart, replicated
 from tests.mesh.running import free_row
 
+CHEAP_FIRST = {
+    "policies": {"acme": {"models": ["echo", "late"], "quality_floor": 1.0, "cascade": {"enough": 0.1}}},
+    "profiles": {"echo": {"ability": 0.0}, "late": {"ability": 1.0}},
+}
+
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Apart]:
-    with replicated() as made:
+    with replicated(router=CHEAP_FIRST, ledger={"prices": {"late": {"input": "10", "output": "20"}}}) as made:
         yield made
 
 
@@ -42,6 +47,18 @@ async def test_replicas_of_the_ledger_share_a_budget(mesh: Apart) -> None:
         odd,
         [(one.name, one.read_text()[-1500:]) for one in mesh.folder.glob("*.log")],
     )
+
+
+async def test_whichever_router_is_asked_knows_a_decision(mesh: Apart) -> None:
+    answers = [await asked(mesh, model="auto") for _ in range(12)]
+    assert {(one.headers["x-tollway-model"], one.headers["x-tollway-route"]) for one in answers} == {
+        ("echo", "cascade")
+    }
+    for one in answers:
+        said = {name: one.headers[f"x-tollway-{name}"] for name in ("decision", "model")}
+        body = {"decision_id": said["decision"], "model": said["model"], "score": 1}
+        told = await sent(mesh, body, path="/tollway/v1/feedback", key=mesh.key)  # type: ignore[arg-type]
+        assert told.json["routed"] is True, told.raw
 
 
 @pytest.mark.parametrize("name", TWICE)

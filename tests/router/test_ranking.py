@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.decisions import Decision, Decisions
 from services.router.features import NAMES, features
 from services.router.policy import Only, Rule, Terms, draw, place
 from services.router.predictor import Prediction, Predictor
@@ -155,12 +154,3 @@ def test_a_hard_question_wants_the_strong_model_more_than_an_easy_one() -> None:
 def test_any_text_has_features(text: str) -> None:
     made = features(text)
     assert len(made) == len(NAMES) and all(value == value and abs(value) < 1e6 for value in made)
-
-
-def test_outcomes_move_a_models_ability_for_that_tenant_alone() -> None:
-    decisions = Decisions()
-    for _ in range(40):
-        one = decisions.keep(Decision("acme", None, [(WEAK, 0.0)]))
-        assert decisions.learn(one, "acme", "weak", True)
-        assert not decisions.learn(one, "other", "weak", False) and not decisions.learn("nothing", "acme", "weak", True)
-    assert decisions.ability("acme", "weak", 0.0) > 0.1 and decisions.ability("other", "weak", 0.0) == 0.0

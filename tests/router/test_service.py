@@ -1,6 +1,7 @@
 """The router's contract over every transport."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tollway.router.v1 import router_pb2 as pb
 from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
+from services.router.decisions import Ids
 from services.router.journal import Journal
 from services.router.meaning import Meaning
 from services.router.policies import Policies
@@ -200,6 +202,37 @@ async def test_a_cascade_tries_the_cheap_one_and_judges_it(router: Called) -> No
     other = pb.JudgeRequest(decision_id=made.decision_id, chat=request, completion=said("Paris"))
     assert await refused(router.by("other/a").Judge(other)) == (grpc.StatusCode.NOT_FOUND, "DECISION_UNKNOWN")
     assert not (await router.Route(asking())).HasField("cascade")
+
+
+@pytest.mark.parametrize("named", (False, True))
+async def test_another_replica_judges_and_learns_as_the_one_that_decided(named: bool) -> None:
+    known = {one.name: one for one in (WEAK, STRONG)}
+    trying = Policies({"trying": Policy(quality_floor=1.0, cascade=CascadePolicy(enough=0.999))})
+    async with AsyncExitStack() as stack:
+        replicas = []
+        for _ in range(2):
+            catalogue = Catalogue(None, None, known=known)  # type: ignore[arg-type]
+            service = RouterService(catalogue, Predictor(), trying, ids=Ids("tw_shared"))
+            register = partial(router_pb2_grpc.add_RouterServiceServicer_to_server, service)
+            served = Service("tollway.router.v1.RouterService", "router.tollway", register, identity())
+            channel = await stack.enter_async_context(channel_to(served, "tcp"))
+            replicas.append(Called(router_pb2_grpc.RouterServiceStub(channel)).by("trying/a"))
+        one, other = replicas
+        made = await one.Route(asking("weak" if named else "auto", needs=pb.Needs(input_tokens=400)))
+        assert made.HasField("cascade") is not named
+        request = pb.JudgeRequest(
+            decision_id=made.decision_id,
+            chat=chat.ChatRequest(model="auto", messages=[chat.Message(role=chat.ROLE_USER)]),
+            completion=said("It is so."),
+        )
+        told = await other.Judge(request)
+        assert told == await one.Judge(request)
+        assert told.good is named  # the usual measure, where the decision has no cascade of its own
+        report = pb.ReportOutcomeRequest(decision_id=made.decision_id, model="strong", good=False)
+        assert (await other.ReportOutcome(report)).known
+        assert not (await other.ReportOutcome(pb.ReportOutcomeRequest(decision_id="x", model="strong"))).known
+        report.model = "gone"
+        assert not (await other.ReportOutcome(report)).known
 
 
 async def test_decisions_are_replayed_under_another_policy(router: Called) -> None:
