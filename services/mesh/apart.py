@@ -1,9 +1,11 @@
-"""One process a service: started tier by tier, started again when one ends, stopped the other way, each with its own log."""
+"""Several processes, of a service each or of several: started tier by tier, started again when one ends, stopped the other way,
+each with its own log."""
 
 import ast
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -16,8 +18,10 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.mesh.plan import PORTS, READY_WITHIN_S, TIERS, Ended, NotReady, Plan, Told, Up, private
-from services.runtime import channels
+from services.mesh import groups
+from services.mesh.groups import Group
+from services.mesh.plan import READY_WITHIN_S, Ended, NotReady, Plan, Told, Up, private
+from services.runtime import channels, notifying
 from services.runtime.children import Child
 from services.runtime.server import Process
 from services.runtime.settings import BadSettings, load
@@ -37,7 +41,7 @@ MOST_CRASHES = 2
 async def run(
     plan: Plan, environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up]], Awaitable[None]]
 ) -> None:
-    """Runs every service of `plan` in a process of its own until `stopped` returns.
+    """Runs the processes of `plan` until `stopped` returns.
 
     `told` hears of each as it comes up, the first time and every later one.
 
@@ -49,8 +53,8 @@ async def run(
     ups: list[Up] = []
     listener = _listener(plan, environ)
     try:
-        for tier in TIERS:
-            tiers.append([Member(plan, name, environ, listener if name == "edge" else None) for name in tier])
+        for tier in groups.groups(plan, yaml.safe_load(plan.file.read_text())):
+            tiers.append([Member(plan, one, environ, listener if "edge" in one.services else None) for one in tier])
             for member in tiers[-1]:
                 await member.start()
             for member in tiers[-1]:
@@ -76,20 +80,22 @@ async def run(
 
 @dataclass(slots=True)
 class Member:
-    """One service's process, and the one that takes its place when it ends."""
+    """A process, and the one that takes its place when it ends."""
 
     plan: Plan
-    name: str
+    group: Group
     environ: Mapping[str, str]
     listener: socket.socket | None
     """The edge's: it is ours, so that connections wait while the edge is started again."""
     process: Child | None = None
+    ears: socket.socket | None = None
+    """Where a process of several services says that it is ready."""
     up_since: float = field(default=0.0)
 
     async def start(self) -> None:
-        environ = {**os.environ, **self.environ}
+        environ = {**os.environ, **self.environ, **groups.environ(self.plan, self.group)}
         if metrics := load(Process, environ, "process").metrics_address:
-            environ["TOLLWAY_PROCESS__METRICS_ADDRESS"] = in_row(metrics, self.name)
+            environ["TOLLWAY_PROCESS__METRICS_ADDRESS"] = in_row(metrics, self.group.place)
         inherited: tuple[int, ...] = ()
         if self.listener is not None:
             environ["TOLLWAY_EDGE__LISTEN__ADDRESS"] = f"fd:{self.listener.fileno()}"
@@ -98,11 +104,15 @@ class Member:
         if code is not None:
             environ["PYTHONPATH"] = os.pathsep.join((str(code), str(code / "gen")))
             environ["TOLLWAY_CONFIG"] = str(self._settings_for(code))
+        program = [f"services.{self.name}"]
+        if not self.group.alone:
+            program = ["services.mesh", "serve", f"--name={self.name}", *self.group.services]
+            environ["NOTIFY_SOCKET"] = self._listening()
         with self.log.open("ab") as log:
             self.process = Child.start(
                 sys.executable,
                 "-m",
-                f"services.{self.name}",
+                *program,
                 environ=environ,
                 folder=code,
                 stdout=log,
@@ -113,8 +123,10 @@ class Member:
 
     def _settings_for(self, code: Path) -> Path:
         """The plan's file as another checkout takes it: settings that it does not have yet, or any more, would be refused."""
-        whole, known = yaml.safe_load(self.plan.file.read_text()), settings_of(code, self.name)
-        whole[self.name] = {name: value for name, value in whole[self.name].items() if name in known}
+        whole = yaml.safe_load(self.plan.file.read_text())
+        for service in self.group.services:
+            known = settings_of(code, service)
+            whole[service] = {name: value for name, value in whole[service].items() if name in known}
         file = self.plan.run / f"{self.name}.yaml"
         private(file, yaml.safe_dump(whole, sort_keys=False))
         return file
@@ -157,13 +169,19 @@ class Member:
             raise NotReady(f"{self.name} is not ready after {READY_WITHIN_S:.0f} s; see {self.log}") from None
         self.up_since = time.monotonic()
         backend = f"process {self.process.pid}, log {self.log}"
-        return Up(self.name, self._address(), backend, self.process.pid)
+        found = groups.addresses(self.plan, self.group)
+        if "edge" in self.group.services:
+            found["edge"] = self._url()
+        shown = found.get("edge") or next(iter(found.values()))
+        return Up(self.name, shown, backend, self.process.pid, found)
 
     def terminate(self) -> None:
         if self.process is not None:
             self.process.terminate()
 
     async def gone(self) -> None:
+        if self.ears is not None:
+            self.ears.close()
         if self.process is None:
             return
         try:
@@ -174,16 +192,32 @@ class Member:
             await self.process.wait()
 
     @property
+    def name(self) -> str:
+        return self.group.name
+
+    @property
     def log(self) -> Path:
         return self.plan.run / f"{self.name}.log"
 
-    def _address(self) -> str:
-        if self.name != "edge":
-            return self.plan.address(self.name)
+    def _listening(self) -> str:
+        """Where the next process is to say that it is ready: a name of its own, so that none before it is heard."""
+        if self.ears is not None:
+            self.ears.close()
+        self.ears = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        name = f"tollway-{secrets.token_hex(8)}"
+        self.ears.bind(f"\0{name}")
+        return f"@{name}"
+
+    def _url(self) -> str:
         port = self.plan.port if self.listener is None else self.listener.getsockname()[1]
         return f"http://127.0.0.1:{port}"
 
     async def _serves(self) -> bool:
+        if self.ears is not None:
+            try:
+                return self.ears.recv(len(notifying.READY)) == notifying.READY
+            except BlockingIOError:
+                return False
         if self.name == "edge":
             return await self._answers()
         async with channels.open(self.plan.address(self.name), self.plan.certificates("client")) as channel:
@@ -196,7 +230,7 @@ class Member:
 
     async def _answers(self) -> bool:
         """Whether the edge itself answers: connections alone are taken in by whoever holds the socket."""
-        host, _, port = self._address().removeprefix("http://").rpartition(":")
+        host, _, port = self._url().removeprefix("http://").rpartition(":")
         try:
             async with asyncio.timeout(1.0):
                 reader, writer = await asyncio.open_connection(host, int(port))
@@ -217,8 +251,8 @@ def settings_of(code: Path, service: str) -> set[str]:
     return {one.id for one in fields if isinstance(one, ast.Name)}
 
 
-def in_row(address: str, name: str) -> str:
-    """Where a service's own metrics are, with `address` for the first: in the order of the gRPC ports, the edge last.
+def in_row(address: str, place: int) -> str:
+    """Where a process's own metrics are, with `address` for the first.
 
     Raises:
         BadSettings: `address` is no HOST:PORT.
@@ -226,23 +260,22 @@ def in_row(address: str, name: str) -> str:
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         raise BadSettings(f"process.metrics_address: {address} is not HOST:PORT")
-    return f"{host}:{int(port) + PORTS.get(name, len(PORTS))}"
+    return f"{host}:{int(port) + place}"
 
 
 def _listener(plan: Plan, environ: Mapping[str, str]) -> socket.socket | None:
-    """The edge's socket, unless settings say where it listens.
+    """The edges' socket; None where there is one edge and settings say where it listens.
 
     Raises:
         OSError: the port is taken.
     """
-    if plan.own("edge", "listen", "address") or "TOLLWAY_EDGE__LISTEN__ADDRESS" in environ:
+    said = environ.get("TOLLWAY_EDGE__LISTEN__ADDRESS") or plan.own("edge", "listen", "address")
+    if said and not plan.workers:
         return None
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    host, _, port = (said or f"127.0.0.1:{plan.port}").rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        made.bind(("127.0.0.1", plan.port))
-        made.listen(BACKLOG)
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
-        made.close()
-        raise OSError(error.errno, f"127.0.0.1:{plan.port}: {error.strerror}") from None
-    return made
+        raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None

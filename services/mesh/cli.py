@@ -43,6 +43,7 @@ COMMANDS = {
     "secrets": "secrets:make",
     "certs": "certs:certs",
     "restart": "restart:restart",
+    "serve": "serve:serve",
 }
 """By name: the module in `commands/` and what it calls it. Those that need the whole mesh, or nothing of it, are below."""
 
@@ -91,6 +92,9 @@ def up(
     config: Annotated[str, typer.Option(help="Settings file, a section a service.", envvar="TOLLWAY_CONFIG")] = "",
     split: Annotated[bool, typer.Option(help="One process a service, over unix sockets.")] = False,
     tls: Annotated[bool, typer.Option(help="With --split: over TCP and mutual TLS.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Processes that share the requests, a processor each; 0 for one in all.")
+    ] = 0,
     detach: Annotated[bool, typer.Option(help="Run in the background; return when all is healthy.")] = False,
     quiet: Annotated[bool, typer.Option(help="Do not print the request to paste.")] = False,
     state: State = running.STATE,
@@ -105,7 +109,9 @@ def up(
         fail(f"--config {config}: there is no such file")
     if tls and not (split and grpc_port):
         fail("--tls needs --split and a row of ports: within one process and over unix sockets nobody listens in")
-    plan = Plan(state.absolute(), port, grpc_port, split, tls, named, servers, config)
+    if workers and split:
+        fail("--workers and --split: workers hold several services each, and with --split each service is alone")
+    plan = Plan(state.absolute(), port, grpc_port, split, tls, workers, named, servers, config)
     if not detach:
         from services.mesh.commands import up as foreground
 
@@ -119,6 +125,7 @@ def up(
     arguments += [f"--config={Path(config).absolute()}"] if config else []
     arguments += ["--split"] if split else []
     arguments += ["--tls"] if tls else []
+    arguments += [f"--workers={workers}"] if workers else []
     background.detached(plan, arguments)
 
 

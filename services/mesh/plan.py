@@ -68,17 +68,24 @@ CALLS = {
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """A service that serves."""
+    """A service that serves, or a process that serves several."""
 
     name: str
     address: str
     backend: str
     process: int = 0
     """Its own, where it has one."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """Addresses by name of what it serves; of a service that is just itself, empty."""
+
+    @property
+    def found(self) -> Mapping[str, str]:
+        """Where its services are found."""
+        return self.services or {self.name: self.address}
 
 
 Told = Callable[[Up], None]
-"""Hears of each service as it comes up."""
+"""Hears of each service as it comes up, and of each process that holds several."""
 READY_WITHIN_S = 90.0
 LAME_DUCK_S = 0.3
 """Of a service with a process of its own: its callers are on this machine, hear within milliseconds that it goes, and wait for it."""
@@ -105,12 +112,19 @@ class Plan:
     """One process a service, over unix sockets."""
     tls: bool = False
     """With `split`: over TCP and mutual TLS, by an authority made for this mesh."""
+    workers: int = 0
+    """So many processes hold the road of a request each, beside one for all else; 0 for one process in all."""
     catalogue: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models beside those of the user's file."""
     servers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """MCP servers beside those of the user's file."""
     config: str = ""
     """The user's own settings file."""
+
+    @property
+    def several(self) -> bool:
+        """Whether it has more than one process of services."""
+        return self.split or self.workers > 0
 
     @property
     def file(self) -> Path:
@@ -128,7 +142,7 @@ class Plan:
 
     def target(self, service: str) -> str:
         """Where the other services of this mesh find it."""
-        return self.address(service) if self.split else f"inproc:{service}"
+        return self.address(service) if self.several else f"inproc:{service}"
 
     def own(self, *path: str) -> Any:
         """What the user's own file says there; None when it says nothing."""
@@ -189,7 +203,7 @@ class Plan:
             }
             for name in PORTS
         }
-        if self.split:
+        if self.several:
             for name in PORTS:
                 sections[name]["serve"]["lame_duck_s"] = LAME_DUCK_S
         if self.tls:

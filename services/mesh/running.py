@@ -25,7 +25,7 @@ class Running:
     tls: dict[str, str] = field(default_factory=dict)
     """Files of a client's certificate; none where services speak plain text."""
     processes: dict[str, int] = field(default_factory=dict)
-    """Process by name, where each service has its own."""
+    """Process by name, where there are several: of each service, or of each that holds several."""
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """Opens a channel to one of its services."""
@@ -44,7 +44,7 @@ class NotUp(Exception):
 
 
 def tell(state: Path, ups: Sequence[Up], tls: Tls = PLAIN) -> None:
-    services = {up.name: up.address for up in ups}
+    services = {name: address for up in ups for name, address in up.found.items()}
     processes = {up.name: up.process for up in ups if up.process}
     said = Running(os.getpid(), services["edge"], services, asdict(tls) if tls else {}, processes)
     fresh = state / "run" / "up.new"

@@ -1,9 +1,10 @@
-"""All services in one process: each in a task of its own, started tier by tier, stopped the other way."""
+"""Services in one process, all or some: each in a task of its own, started tier by tier, stopped the other way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.cache import app as cache
@@ -13,7 +14,7 @@ from services.encoder import app as encoder
 from services.guard import app as guard
 from services.jobs import app as jobs
 from services.ledger import app as ledger
-from services.mesh.plan import READY_WITHIN_S, TIERS, NotReady, Told, Up
+from services.mesh.plan import CALLS, READY_WITHIN_S, TIERS, NotReady, Told, Up
 from services.models import app as models
 from services.orchestrator import app as orchestrator
 from services.registry import app as registry
@@ -23,6 +24,8 @@ from services.runtime import memory
 from services.runtime.server import serving
 from services.runtime.settings import load
 from services.tools import app as tools
+
+log = logging.getLogger(__name__)
 
 APPS: Mapping[str, Any] = {
     "cache": cache,
@@ -81,15 +84,26 @@ async def _ready(name: str, ready: Callable[[], bool]) -> None:
         raise NotReady(f"{name} is not ready after {READY_WITHIN_S:.0f} s") from None
 
 
-async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up]], Awaitable[None]]) -> None:
-    """Runs the mesh that `environ` describes until `stopped` returns; it is given what serves.
+def log_up(up: Up) -> None:
+    log.info("%s serves on %s, backend %s", up.name, up.address, up.backend)
+
+
+async def run(
+    environ: Mapping[str, str],
+    told: Told,
+    stopped: Callable[[list[Up]], Awaitable[None]],
+    names: Collection[str] = frozenset(APPS),
+) -> None:
+    """Runs the services of `names` that `environ` describes until `stopped` returns; it is given what serves.
 
     Raises:
         BadSettings: before anything is opened.
         NotReady, OSError, ...: what a service could not be opened for; those opened before are closed.
     """
     leaving = asyncio.Event()
-    members = [[Member(name, load(APPS[name].Settings, environ, name), leaving) for name in tier] for tier in TIERS]
+    members = [
+        [Member(name, _settings(name, environ, names), leaving) for name in tier if name in names] for tier in TIERS
+    ]
     begun: list[list[asyncio.Task[None]]] = []
     ups: list[Up] = []
     waiting: asyncio.Task[None] | None = None
@@ -120,3 +134,9 @@ async def run(environ: Mapping[str, str], told: Told, stopped: Callable[[list[Up
                 if not member.up.done():  # it still opens, and what it waits for may never come
                     task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _settings(name: str, environ: Mapping[str, str], names: Collection[str]) -> Any:
+    """As `environ` says, and those that run beside it are called without a socket."""
+    said = load(APPS[name].Settings, environ, name)
+    return replace(said, **{peer: f"inproc:{peer}" for peer in CALLS[name] if peer in names})

@@ -51,6 +51,8 @@ class Settings:
     local: bool = True
     """Also run the small model on this machine, under the name `smollm2-135m`."""
     local_threads: int = 0
+    local_socket: str = ""
+    """Where it listens; without `local`, where another process of this machine runs it. Empty takes a socket of its own."""
 
 
 @asynccontextmanager
@@ -65,11 +67,16 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         http = await stack.enter_async_context(session())
         ready: Callable[[], bool] = lambda: True  # noqa: E731 - replaced where there is something to wait for
         wires = wires_over(http, count)
+        connector = None
         if settings.local and (gguf := local.weights()) is not None:
-            connector, child = await stack.enter_async_context(local.running(gguf, settings.local_threads))
+            started = local.running(gguf, settings.local_threads, settings.local_socket)
+            connector, child = await stack.enter_async_context(started)
+            ready = child.ready.is_set
+        elif settings.local_socket and not settings.local:
+            connector = local.connector(settings.local_socket)
+        if connector is not None:
             wires[local.WIRE] = OpenAI(await stack.enter_async_context(session(connector)), count)
             entries.setdefault(local.NAME, SMOLLM2)
-            ready = child.ready.is_set
         channel = await stack.enter_async_context(channels.open(settings.ledger, settings.serve.tls, waits=True))
         encoder = await stack.enter_async_context(channels.open(settings.encoder, settings.serve.tls, waits=True))
         directory = Directory(ledger_pb2_grpc.LedgerServiceStub(channel), ledger)

@@ -84,14 +84,19 @@ class Llama:
                 await asyncio.sleep(0.05)
 
 
+def connector(socket: str) -> aiohttp.UnixConnector:
+    """To one that runs already, or will."""
+    return aiohttp.UnixConnector(socket, limit=0)
+
+
 @asynccontextmanager
-async def running(gguf: Path, threads: int = 0) -> AsyncIterator[tuple[aiohttp.UnixConnector, Llama]]:
-    """A connector to it, which is being started while the block begins and is gone at its end."""
+async def running(gguf: Path, threads: int = 0, socket: str = "") -> AsyncIterator[tuple[aiohttp.UnixConnector, Llama]]:
+    """A connector to it, which is being started while the block begins and is gone at its end; it listens on `socket`, if given."""
     with tempfile.TemporaryDirectory(prefix="tollway-llama-") as folder:
-        llama = Llama(gguf, Path(folder) / "llama.sock", threads or max(1, (os.cpu_count() or 2) // 2))
+        llama = Llama(gguf, Path(socket or f"{folder}/llama.sock"), threads or max(1, (os.cpu_count() or 2) // 2))
         task = asyncio.create_task(llama.run())
         try:
-            yield aiohttp.UnixConnector(str(llama.socket), limit=0), llama
+            yield connector(str(llama.socket)), llama
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

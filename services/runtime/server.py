@@ -68,6 +68,8 @@ class Serving:
     """Allows plain text beyond this machine, where something else encrypts."""
     lame_duck_s: float = 1.0
     drain_s: float = 20.0
+    shared: bool = False
+    """Other processes serve on the same address; the system shares connections out among them."""
 
     @property
     def longest_lame_s(self) -> float:
@@ -96,12 +98,12 @@ async def serving(
     as a lame duck has begun: of many that stop one after the other, nobody waits for each.
 
     Raises:
-        RuntimeError: the address is taken, and stays so. Without `so_reuseport=0` two servers would share it in silence.
+        RuntimeError: the address is taken, and stays so. Two servers share one where both say so, never in silence.
         ValueError: plain text beyond this machine, and no word that it is meant.
     """
     statuses = Statuses(service.domain, service.identity, service.audit)
     options = [
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(where.shared)),
         ("grpc.max_receive_message_length", service.largest_message_bytes),
         ("grpc.max_send_message_length", service.largest_message_bytes),
         ("grpc.server.max_pending_requests", MOST_PENDING),

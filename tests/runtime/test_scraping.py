@@ -7,6 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.mesh.apart import in_row
+from services.mesh.groups import groups
+from services.mesh.plan import Plan
 from services.runtime import metrics
 from services.runtime.server import Process
 from services.runtime.settings import BadSettings
@@ -64,11 +66,12 @@ def test_an_address_that_cannot_be_served_is_a_fault_of_the_settings(address: st
 
 
 def test_services_in_processes_of_their_own_have_one_each() -> None:
-    assert [in_row("0.0.0.0:9464", name) for name in ("guard", "registry", "tools", "edge")] == [
+    place = {one.name: one.place for tier in groups(Plan(Path()), {}) for one in tier}
+    assert [in_row("0.0.0.0:9464", place[name]) for name in ("guard", "registry", "tools", "edge")] == [
         "0.0.0.0:9464",
         "0.0.0.0:9473",
         "0.0.0.0:9474",
         "0.0.0.0:9475",
     ]
     with pytest.raises(BadSettings):
-        in_row("9464 or so", "guard")
+        in_row("9464 or so", 0)

@@ -1,4 +1,4 @@
-"""`tollway restart`: services of a split mesh anew, perhaps from another version's code, while requests flow."""
+"""`tollway restart`: services or workers that have a process of their own anew, perhaps from another version's code, while requests flow."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import typer
 
 from services.mesh import running
 from services.mesh.commands.calling import State
-from services.mesh.plan import READY_WITHIN_S, Plan
+from services.mesh.plan import PORTS, READY_WITHIN_S, Plan
 from services.mesh.screen import err, fail
 
 
@@ -26,12 +26,13 @@ def restart(
     except running.NotUp as error:
         fail(str(error))
     if not mesh.processes:
-        fail("its services share one process: start it with `tollway up --split`")
+        fail("its services share one process: start it with `tollway up --split`, or with `--workers`")
     for service in services:
         if service not in mesh.processes:
             fail(f"there is no service {service}: it has {', '.join(sorted(mesh.processes))}")
-        if code is not None and not (code / "services" / service / "__main__.py").exists():
-            fail(f"--code {code}: there is no services/{service} in it")
+        module = f"services/{service}/__main__.py" if service in (*PORTS, "edge") else "services/mesh/commands/serve.py"
+        if code is not None and not (code / module).exists():
+            fail(f"--code {code}: there is no {module} in it")
     began, until = time.monotonic(), time.monotonic() + READY_WITHIN_S + 60
     before = {service: mesh.processes[service] for service in services}
     for service, process in before.items():

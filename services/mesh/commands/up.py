@@ -28,7 +28,7 @@ def run(plan: Plan, quiet: bool) -> None:
     try:
         plan.write("")
         kind = load(Process, environ, "process")
-        if plan.split:  # its services have one each
+        if plan.several:  # they have one each
             kind = replace(kind, metrics_address="")
         with kind.observed("tollway"):
             uvloop.run(_run(plan, environ, quiet))
@@ -53,7 +53,7 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         err.print(f"[green]✓[/green] {one.name:<13}{one.address:<34} [dim]{one.backend}[/dim]", soft_wrap=True)
 
     async def stopped(ups: list[Up]) -> None:
-        addresses = {one.name: one.address for one in ups}
+        addresses = {name: address for one in ups for name, address in one.found.items()}
         key = await ledgers.development_key(plan.state, addresses["ledger"], plan.certificates("client"))
         running.tell(plan.state, ups, plan.certificates("client"))
         up.set()
@@ -62,15 +62,15 @@ async def _run(plan: Plan, environ: Mapping[str, str], quiet: bool) -> None:
         await stop
         err.print("[dim]draining, from the edge inwards[/dim]")
 
-    if not plan.split:
+    if not plan.several:
         memory.opening()
     # All the services' code comes in while the database starts: each takes the better part of a second.
     code = asyncio.create_task(
-        asyncio.to_thread(import_module, f"services.mesh.{'apart' if plan.split else 'together'}")
+        asyncio.to_thread(import_module, f"services.mesh.{'apart' if plan.several else 'together'}")
     )
     async with _database(plan, environ) as database, _broker(plan, environ, database):
         run = (await code).run
-        work = asyncio.ensure_future(run(plan, environ, told, stopped) if plan.split else run(environ, told, stopped))
+        work = asyncio.ensure_future(run(plan, environ, told, stopped) if plan.several else run(environ, told, stopped))
         await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
         if not up.is_set() and work.cancel():  # told to stop while it still starts: nobody is served yet
             await asyncio.wait([work])
