@@ -28,6 +28,7 @@ from benchmarks.gateway_load import UPSTREAM_PORT, Gateway, requests, until_file
 PORT, GRPC_PORT = 18090, 18100
 MODES: Mapping[str, Sequence[str]] = {
     "inproc": ("--grpc-port=0",),
+    "workers": ("--workers=2", f"--grpc-port={GRPC_PORT}"),
     "split_unix": ("--split", "--grpc-port=0"),
     "split_mtls": ("--split", "--tls", f"--grpc-port={GRPC_PORT}"),
 }

@@ -1,6 +1,7 @@
 """Metrics for a Prometheus that comes for them."""
 
 import socket
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest

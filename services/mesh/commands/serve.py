@@ -1,5 +1,6 @@
 """`tollway serve`: some of the services in one process, as a pod or a unit of systemd runs them."""
 
+import asyncio
 import os
 import sys
 from typing import Annotated
@@ -41,8 +42,16 @@ def serve(
 async def _serving(services: list[str]) -> None:
     from services.mesh import together
 
-    async def stopped(ups: list[Up]) -> None:
-        notifying.ready()
-        await told_to_stop()
+    stop, up = asyncio.create_task(told_to_stop()), asyncio.Event()
 
-    await together.run(os.environ, together.log_up, stopped, frozenset(services))
+    async def stopped(ups: list[Up]) -> None:
+        up.set()
+        notifying.ready()
+        await stop
+
+    work = asyncio.ensure_future(together.run(os.environ, together.log_up, stopped, frozenset(services)))
+    await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    if not up.is_set() and work.cancel():  # told to stop while it still starts: nobody is served yet
+        await asyncio.wait([work])
+        return
+    await work
