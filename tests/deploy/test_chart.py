@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "tollway"
 HELM = ROOT / ".tools" / "bin" / "helm"
 KUBERNETES = "1.31.0"
-SIZES = ("kind", "small", "large")
+SIZES = ("kind", "small", "large", "road")
 SERVICES = ("edge", *PORTS)
 EMBEDDED = ("cache", "retrieval")
 SECRETS = {
@@ -52,9 +52,25 @@ def of(size: str, kind: str, name: str = "") -> list[dict[str, Any]]:
     ]
 
 
+@cache
+def road(size: str) -> tuple[str, ...]:
+    """The services that share a pod."""
+    values = yaml.safe_load((CHART / f"values-{size}.yaml").read_text())
+    return tuple(values.get("road", {}).get("services", ()))
+
+
+def home(size: str, name: str) -> str:
+    """The pod of a service."""
+    return "road" if name in road(size) else name
+
+
+def deployment(size: str, name: str) -> dict[str, Any]:
+    (found,) = of(size, "Deployment", home(size, name))
+    return found
+
+
 def pod(size: str, name: str) -> dict[str, Any]:
-    (deployment,) = of(size, "Deployment", name)
-    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    found: dict[str, Any] = deployment(size, name)["spec"]["template"]["spec"]
     return found
 
 
@@ -62,6 +78,13 @@ def container(size: str, name: str) -> dict[str, Any]:
     (made,) = pod(size, name)["containers"]
     found: dict[str, Any] = made
     return found
+
+
+def port_of(size: str, name: str) -> int:
+    """Where its pod says that it listens."""
+    called = "http" if name == "edge" else name if name in road(size) else "grpc"
+    (found,) = (one["containerPort"] for one in container(size, name)["ports"] if one["name"] == called)
+    return int(found)
 
 
 def settings(size: str, name: str) -> Any:
@@ -114,24 +137,32 @@ def test_a_mistake_in_any_kind_of_object_is_caught(kind: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_pod_runs_its_service_where_the_chart_says(size: str, name: str) -> None:
     made, found = container(size, name), settings(size, name)
-    assert made["args"] == [f"services.{name}"] and (ROOT / "services" / name / "__main__.py").exists()
-    where = found.listen if name == "edge" else found.serve
-    port = made["ports"][0]
-    assert where.address == f"0.0.0.0:{port['containerPort']}"
+    if together := road(size) if name in road(size) else ():
+        assert made["args"] == ["services.mesh", "serve", "--name=road", *together]
+    else:
+        assert made["args"] == [f"services.{name}"] and (ROOT / "services" / name / "__main__.py").exists()
+    where, port = found.listen if name == "edge" else found.serve, port_of(size, name)
+    assert where.address == f"0.0.0.0:{port}"
     (service,) = of(size, "Service", name)
-    assert service["spec"]["ports"][0]["targetPort"] == port["containerPort"]
+    assert service["spec"]["ports"][0]["targetPort"] == port
+    assert service["spec"]["selector"] == deployment(size, name)["spec"]["selector"]["matchLabels"]
     assert (service["spec"].get("clusterIP") == "None") == (name != "edge"), "callers balance by themselves"
+    asked = port_of(size, "edge") if together else port  # of those that share a pod the one that answers last of all
     for probe in ("startupProbe", "livenessProbe"):
-        assert made[probe]["tcpSocket"]["port"] == port["containerPort"]
+        assert made[probe]["tcpSocket"]["port"] == asked
     secured = size == "large"
+    ready = made["readinessProbe"]
+    if name == "edge" or together:
+        assert ready["httpGet"] == {"path": "/readyz", "port": asked}
+    elif secured:
+        assert ready["exec"]["command"] == ["tollway", "health", f"localhost:{port}"]
+    else:
+        assert ready["grpc"]["port"] == port
     if name == "edge":
-        assert made["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["containerPort"]}
         assert bool(found.tls) == secured
     elif secured:
-        assert made["readinessProbe"]["exec"]["command"] == ["tollway", "health", f"localhost:{port['containerPort']}"]
         assert where.tls == Tls("/tls/tls.crt", "/tls/tls.key", "/tls/ca.crt") and not where.plain_text
     else:
-        assert made["readinessProbe"]["grpc"]["port"] == port["containerPort"]
         assert where.plain_text and not where.tls
 
 
@@ -143,10 +174,9 @@ def test_prometheus_finds_its_metrics_where_they_are_served(size: str, name: str
     ports = [one["containerPort"] for one in container(size, name)["ports"] if one["name"] == "metrics"]
     assert ports == ([int(address.removeprefix("0.0.0.0:"))] if address else [])
     assert bool(ports) == (size == "large")
-    (deployment,) = of(size, "Deployment", name)
-    marks = deployment["spec"]["template"]["metadata"]["annotations"]
+    marks = deployment(size, name)["spec"]["template"]["metadata"]["annotations"]
     assert marks.get("prometheus.io/port") == (str(ports[0]) if ports else None)
-    for policy in of(size, "NetworkPolicy", name):
+    for policy in of(size, "NetworkPolicy", home(size, name)):
         opened = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] in ports]
         assert [rule["from"][0]["namespaceSelector"]["matchLabels"] for rule in opened] == [
             {"kubernetes.io/metadata.name": "monitoring"} for _ in ports
@@ -168,16 +198,20 @@ def test_a_pod_has_the_time_to_drain(size: str, name: str) -> None:
 def test_it_calls_its_peers_and_the_network_lets_it(size: str, name: str) -> None:
     found = settings(size, name)
     for peer in CALLS.get(name, ()):
-        port = container(size, peer)["ports"][0]["containerPort"]
+        port = port_of(size, peer)
         assert getattr(found, peer) == f"dns:///tollway-{peer}:{port}"
-        if policies := of(size, "NetworkPolicy", peer):
-            rule = policies[0]["spec"]["ingress"][0]
+        if home(size, name) == home(size, peer) == "road":
+            continue  # a call of one to the other stays in the process
+        if policies := of(size, "NetworkPolicy", home(size, peer)):
+            (rule,) = (
+                one for one in policies[0]["spec"]["ingress"] if one["ports"] == [{"port": port, "protocol": "TCP"}]
+            )
             callers = [
                 one["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
                 for one in rule["from"]
                 if "podSelector" in one
             ]
-            assert name in callers and rule["ports"] == [{"port": port, "protocol": "TCP"}]
+            assert home(size, name) in callers
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -199,15 +233,27 @@ def test_it_runs_as_nobody_and_keeps_no_secret(size: str, name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_can_have_replicas_has_them(size: str, name: str) -> None:
     """An embedded store is one replica's: it is replaced, not surged; the others are never short of one."""
-    (deployment,) = of(size, "Deployment", name)
-    found = settings(size, name)
+    found, spec = settings(size, name), deployment(size, name)["spec"]
     embedded = name in EMBEDDED and not str(found.store).startswith("http")
-    spec = deployment["spec"]
     assert spec["strategy"]["type"] == ("Recreate" if embedded else "RollingUpdate")
     if embedded:
         assert spec["replicas"] == 1 and not of(size, "HorizontalPodAutoscaler", name)
         assert of(size, "PersistentVolumeClaim", name) and str(found.store).removeprefix("edge:").startswith("/state")
     elif size != "kind":
-        (scaler,) = of(size, "HorizontalPodAutoscaler", name)
+        (scaler,) = of(size, "HorizontalPodAutoscaler", home(size, name))
         assert "replicas" not in spec and 2 <= scaler["spec"]["minReplicas"] <= scaler["spec"]["maxReplicas"]
-        assert of(size, "PodDisruptionBudget", name)
+        assert of(size, "PodDisruptionBudget", home(size, name))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("{guard,cash}", "there is no service cash"),
+        ("{guard,cache}", "cache keeps its store in its own pod, a single replica: set qdrant.url"),
+        ("{guard,retrieval}", "retrieval keeps its store in its own pod"),
+    ],
+)
+def test_what_cannot_share_a_pod_is_refused(said: str, why: str) -> None:
+    command = [str(HELM), "template", "tollway", str(CHART), f"--kube-version={KUBERNETES}"]
+    done = subprocess.run([*command, f"--set=road.services={said}"], capture_output=True, text=True, check=False)
+    assert done.returncode and why in done.stderr

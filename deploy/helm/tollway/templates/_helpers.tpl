@@ -10,7 +10,35 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- define "tollway.selector" -}}
 app.kubernetes.io/part-of: tollway
 app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .name }}
+app.kubernetes.io/component: {{ include "tollway.pod" . }}
+{{- end }}
+
+{{- /* The pod that a service runs in: its own, or the road's. */ -}}
+{{- define "tollway.pod" -}}
+{{- ternary "road" .name (has .name .root.Values.road.services) -}}
+{{- end }}
+
+{{- /* Every kind of pod: by its name the services in it and what it may use. */ -}}
+{{- define "tollway.pods" -}}
+{{- $root := . -}}
+{{- $pods := dict -}}
+{{- range $name, $service := .Values.services -}}
+{{- if not (has $name $root.Values.road.services) -}}
+{{- $_ := set $pods $name (merge (dict "services" (list $name)) $service) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := .Values.road.services -}}
+{{- if include "tollway.single" (dict "root" $root "name" $name) -}}
+{{- fail (printf "road.services: %s keeps its store in its own pod, a single replica%s" $name (ternary ": set qdrant.url" "" (eq $name "cache"))) -}}
+{{- end -}}
+{{- if not (hasKey $root.Values.services $name) -}}
+{{- fail (printf "road.services: there is no service %s" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.road.services -}}
+{{- $_ := set $pods "road" .Values.road -}}
+{{- end -}}
+{{- toYaml $pods -}}
 {{- end }}
 
 {{- /* A store in the pod's own folder is one replica's: nobody else can open it. */ -}}
