@@ -1,7 +1,7 @@
-"""What a request costs in one process, and with each service in a process of its own: `python -m benchmarks.split`.
+"""What a request costs in one process, by workers, and with each service in a process of its own: `python -m benchmarks.split`.
 
-The same mesh three times before the same mock provider: together, apart over unix sockets, apart over TCP with mutual
-TLS. CPU is read from the system, of all processes and of each. A traced request tells how many calls each service gets;
+The same mesh four times before the same mock provider: together, with two workers, apart over unix sockets, apart over TCP
+with mutual TLS. CPU is read from the system, of all processes and of each. A traced request tells how many calls each service gets;
 what being apart costs is shared out by calls, and so shows which services are worth having in one process.
 """
 
@@ -132,6 +132,7 @@ def main() -> None:
     ])  # fmt: skip
     report.finish({
         **{f"{mode}_cpu_us": run["cpu_us"] for mode, run in found.items()},
+        "workers_ratio": found["workers"]["cpu_us"] / found["inproc"]["cpu_us"],
         "unix_ratio": found["split_unix"]["cpu_us"] / found["inproc"]["cpu_us"],
         "mtls_ratio": found["split_mtls"]["cpu_us"] / found["inproc"]["cpu_us"],
         "calls_per_request": dict(asks),
