@@ -221,6 +221,7 @@ class Plan:
         sections["retrieval"] |= {"key": kept["admin_key"]}
         sections["registry"] |= {"database_url": database_url, "key": kept["admin_key"]}
         sections["router"] |= {"journal": str(self.state / "decisions"), "key": kept["admin_key"]}
+        sections["router"] |= {"database_url": database_url}
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["jobs"] |= {"database_url": database_url, "broker": broker}
         sections["jobs"] |= {"key": kept["admin_key"], "webhook_key": kept["webhook_key"]}

@@ -1,10 +1,11 @@
 """Builds the router from its settings."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tollway.encoder.v1 import encoder_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
@@ -13,18 +14,23 @@ from tollway.models.v1 import models_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
 
 from services.router.catalogue import Catalogue
+from services.router.common import Common
 from services.router.decisions import Ids
 from services.router.journal import Journal
 from services.router.meaning import Meaning
 from services.router.policies import Policies
 from services.router.policy import Policy
+from services.router.postgres import PostgresStore
 from services.router.predictor import Predictor
 from services.router.profiles import Profile
 from services.router.service import RouterService
-from services.runtime import channels
+from services.runtime import channels, postgres
 from services.runtime.background import running
 from services.runtime.identity import Directory, identified
 from services.runtime.server import Service, Serving
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,9 @@ class Settings:
     """What is known of models, by their names in the mesh."""
     journal: str = ""
     """A folder in which decisions are logged, without any text, for `Replay`; empty for none."""
+    database_url: str = field(default="", repr=False)
+    """Where replicas share which model a conversation is with, and what outcomes have taught; empty keeps both in memory, until the
+    router ends."""
 
 
 @asynccontextmanager
@@ -66,8 +75,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         catalogue = Catalogue(*stubs, settings.profiles)
         journal = Journal(Path(settings.journal)) if settings.journal else None
         meaning = Meaning(encoder_pb2_grpc.EncoderServiceStub(encoder), settings.key)
-        service = RouterService(catalogue, Predictor(), policies, journal, meaning, Ids(settings.key))
-        works = [catalogue.follow(), policies.follow(meaning)] + ([journal.run()] if journal is not None else [])
+        common = Common()
+        service = RouterService(catalogue, Predictor(), policies, journal, meaning, Ids(settings.key), common)
+        works: list[Coroutine[Any, Any, None]] = [catalogue.follow(), policies.follow(meaning)]
+        works += [journal.run()] if journal is not None else []
+        works += [_sharing(common, settings.database_url)] if settings.database_url else []
         async with running(*works):
             yield Service(
                 name="tollway.router.v1.RouterService",
@@ -77,3 +89,9 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
                 backend="learned on onnxruntime",
                 ready=lambda: catalogue.read_once,
             )
+
+
+async def _sharing(common: Common, url: str) -> None:
+    """Requests are routed while the database is still waited for."""
+    async with postgres.opened(url, "router", MIGRATIONS, CONNECTIONS) as pool:
+        await common.share(PostgresStore(pool))

@@ -1,4 +1,4 @@
-"""What a decision rested on, told by its id; and what a tenant's outcomes have taught.
+"""What a decision rested on, told by its id.
 
 An id carries all that a later judgement or outcome needs, under a code that only those with the key can make. So whichever
 replica is asked knows it, after a restart too, and none is kept in memory.
@@ -16,16 +16,12 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
-from services.router.predictor import EXTRAPOLATED, TASKS, UNKNOWN, Prediction
+from services.router.predictor import TASKS, UNKNOWN, Prediction
 from services.router.ranking import Model
 from services.runtime.errors import Failure, Kind
 
 KNOWN_S = 30 * 86_400
 """How long an id is known: models and what is predicted of them change."""
-RATE = 0.05
-"""How far one outcome moves an ability, per unit of surprise; it shrinks as outcomes add up."""
-CAUTION = 20
-"""Outcomes that the prior is worth."""
 FORM = struct.Struct(">4sIIHHBH")
 """The run that made it, its number there, when (in seconds since the epoch), the chances predicted of the weak and the strong
 anchor, the task, and from which chance a cascade takes an answer."""
@@ -110,21 +106,3 @@ class Ids:
 
 def _written(chance: float) -> int:
     return round(min(max(chance, 0.0), 1.0) * WHOLE)
-
-
-@dataclass(slots=True)
-class Learned:
-    """How far a tenant's outcomes have moved the abilities of models, in its own rankings alone."""
-
-    _moved: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-
-    def ability(self, tenant: str, model: Model) -> float:
-        """The model's own, moved by this tenant's outcomes."""
-        return model.ability + self._moved.get((tenant, model.name), (0.0, 0))[0] if self._moved else model.ability
-
-    def learn(self, decision: Decision, tenant: str, model: Model, good: bool) -> None:
-        """Moves the ability towards the outcome (an online step of the Rasch likelihood)."""
-        moved, seen = self._moved.get((tenant, model.name), (0.0, 0))
-        expected = decision.chance(model, model.ability + moved)
-        step = RATE * 20 / (1 + seen / CAUTION) * (good - expected)
-        self._moved[tenant, model.name] = (max(-EXTRAPOLATED, min(EXTRAPOLATED, moved + step)), seen + 1)

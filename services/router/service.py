@@ -14,8 +14,9 @@ from tollway.router.v1.router_pb2_grpc import RouterServiceServicer
 from services.router import cascading, replay
 from services.router.answers import answers, wanted
 from services.router.catalogue import Catalogue
+from services.router.common import Common
 from services.router.conditions import Seen
-from services.router.decisions import Decision, DecisionUnknown, Ids, Learned
+from services.router.decisions import Decision, DecisionUnknown, Ids
 from services.router.journal import Journal
 from services.router.meaning import Meaning
 from services.router.policies import EVERYBODY, Policies
@@ -23,7 +24,6 @@ from services.router.policy import CascadePolicy, Only, Policy, Route, Rule, Ter
 from services.router.predictor import Prediction, Predictor
 from services.router.ranking import Model, ModelNotAllowed, ModelUnknown, Needs, Ranked, rank
 from services.router.routes import Taken, considered, taken
-from services.router.sticky import Conversations
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
@@ -64,8 +64,7 @@ class RouterService(RouterServiceServicer):
     journal: Journal | None = None
     meaning: Meaning | None = None
     ids: Ids = field(default_factory=Ids)
-    learned: Learned = field(default_factory=Learned)
-    conversations: Conversations = field(default_factory=Conversations)
+    common: Common = field(default_factory=Common)
 
     async def Route(self, request: pb.RouteRequest, context: object) -> pb.RouteResponse:
         tenant, auto = identity.caller().tenant, request.model == AUTO
@@ -73,7 +72,7 @@ class RouterService(RouterServiceServicer):
         way, looked = await self._way(request, prediction, needs) if auto else NO_WAY
         policy = way.policy if way is not None else self.policies.of(tenant)
         models = self._models(request, tenant, policy)
-        terms = self._terms(request, tenant, policy, way) if auto else _named(request, policy, models)
+        terms = await self._terms(request, tenant, policy, way) if auto else _named(request, policy, models)
         made = rank(models, needs, terms, prediction)
         ranked: Sequence[Ranked] = made.candidates
         tried = None
@@ -81,7 +80,7 @@ class RouterService(RouterServiceServicer):
             tried = cascading.cheaper_first(ranked, policy.cascade)
             ranked = tried or ranked
         if auto and policy.sticky and request.conversation:
-            self.conversations.keep(tenant, request.conversation, made.candidates[0].model.name)
+            await self.common.keep(tenant, request.conversation, made.candidates[0].model.name)
         task, route = prediction.task if prediction else "", way.route.name if way is not None else ""
         telemetry.note(
             tollway__router__model=ranked[0].model.name,
@@ -120,7 +119,7 @@ class RouterService(RouterServiceServicer):
     async def Judge(self, request: pb.JudgeRequest, context: object) -> pb.JudgeResponse:
         tenant = identity.caller().tenant
         decision, model = self.ids.read(request.decision_id, tenant), self.catalogue.known.get(request.completion.model)
-        chance = decision.chance(model, self.learned.ability(tenant, model)) if model else decision.expected.weak
+        chance = decision.chance(model, self.common.ability(tenant, model)) if model else decision.expected.weak
         enough = CascadePolicy().enough if decision.enough is None else decision.enough
         made = cascading.judged(answers(request.completion), wanted(request.chat), chance, enough)
         telemetry.note(tollway__router__judged=made.reason, tollway__router__score=made.score)
@@ -132,7 +131,7 @@ class RouterService(RouterServiceServicer):
             decision, model = self.ids.read(request.decision_id, tenant), self.catalogue.one(request.model)
         except (DecisionUnknown, ModelUnknown):
             return pb.ReportOutcomeResponse()
-        self.learned.learn(decision, tenant, model, request.good)
+        await self.common.learn(decision, tenant, model, request.good)
         if self.journal is not None:
             self.journal.note(replay.outcome(request.decision_id, tenant, time.time(), request.model, request.good))
         return pb.ReportOutcomeResponse(known=True)
@@ -173,7 +172,7 @@ class RouterService(RouterServiceServicer):
 
     def _models(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> list[tuple[Model, float]]:
         """Those that may be chosen, with their abilities: the one asked for and its fallbacks, or all that key and policy allow."""
-        ability = self.learned.ability
+        ability = self.common.ability
         if request.model == AUTO:
             models = [one for one in self.catalogue.all(policy.models) if _allowed(request, one.name)]
             return [(one, ability(tenant, one)) for one in models]
@@ -184,7 +183,7 @@ class RouterService(RouterServiceServicer):
         others = [one for one in map(self.catalogue.known.get, names) if one is not None and one is not found]
         return [(one, one.ability) for one in (found, *others) if _allowed(request, one.name)]
 
-    def _terms(self, request: pb.RouteRequest, tenant: str, policy: Policy, way: Taken | None) -> Terms:
+    async def _terms(self, request: pb.RouteRequest, tenant: str, policy: Policy, way: Taken | None) -> Terms:
         """The policy, as the request and the state of things bend it."""
         rule = RULES.get(request.policy) or Rule(policy.rule)
         floor = request.quality_floor if request.HasField("quality_floor") else policy.quality_floor
@@ -195,13 +194,13 @@ class RouterService(RouterServiceServicer):
         if way is not None and way.route.regions:
             only = (Only(regions=way.route.regions), *only)
         row = policy.models if rule is Rule.FIXED and not policy.model else ()
-        first = self._first(request, tenant, policy)
+        first = await self._first(request, tenant, policy)
         return Terms(rule, floor, ceiling, policy.latency_ceiling_s, first, only, row)
 
-    def _first(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> str:
+    async def _first(self, request: pb.RouteRequest, tenant: str, policy: Policy) -> str:
         """Which model goes first whatever the rule says; '' for none."""
         sticky = request.conversation if policy.sticky else ""
-        if sticky and (kept := self.conversations.model(tenant, sticky)):
+        if sticky and (kept := await self.common.model(tenant, sticky)):
             return kept
         if policy.weights:
             return draw(policy.weights, place(f"{tenant}/{sticky}") if sticky else random.random())

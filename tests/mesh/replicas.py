@@ -84,7 +84,7 @@ def settings(
     sections["jobs"] |= {"database_url": database, "broker": broker, "key": ADMIN}
     sections["registry"] |= {"database_url": database, "key": ADMIN}
     sections["orchestrator"] |= {"key": ADMIN}
-    sections["router"] |= {"key": ADMIN}
+    sections["router"] |= {"key": ADMIN, "database_url": database}
     sections["cache"] |= {"store": f"edge:{state / 'cache'}"}
     sections["retrieval"] |= {"store": f"edge:{state / 'retrieval'}", "database_url": database, "key": ADMIN}
     sections["models"] |= {

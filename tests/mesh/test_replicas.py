@@ -11,15 +11,23 @@ from tests.mesh.client import Answer, asking, sent
 from tests.mesh.replicas import TWICE, Apart, replicated
 from tests.mesh.running import free_row
 
-CHEAP_FIRST = {
-    "policies": {"acme": {"models": ["echo", "late"], "quality_floor": 1.0, "cascade": {"enough": 0.1}}},
+HARD = """Let G be a finite group of order 56. Which of the following statements must be true?
+A. G is abelian
+B. G has a normal Sylow subgroup
+C. G is simple
+D. G has exactly 8 Sylow 7-subgroups"""
+ROUTER = {
+    "policies": {
+        "acme": {"models": ["echo", "late"], "quality_floor": 1.0, "cascade": {"enough": 0.1}},
+        "talking": {"models": ["echo", "late"], "quality_floor": 0.95, "sticky": True},
+    },
     "profiles": {"echo": {"ability": 0.0}, "late": {"ability": 1.0}},
 }
 
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Apart]:
-    with replicated(router=CHEAP_FIRST, ledger={"prices": {"late": {"input": "10", "output": "20"}}}) as made:
+    with replicated(router=ROUTER, ledger={"prices": {"late": {"input": "10", "output": "20"}}}) as made:
         yield made
 
 
@@ -59,6 +67,20 @@ async def test_whichever_router_is_asked_knows_a_decision(mesh: Apart) -> None:
         body = {"decision_id": said["decision"], "model": said["model"], "score": 1}
         told = await sent(mesh, body, path="/tollway/v1/feedback", key=mesh.key)  # type: ignore[arg-type]
         assert told.json["routed"] is True, told.raw
+
+
+async def test_a_conversation_stays_with_its_model_whichever_router_is_asked(mesh: Apart) -> None:
+    key = await asyncio.to_thread(mesh.tollway, "keys", "create", "talking/app")
+    easy = {"role": "user", "content": "What is the capital of France?"}
+    began = {"role": "user", "content": HARD}
+    first = await asked(mesh, key, model="auto", messages=[began])
+    assert first.headers["x-tollway-model"] == "late"
+    await asyncio.sleep(1.0)  # replicas tell each other a moment later
+    turns = [began, {"role": "assistant", "content": "B"}, easy]
+    later = await asyncio.gather(*(asked(mesh, key, model="auto", messages=turns, seed=n) for n in range(8)))
+    assert {one.headers["x-tollway-model"] for one in later} == {"late"}
+    other = await asked(mesh, key, model="auto", messages=[easy])
+    assert other.headers["x-tollway-model"] == "echo"
 
 
 @pytest.mark.parametrize("name", TWICE)
