@@ -22,6 +22,10 @@ class OrchestratorAway(Failure):
     text = "no orchestrator answers; try again soon"
 
 
+KEYS = (b"x-api-key", b"api-key")
+"""Headers in which Anthropic's and Azure's clients send their keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     identity: Identity
@@ -41,12 +45,13 @@ class Door:
         channels.DEADLINE.set(time.monotonic() + self.deadline_s)
         identity.hold(None)  # a request that follows another on its connection begins with nothing
         scheme, _, credential = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        credential = credential.strip() if scheme.lower() == "bearer" else ""
-        if not (credential := credential or headers.get(b"x-api-key", b"").decode("latin-1").strip()):
+        bearer = credential.strip() if scheme.lower() == "bearer" else ""
+        sent = (headers.get(name, b"").decode("latin-1").strip() for name in KEYS)
+        if not (credential := bearer or next(filter(None, sent), "")):
             raise Refusal(
                 401,
                 "missing_api_key",
-                "no API key: send it as `Authorization: Bearer YOUR_KEY`, or as `x-api-key`",
+                "no API key: send it as `Authorization: Bearer YOUR_KEY`, as `x-api-key` or as `api-key`",
                 headers={"www-authenticate": "Bearer"},
             )
         identity.hold(self.identity.remembered(credential) or await self.identity.verify(credential))

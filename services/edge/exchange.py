@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from services.edge.wire import azure
 from services.edge.wire.errors import Refusal
 from services.runtime.begun import Begun, in_time
 
@@ -41,6 +42,9 @@ class Exchange:
     send: Send
     largest_body_bytes: int
     headers: dict[bytes, bytes] = field(init=False)
+    path: str = field(init=False)
+    deployment: str = ""
+    """The model that the path names, where it is one of Azure's: the body asks for it."""
     route: str = ""
     """The path that was matched: what telemetry names, since paths themselves are without bound."""
     body: bytes = b""
@@ -50,16 +54,14 @@ class Exchange:
     """The caller went away before the answer was whole."""
 
     def __post_init__(self) -> None:
-        self.headers = dict(self.scope["headers"])
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
+        self.headers, self.path = dict(self.scope["headers"]), str(self.scope["path"])
+        if self.path.startswith(azure.PREFIX):
+            self.path, self.deployment = azure.translated(self.path)
 
     @property
     def unknown_url(self) -> Refusal:
         """What is said of a path that leads nowhere."""
-        return Refusal(404, "unknown_url", f"unknown URL: {self.scope['method']} {self.path[:200]}")
+        return Refusal(404, "unknown_url", f"unknown URL: {self.scope['method']} {self.scope['path'][:200]}")
 
     @property
     def query(self) -> dict[str, str]:
@@ -110,6 +112,8 @@ class Exchange:
             raise Refusal(408, "request_timeout", "the body did not arrive in time") from None
         packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
         self.body = raw if packing == b"identity" else _unpacked(raw, packing, most)
+        if self.deployment:
+            self.body = azure.asking(self.deployment, self.body, self.headers.get(b"content-type", b""))
         watch = _Watch(self)
         try:
             yield
