@@ -28,6 +28,7 @@ from services.edge.door import Door
 from services.edge.embeddings import Embeddings
 from services.edge.erasures import Erasures
 from services.edge.files import Files
+from services.edge.gemini import Gemini
 from services.edge.images import Images
 from services.edge.jobs import Jobs
 from services.edge.kept import Keeping, Kept
@@ -56,6 +57,8 @@ from services.edge.waiting import (
     RetrievalAway,
     RouterAway,
 )
+from services.edge.wire.gemini import PATH as GEMINI
+from services.edge.wire.generated import refused as refused_generated
 from services.edge.wire.mcp import PATH as MCP
 from services.edge.wire.mcp import refused as refused_mcp
 from services.edge.wire.message import refused as refused_message
@@ -76,10 +79,12 @@ PROMPTS = {
     "/v1/moderations": "input",
     **dict.fromkeys(RERANKING, "documents"),
     "/v1/responses": "input",
+    f"{GEMINI}/": "contents",
 }
 """What is read by a model, where a body does not call it `messages`."""
 REFUSED = {
     **dict.fromkeys((MESSAGES, COUNT, MESSAGE_BATCHES, f"{MESSAGE_BATCHES}/"), refused_message),
+    **dict.fromkeys((GEMINI, f"{GEMINI}/"), refused_generated),
     **dict.fromkeys((MCP, f"{MCP}/"), refused_mcp),
 }
 """How a refusal looks where it does not look as OpenAI's."""
@@ -184,6 +189,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **talks.prefixes(),
                 **letters.prefixes(slowly),
                 **Mcp(gateway).prefixes(),
+                **Gemini(gateway, models).prefixes(),
                 **registry.prefixes(kept_by),
                 **documents.prefixes(found_by),
                 **stores.prefixes(found_by),
@@ -212,4 +218,5 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         "/v1/audio/translations": {"POST": Transcriptions(gateway, translate=True).answer},
         **Reranking(gateway).routes(),
         **Mcp(gateway).routes(),
+        **Gemini(gateway, Models(gateway)).routes(),
     }

@@ -22,8 +22,8 @@ class OrchestratorAway(Failure):
     text = "no orchestrator answers; try again soon"
 
 
-KEYS = (b"x-api-key", b"api-key")
-"""Headers in which Anthropic's and Azure's clients send their keys."""
+KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+"""Headers in which Anthropic's, Azure's and Google's clients send their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Door:
             raise Refusal(
                 401,
                 "missing_api_key",
-                "no API key: send it as `Authorization: Bearer YOUR_KEY`, as `x-api-key` or as `api-key`",
+                "no API key: send it as `Authorization: Bearer YOUR_KEY`, or as `x-api-key`, `api-key` or `x-goog-api-key`",
                 headers={"www-authenticate": "Bearer"},
             )
         identity.hold(self.identity.remembered(credential) or await self.identity.verify(credential))

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from services.edge.wire import azure
+from services.edge.wire import azure, gemini
 from services.edge.wire.errors import Refusal
 from services.runtime.begun import Begun, in_time
 
@@ -27,6 +27,8 @@ EVENTS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+GOOGLE = b"x-goog-api-key"
+"""By what Google's clients are told from OpenAI's where both ask for a path."""
 WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 SLOWEST_BODY_S = 30.0
 MOST_QUERIES = 32
@@ -57,6 +59,8 @@ class Exchange:
         self.headers, self.path = dict(self.scope["headers"]), str(self.scope["path"])
         if self.path.startswith(azure.PREFIX):
             self.path, self.deployment = azure.translated(self.path)
+        elif self.path.startswith(gemini.LATER) and (GOOGLE in self.headers or self.scope["method"] == "POST"):
+            self.path = gemini.PATH + self.path.removeprefix(gemini.LATER)
 
     @property
     def unknown_url(self) -> Refusal:

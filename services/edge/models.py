@@ -19,17 +19,23 @@ class Models:
     gateway: gateway_pb2_grpc.GatewayServiceStub
 
     async def list(self, exchange: Exchange, door: Door) -> None:
-        await exchange.answer(answer.models([one async for one in self._all()]))
+        await exchange.answer(answer.models([one async for one in self.all()]))
 
     async def get(self, exchange: Exchange, door: Door) -> None:
-        name = exchange.path.removeprefix(exchange.route)
-        async for one in self._all():
+        one = await self.one(exchange.path.removeprefix(exchange.route))
+        await exchange.answer(orjson.dumps(answer.model(one)))
+
+    async def one(self, name: str) -> models_pb2.Model:
+        """
+        Raises:
+            Refusal: there is none of that name, or the key may not use it.
+        """
+        async for one in self.all():
             if one.name == name:
-                await exchange.answer(orjson.dumps(answer.model(one)))
-                return
+                return one
         raise Refusal(404, "model_not_found", f"the model {name[:256]!r} does not exist", param="model")
 
-    async def _all(self) -> AsyncIterator[models_pb2.Model]:
+    async def all(self) -> AsyncIterator[models_pb2.Model]:
         token = ""
         while True:
             page = await self.gateway.ListModels(pb.ListModelsRequest(page_token=token))

@@ -1,4 +1,4 @@
-"""An answer as server-sent events, whichever wire's they are."""
+"""An answer in pieces as it is made, whichever wire's they are: server-sent events, but for one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -34,13 +34,14 @@ async def streamed(
     headers: Callable[[pb.Road], Headers],
     events: Callable[[pb.Road], Events],
     ending: Callable[[pb.StreamCompleteResponse], Awaitable[None]] | None = None,
+    head: Headers = EVENTS,
 ) -> None:
     """The first message of the call brings the head of the answer, so a refusal still gets its own status. `ending` is called with the
     last, before its end is told."""
     try:
         first: Any = await call.read()
         told = events(first.road)
-        await exchange.begin(200, [*EVENTS, *headers(first.road)])
+        await exchange.begin(200, [*head, *headers(first.road)])
         await _written(exchange, told.begin())
         try:
             said: Any

@@ -46,7 +46,7 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
         said.refusal if said.HasField("refusal") else ""
     ):
         content += texts(text, said.citations)
-    content += [_call(one.id, one.name, _arguments(one.arguments)) for one in said.tool_calls]
+    content += [_call(one.id, one.name, arguments(one.arguments)) for one in said.tool_calls]
     stop = "refusal" if said.refusal else STOPS.get(choice.finish_reason, "end_turn")
     documents = {"citations": citations(road)} if road.citations else {}
     return orjson.dumps(
@@ -185,7 +185,7 @@ def _thought(text: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": text, "signature": ""}
 
 
-def _arguments(text: str) -> Any:
+def arguments(text: str) -> Any:
     """As an object, whatever a model wrote: what is no JSON is told as it is."""
     try:
         said = orjson.loads(text or "{}")
@@ -199,7 +199,7 @@ def stepped(one: chat.ToolStep) -> tuple[dict[str, Any], dict[str, Any]]:
     asked = {"type": "mcp_tool_use", "id": one.id, "name": one.name, "server_name": one.server}
     content = [{"type": "text", "text": one.output}]
     return (
-        {**asked, "input": _arguments(one.arguments)},
+        {**asked, "input": arguments(one.arguments)},
         {"type": "mcp_tool_result", "tool_use_id": one.id, "is_error": one.failed, "content": content},
     )
 

@@ -384,5 +384,9 @@ def _effort(body: MessagesBody) -> str:
         return {"max": "xhigh"}.get(body.output_config.effort, body.output_config.effort)
     if body.thinking is None or body.thinking.type != "enabled":
         return ""
-    budget = body.thinking.budget_tokens or 0
+    return effort_of(body.thinking.budget_tokens or 0)
+
+
+def effort_of(budget: int) -> str:
+    """What so many tokens to think with come to."""
     return next((effort for most, effort in EFFORTS if budget <= most), "high")
