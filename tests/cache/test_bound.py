@@ -26,7 +26,7 @@ def lived(
     return bound, right / lookups, wrong / lookups
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1 << 30), honesty=st.sampled_from([0.3, 1.0, 3.0]), limit=st.sampled_from([0.005, 0.01, 0.03])
 )

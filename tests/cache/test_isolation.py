@@ -49,7 +49,7 @@ def keyed(step: dict[str, Any]) -> Keys:
     return keys(chat.ChatRequest(model="m", messages=messages), conditions, step["scope"], step["account"], step["key"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps=st.lists(st.tuples(st.booleans(), Write), min_size=2, max_size=30))
 def test_what_is_read_was_written_by_one_who_shares_it(steps: list[tuple[bool, dict[str, Any]]]) -> None:
     asyncio.run(lived(steps))

@@ -28,7 +28,7 @@ def test_static_vectors_put_like_beside_like() -> None:
     assert a @ b > 0.6 > a @ c
 
 
-@settings(max_examples=sized(200, 5000), deadline=None)
+@settings(max_examples=sized(200, 5000))
 @given(st.text(max_size=300))
 def test_any_text_has_a_static_vector(text: str) -> None:
     vector = static().encode(text)

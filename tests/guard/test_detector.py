@@ -133,7 +133,7 @@ def test_what_is_not_wanted_is_not_looked_for() -> None:
     }
 
 
-@settings(max_examples=sized(300, 100_000), deadline=None)
+@settings(max_examples=sized(300, 100_000))
 @given(st.text(max_size=400))
 def test_any_text_is_searched_and_spans_lie_within_it(text: str) -> None:
     last = 0

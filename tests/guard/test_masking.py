@@ -40,7 +40,7 @@ def restored(values: dict[str, str], parts: list[str], *, json_text: bool = Fals
     return "".join(restorer.feed(part) for part in parts) + restorer.end()
 
 
-@settings(max_examples=sized(1000, 10_000), deadline=None)
+@settings(max_examples=sized(1000, 10_000))
 @given(st.text(max_size=120), st.integers(0, 2**32))
 def test_what_comes_back_is_what_went_in(text: str, seed: int) -> None:
     chance = random.Random(seed)
@@ -50,7 +50,7 @@ def test_what_comes_back_is_what_went_in(text: str, seed: int) -> None:
     assert restored(masker.values, pieces(sent, chance)) == text
 
 
-@settings(max_examples=sized(500, 10_000), deadline=None)
+@settings(max_examples=sized(500, 10_000))
 @given(st.text(max_size=120) | st.text(alphabet=st.sampled_from(list("aB1 .@-")), max_size=120), st.integers(0, 2**32))
 def test_what_comes_back_through_surrogates_is_what_went_in(text: str, seed: int) -> None:
     chance = random.Random(seed)
@@ -105,7 +105,7 @@ def test_within_json_surrogates_come_back_escaped() -> None:
     assert json.loads(restored(masker.values, list(arguments), json_text=True)) == {"to": 'Ada "the" Lovelace'}
 
 
-@settings(max_examples=sized(200, 2000), deadline=None)
+@settings(max_examples=sized(200, 2000))
 @given(st.text(max_size=60).filter(lambda text: not re.search("[\ud800-\udfff]", text)), st.integers(0, 2**32))
 def test_within_json_values_come_back_escaped(text: str, seed: int) -> None:
     chance, masker = random.Random(seed), Masker()

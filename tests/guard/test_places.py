@@ -40,7 +40,7 @@ def stretches(pieces: list[str]) -> list[chat.WebCitation]:
     return made
 
 
-@settings(max_examples=sized(100, 5_000), deadline=None)
+@settings(max_examples=sized(100, 5_000))
 @given(TEXTS)
 def test_of_an_answer_that_came_whole(pieces: list[str]) -> None:
     message = chat.Message(parts=[chat.ContentPart(text="".join(pieces))], citations=stretches(pieces))
@@ -52,7 +52,7 @@ def test_of_an_answer_that_came_whole(pieces: list[str]) -> None:
         assert said.parts[0].text[one.start : one.end] == restored(one.url)
 
 
-@settings(max_examples=sized(100, 5_000), deadline=None)
+@settings(max_examples=sized(100, 5_000))
 @given(TEXTS, st.integers(1, 9), st.booleans())
 def test_of_an_answer_that_comes_in_pieces(pieces: list[str], size: int, finishes: bool) -> None:
     text, state, shown, cited = "".join(pieces), completion(), "", list[chat.WebCitation]()

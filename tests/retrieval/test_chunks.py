@@ -41,7 +41,7 @@ def test_a_long_paragraph_is_cut_between_sentences() -> None:
     assert len(made) > 3 and all(one.text.endswith(".") for one in made)
 
 
-@settings(max_examples=sized(200, 5000), deadline=None)
+@settings(max_examples=sized(200, 5000))
 @given(st.text(st.sampled_from("ab .\n#`|\t漢?!-"), max_size=4000), st.sampled_from(Shape))
 def test_all_that_is_not_blank_is_in_some_passage(text: str, shape: Shape) -> None:
     made = chunks(text, "t", shape)

@@ -125,7 +125,7 @@ async def test_what_is_removed_is_gone_from_that_moment_and_stays_gone() -> None
     assert await store.remove("acme", "", ["d1"]) == 0 and not engine.inner._kept
 
 
-@settings(max_examples=sized(50, 2000), deadline=None)
+@settings(max_examples=sized(50, 2000))
 @given(st.integers(0, 8), st.integers(1, 3))
 def test_killed_anywhere_the_old_or_the_new_is_whole_and_the_next_change_cleans_up(kill_at: int, count: int) -> None:
     async def run() -> None:

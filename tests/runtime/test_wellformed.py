@@ -134,7 +134,7 @@ def good(message: Message) -> bool:
     return True
 
 
-@settings(max_examples=sized(2_000, 50_000), deadline=None)
+@settings(max_examples=sized(2_000, 50_000))
 @given(st.integers(0, 2**32))
 def test_what_is_surely_well_formed_is_so(seed: int) -> None:
     chance = random.Random(seed)
