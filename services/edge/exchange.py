@@ -59,7 +59,7 @@ class Exchange:
         self.headers, self.path = dict(self.scope["headers"]), str(self.scope["path"])
         if self.path.startswith(azure.PREFIX):
             self.path, self.deployment = azure.translated(self.path)
-        elif self.path.startswith(gemini.LATER) and (GOOGLE in self.headers or self.scope["method"] == "POST"):
+        elif self.path.startswith(gemini.LATER) and (GOOGLE in self.headers or gemini.WORK.search(self.path)):
             self.path = gemini.PATH + self.path.removeprefix(gemini.LATER)
 
     @property

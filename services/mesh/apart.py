@@ -52,6 +52,7 @@ async def run(
     tiers: list[list[Member]] = []
     ups: list[Up] = []
     listener = _listener(plan, environ)
+    groups.llama(plan).unlink(missing_ok=True)
     try:
         for tier in groups.groups(plan, yaml.safe_load(plan.file.read_text())):
             tiers.append([Member(plan, one, environ, listener if "edge" in one.services else None) for one in tier])
@@ -88,12 +89,17 @@ class Member:
     listener: socket.socket | None
     """The edge's: it is ours, so that connections wait while the edge is started again."""
     process: Child | None = None
+    local: bool = False
+    """The local model was seen to run."""
     ears: socket.socket | None = None
     """Where a process of several services says that it is ready."""
     up_since: float = field(default=0.0)
 
     async def start(self) -> None:
-        environ = {**os.environ, **self.environ, **groups.environ(self.plan, self.group)}
+        self.local = (
+            self.local or groups.llama(self.plan).exists()
+        )  # it may be away for a moment when this one comes again
+        environ = {**os.environ, **self.environ, **groups.environ(self.plan, self.group, self.local)}
         if metrics := load(Process, environ, "process").metrics_address:
             environ["TOLLWAY_PROCESS__METRICS_ADDRESS"] = in_row(metrics, self.group.place)
         inherited: tuple[int, ...] = ()

@@ -6,6 +6,7 @@ one home beside them holds what only one process may open, and what is not on th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from services.mesh.plan import PORTS, TIERS, Plan
@@ -48,18 +49,22 @@ def addresses(plan: Plan, group: Group) -> dict[str, str]:
     return {"orchestrator": plan.address("orchestrator")} if shared(plan) else {}
 
 
-def environ(plan: Plan, group: Group) -> dict[str, str]:
-    """Settings of a process that are not everybody's, over those of the file."""
+def llama(plan: Plan) -> Path:
+    """The socket of the local model that `home` runs, if it does."""
+    return plan.run / "llama.sock"
+
+
+def environ(plan: Plan, group: Group, local: bool) -> dict[str, str]:
+    """Settings of a process that are not everybody's, over those of the file. `local` where the local model runs."""
     if group.alone:
         return {}
-    llama = plan.run / "llama.sock"
     own = {name: f"unix:{plan.run / group.name}-{name}.sock" for name in group.services if name != "edge"}
     if group.name == HOME:
-        said = {"TOLLWAY_MODELS__LOCAL_SOCKET": str(llama)}
+        said = {"TOLLWAY_MODELS__LOCAL_SOCKET": str(llama(plan))}
         own = {"orchestrator": own["orchestrator"]} if shared(plan) else {}
     else:
         said = {"TOLLWAY_MODELS__LOCAL": "false"}
-        said |= {"TOLLWAY_MODELS__LOCAL_SOCKET": str(llama)} if llama.exists() else {}
+        said |= {"TOLLWAY_MODELS__LOCAL_SOCKET": str(llama(plan))} if local else {}
         if shared(plan):
             own["orchestrator"] = plan.address("orchestrator")
             said["TOLLWAY_ORCHESTRATOR__SERVE__SHARED"] = "true"

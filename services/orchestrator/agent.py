@@ -229,7 +229,7 @@ def _ending(last: pb.StreamCompleteResponse) -> pb.StreamCompleteResponse | None
     choice = last.completion.choices[0]
     delta = chat.ChoiceDelta(finish_reason=choice.finish_reason)
     for n, call in enumerate(choice.message.tool_calls):
-        delta.tool_calls.add(index=n, id=call.id, name=call.name, arguments=call.arguments)
+        delta.tool_calls.add(index=n, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature)
     return pb.StreamCompleteResponse(chunk=_framed(last.chunk, delta))
 
 

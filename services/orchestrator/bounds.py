@@ -97,7 +97,10 @@ def _message(message: chat.Message) -> int:
                 total += _audio(part.audio)
             case "file":
                 total += len(part.file.data) // FILE_BYTES_A_TOKEN + AROUND_MESSAGE
-    return total + sum(AROUND_MESSAGE + _bytes(call.name) + _bytes(call.arguments) for call in message.tool_calls)
+    return total + sum(
+        AROUND_MESSAGE + _bytes(call.name) + _bytes(call.arguments) + _bytes(call.signature)
+        for call in message.tool_calls
+    )
 
 
 def _audio(sound: chat.Audio) -> int:

@@ -16,6 +16,7 @@ from tollway.jobs.v1 import jobs_pb2
 from tollway.ledger.v1 import ledger_pb2
 from tollway.registry.v1 import registry_pb2
 from tollway.retrieval.v1 import retrieval_pb2
+from tollway.router.v1 import router_pb2
 
 from services.orchestrator.failures import AuditAway
 from services.orchestrator.peers import Peers
@@ -25,6 +26,7 @@ from services.runtime.subjects import digest
 KEEPERS: dict[str, Any] = {
     "jobs": jobs_pb2.EraseRequest,
     "cache": cache_pb2.EraseRequest,
+    "router": router_pb2.EraseRequest,
     "retrieval": retrieval_pb2.EraseRequest,
     "registry": registry_pb2.EraseRequest,
     "ledger": ledger_pb2.EraseRequest,

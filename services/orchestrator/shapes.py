@@ -23,7 +23,9 @@ def as_chunk(made: chat.ChatCompletion) -> chat.ChatChunk:
             steps=said.steps,
         )
         for n, call in enumerate(said.tool_calls):
-            delta.tool_calls.add(index=n, id=call.id, name=call.name, arguments=call.arguments)
+            delta.tool_calls.add(
+                index=n, id=call.id, name=call.name, arguments=call.arguments, signature=call.signature
+            )
     return chunk
 
 
@@ -82,6 +84,7 @@ class Whole:
                 said.tool_calls.add()
             call = said.tool_calls[piece.index]
             call.id, call.name = piece.id or call.id, piece.name or call.name
+            call.signature = piece.signature or call.signature
             call.arguments += piece.arguments
             self.characters += len(piece.arguments)
         if delta.finish_reason:

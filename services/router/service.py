@@ -24,6 +24,7 @@ from services.router.policy import CascadePolicy, Only, Policy, Route, Rule, Ter
 from services.router.predictor import Prediction, Predictor
 from services.router.ranking import Model, ModelNotAllowed, ModelUnknown, Needs, Ranked, rank
 from services.router.routes import Taken, considered, taken
+from services.router.store import NOTHING
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
 from services.runtime.metrics import Counted
@@ -159,6 +160,11 @@ class RouterService(RouterServiceServicer):
             outcomes=made.outcomes,
             good_share=made.good / max(made.outcomes, 1),
         )
+
+    async def Erase(self, request: pb.EraseRequest, context: object) -> pb.EraseResponse:
+        """The gateway has written it down in the tenant's audit log before it asks."""
+        erased = await self.common.erase(request.tenant) if request.everything else NOTHING
+        return pb.EraseResponse(erased=erased)
 
     async def _way(self, request: pb.RouteRequest, prediction: Prediction | None, needs: Needs) -> Way:
         """The tenant's route that the request takes, and what was looked at where that was asked for."""

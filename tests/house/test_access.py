@@ -30,7 +30,7 @@ ADMINISTERED = {
     "ledger.SuspendAccount", "ledger.ResumeAccount", "ledger.ListSuspensions", "ledger.SetSafeguard",
     "ledger.DeleteSafeguard", "ledger.ListSafeguards", "ledger.RaiseAlert", "ledger.SetRoleBinding", "ledger.DeleteRoleBinding", "ledger.ListRoleBindings", "ledger.SetBudget", "ledger.DeleteBudget",
     "registry.Mirror", "registry.Watch", "registry.AppendAudit",
-    "gateway.EraseTenant", "gateway.EraseSubject", "cache.Erase", "retrieval.Erase", "registry.Erase", "jobs.Erase", "ledger.Erase",
+    "gateway.EraseTenant", "gateway.EraseSubject", "cache.Erase", "retrieval.Erase", "registry.Erase", "jobs.Erase", "ledger.Erase", "router.Erase",
     "retrieval.StartMigration", "retrieval.WatchMigration", "retrieval.CancelMigration",
 }  # fmt: skip
 READS = {

@@ -1,6 +1,7 @@
 """Google's SDK, unchanged, pointed at the edge: Gemini's wire to any model of the mesh."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from tests.mesh.client import sent
 from tests.mesh.running import Mesh
 from tests.peers.claude import AFTER, BEFORE, PAGE
+from tests.peers.provider import SIGNATURE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession")  # the SDK's own
 LOOK = types.Tool(
@@ -93,6 +95,25 @@ async def test_tools_are_called_and_their_results_given(google: Any, mesh: Mesh,
     assert done.text == 'You said: {"result":"found"}'
     turns = mesh.provider.asked("tools")[-1]["messages"]
     assert turns[-1]["tool_call_id"] == turns[-2]["tool_calls"][0]["id"]
+
+
+@pytest.mark.parametrize("streamed", (False, True))
+async def test_a_call_comes_with_its_signature(google: Any, streamed: bool) -> None:
+    config = types.GenerateContentConfig(
+        tools=[LOOK], automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
+    )
+    if streamed:
+        found = [
+            one async for one in await google.generate_content_stream(model="tools", contents="signed", config=config)
+        ]
+        made = found[-1]
+    else:
+        made = await google.generate_content(model="tools", contents="signed", config=config)
+    (part,) = [one for one in made.candidates[0].content.parts if one.function_call]
+    assert part.thought_signature == base64.b64decode(SIGNATURE)
+    turns = [types.Content(role="user", parts=[types.Part(text="signed")]), types.Content(role="model", parts=[part])]
+    turns.append(types.Content(role="user", parts=[types.Part.from_function_response(name="look", response={"a": 1})]))
+    assert (await google.generate_content(model="tools", contents=turns, config=config)).text == 'You said: {"a":1}'
 
 
 async def test_the_sdk_calls_functions_by_itself(google: Any) -> None:
@@ -215,10 +236,21 @@ async def test_fields_are_taken_in_both_spellings_and_headers_say_what_they_say(
     assert first.status == 200 and again.headers["x-tollway-cache"] == "exact"
 
 
+async def test_openais_paths_stay_openais(mesh: Mesh) -> None:
+    listed = await sent(mesh, path="/v1/models", method="GET")
+    assert listed.json["object"] == "list"
+    theirs = await sent(mesh, path="/v1/models", method="GET", headers={"x-goog-api-key": mesh.key})
+    assert "models/echo" in {one["name"] for one in theirs.json["models"]}
+    posted = await sent(mesh, {}, path="/v1/models/echo")
+    assert posted.status == 405 and posted.code == "method_not_allowed"
+    assert (await sent(mesh, BODY, path="/v1/models/echo:generateContent")).json["modelVersion"] == "echo"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"contents": []}, "contents"),
+        ({"contents": [{"parts": []}]}, "contents"),
         ({"contents": [{"parts": [{}]}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"videoMetadata": {}}]}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "?"}}]}]}, "contents[0].parts[0].inlineData.data"),

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from tests.mesh.running import Mesh
+from tests.peers.provider import SIGNATURE
 
 MODULES = Path(__file__).parents[2] / ".tools" / "node_modules"
 
@@ -46,6 +47,35 @@ async def test_python_calls_tools_and_gives_their_results(client: AsyncOpenAI) -
         ],
     )  # fmt: skip
     assert done.choices[0].message.content == "You said: found"
+
+
+async def test_what_a_provider_wants_back_with_a_call_is_told_on_every_path(client: AsyncOpenAI, mesh: Mesh) -> None:
+    function = {"name": "look", "parameters": {"type": "object"}}
+    asked: Any = {"model": "tools", "tools": [{"type": "function", "function": function}]}
+    extra = {"google": {"thought_signature": SIGNATURE}}
+    said: Any = [{"role": "user", "content": "signed"}]
+    made = await client.chat.completions.create(messages=said, **asked)
+    message = made.choices[0].message
+    assert message.tool_calls is not None and message.tool_calls[0].model_extra == {"extra_content": extra}
+    done = await client.chat.completions.create(
+        messages=[*said, message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": "call_1", "content": "ok"}],
+        **asked,
+    )  # fmt: skip
+    assert done.choices[0].message.content == "You said: ok"
+    assert "extra_content" not in str(mesh.provider.asked("tools")[-1]), "a model of somebody else's has no use for it"
+    chunks = [one async for one in await client.chat.completions.create(messages=said, stream=True, **asked)]
+    calls = [call for one in chunks for choice in one.choices for call in choice.delta.tool_calls or ()]
+    assert [call.model_extra for call in calls if call.model_extra] == [{"extra_content": extra}]
+    tool: Any = {"type": "function", **function}
+    kept = await client.responses.create(model="tools", input="signed, kept", tools=[tool])
+    assert kept.output[0].model_extra == {"extra_content": extra}
+    (again,) = (await client.responses.retrieve(kept.id)).output
+    assert again.model_extra == {"extra_content": extra}
+    events = [
+        one async for one in await client.responses.create(model="tools", input="signed", tools=[tool], stream=True)
+    ]
+    last: Any = events[-1]
+    assert last.response.output[0].model_extra == {"extra_content": extra}
 
 
 async def test_python_sees_typed_errors(client: AsyncOpenAI, mesh: Mesh) -> None:

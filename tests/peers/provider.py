@@ -18,6 +18,7 @@ from aiohttp import web
 
 from tests.peers import claude
 
+SIGNATURE = "c2lnbmVk"
 PRIVATE = "Try the card 4111 1111 1111 1111 instead."
 
 
@@ -248,8 +249,8 @@ class Provider:
         yield piece({"role": "assistant", "content": ""})
         if body["model"] == "tools" and body["messages"][-1]["role"] != "tool":
             function = {"name": body["tools"][0]["function"]["name"], "arguments": ""}
-            yield piece({"tool_calls": [{"index": 0, **_call(function)}]})
             arguments = json.dumps({"text": _said(body)})
+            yield piece({"tool_calls": [{"index": 0, **_call(function, arguments)}]})
             for n in range(0, len(arguments), 5):
                 yield piece({"tool_calls": [{"index": 0, "function": {"arguments": arguments[n : n + 5]}}]})
             yield piece({}, "tool_calls")
@@ -274,8 +275,11 @@ def _text(body: dict[str, Any]) -> str:
     return "word " * 2000 if body["model"] == "endless" else f"You said: {_said(body)}"
 
 
-def _call(function: dict[str, str]) -> dict[str, Any]:
-    return {"id": "call_1", "type": "function", "function": function}
+def _call(function: dict[str, str], arguments: str = "") -> dict[str, Any]:
+    """With a signature where its arguments speak of one."""
+    asked = "signed" in (arguments or function["arguments"])
+    signed = {"extra_content": {"google": {"thought_signature": SIGNATURE}}} if asked else {}
+    return {"id": "call_1", "type": "function", "function": function, **signed}
 
 
 def _usage(body: dict[str, Any]) -> dict[str, Any]:

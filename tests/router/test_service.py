@@ -79,6 +79,7 @@ async def router(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         "poor": Policy(quality_floor=1.0, low_budget_floor=0.0, price_ceiling_usd=1.0),
         "routed": ROUTED,
         "following": Policy(fallbacks={"weak": ("none", "seeing", "strong"), "*": ("weak",)}),
+        "talking": Policy(sticky=True),
         "trying": Policy(quality_floor=1.0, sticky=True, cascade=CascadePolicy(enough=0.3, samples=2)),
     }
     journal = Journal(tmp_path / "decisions")
@@ -233,6 +234,24 @@ async def test_another_replica_judges_and_learns_as_the_one_that_decided(named: 
         assert not (await other.ReportOutcome(pb.ReportOutcomeRequest(decision_id="x", model="strong"))).known
         report.model = "gone"
         assert not (await other.ReportOutcome(report)).known
+
+
+async def test_an_administrator_erases_a_tenant(router: Called) -> None:
+    made = await router.by("talking/a").Route(asking(conversation="c1"))
+    told = pb.ReportOutcomeRequest(decision_id=made.decision_id, model="weak", good=True)
+    assert (await router.by("talking/a").ReportOutcome(told)).known
+    everything = pb.EraseRequest(tenant="talking", everything=True)
+    assert await refused(router.by("talking/a").Erase(everything)) == (
+        grpc.StatusCode.PERMISSION_DENIED, "ADMINISTRATORS_ONLY",
+    )  # fmt: skip
+    operator = router.by("operator", admin=True)
+    assert dict((await operator.Erase(pb.EraseRequest(tenant="talking", subject="ann"))).erased) == {
+        "conversations": 0,
+        "abilities": 0,
+    }
+    assert dict((await operator.Erase(everything)).erased) == {"conversations": 1, "abilities": 1}
+    assert dict((await operator.Erase(everything)).erased) == {"conversations": 0, "abilities": 0}
+    assert await field_of(operator.Erase(pb.EraseRequest(tenant="Not a tenant", everything=True))) == "tenant"
 
 
 async def test_decisions_are_replayed_under_another_policy(router: Called) -> None:

@@ -13,7 +13,7 @@ from services.router.app import MIGRATIONS
 from services.router.common import Common, moved
 from services.router.decisions import Decision
 from services.router.postgres import PostgresStore
-from services.router.store import MemoryStore, Moved, Store, StoreAway
+from services.router.store import Learnt, MemoryStore, Moved, Store, StoreAway, Talk
 from services.runtime import postgres
 from services.runtime.background import running
 from tests.router.test_ranking import STRONG, WEAK
@@ -32,8 +32,8 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 async def test_a_conversation_is_with_the_model_it_was_with_last(store: Store) -> None:
     assert await store.model(b"one") == ""
-    await store.keep({b"one": "weak", b"two": "strong"})
-    await store.keep({b"one": "strong"})
+    await store.keep({b"one": ("acme", "weak"), b"two": ("acme", "strong")})
+    await store.keep({b"one": ("acme", "strong")})
     assert [await store.model(name) for name in (b"one", b"two", b"three")] == ["strong", "strong", ""]
     await store.forget()
     assert await store.model(b"two") == "strong"
@@ -48,14 +48,27 @@ async def test_steps_come_one_after_the_other(store: Store) -> None:
     await store.move("other", "weak", lambda before: (before[0] - 1.0, before[1] + 1))
     await store.forget()
     assert dict(await store.learnt()) == {("acme", "weak"): (10.0, 20), ("other", "weak"): (-1.0, 1)}
+    assert await store.learnt(60.0) == await store.learnt()
+
+
+async def test_a_tenant_is_erased_and_no_other(store: Store) -> None:
+    for tenant in ("acme", "other"):
+        await store.keep({tenant.encode(): (tenant, "weak")})
+        await store.move(tenant, "weak", lambda before: (1.0, 1))
+    assert await store.erase("acme") == {"conversations": 1, "abilities": 1}
+    assert await store.erase("acme") == {"conversations": 0, "abilities": 0}
+    assert [await store.model(name) for name in (b"acme", b"other")] == ["", "weak"]
+    assert list(await store.learnt()) == [("other", "weak")]
 
 
 async def test_what_is_long_past_is_forgotten(postgres_url: str) -> None:
     async with postgres.opened(postgres_url, "router", MIGRATIONS, 2) as pool:
         store = PostgresStore(pool)
-        await store.keep({b"one": "weak"})
+        await store.keep({b"one": ("acme", "weak")})
         await store.move("acme", "weak", lambda before: (1.0, 1))
         await pool.execute("UPDATE conversation SET at = now() - interval '31 minutes'")
+        await pool.execute("UPDATE learnt SET at = now() - interval '2 minutes'")
+        assert await store.learnt() and not await store.learnt(60.0)
         await pool.execute("UPDATE learnt SET at = now() - interval '91 days'")
         assert await store.model(b"one") == "" and not await store.learnt()
         await store.forget()
@@ -65,7 +78,7 @@ async def test_what_is_long_past_is_forgotten(postgres_url: str) -> None:
 def test_a_memory_forgets_a_conversation_after_half_an_hour() -> None:
     clock = [0.0]
     store = MemoryStore(lambda: clock[0])
-    asyncio.run(store.keep({b"one": "weak"}))
+    asyncio.run(store.keep({b"one": ("acme", "weak")}))
     clock[0] = 1799.0
     assert asyncio.run(store.model(b"one")) == "weak"
     clock[0] = 1800.0
@@ -117,16 +130,19 @@ class Away:
     async def model(self, conversation: bytes) -> str:
         await self._away()
 
-    async def keep(self, models: Mapping[bytes, str]) -> None:
+    async def keep(self, talks: Mapping[bytes, Talk]) -> None:
         await self._away()
 
-    async def learnt(self) -> dict[tuple[str, str], Moved]:
+    async def learnt(self, within_s: float = 0.0) -> dict[tuple[str, str], Moved]:
         await self._away()
 
     async def move(self, tenant: str, model: str, step: object) -> Moved:
         await self._away()
 
     async def forget(self) -> None:
+        await self._away()
+
+    async def erase(self, tenant: str) -> Mapping[str, int]:
         await self._away()
 
     async def _away(self) -> NoReturn:
@@ -144,6 +160,35 @@ async def test_without_its_store_a_replica_goes_on_with_what_it_knows(hangs: boo
         assert await common.model("acme", "talk") == "strong"
         await asyncio.wait_for(common.learn(Decision(None), "acme", WEAK, True), 10)
     assert common.ability("acme", WEAK) > WEAK.ability
+
+
+async def test_what_a_replica_missed_it_hears_when_the_store_is_back() -> None:
+    store, common = MemoryStore(), Common()
+
+    class Shaky(MemoryStore):
+        away = False
+
+        async def learnt(self, within_s: float = 0.0) -> Learnt:
+            if self.away:
+                raise StoreAway
+            return {} if within_s else await store.learnt()  # what happened meanwhile is long past
+
+        async def keep(self, talks: Mapping[bytes, Talk]) -> None:
+            if self.away:
+                raise StoreAway
+            await store.keep(talks)
+
+    shaky = Shaky()
+    async with running(common.share(shaky)):
+        await until(lambda: common.store is not None)
+        shaky.away = True
+        await common.keep("acme", "talk", "strong")
+        await store.move("acme", "weak", lambda before: (1.0, 1))
+        await asyncio.sleep(3.0)
+        assert common.ability("acme", WEAK) == WEAK.ability
+        shaky.away = False
+        await until(lambda: common.ability("acme", WEAK) == WEAK.ability + 1.0)
+    assert await Common(store).model("acme", "talk") == "strong"
 
 
 def test_outcomes_move_less_and_less() -> None:

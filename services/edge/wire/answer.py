@@ -15,6 +15,7 @@ from tollway.models.v1 import models_pb2
 
 from services.edge.wire import limits, prompt, sse
 from services.edge.wire.errors import Refusal
+from services.edge.wire.signed import extra
 
 FINISHES = {
     chat.FINISH_REASON_STOP: "stop",
@@ -173,7 +174,12 @@ def _choice(one: chat.Choice) -> dict[str, Any]:
         message["reasoning_content"] = said.reasoning
     if said.tool_calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **extra(call.signature),
+            }
             for call in said.tool_calls
         ]
     return {
@@ -222,7 +228,7 @@ def _call(call: chat.ToolCallDelta) -> dict[str, Any]:
     if call.name and not call.arguments:
         function["arguments"] = ""
     said["function"] = function
-    return said
+    return {**said, **extra(call.signature)} if call.signature else said
 
 
 def _logprobs(tokens: Any) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from services.edge.wire.prompt import Prompt
+from services.edge.wire.signed import Extra
 from services.edge.wire.tool_use import McpTool
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -76,6 +77,8 @@ class ToolCall(Struct):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
+    extra_content: Extra | None = None
+    """No field of OpenAI's, but one that its clients hand back to Google's models."""
 
 
 TextContent = str | list[TextPart]

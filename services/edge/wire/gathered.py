@@ -28,6 +28,7 @@ class Gathered:
             for call in delta.tool_calls:
                 made, arguments = self._calls.setdefault(call.index, (chat.ToolCall(), []))
                 made.id, made.name = call.id or made.id, call.name or made.name
+                made.signature = call.signature or made.signature
                 arguments.append(call.arguments)
             self._choice.finish_reason = delta.finish_reason or self._choice.finish_reason
 

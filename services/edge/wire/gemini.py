@@ -1,5 +1,6 @@
 """Gemini's GenerateContent in our words: what the body of `POST /v1beta/models/{model}:generateContent` asks for."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -20,10 +21,13 @@ from services.edge.wire.gemini_body import (
     Thinking,
 )
 from services.edge.wire.messages import effort_of
+from services.edge.wire.request import searched
 from services.edge.wire.schema import plain
 
 PATH, LATER = "/v1beta/models", "/v1/models"
 """The later one is OpenAI's as well."""
+WORK = re.compile(":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
+"""What a model is asked to do, at the end of a path."""
 
 
 def tollway(asked: Asked) -> bytes:
@@ -41,8 +45,8 @@ def chat_request(model: str, asked: Asked) -> chat.ChatRequest:
     for n, tool in enumerate(asked.tools or ()):
         for k, one in enumerate(tool.function_declarations or ()):
             made.tools.append(_tool(one, f"tools[{n}].functionDeclarations[{k}]"))
-        if tool.google_search is not None:
-            made.web_search.SetInParent()
+        if (search := tool.google_search) is not None:
+            made.web_search.CopyFrom(searched(None, blocked_domains=search.exclude_domains))
     if asked.tool_config is not None and (calling := asked.tool_config.function_calling_config) is not None:
         _choose(made, calling)
     if asked.generation_config is not None:
@@ -96,7 +100,8 @@ def _answered(made: chat.Message, content: Content, at: str, before: int) -> lis
             called = part.function_call
             name = called.id or f"call_{before + len(calls)}"
             arguments = as_json(called.args or {}, f"{at}.parts[{n}].functionCall.args")
-            made.tool_calls.add(id=name, name=called.name, arguments=arguments)
+            signature = part.thought_signature or ""
+            made.tool_calls.add(id=name, name=called.name, arguments=arguments, signature=signature)
             calls.append((name, called.name))
         elif part.thought:
             made.reasoning += part.text or ""

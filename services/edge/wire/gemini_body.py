@@ -46,7 +46,6 @@ class FunctionResponse(Wire):
     name: ToolName
     response: Object
     id: Annotated[str, Meta(max_length=256)] | None = None
-    parts: list[Object] | None = None
     will_continue: bool | None = None
     scheduling: str | None = None
 
@@ -60,8 +59,8 @@ class Part(Wire):
     function_call: FunctionCall | None = None
     function_response: FunctionResponse | None = None
     thought: bool | None = None
-    # Of an answer before, or how finely a file is looked at: of no effect here.
-    thought_signature: str | None = None
+    thought_signature: Annotated[str, Meta(max_length=1 << 17)] | None = None
+    # How finely a file is looked at: of no effect here.
     video_metadata: Object | None = None
     media_resolution: Any = None
 
@@ -82,9 +81,13 @@ class Declaration(Wire):
     behavior: str | None = None
 
 
+class GoogleSearch(Wire):
+    exclude_domains: wire.Domains | None = None
+
+
 class Tool(Wire):
     function_declarations: Annotated[list[Declaration], Meta(max_length=512)] | None = None
-    google_search: Object | None = None
+    google_search: GoogleSearch | None = None
 
 
 class CallingConfig(Wire):

@@ -132,6 +132,7 @@ class Events:
             kept = self._calls.setdefault(one.index, {}).setdefault(call.index, chat.ToolCall())
             kept.id, kept.name = call.id or kept.id, call.name or kept.name
             kept.arguments += call.arguments
+            kept.signature = call.signature or kept.signature
         self._ends.setdefault(one.index, "STOP")
         if one.finish_reason:
             self._ends[one.index] = FINISHES.get(one.finish_reason, "STOP")
@@ -200,7 +201,8 @@ def _thought(text: str) -> dict[str, Any]:
 
 
 def _call(one: chat.ToolCall) -> dict[str, Any]:
-    return {"functionCall": {"id": one.id, "name": one.name, "args": arguments(one.arguments)}}
+    signed = {"thoughtSignature": one.signature} if one.signature else {}
+    return {"functionCall": {"id": one.id, "name": one.name, "args": arguments(one.arguments)}, **signed}
 
 
 def _grounding(said: chat.Message, text: str) -> dict[str, Any]:

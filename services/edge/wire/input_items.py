@@ -9,6 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, of_body
+from services.edge.wire.signed import Extra
 from services.edge.wire.tool_use import Server, ToolName, called
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
@@ -52,6 +53,7 @@ class FunctionCall(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
     name: wire.Name
     arguments: str
+    extra_content: Extra | None = None
 
 
 class FunctionOutput(Struct):
@@ -158,7 +160,8 @@ def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Me
         case Message():
             _parts(made.messages.add(role=ROLES[said.role]), said.content)
         case FunctionCall():
-            _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+            call = _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+            call.signature = said.extra_content.signature if said.extra_content is not None else ""
         case McpCall():
             output = said.output if said.output is not None else str(said.error or "")
             step = chat.ToolStep(

@@ -164,7 +164,8 @@ def _message(made: chat.Message, said: wire.Message, at: str) -> None:
                 made.refusal = said.refusal
             made.reasoning = said.reasoning_content or ""
             for call in said.tool_calls or ():
-                made.tool_calls.add(id=call.id, name=call.function.name, arguments=call.function.arguments)
+                one = made.tool_calls.add(id=call.id, name=call.function.name, arguments=call.function.arguments)
+                one.signature = call.extra_content.signature if call.extra_content is not None else ""
         case wire.ToolResult():
             made.role = chat.ROLE_TOOL
             made.tool_call_id = said.tool_call_id

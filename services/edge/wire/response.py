@@ -12,6 +12,7 @@ from services.edge.wire import file_search, items
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
+from services.edge.wire.signed import extra
 from services.runtime import mcp
 
 STATUSES = {
@@ -169,6 +170,7 @@ def call_item(name: str, call: chat.ToolCall, status: str) -> dict[str, Any]:
         "name": call.name,
         "arguments": call.arguments,
         "status": status,
+        **extra(call.signature),
     }
 
 

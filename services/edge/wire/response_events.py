@@ -9,6 +9,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from services.edge.wire import file_search, response, sse
 from services.edge.wire.errors import Refusal
 from services.edge.wire.gathered import Gathered
+from services.edge.wire.signed import extra
 
 
 class Events:
@@ -62,6 +63,7 @@ class Events:
                 yield from self._grow("refusal", delta.refusal)
             for call in delta.tool_calls:
                 yield from self._grow(f"call {call.index}", call.arguments, call)
+                self._item |= extra(call.signature)
             self._cut = response.CUT.get(delta.finish_reason, self._cut)
 
     def _ended(self, usage: chat.Usage) -> Iterator[bytes]:

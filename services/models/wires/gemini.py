@@ -85,6 +85,7 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
                     id=call.get("id") or _call_id(made.id, len(message.tool_calls)),
                     name=call["name"],
                     arguments=orjson.dumps(call.get("args") or {}).decode(),
+                    signature=part.get("thoughtSignature") or "",
                 )
             elif part.get("thought"):
                 message.reasoning += part.get("text") or ""
@@ -150,8 +151,9 @@ class _Reading:
             self._calls[choice.index] = n + 1
             arguments = orjson.dumps(call.get("args") or {}).decode()
             choice.tool_calls.add(
-                index=n, id=call.get("id") or _call_id(self.id, n), name=call["name"], arguments=arguments
-            )
+                index=n, id=call.get("id") or _call_id(self.id, n), name=call["name"], arguments=arguments,
+                signature=part.get("thoughtSignature") or "",
+            )  # fmt: skip
         elif part.get("thought"):
             choice.reasoning += part.get("text") or ""
         else:

@@ -1,5 +1,6 @@
 """Our chat request in Gemini's words."""
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from services.models import faults
 from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
+from services.models.wires.signing import signature
 
 PLAIN = {
     "temperature": "temperature",
@@ -88,9 +90,14 @@ def _contents(target: Target, messages: Iterable[chat.Message]) -> list[dict[str
             parts = [{"functionResponse": answer}, *shown]
         else:
             parts = [_part(target, part) for part in message.parts]
-            for call in message.tool_calls:
+            for n, call in enumerate(message.tool_calls):
                 names[call.id] = call.name
-                parts.append({"functionCall": {"name": call.name, "args": orjson.Fragment(call.arguments or "{}")}})
+                part: dict[str, Any] = {
+                    "functionCall": {"name": call.name, "args": orjson.Fragment(call.arguments or "{}")}
+                }
+                if signed := signature(target.model, call, n):
+                    part["thoughtSignature"] = signed
+                parts.append(part)
         if turns and turns[-1]["role"] == role:
             turns[-1]["parts"] += parts
         elif parts:
@@ -104,8 +111,13 @@ def _part(target: Target, part: chat.ContentPart) -> dict[str, Any]:
             if (found := inline(part.image.url)) is not None:
                 return {"inlineData": {"mimeType": found.media_type, "data": found.base64}}
             return {"fileData": {"fileUri": part.image.url}}
-        case "audio" | "file":
-            raise faults.Unsupported(model=target.name, what="be sent sound or files over this wire")
+        case "audio":
+            data = base64.b64encode(part.audio.data).decode()
+            return {"inlineData": {"mimeType": f"audio/{part.audio.format}", "data": data}}
+        case "file":
+            if (found := inline(part.file.data)) is None:
+                raise faults.Unsupported(model=target.name, what="be sent files over this wire but as data: URLs")
+            return {"inlineData": {"mimeType": found.media_type, "data": found.base64}}
         case "refusal":
             return {"text": part.refusal}
     return {"text": part.text}

@@ -183,8 +183,9 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
         for call in said.get("tool_calls") or ():
             function = call["function"]
             message.tool_calls.add(
-                id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or ""
-            )
+                id=call.get("id") or "", name=function["name"], arguments=function.get("arguments") or "",
+                signature=_signature(call),
+            )  # fmt: skip
         message.citations.extend(searching.cited(said.get("annotations")))
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if body.get("usage") is not None:
@@ -221,13 +222,18 @@ def chunk(body: dict[str, Any], model: str) -> chat.ChatChunk:
             function = call.get("function") or {}
             choice.tool_calls.add(
                 index=call.get("index", n), id=call.get("id") or "", name=function.get("name") or "",
-                arguments=function.get("arguments") or "",
+                arguments=function.get("arguments") or "", signature=_signature(call),
             )  # fmt: skip
         choice.citations.extend(searching.cited(delta.get("annotations")))
         choice.logprobs.extend(_logprobs(one.get("logprobs")))
     if body.get("usage"):
         made.usage.CopyFrom(_usage(body))
     return made
+
+
+def _signature(call: dict[str, Any]) -> str:
+    """As Google's OpenAI-compatible interface has it."""
+    return str(((call.get("extra_content") or {}).get("google") or {}).get("thought_signature") or "")
 
 
 def _finish(one: dict[str, Any]) -> "chat.FinishReason.ValueType":

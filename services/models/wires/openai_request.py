@@ -10,6 +10,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models.wires import sampling, searching
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import words
+from services.models.wires.signing import signature
 
 ROLES = {
     chat.ROLE_SYSTEM: "system",
@@ -34,7 +35,7 @@ OWN_LIMIT = frozenset({"openai", "azure"})
 def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The body to post."""
     request = sampling.defaulted(target, request)
-    body = {**begun(target), "messages": _messages(request.messages)}
+    body = {**begun(target), "messages": _messages(request.messages, target.model)}
     body.update((name, getattr(request, name)) for name in PLAIN if request.HasField(name))  # type: ignore[arg-type]
     if request.HasField("max_output_tokens"):
         name = "max_completion_tokens" if target.entry.provider in OWN_LIMIT else "max_tokens"
@@ -71,12 +72,12 @@ def begun(target: Target) -> dict[str, Any]:
     return {**own, "model": target.model}
 
 
-def _messages(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
+def _messages(messages: Iterable[chat.Message], model: str) -> list[dict[str, Any]]:
     """Results of tools are text on this wire: what they show beside it is shown by the user, after the last of them."""
     made: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []
     for message in messages:
-        one = _message(message)
+        one = _message(message, model)
         if message.role != chat.ROLE_TOOL:
             if shown:
                 made.append({"role": "user", "content": shown})
@@ -89,7 +90,7 @@ def _messages(messages: Iterable[chat.Message]) -> list[dict[str, Any]]:
     return [*made, {"role": "user", "content": shown}] if shown else made
 
 
-def _message(message: chat.Message) -> dict[str, Any]:
+def _message(message: chat.Message, model: str) -> dict[str, Any]:
     made: dict[str, Any] = {"role": ROLES[message.role]}
     parts = message.parts
     if len(parts) == 1 and parts[0].WhichOneof("part") == "text":
@@ -106,12 +107,23 @@ def _message(message: chat.Message) -> dict[str, Any]:
         made["refusal"] = message.refusal
     if message.tool_calls:
         made["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **_signed(model, call, n),
+            }
+            for n, call in enumerate(message.tool_calls)
         ]
     if message.tool_call_id:
         made["tool_call_id"] = message.tool_call_id
     return made
+
+
+def _signed(model: str, call: chat.ToolCall, place: int) -> dict[str, Any]:
+    """As Google's OpenAI-compatible interface takes it."""
+    signed = signature(model, call, place)
+    return {"extra_content": {"google": {"thought_signature": signed}}} if signed else {}
 
 
 def _part(part: chat.ContentPart) -> dict[str, Any]:

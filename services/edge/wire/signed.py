@@ -1,0 +1,24 @@
+"""What a provider wants back with a tool call, beside the call, as Google's OpenAI-compatible interface has it."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+
+class Google(Struct):
+    thought_signature: Annotated[str, Meta(max_length=1 << 17)] | None = None
+
+
+class Extra(Struct):
+    """`extra_content` of a tool call."""
+
+    google: Google | None = None
+
+    @property
+    def signature(self) -> str:
+        return (self.google.thought_signature or "") if self.google is not None else ""
+
+
+def extra(signature: str) -> dict[str, Any]:
+    """The field to stand beside a call; none where there is nothing to hand back."""
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
