@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import of_body
+from services.edge.wire.signed import Signature
 from services.edge.wire.tool_use import ToolName
 
 MOST_CONTENTS, MOST_PARTS, MOST_EMBEDDED = 4096, 1024, 2048
@@ -59,7 +60,7 @@ class Part(Wire):
     function_call: FunctionCall | None = None
     function_response: FunctionResponse | None = None
     thought: bool | None = None
-    thought_signature: Annotated[str, Meta(max_length=1 << 17)] | None = None
+    thought_signature: Signature | None = None
     # How finely a file is looked at: of no effect here.
     video_metadata: Object | None = None
     media_resolution: Any = None

@@ -4,9 +4,12 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+Signature = Annotated[str, Meta(max_length=1 << 17, pattern="^[A-Za-z0-9+/_=-]*$")]
+"""Base64 in either alphabet: no text, since the guard does not read it."""
+
 
 class Google(Struct):
-    thought_signature: Annotated[str, Meta(max_length=1 << 17)] | None = None
+    thought_signature: Signature | None = None
 
 
 class Extra(Struct):

@@ -10,7 +10,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import http, sampling, searching
+from services.models.wires import http, sampling, searching, thinking
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.http import Posting
@@ -18,8 +18,6 @@ from services.models.wires.pictures import Inline, inline, words
 
 VERSION = "2023-06-01"
 PDF = "application/pdf"
-EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
-"""OpenAI's words for how hard a model thinks, in Anthropic's; `none` says nothing."""
 TOLD = {"top_k": "top_k"}
 MARK = {"cache_control": {"type": "ephemeral"}}
 """Asks for the prompt up to here to be kept. Anthropic takes four of them."""
@@ -102,10 +100,12 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     if request.response_format.schema_json:
         schema = orjson.Fragment(request.response_format.schema_json)
         output["format"] = {"type": "json_schema", "schema": schema}
-    if effort := EFFORTS.get(request.reasoning_effort):
+    if effort := thinking.effort(target.model, request):
         output["effort"] = effort
     if output:
         body["output_config"] = output
+    if (thoughts := thinking.budget(target.model, request, body["max_tokens"])) is not None:
+        body["thinking"] = thoughts
     if request.user:
         body["metadata"] = {"user_id": request.user}
     if stream:

@@ -12,6 +12,6 @@ UNSIGNED = "skip_thought_signature_validator"
 
 def signature(model: str, call: chat.ToolCall, place: int) -> str:
     """To be sent to `model` with the call at `place` of a turn; '' for none."""
-    if call.signature and "gemini" in model:
+    if call.signature and "gemini" in model.lower():
         return call.signature
     return UNSIGNED if not place and SIGNS.search(model) else ""

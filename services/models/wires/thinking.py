@@ -1,0 +1,56 @@
+"""How hard a Claude is to think: by its effort, or by a budget of tokens where a model is too old to know of efforts."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tollway.chat.v1 import chat_pb2 as chat
+
+EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
+"""OpenAI's words for it, in Anthropic's; `none` says nothing."""
+BUDGETS = {"low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768}
+LEAST = 1_024
+"""Tokens; Anthropic takes no smaller budget."""
+VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2}))?(?!\d)")
+FIRST, LAST = (3, 7), (4, 5)
+"""Versions that think by a budget. Opus alone knew of efforts in the last of them."""
+FORCED = (chat.ToolChoice.MODE_REQUIRED, chat.ToolChoice.MODE_FUNCTION)
+
+
+def effort(model: str, request: chat.ChatRequest) -> str:
+    """What to say in `output_config.effort`; '' for nothing."""
+    said = version(model)
+    knows = said is None or said > LAST or (said == LAST and "opus" in model)
+    return EFFORTS.get(request.reasoning_effort, "") if knows else ""
+
+
+def budget(model: str, request: chat.ChatRequest, max_tokens: int) -> dict[str, Any] | None:
+    """What to say in `thinking`; None for nothing.
+
+    Half of `max_tokens` at most, since thoughts count among them. Anthropic refuses it beside a temperature, a tool that must be
+    called, and the result of a call whose thoughts are not handed in with it: such a turn is answered without.
+    """
+    said, wanted = version(model), BUDGETS.get(EFFORTS.get(request.reasoning_effort, ""), 0)
+    tokens = min(wanted, max_tokens // 2)
+    if said is None or not FIRST <= said <= LAST or (said == LAST and "opus" in model) or tokens < LEAST:
+        return None
+    sampled = request.temperature if request.HasField("temperature") else 1.0
+    if sampled != 1.0 or request.HasField("top_k") or (request.HasField("top_p") and request.top_p < 0.95):
+        return None
+    if request.tool_choice.mode in FORCED or _under_way(request.messages):
+        return None
+    return {"type": "enabled", "budget_tokens": tokens}
+
+
+def version(model: str) -> tuple[int, int] | None:
+    """Of a Claude's name; None where it tells none."""
+    found = VERSION.search(model)
+    return (int(found[1]), int(found[2] or 0)) if found is not None else None
+
+
+def _under_way(messages: Iterable[chat.Message]) -> bool:
+    """Whether a tool was called since the user spoke last."""
+    called = False
+    for message in messages:
+        called = (called or bool(message.tool_calls)) and message.role != chat.ROLE_USER
+    return called
