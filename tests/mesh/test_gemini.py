@@ -254,6 +254,7 @@ async def test_openais_paths_stay_openais(mesh: Mesh) -> None:
         ({"contents": [{"parts": [{}]}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"videoMetadata": {}}]}]}, "contents[0].parts[0]"),
         ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "?"}}]}]}, "contents[0].parts[0].inlineData.data"),
+        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "bilde på"}}]}]}, "contents[0].parts[0].inlineData.data"),
         ({"contents": [{"parts": [{"text": "x", "thoughtSignature": "ann@example.com"}]}]}, "contents[0].parts[0].thoughtSignature"),
         ({"contents": [{"parts": [{"fileData": {"fileUri": "gs://b/f"}}]}]}, "contents[0].parts[0].fileData"),
         ({"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {}}}]}]}, "contents[0].parts[0].functionResponse"),

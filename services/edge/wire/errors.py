@@ -1,7 +1,6 @@
 """Every refusal as an OpenAI error body: a status, a type, a code and the field."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -169,7 +168,7 @@ def from_base64(said: str, at: str) -> bytes:
     """
     try:
         return base64.b64decode(said, validate=True)
-    except binascii.Error:
+    except ValueError:  # of which `binascii.Error` is one; letters beyond ASCII are another
         raise unfit(at, "not base64") from None
 
 
