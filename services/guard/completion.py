@@ -14,6 +14,10 @@ from services.guard.streams import Stream
 
 FIELDS = ("content", "refusal", "reasoning")
 Key = tuple[int, str, int]
+Place = tuple[int, int]
+"""Of a text among those of its choice: which of them comes when, and which of several calls."""
+ORDER = {"reasoning": 0, "content": 1, "refusal": 1, "arguments": 2}
+LAST: Place = (len(ORDER), 0)
 
 
 class Completion:
@@ -105,7 +109,7 @@ class Completion:
         return bool(self._values) or any(stream.touched for stream in self._streams.values())
 
     def _choice(self, choice: chat.ChoiceDelta) -> None:
-        held = False
+        held, over = False, _over(choice)
         for name in FIELDS:
             if text := getattr(choice, name):
                 setattr(choice, name, self._stream((choice.index, name, 0)).feed(text))
@@ -118,6 +122,8 @@ class Completion:
                 key = (choice.index, "arguments", call.index)
                 call.arguments = self._stream(key, json_text=True).feed(call.arguments)
                 held = True
+        if over is not None:
+            self._let_go(choice, over)
         if choice.finish_reason:
             self._let_go(choice)
             self._ended.add(choice.index)
@@ -138,18 +144,23 @@ class Completion:
             else:
                 self._cited[choice.index].append(one)
 
-    def _let_go(self, choice: chat.ChoiceDelta) -> None:
-        """Adds to `choice` what its texts hold back."""
+    def _let_go(self, choice: chat.ChoiceDelta, over: Place = LAST) -> None:
+        """Adds to `choice` what its texts before `over` hold back."""
+        calls: list[chat.ToolCallDelta] = []
         for (index, name, call), stream in self._streams.items():
-            if index != choice.index or not (rest := stream.end()):
+            if index != choice.index or not stream.held or (ORDER[name], call) >= over:
                 continue
+            rest = stream.end()
             if name != "arguments":
                 setattr(choice, name, getattr(choice, name) + rest)
-                continue
-            same = next((one for one in choice.tool_calls if one.index == call), None)
-            if same is None:
-                same = choice.tool_calls.add(index=call)
-            same.arguments += rest
+            elif (same := next((one for one in choice.tool_calls if one.index == call), None)) is not None:
+                same.arguments += rest
+            else:
+                calls.append(chat.ToolCallDelta(index=call, arguments=rest))
+        if calls:
+            calls.extend(choice.tool_calls)
+            del choice.tool_calls[:]
+            choice.tool_calls.extend(calls)
 
     def _stream(self, key: Key, *, json_text: bool = False) -> Stream:
         if key not in self._streams:
@@ -158,6 +169,13 @@ class Completion:
 
     def _fresh(self) -> list[tuple[Found, Action]]:
         return [one for stream in self._streams.values() for one in stream.taken()]
+
+
+def _over(choice: chat.ChoiceDelta) -> Place | None:
+    """Where a choice is: texts before it are told to their end, since wires that tell one after the other cannot come back to them."""
+    if choice.tool_calls:
+        return ORDER["arguments"], max(one.index for one in choice.tool_calls)
+    return (ORDER["content"], 0) if choice.content or choice.refusal else None
 
 
 def _whole(begun: Callable[[], Stream]) -> Callable[[str], str]:

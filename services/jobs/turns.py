@@ -41,8 +41,8 @@ def items(asked: pb.Chat, made: gateway_pb2.CompleteResponse) -> Iterator[tuple[
 
 
 def _answered(said: chat.Message) -> Iterator[tuple[str, int, chat.Message]]:
-    if said.reasoning:
-        yield "rs", 0, chat.Message(role=ROLE, reasoning=said.reasoning)
+    if said.reasoning or said.thoughts:
+        yield "rs", 0, chat.Message(role=ROLE, reasoning=said.reasoning, thoughts=said.thoughts)
     for place, lookup in enumerate(said.lookups):
         yield "ws", place, chat.Message(role=ROLE, lookups=[lookup])
     for place, step in enumerate(said.steps):

@@ -225,6 +225,7 @@ class Plan:
         sections["orchestrator"] |= {"key": kept["admin_key"]}
         sections["jobs"] |= {"database_url": database_url, "broker": broker}
         sections["jobs"] |= {"key": kept["admin_key"], "webhook_key": kept["webhook_key"]}
+        sections["models"] |= {"seal_key": kept["seal_key"]}
         sections["models"] |= {"catalogue": {name: dict(entry) for name, entry in self.catalogue.items()}}
         sections["tools"] |= {"servers": {name: dict(entry) for name, entry in self.servers.items()}}
         sections["edge"] = {

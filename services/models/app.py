@@ -20,6 +20,7 @@ from services.models.counting import Counter
 from services.models.pools import Pool
 from services.models.ranking import Ranking
 from services.models.service import ModelsService
+from services.models.thoughts import Thoughts
 from services.models.vectors import Encoded
 from services.models.wires.every import wires_over
 from services.models.wires.openai import OpenAI
@@ -51,6 +52,8 @@ class Settings:
     local: bool = True
     """Also run the small model on this machine, under the name `smollm2-135m`."""
     local_threads: int = 0
+    seal_key: str = field(default="", repr=False)
+    """Seals what models thought, so that callers can hand it in again. Replicas share it; empty makes one that is gone with the process."""
     local_socket: str = ""
     """Where it listens; without `local`, where another process of this machine runs it. Empty takes a socket of its own."""
 
@@ -66,7 +69,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(session())
         ready: Callable[[], bool] = lambda: True  # noqa: E731 - replaced where there is something to wait for
-        wires = wires_over(http, count)
+        wires = wires_over(http, count, Thoughts(settings.seal_key))
         connector = None
         if settings.local and (gguf := local.weights()) is not None:
             started = local.running(gguf, settings.local_threads, settings.local_socket)

@@ -12,6 +12,8 @@ PER_MESSAGE = 4
 """What a chat template adds around a message, roughly."""
 LONG = 20_000
 """A text past so many characters is counted by its length alone."""
+SEALED_A_TOKEN = 6
+"""Letters of a sealed thought."""
 CHARACTERS_A_TOKEN = 4
 WORDS = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 MOST_WORDS = 50_000
@@ -45,7 +47,8 @@ class Counter:
 
     def message(self, message: chat.Message) -> int:
         said = sum(self.text(part.text or part.refusal) for part in message.parts) + self.text(message.reasoning)
-        return said + sum(self.text(call.name + call.arguments) for call in message.tool_calls)
+        thought = sum(len(one) for one in message.thoughts) // SEALED_A_TOKEN
+        return said + thought + sum(self.text(call.name + call.arguments) for call in message.tool_calls)
 
     def delta(self, choice: chat.ChoiceDelta) -> int:
         """Tokens of a piece: providers send about one a piece, so an empty one counts none."""

@@ -74,7 +74,9 @@ class Work:
 
     def told(self, said: chat.Message, steps: Sequence[chat.ToolStep]) -> None:
         """Goes on from what the model said, and from what came of it."""
-        self.conversation.messages.add(role=chat.ROLE_ASSISTANT, parts=said.parts, tool_calls=said.tool_calls)
+        self.conversation.messages.add(
+            role=chat.ROLE_ASSISTANT, parts=said.parts, tool_calls=said.tool_calls, thoughts=said.thoughts
+        )
         for one in steps:
             message = self.conversation.messages.add(role=chat.ROLE_TOOL, tool_call_id=one.id, failed=one.failed)
             message.parts.add(text=one.output)
@@ -245,6 +247,7 @@ def _grow(whole: chat.ChatCompletion, made: chat.ChatCompletion) -> None:
     message, said = whole.choices[0].message, made.choices[0].message
     message.parts.extend(said.parts)
     message.reasoning += said.reasoning
+    message.thoughts.extend(said.thoughts)
     del message.tool_calls[:]
     message.tool_calls.extend(said.tool_calls)
     whole.choices[0].finish_reason = made.choices[0].finish_reason

@@ -84,7 +84,7 @@ def over(calls: int, one: chat.TokenKinds | None) -> chat.TokenKinds | None:
 
 
 def _message(message: chat.Message) -> int:
-    total = AROUND_MESSAGE + _bytes(message.name) + _bytes(message.reasoning)
+    total = AROUND_MESSAGE + _bytes(message.name) + _bytes(message.reasoning) + sum(map(len, message.thoughts))
     for part in message.parts:
         match part.WhichOneof("part"):
             case "text":

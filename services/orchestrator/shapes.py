@@ -21,6 +21,7 @@ def as_chunk(made: chat.ChatCompletion) -> chat.ChatChunk:
             lookups=said.lookups,
             citations=said.citations,
             steps=said.steps,
+            thoughts=said.thoughts,
         )
         for n, call in enumerate(said.tool_calls):
             delta.tool_calls.add(
@@ -77,6 +78,7 @@ class Whole:
         said.lookups.extend(delta.lookups)
         said.citations.extend(delta.citations)
         said.steps.extend(delta.steps)
+        said.thoughts.extend(delta.thoughts)
         if delta.logprobs:
             choice.logprobs.extend(delta.logprobs)
         for piece in delta.tool_calls:

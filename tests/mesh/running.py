@@ -26,6 +26,7 @@ MODELS = (
     "broken-measured",
     "broken-traced",
     "broken-followed",
+    "broken-google",
     "cut",
     "slow",
     "late",

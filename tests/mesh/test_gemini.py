@@ -198,7 +198,7 @@ async def test_refusals_are_googles(google: Any, mesh: Mesh) -> None:
         await google.generate_content(model="busy", contents="x")
     assert (busy.value.code, busy.value.status) == (429, "RESOURCE_EXHAUSTED")
     with pytest.raises(errors.ServerError):
-        await google.generate_content(model="broken", contents="x")
+        await google.generate_content(model="broken-google", contents="x")
     with pytest.raises(errors.APIError):
         async for _ in await google.generate_content_stream(model="cut", contents="x"):
             pass

@@ -61,6 +61,7 @@ def test_so_are_those_of_googles_openai_interface() -> None:
         ("gemini-2.5-pro", ("own", ""), ["own", None]),
         ("gemini-2.5-pro", ("", ""), [None, None]),
         ("gpt-5", ("own", ""), [None, None]),
+        ("gemini-3-pro-preview", ("ann@example.com", ""), [UNSIGNED, None]),
     ],
 )
 def test_a_call_goes_back_with_its_signature(model: str, kept: tuple[str, ...], sent: list[str | None]) -> None:

@@ -13,7 +13,7 @@ from tests.support.refusals import field_of, refused
 from tests.support.stubs import Called
 
 __all__ = ["gateway", "mesh"]
-KEEPERS = ["jobs", "cache", "retrieval", "registry", "ledger"]
+KEEPERS = ["jobs", "cache", "router", "retrieval", "registry", "ledger"]
 
 
 def operator(gateway: Called) -> Called:

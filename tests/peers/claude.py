@@ -1,4 +1,7 @@
-"""A provider on Anthropic's wire that searches the web before it answers, where it may: what it found repeats what was said."""
+"""A provider on Anthropic's wire that searches the web before it answers, where it may: what it found repeats what was said.
+
+Given a tool of its caller's it thinks, and calls it.
+"""
 
 import json
 from typing import Any
@@ -7,12 +10,19 @@ from aiohttp import web
 
 PAGE = {"type": "web_search_result", "url": "https://toll.example/prices", "title": "Prices", "page_age": "2 days",
         "encrypted_content": "c2VhbGVk"}  # fmt: skip
+SIGNATURE = "c2lnbmVk"
 BEFORE, AFTER = "Let me see. ", " Anything else?"
 
 
 def blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
     said = body["messages"][-1]["content"]
     text = said if isinstance(said, str) else "".join(one.get("text", "") for one in said)
+    if any("input_schema" in one for one in body.get("tools", ())) and text:
+        return [
+            {"type": "thinking", "thinking": f"They said: {text}", "signature": SIGNATURE},
+            {"type": "redacted_thinking", "data": SIGNATURE},
+            {"type": "tool_use", "id": "toolu_1", "name": body["tools"][0]["name"], "input": {"text": text}},
+        ]
     if not any(one.get("type", "").startswith("web_search") for one in body.get("tools", ())):
         return [{"type": "text", "text": f"You said: {text}"}]
     if "twice" in text:
@@ -28,6 +38,10 @@ def blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
         {"type": "text", "text": f"You said: {text}", "citations": [cited]},
         {"type": "text", "text": AFTER},
     ]
+
+
+def stop(said: list[dict[str, Any]]) -> str:
+    return "tool_use" if said[-1]["type"] == "tool_use" else "end_turn"
 
 
 def usage(searches: int) -> dict[str, Any]:
@@ -53,7 +67,12 @@ def events(body: dict[str, Any]) -> list[dict[str, Any]]:
                     add("delta", n, delta={"type": "citations_delta", "citation": one})
                 for k in range(0, len(block["text"]), 4):
                     add("delta", n, delta={"type": "text_delta", "text": block["text"][k : k + 4]})
-            case "server_tool_use":
+            case "thinking":
+                add("start", n, content_block={"type": "thinking", "thinking": "", "signature": ""})
+                for k in range(0, len(block["thinking"]), 5):
+                    add("delta", n, delta={"type": "thinking_delta", "thinking": block["thinking"][k : k + 5]})
+                add("delta", n, delta={"type": "signature_delta", "signature": block["signature"]})
+            case "server_tool_use" | "tool_use":
                 add("start", n, content_block={**block, "input": {}})
                 query = json.dumps(block["input"])
                 for k in range(0, len(query), 7):
@@ -61,7 +80,7 @@ def events(body: dict[str, Any]) -> list[dict[str, Any]]:
             case _:
                 add("start", n, content_block=block)
         add("stop", n)
-    made.append({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage(len(said) // 5)})
+    made.append({"type": "message_delta", "delta": {"stop_reason": stop(said)}, "usage": usage(len(said) // 5)})
     return [*made, {"type": "message_stop"}]
 
 
@@ -75,7 +94,7 @@ async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamRespon
                 "role": "assistant",
                 "model": body["model"],
                 "content": content,
-                "stop_reason": "end_turn",
+                "stop_reason": stop(content),
                 "usage": usage(len(content) // 5),
             }
         )

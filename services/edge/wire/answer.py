@@ -15,7 +15,7 @@ from tollway.models.v1 import models_pb2
 
 from services.edge.wire import limits, prompt, sse
 from services.edge.wire.errors import Refusal
-from services.edge.wire.signed import extra
+from services.edge.wire.signed import blocks, extra
 
 FINISHES = {
     chat.FINISH_REASON_STOP: "stop",
@@ -172,6 +172,8 @@ def _choice(one: chat.Choice) -> dict[str, Any]:
     }
     if said.reasoning:
         message["reasoning_content"] = said.reasoning
+    if said.thoughts:
+        message["thinking_blocks"] = blocks(said.reasoning, said.thoughts)
     if said.tool_calls:
         message["tool_calls"] = [
             {
@@ -200,6 +202,8 @@ def _delta(one: chat.ChoiceDelta) -> dict[str, Any]:
         delta["refusal"] = one.refusal
     if one.reasoning:
         delta["reasoning_content"] = one.reasoning
+    if one.thoughts:
+        delta["thinking_blocks"] = blocks("", one.thoughts)
     if one.citations:
         delta["annotations"] = annotations(one.citations)
     if one.tool_calls:

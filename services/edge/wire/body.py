@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from services.edge.wire.prompt import Prompt
-from services.edge.wire.signed import Extra
+from services.edge.wire.signed import Extra, ThinkingBlock
 from services.edge.wire.tool_use import McpTool
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -105,6 +105,7 @@ class Assistant(Struct, tag_field="role", tag="assistant"):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     reasoning_content: str | None = None
+    thinking_blocks: Annotated[list[ThinkingBlock], Meta(max_length=256)] | None = None
 
 
 class ToolResult(Struct, tag_field="role", tag="tool"):

@@ -25,6 +25,7 @@ class Gathered:
             self._choice.message.lookups.extend(delta.lookups)
             self._choice.message.citations.extend(delta.citations)
             self._choice.message.steps.extend(delta.steps)
+            self._choice.message.thoughts.extend(delta.thoughts)
             for call in delta.tool_calls:
                 made, arguments = self._calls.setdefault(call.index, (chat.ToolCall(), []))
                 made.id, made.name = call.id or made.id, call.name or made.name

@@ -9,7 +9,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, of_body
-from services.edge.wire.signed import Extra
+from services.edge.wire.signed import PARTS, Extra, handed_in
 from services.edge.wire.tool_use import Server, ToolName, called
 
 Text = Annotated[str, Meta(max_length=10_485_760)]
@@ -56,6 +56,12 @@ class FunctionCall(Struct):
     extra_content: Extra | None = None
 
 
+class Reasoning(Struct):
+    """What was thought: a model reads it again where it was handed out sealed, and thinks anew otherwise."""
+
+    encrypted_content: str | None = None
+
+
 class FunctionOutput(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
     output: Text | list[InputText | InputImage | InputFile]
@@ -89,9 +95,10 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
     "mcp_call": msgspec.json.Decoder(McpCall),
     "item_reference": msgspec.json.Decoder(Reference),
+    "reasoning": msgspec.json.Decoder(Reasoning),
 }
-ANEW = ("reasoning", "web_search_call", "file_search_call", "mcp_list_tools")
-"""Of an answer before: a model thinks, and searches, anew."""
+ANEW = ("web_search_call", "file_search_call", "mcp_list_tools")
+"""Of an answer before: a model searches anew."""
 ROLES = {
     "user": chat.ROLE_USER,
     "assistant": chat.ROLE_ASSISTANT,
@@ -122,7 +129,7 @@ def messages(items: Iterable[Raw], of: str, named: Mapping[str, chat.Message]) -
     for n, raw in enumerate(items):
         at = f"{of}[{n}]"
         _add(made, _read(bytes(raw), at), at, named)
-    return made.messages
+    return _said(made)
 
 
 def spoken(items: Iterable[chat.Message]) -> Sequence[chat.Message]:
@@ -130,7 +137,7 @@ def spoken(items: Iterable[chat.Message]) -> Sequence[chat.Message]:
     made = chat.ChatRequest()
     for one in items:
         _again(made, one)
-    return made.messages
+    return _said(made)
 
 
 def _read(raw: bytes, at: str) -> Any:
@@ -158,10 +165,12 @@ def _read(raw: bytes, at: str) -> Any:
 def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Message]) -> None:
     match said:
         case Message():
-            _parts(made.messages.add(role=ROLES[said.role]), said.content)
+            _parts(_begun(made, ROLES[said.role]), said.content)
         case FunctionCall():
             call = _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
             call.signature = said.extra_content.signature if said.extra_content is not None else ""
+        case Reasoning():
+            _think(made, handed_in((said.encrypted_content or "").split(PARTS)))
         case McpCall():
             output = said.output if said.output is not None else str(said.error or "")
             step = chat.ToolStep(
@@ -180,12 +189,37 @@ def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Me
 
 def _again(made: chat.ChatRequest, one: chat.Message) -> None:
     """An item that is kept, where it says something to a model."""
+    if one.thoughts:
+        _think(made, one.thoughts)
     if one.steps:
         made.messages.extend(called(one.steps))
     elif one.tool_calls and not one.parts:
         _assistant(made).tool_calls.extend(one.tool_calls)
     elif one.parts or one.refusal or one.role != chat.ROLE_ASSISTANT:
-        made.messages.add().CopyFrom(one)
+        _begun(made, one.role).MergeFrom(one)
+
+
+def _think(made: chat.ChatRequest, thoughts: Iterable[str]) -> None:
+    """Begins an assistant's message with what it thought."""
+    if sealed := list(thoughts):
+        _begun(made, chat.ROLE_ASSISTANT).thoughts.extend(sealed)
+
+
+def _begun(made: chat.ChatRequest, role: "chat.Role.ValueType") -> chat.Message:
+    """A message of `role`: the last one, where it is an assistant's of which nothing but thoughts is there."""
+    last = made.messages[-1] if made.messages else None
+    if last is not None and role == last.role == chat.ROLE_ASSISTANT and _bare(last):
+        return last
+    return made.messages.add(role=role)
+
+
+def _bare(message: chat.Message) -> bool:
+    return bool(message.thoughts) and not (message.parts or message.tool_calls or message.refusal)
+
+
+def _said(made: chat.ChatRequest) -> Sequence[chat.Message]:
+    """Without thoughts that led to nothing: no model is told of them alone."""
+    return [one for one in made.messages if not _bare(one)]
 
 
 def _assistant(made: chat.ChatRequest) -> chat.Message:

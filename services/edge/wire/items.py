@@ -33,8 +33,8 @@ def single(messages: Iterable[chat.Message]) -> Iterator[chat.Message]:
 def answered(said: chat.Message) -> Iterator[tuple[str, int, chat.Message]]:
     """Each item of an answer: its kind, its place among those of its kind, and what it holds."""
     role = chat.ROLE_ASSISTANT
-    if said.reasoning:
-        yield THOUGHT, 0, chat.Message(role=role, reasoning=said.reasoning)
+    if said.reasoning or said.thoughts:
+        yield THOUGHT, 0, chat.Message(role=role, reasoning=said.reasoning, thoughts=said.thoughts)
     for place, lookup in enumerate(said.lookups):
         yield SEARCH, place, chat.Message(role=role, lookups=[lookup])
     for place, step in enumerate(said.steps):

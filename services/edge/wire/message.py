@@ -36,8 +36,7 @@ def whole(made: chat.ChatCompletion, road: pb.Road) -> bytes:
     choice = made.choices[0] if made.choices else chat.Choice()
     said = choice.message
     content: list[dict[str, Any]] = []
-    if said.reasoning:
-        content.append(_thought(said.reasoning))
+    content += _thoughts(said)
     for n, one in enumerate(said.lookups):
         content += looked_up(one, f"{SEARCHED}{road.trace_id}{n}")
     for step in said.steps:
@@ -103,6 +102,8 @@ class Events:
         self._open = ""
         """What is being said: `text`, `thinking`, or `call N`."""
         self._begun = False
+        self._sealed: list[str] = []
+        """Thoughts to be signed once they are told to their end: what the guard holds back of one comes after its seal."""
         self._stop = "end_turn"
 
     def begin(self) -> bytes:
@@ -124,6 +125,7 @@ class Events:
         for delta in chunk.choices:
             if delta.reasoning:
                 yield from self._grow("thinking", _thought(""), {"type": "thinking_delta", "thinking": delta.reasoning})
+            self._sealed.extend(delta.thoughts)
             for one in delta.lookups:
                 yield from self._beside(*looked_up(one, f"{SEARCHED}{self._road.trace_id}{self._index + 1}"))
             for step in delta.steps:
@@ -147,13 +149,23 @@ class Events:
     def _ended(self, chunk: chat.ChatChunk) -> Iterator[bytes]:
         if not self._begun:  # a model that said nothing at all has answered, too
             yield from self._added(chunk)
+        yield from self._sign()
         yield from self._close()
         yield _event(
             "message_delta", delta={"stop_reason": self._stop, "stop_sequence": None}, usage=usage(chunk.usage)
         )
         yield _event("message_stop")
 
+    def _sign(self) -> Iterator[bytes]:
+        """Each thought in a block of its own, the first in that which told what was thought."""
+        sealed, self._sealed = self._sealed, []
+        for one in sealed:
+            yield from self._grow("thinking", _thought(""), {"type": "signature_delta", "signature": one})
+            yield from self._close()
+
     def _grow(self, kind: str, block: dict[str, Any], delta: dict[str, Any] | None) -> Iterator[bytes]:
+        if kind != "thinking" and self._sealed:
+            yield from self._sign()
         if self._open != kind:
             yield from self._close()
             self._open, self._index = kind, self._index + 1
@@ -181,8 +193,16 @@ def _event(name: str, **more: Any) -> bytes:
     return sse.event(name, {"type": name, **more})
 
 
-def _thought(text: str) -> dict[str, Any]:
-    return {"type": "thinking", "thinking": text, "signature": ""}
+def _thoughts(said: chat.Message) -> list[dict[str, Any]]:
+    """What was thought, in the first block; each is signed by what is handed in again."""
+    if not (said.reasoning or said.thoughts):
+        return []
+    first, *more = said.thoughts or ("",)
+    return [_thought(said.reasoning, first), *(_thought("", one) for one in more)]
+
+
+def _thought(text: str, sealed: str = "") -> dict[str, Any]:
+    return {"type": "thinking", "thinking": text, "signature": sealed}
 
 
 def arguments(text: str) -> Any:

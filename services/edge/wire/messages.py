@@ -12,6 +12,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing, unfit
 from services.edge.wire.request import searched
+from services.edge.wire.signed import handed_in
 from services.edge.wire.tool_use import Server, ToolName, called
 from services.edge.wire.toolsets import TOOLSET, Enabled, McpServer, Toolset, connected
 
@@ -345,6 +346,7 @@ def _assistant(made: chat.Message, blocks: list[Block], at: str) -> list[chat.To
                 made.tool_calls.add(id=block.id, name=block.name, arguments=bytes(block.input).decode())
             case Thinking():
                 made.reasoning += block.thinking
+                made.thoughts.extend(handed_in([block.signature]))
             case Redacted() | ServerToolUse() | SearchResult():
                 continue  # of who made it: a model thinks, and searches, anew
             case _:

@@ -11,6 +11,7 @@ from services.edge.wire import body as wire
 from services.edge.wire.errors import Refusal, as_json, decoded, from_base64, missing
 from services.edge.wire.options import options
 from services.edge.wire.prompt import named
+from services.edge.wire.signed import handed_in
 from services.edge.wire.token_ids import text_of
 from services.edge.wire.tool_use import used
 
@@ -163,6 +164,7 @@ def _message(made: chat.Message, said: wire.Message, at: str) -> None:
             if said.refusal is not None:
                 made.refusal = said.refusal
             made.reasoning = said.reasoning_content or ""
+            made.thoughts.extend(handed_in(one.signature for one in said.thinking_blocks or ()))
             for call in said.tool_calls or ():
                 one = made.tool_calls.add(id=call.id, name=call.function.name, arguments=call.function.arguments)
                 one.signature = call.extra_content.signature if call.extra_content is not None else ""

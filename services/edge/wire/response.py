@@ -1,6 +1,6 @@
 """A response as OpenAI publishes it, whole and as the events of a stream."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from services.edge.wire import file_search, items
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
-from services.edge.wire.signed import extra
+from services.edge.wire.signed import encrypted, extra
 from services.runtime import mcp
 
 STATUSES = {
@@ -135,8 +135,8 @@ def output(
 
 def item(name: str, one: chat.Message, status: str = "completed") -> dict[str, Any]:
     """One thing that a model said, thought, searched for or called."""
-    if one.reasoning:
-        return reasoning_item(name, one.reasoning)
+    if one.reasoning or one.thoughts:
+        return reasoning_item(name, one.reasoning, one.thoughts)
     for lookup in one.lookups:
         return search_item(name, lookup)
     for step in one.steps:
@@ -154,8 +154,10 @@ def item_id(kind: str, name: str, place: int) -> str:
     return items.item_id(kind, name.removeprefix(RESPONSE), place)
 
 
-def reasoning_item(name: str, text: str) -> dict[str, Any]:
-    return {"type": "reasoning", "id": name, "summary": [{"type": "summary_text", "text": text}]}
+def reasoning_item(name: str, text: str, thoughts: Sequence[str]) -> dict[str, Any]:
+    """What is to be handed in again stands where OpenAI has what it encrypted."""
+    summary = [{"type": "summary_text", "text": text}] if text else []
+    return {"type": "reasoning", "id": name, "summary": summary, **encrypted(thoughts)}
 
 
 def message_item(name: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:

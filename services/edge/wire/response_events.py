@@ -9,7 +9,7 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 from services.edge.wire import file_search, response, sse
 from services.edge.wire.errors import Refusal
 from services.edge.wire.gathered import Gathered
-from services.edge.wire.signed import extra
+from services.edge.wire.signed import encrypted, extra
 
 
 class Events:
@@ -24,6 +24,8 @@ class Events:
         self._item: dict[str, Any] = {}
         self._text = ""
         self._cited: list[dict[str, Any]] = []
+        self._thoughts: list[str] = []
+        """Of the item that is being thought, sealed."""
         self._cut: str | None = None
         self.searched: file_search.Searched | None = None
         """Vector stores that the answer rests on."""
@@ -51,6 +53,10 @@ class Events:
         for delta in chunk.choices:
             if delta.reasoning:
                 yield from self._grow("reasoning", delta.reasoning)
+            if delta.thoughts:
+                yield from self._grow("reasoning", "")
+                self._thoughts.extend(delta.thoughts)
+                self._item |= encrypted(self._thoughts)
             for one in delta.lookups:
                 yield from self._looked_up(one)
             for step in delta.steps:
@@ -84,7 +90,7 @@ class Events:
             yield self._at(f"{DELTAS[kind.partition(' ')[0]]}.delta", delta=text)
 
     def _begin_item(self, kind: str, call: chat.ToolCallDelta | None) -> Iterator[bytes]:
-        self._open, self._text, self._cited = kind, "", []
+        self._open, self._text, self._cited, self._thoughts = kind, "", [], []
         if call is not None:
             said = chat.ToolCall(id=call.id, name=call.name)
             name = response.item_id("fc", self.said["id"], call.index)

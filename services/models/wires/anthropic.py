@@ -1,8 +1,9 @@
 """Anthropic's Messages wire."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -10,12 +11,15 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.thoughts import Thoughts
 from services.models.wires import http, sampling, searching, thinking
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.http import Posting
 from services.models.wires.pictures import Inline, inline, words
 
+Sealing = Callable[[dict[str, Any]], str]
+"""Seals a thought of the model that is asked."""
 VERSION = "2023-06-01"
 PDF = "application/pdf"
 TOLD = {"top_k": "top_k"}
@@ -36,16 +40,17 @@ STATUS_OF = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500,
 @dataclass(slots=True)
 class Anthropic:
     http: aiohttp.ClientSession
+    thoughts: Thoughts
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        async with self.posted(target, written(target, request, stream=False)) as response:
+        async with self.posted(target, written(target, request, stream=False, thoughts=self.thoughts)) as response:
             body = await http.parsed(target, response)
-        made: chat.ChatCompletion = http.shaped(target, completion, body, target.name)
+        made: chat.ChatCompletion = http.shaped(target, completion, body, target.name, self._sealing(target))
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        body = written(target, request, stream=True)
-        reading = _Reading(target.name)
+        body = written(target, request, stream=True, thoughts=self.thoughts)
+        reading = _Reading(target.name, self._sealing(target))
         async with self.posted(target, body) as response:
             async for data in http.events(target, response):
                 found = http.event_object(target, data)
@@ -61,13 +66,18 @@ class Anthropic:
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
         raise faults.Unsupported(model=target.name, what="embed")
 
+    def _sealing(self, target: Target) -> Sealing:
+        return partial(self.thoughts.sealed, target.model)
+
     def posted(self, target: Target, body: dict[str, Any]) -> Posting:
         """As Anthropic itself wants it."""
         headers = {"anthropic-version": VERSION, "x-api-key": target.secret}
         return http.posted(self.http, target, f"{target.url}/messages", headers, body)
 
 
-def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[str, Any]:
+def written(
+    target: Target, request: chat.ChatRequest, *, stream: bool, thoughts: Thoughts | None = None
+) -> dict[str, Any]:
     """The body to post. Anthropic wants roles to take turns, and a limit said outright."""
     request = sampling.defaulted(target, request)
     if request.HasField("n") and request.n > 1:
@@ -77,7 +87,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         "max_tokens": request.max_output_tokens
         if request.HasField("max_output_tokens")
         else target.entry.max_output_tokens,
-        "messages": _turns(target.name, request.messages),
+        "messages": _turns(target, request.messages, thoughts or Thoughts()),
     }
     above = [one for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
     if any(part.cache_mark for one in above for part in one.parts):
@@ -104,8 +114,8 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         output["effort"] = effort
     if output:
         body["output_config"] = output
-    if (thoughts := thinking.budget(target.model, request, body["max_tokens"])) is not None:
-        body["thinking"] = thoughts
+    if (budget := thinking.budget(target.model, request, body["max_tokens"])) is not None:
+        body["thinking"] = budget
     if request.user:
         body["metadata"] = {"user_id": request.user}
     if stream:
@@ -133,16 +143,18 @@ def _choice(request: chat.ChatRequest) -> dict[str, Any] | None:
     return {"type": "auto", **more} if more else None
 
 
-def _turns(name: str, messages: Any) -> list[dict[str, Any]]:
+def _turns(target: Target, messages: Any, thoughts: Thoughts) -> list[dict[str, Any]]:
+    """Turns of the user and the model, each of its own after what it thought."""
     turns: list[dict[str, Any]] = []
     for message in messages:
         if message.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER):
             continue
         role = "assistant" if message.role == chat.ROLE_ASSISTANT else "user"
+        blocks = [*thoughts.opened(target.model, message.thoughts), *_blocks(target.name, message)]
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += _blocks(name, message)
+            turns[-1]["content"] += blocks
         else:
-            turns.append({"role": role, "content": _blocks(name, message)})
+            turns.append({"role": role, "content": blocks})
     return turns
 
 
@@ -204,7 +216,7 @@ def _usage(used: dict[str, Any]) -> chat.Usage:
     )
 
 
-def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+def completion(body: dict[str, Any], model: str, sealed: Sealing) -> chat.ChatCompletion:
     made = chat.ChatCompletion(id=body.get("id") or "", model=model)
     made.created.FromSeconds(int(time.time()))
     choice = made.choices.add(finish_reason=FINISHES.get(body.get("stop_reason") or "", chat.FINISH_REASON_STOP))
@@ -215,8 +227,9 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
             case "text":
                 before, text = len(text), text + block["text"]
                 message.citations.extend(searching.quoted(block.get("citations"), before, len(text)))
-            case "thinking":
-                message.reasoning += block["thinking"]
+            case "thinking" | "redacted_thinking":
+                message.reasoning += block.get("thinking") or ""
+                message.thoughts.append(sealed(block))
             case "tool_use":
                 arguments = orjson.dumps(block["input"]).decode()
                 message.tool_calls.add(id=block["id"], name=block["name"], arguments=arguments)
@@ -237,9 +250,11 @@ def _query(asked: dict[str, Any]) -> str:
 class _Reading:
     """Anthropic's events one after the other, as our pieces."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, sealed: Sealing) -> None:
         self.ended = False
-        self._model, self._id = model, ""
+        self._model, self._sealed, self._id = model, sealed, ""
+        self._thought: dict[str, Any] | None = None
+        """The block that is being thought, as it is so far."""
         self._used: dict[str, Any] = {}
         self._calls: dict[int, int] = {}
         self._queries: dict[int, tuple[str, list[str]]] = {}
@@ -260,6 +275,9 @@ class _Reading:
                 return self._begun(made, event["index"], event["content_block"])
             case "content_block_delta":
                 return self._delta(made, event)
+            case "content_block_stop" if self._thought is not None:
+                made.choices.add().thoughts.append(self._sealed(self._thought))
+                self._thought = None
             case "content_block_stop" if self._cited:
                 made.choices.add().citations.extend(searching.quoted(self._cited, self._from, self._said))
                 self._cited = []
@@ -282,6 +300,8 @@ class _Reading:
                 n = self._calls[index] = len(self._calls)
                 made.choices.add().tool_calls.add(index=n, id=block["id"], name=block["name"])
                 return made
+            case "thinking" | "redacted_thinking":
+                self._thought = dict(block)
             case "text":
                 self._from = self._said
             case "server_tool_use":
@@ -306,7 +326,13 @@ class _Reading:
                 self._queries[event["index"]][1].append(delta["partial_json"])
                 return None
             case "thinking_delta":
+                if self._thought is not None:
+                    self._thought["thinking"] = self._thought.get("thinking", "") + delta["thinking"]
                 made.choices.add(reasoning=delta["thinking"])
+            case "signature_delta":
+                if self._thought is not None:
+                    self._thought["signature"] = self._thought.get("signature", "") + delta["signature"]
+                return None
             case "input_json_delta":
                 made.choices.add().tool_calls.add(index=self._calls[event["index"]], arguments=delta["partial_json"])
             case _:

@@ -3,6 +3,7 @@
 import aiohttp
 
 from services.models.counting import Counter
+from services.models.thoughts import Thoughts
 from services.models.wires.adapter import Adapter
 from services.models.wires.anthropic import Anthropic
 from services.models.wires.bedrock import Bedrock
@@ -12,14 +13,14 @@ from services.models.wires.responses import Responses
 from services.models.wires.vertex import Vertex
 
 
-def wires_over(http: aiohttp.ClientSession, count: Counter) -> dict[str, Adapter]:
+def wires_over(http: aiohttp.ClientSession, count: Counter, thoughts: Thoughts | None = None) -> dict[str, Adapter]:
     """One adapter each, over the same pool of connections."""
-    openai = OpenAI(http, count)
+    openai, sealing = OpenAI(http, count), thoughts or Thoughts()
     return {
         "openai": openai,
         "responses": Responses(openai),
-        "anthropic": Anthropic(http),
+        "anthropic": Anthropic(http, sealing),
         "gemini": Gemini(http, count),
         "bedrock": Bedrock(http, count),
-        "vertex": Vertex(http, count),
+        "vertex": Vertex(http, count, sealing),
     }

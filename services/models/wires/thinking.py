@@ -49,8 +49,8 @@ def version(model: str) -> tuple[int, int] | None:
 
 
 def _under_way(messages: Iterable[chat.Message]) -> bool:
-    """Whether a tool was called since the user spoke last."""
+    """Whether a tool was called since the user spoke last, and nobody hands in what was thought before."""
     called = False
     for message in messages:
-        called = (called or bool(message.tool_calls)) and message.role != chat.ROLE_USER
+        called = (called or bool(message.tool_calls and not message.thoughts)) and message.role != chat.ROLE_USER
     return called

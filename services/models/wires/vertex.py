@@ -12,6 +12,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
+from services.models.thoughts import Thoughts
 from services.models.wires import http
 from services.models.wires.adapter import Adapter, Embedded, Target
 from services.models.wires.anthropic import Anthropic
@@ -39,6 +40,7 @@ class Vertex:
 
     http: aiohttp.ClientSession
     count: Counter
+    thoughts: Thoughts = field(default_factory=Thoughts)
     _gemini: "_Gemini" = field(init=False)
     _claude: "_Claude" = field(init=False)
     _open: "_Open" = field(init=False)
@@ -46,7 +48,7 @@ class Vertex:
     def __post_init__(self) -> None:
         door = Door("services.models.wires.google_cloud")
         self._gemini = _Gemini(self.http, self.count, door)
-        self._claude = _Claude(self.http, door)
+        self._claude = _Claude(self.http, self.thoughts, door)
         self._open = _Open(self.http, self.count, door)
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
