@@ -17,6 +17,7 @@ Key = tuple[int, str, int]
 Place = tuple[int, int]
 """Of a text among those of its choice: which of them comes when, and which of several calls."""
 ORDER = {"reasoning": 0, "content": 1, "refusal": 1, "arguments": 2}
+FIRST: Place = (0, 0)
 LAST: Place = (len(ORDER), 0)
 
 
@@ -109,20 +110,24 @@ class Completion:
         return bool(self._values) or any(stream.touched for stream in self._streams.values())
 
     def _choice(self, choice: chat.ChoiceDelta) -> None:
-        held, over = False, _over(choice)
+        held, over = False, FIRST
         for name in FIELDS:
             if text := getattr(choice, name):
+                over = max(over, (ORDER[name], 0))
                 setattr(choice, name, self._stream((choice.index, name, 0)).feed(text))
                 if name == "content":
                     self._places[choice.index].add(text)
                 held = True
         self._look(choice.index, choice.lookups)
         for call in choice.tool_calls:
+            over = max(over, (ORDER["arguments"], call.index))
             if call.arguments:
                 key = (choice.index, "arguments", call.index)
                 call.arguments = self._stream(key, json_text=True).feed(call.arguments)
                 held = True
-        if over is not None:
+        if (
+            choice.tool_calls or len(self._streams) > 1
+        ):  # wires that tell one text after the other cannot come back to one
             self._let_go(choice, over)
         if choice.finish_reason:
             self._let_go(choice)
@@ -169,13 +174,6 @@ class Completion:
 
     def _fresh(self) -> list[tuple[Found, Action]]:
         return [one for stream in self._streams.values() for one in stream.taken()]
-
-
-def _over(choice: chat.ChoiceDelta) -> Place | None:
-    """Where a choice is: texts before it are told to their end, since wires that tell one after the other cannot come back to them."""
-    if choice.tool_calls:
-        return ORDER["arguments"], max(one.index for one in choice.tool_calls)
-    return (ORDER["content"], 0) if choice.content or choice.refusal else None
 
 
 def _whole(begun: Callable[[], Stream]) -> Callable[[str], str]:

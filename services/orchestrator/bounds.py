@@ -84,7 +84,12 @@ def over(calls: int, one: chat.TokenKinds | None) -> chat.TokenKinds | None:
 
 
 def _message(message: chat.Message) -> int:
-    total = AROUND_MESSAGE + _bytes(message.name) + _bytes(message.reasoning) + sum(map(len, message.thoughts))
+    total = (
+        AROUND_MESSAGE
+        + _bytes(message.name)
+        + _bytes(message.reasoning)
+        + sum(len(one) * 3 // 4 for one in message.thoughts)
+    )
     for part in message.parts:
         match part.WhichOneof("part"):
             case "text":

@@ -1,4 +1,5 @@
-"""What a provider wants back with a tool call, beside the call, as Google's OpenAI-compatible interface has it."""
+"""What a provider wants back with what its model said: beside a tool call, as Google's OpenAI-compatible interface has it, and with what
+was thought, as LiteLLM and OpenAI's Responses have it."""
 
 import re
 from collections.abc import Iterable
