@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from services.edge.exchange import GOOGLE
 from services.edge.wire.errors import Refusal
 from services.runtime import channels, identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -22,7 +23,7 @@ class OrchestratorAway(Failure):
     text = "no orchestrator answers; try again soon"
 
 
-KEYS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+KEYS = (b"x-api-key", b"api-key", GOOGLE)
 """Headers in which Anthropic's, Azure's and Google's clients send their keys."""
 
 

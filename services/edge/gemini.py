@@ -34,14 +34,9 @@ class Gemini:
     async def act(self, exchange: Exchange, door: Door) -> None:
         """What comes after the last colon of the path: a model's own name may have one."""
         model, _, what = exchange.path.removeprefix(exchange.route).rpartition(":")
-        works = {
-            "generateContent": self._generate,
-            "streamGenerateContent": self._stream,
-            "countTokens": self._count,
-            "embedContent": self._embed,
-            "batchEmbedContents": self._embed_all,
-        }
-        if not model or (work := works.get(what)) is None:
+        works = (self._generate, self._stream, self._count, self._embed, self._embed_all)
+        named = dict(zip((*gemini.CHATS, *gemini.EMBEDS), works, strict=True))
+        if not model or (work := named.get(what)) is None:
             raise exchange.unknown_url
         await work(exchange, door, model)
 

@@ -26,8 +26,10 @@ from services.edge.wire.schema import plain
 
 PATH, LATER = "/v1beta/models", "/v1/models"
 """The later one is OpenAI's as well."""
-WORK = re.compile(":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
-"""What a model is asked to do, at the end of a path."""
+CHATS, EMBEDS = ("generateContent", "streamGenerateContent", "countTokens"), ("embedContent", "batchEmbedContents")
+"""What models are asked to do."""
+WORK = re.compile(f":(?:{'|'.join((*CHATS, *EMBEDS))})$")
+"""It stands at the end of a path."""
 
 
 def tollway(asked: Asked) -> bytes:
@@ -64,7 +66,9 @@ def conversation(model: str, contents: Sequence[Content], system: Content | None
     """
     made = chat.ChatRequest(model=model)
     if system is not None:
-        _parts(made.messages.add(role=chat.ROLE_SYSTEM), system.parts, "systemInstruction")
+        above = made.messages.add(role=chat.ROLE_SYSTEM)
+        for n, part in enumerate(system.parts):
+            _part(above, part, f"systemInstruction.parts[{n}]")
     calls = list[tuple[str, str]]()
     for n, content in enumerate(contents):
         if content.role == "model":
@@ -129,11 +133,6 @@ def _said(made: chat.ChatRequest, content: Content, at: str, calls: list[tuple[s
         result = made.messages.add(role=chat.ROLE_TOOL, tool_call_id=found[0], failed="error" in came.response)
         result.parts.add(text=text)
         said = None
-
-
-def _parts(made: chat.Message, parts: Sequence[Part], at: str) -> None:
-    for n, part in enumerate(parts):
-        _part(made, part, f"{at}.parts[{n}]")
 
 
 def _part(made: chat.Message, part: Part, at: str) -> None:

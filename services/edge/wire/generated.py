@@ -11,6 +11,7 @@ from tollway.models.v1 import models_pb2
 from services.edge.wire import sse
 from services.edge.wire.answer import citations
 from services.edge.wire.errors import Refusal
+from services.edge.wire.gemini import CHATS, EMBEDS
 from services.edge.wire.message import arguments
 
 FINISHES = {
@@ -35,7 +36,6 @@ STATUSES = {
 }
 """By status; others are `INVALID_ARGUMENT` where the caller did it."""
 TYPES = "type.googleapis.com/google.rpc."
-CHATS, EMBEDS = ["generateContent", "streamGenerateContent", "countTokens"], ["embedContent", "batchEmbedContents"]
 
 
 def whole(made: chat.ChatCompletion, road: pb.Road, *, thoughts: bool) -> bytes:
@@ -102,7 +102,7 @@ class Events:
         self._road, self._thoughts = road, thoughts
         self._calls: dict[int, dict[int, chat.ToolCall]] = {}
         self._ends: dict[int, str] = {0: "STOP"}
-        self._texts: dict[int, str] = {}
+        self._texts: dict[int, list[str]] = {}
         self._rests: dict[int, chat.Message] = {}
 
     def begin(self) -> bytes:
@@ -138,7 +138,7 @@ class Events:
             self._ends[one.index] = FINISHES.get(one.finish_reason, "STOP")
         if one.refusal:
             self._ends[one.index] = "SAFETY"
-        self._texts[one.index] = self._texts.get(one.index, "") + one.content
+        self._texts.setdefault(one.index, []).append(one.content)
         rests = self._rests.setdefault(one.index, chat.Message())
         rests.lookups.extend(one.lookups)
         rests.citations.extend(one.citations)
@@ -154,7 +154,7 @@ class Events:
         return {
             **_content(index, parts),
             "finishReason": self._ends[index],
-            **_grounding(rests, self._texts.get(index, "")),
+            **_grounding(rests, "".join(self._texts.get(index, ()))),
         }
 
 

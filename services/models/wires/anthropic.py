@@ -253,8 +253,8 @@ class _Reading:
     def __init__(self, model: str, sealed: Sealing) -> None:
         self.ended = False
         self._model, self._sealed, self._id = model, sealed, ""
-        self._thought: dict[str, Any] | None = None
-        """The block that is being thought, as it is so far."""
+        self._thought: dict[str, list[str]] | None = None
+        """The block that is being thought: each field in the pieces that it came in."""
         self._used: dict[str, Any] = {}
         self._calls: dict[int, int] = {}
         self._queries: dict[int, tuple[str, list[str]]] = {}
@@ -276,7 +276,8 @@ class _Reading:
             case "content_block_delta":
                 return self._delta(made, event)
             case "content_block_stop" if self._thought is not None:
-                made.choices.add().thoughts.append(self._sealed(self._thought))
+                whole = {name: "".join(pieces) for name, pieces in self._thought.items()}
+                made.choices.add().thoughts.append(self._sealed(whole))
                 self._thought = None
             case "content_block_stop" if self._cited:
                 made.choices.add().citations.extend(searching.quoted(self._cited, self._from, self._said))
@@ -301,7 +302,7 @@ class _Reading:
                 made.choices.add().tool_calls.add(index=n, id=block["id"], name=block["name"])
                 return made
             case "thinking" | "redacted_thinking":
-                self._thought = dict(block)
+                self._thought = {name: [said] for name, said in block.items()}
             case "text":
                 self._from = self._said
             case "server_tool_use":
@@ -326,15 +327,17 @@ class _Reading:
                 self._queries[event["index"]][1].append(delta["partial_json"])
                 return None
             case "thinking_delta":
-                if self._thought is not None:
-                    self._thought["thinking"] = self._thought.get("thinking", "") + delta["thinking"]
+                self._think("thinking", delta)
                 made.choices.add(reasoning=delta["thinking"])
             case "signature_delta":
-                if self._thought is not None:
-                    self._thought["signature"] = self._thought.get("signature", "") + delta["signature"]
+                self._think("signature", delta)
                 return None
             case "input_json_delta":
                 made.choices.add().tool_calls.add(index=self._calls[event["index"]], arguments=delta["partial_json"])
             case _:
                 return None
         return made
+
+    def _think(self, name: str, delta: dict[str, Any]) -> None:
+        if self._thought is not None:
+            self._thought.setdefault(name, []).append(delta[name])

@@ -19,9 +19,7 @@ FORCED = (chat.ToolChoice.MODE_REQUIRED, chat.ToolChoice.MODE_FUNCTION)
 
 def effort(model: str, request: chat.ChatRequest) -> str:
     """What to say in `output_config.effort`; '' for nothing."""
-    said = version(model)
-    knows = said is None or said > LAST or (said == LAST and "opus" in model)
-    return EFFORTS.get(request.reasoning_effort, "") if knows else ""
+    return EFFORTS.get(request.reasoning_effort, "") if _knows_efforts(model, version(model)) else ""
 
 
 def budget(model: str, request: chat.ChatRequest, max_tokens: int) -> dict[str, Any] | None:
@@ -32,7 +30,7 @@ def budget(model: str, request: chat.ChatRequest, max_tokens: int) -> dict[str, 
     """
     said, wanted = version(model), BUDGETS.get(EFFORTS.get(request.reasoning_effort, ""), 0)
     tokens = min(wanted, max_tokens // 2)
-    if said is None or not FIRST <= said <= LAST or (said == LAST and "opus" in model) or tokens < LEAST:
+    if said is None or said < FIRST or _knows_efforts(model, said) or tokens < LEAST:
         return None
     sampled = request.temperature if request.HasField("temperature") else 1.0
     if sampled != 1.0 or request.HasField("top_k") or (request.HasField("top_p") and request.top_p < 0.95):
@@ -46,6 +44,10 @@ def version(model: str) -> tuple[int, int] | None:
     """Of a Claude's name; None where it tells none."""
     found = VERSION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found is not None else None
+
+
+def _knows_efforts(model: str, said: tuple[int, int] | None) -> bool:
+    return said is None or said > LAST or (said == LAST and "opus" in model)
 
 
 def _under_way(messages: Iterable[chat.Message]) -> bool:
