@@ -37,6 +37,7 @@ from services.edge.message_batches import MessageBatches
 from services.edge.messages import COUNT, Messages
 from services.edge.models import Models
 from services.edge.moderations import Moderations
+from services.edge.realtime import Realtime
 from services.edge.registry import Registry
 from services.edge.reranking import PATHS as RERANKING
 from services.edge.reranking import Reranking
@@ -121,6 +122,8 @@ class Settings:
     """Of an upload, which is passed on as it comes."""
     deadline_s: float = 120.0
     """How long a request may take that is not streamed; a stream may take ten times as long."""
+    session_s: float = 3600.0
+    """How long a session of speech and text may last."""
     responses: Keeping = field(default_factory=Keeping)
     conversation_idle_s: float = 30 * 86_400.0
     """A conversation goes when nobody has gone on from it for so long, ten years at most."""
@@ -162,14 +165,12 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
             routes={
-                **_worked_on(gateway),
-                "/v1/models": {"GET": models.list},
+                **_of_the_gateway(gateway),
                 "/v1/files": {"GET": slowly(files.list), "POST": slowly(files.create)},
                 "/v1/batches": {"GET": slowly(batches.list), "POST": slowly(batches.create)},
                 "/tollway/v1/jobs": {"GET": slowly(jobs.list)},
                 SIGN_IN: {"GET": sign_in.offer, "POST": sign_in.trade},
                 **books.routes(),
-                **Erasures(gateway).routes(),
                 **responses.routes(),
                 **talks.routes(),
                 **letters.routes(slowly),
@@ -199,12 +200,14 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             refused=REFUSED,
             prompts=PROMPTS,
             assets=assets(),
+            sockets=Realtime(gateway, settings.session_s).routes(),
         )
 
 
-def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[str, Handler]]:
-    """What the gateway alone answers, and a model or a tool works on."""
+def _of_the_gateway(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[str, Handler]]:
+    """What the gateway alone answers."""
     return {
+        "/v1/models": {"GET": Models(gateway).list},
         "/v1/chat/completions": {"POST": Chat(gateway).answer},
         "/v1/completions": {"POST": Completions(gateway).answer},
         "/v1/embeddings": {"POST": Embeddings(gateway).answer},
@@ -219,4 +222,5 @@ def _worked_on(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[s
         **Reranking(gateway).routes(),
         **Mcp(gateway).routes(),
         **Gemini(gateway, Models(gateway)).routes(),
+        **Erasures(gateway).routes(),
     }

@@ -11,6 +11,8 @@ from opentelemetry.trace import SpanKind
 from services.edge.console import SAFE, Asset
 from services.edge.door import Door
 from services.edge.exchange import Event, Exchange, Gone, Receive, Scope, Send
+from services.edge.sockets import Handler as SocketHandler
+from services.edge.sockets import Sockets
 from services.edge.wire.errors import Refusal, of_failure
 from services.runtime import cohorts, telemetry
 
@@ -38,11 +40,14 @@ class Application:
     """What a prompt is called on routes whose bodies have no `messages`."""
     assets: Mapping[str, Asset] = field(default_factory=dict)
     """Files of the console, by path."""
+    sockets: Mapping[str, SocketHandler] = field(default_factory=dict)
+    """Sessions over web sockets, by path."""
     draining: bool = False
     """Said by readiness while the calls under way finish."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # web sockets are not spoken here, and uvicorn says so by itself
+        if scope["type"] == "websocket":
+            await Sockets(self.door, self.sockets)(scope, receive, send)
             return
         exchange = Exchange(scope, receive, _last(send) if self.draining else send, self.largest_body_bytes)
         try:

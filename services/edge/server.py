@@ -27,6 +27,8 @@ from services.runtime.settings import BadSettings, load
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+LARGEST_EVENT_BYTES = 24 << 20
+"""Of a session over a web socket; OpenAI takes 15 MiB of sound at once."""
 LAST_WORDS_S = 0.5
 LOOKS = 5
 """Turns of the loop within which it reads from a connection that it has taken."""
@@ -97,6 +99,9 @@ async def serving(application: Application, where: Listening) -> AsyncIterator[s
         OSError: the address is taken.
         ValueError: plain text beyond this machine, and no word that it is meant.
     """
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.WARNING
+    )  # it logs addresses of web sockets whole, with whatever is in a query
     listener = _inherited(where.address) if where.address.startswith("fd:") else _bound(where.address)
     host, port = listener.getsockname()[:2]
     if not (where.tls or where.plain_text or local(f"{host}:{port}")):
@@ -106,7 +111,9 @@ async def serving(application: Application, where: Listening) -> AsyncIterator[s
         uvicorn.Config(
             application,
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_EVENT_BYTES,
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -67,6 +67,8 @@ class Entry:
     those that stand for one where the provider tells none."""
     speech_events: bool = False
     """Ask for speech as events, in which the provider tells what it bills: OpenAI's do, but for `tts-1` and `tts-1-hd`."""
+    realtime: bool = False
+    """Hears, reads, speaks and writes in sessions, by the provider's `/realtime`, as OpenAI and Azure have it; it does nothing else."""
     completions: bool | None = None
     """Goes on from a text as it is, by the provider's `/completions`; left out, as the provider usually does."""
     quality: float = 0.5

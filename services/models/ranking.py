@@ -1,8 +1,8 @@
 """Answers from the first candidate that can: retries and fallback before the first piece, hedges of what is slow."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,13 +13,14 @@ from services.models import faults
 from services.models.catalogue import Catalogue
 from services.models.credit import Credit
 from services.models.hedging import first_of
-from services.models.operations import CHAT, CONTENT, EMBEDDINGS, MODERATION, RERANK, operation
+from services.models.operations import CHAT, CONTENT, EMBEDDINGS, MODERATION, RERANK, Operation, operation
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.taking_up import Said
 from services.models.walk import Walk
 from services.models.wires import text
 from services.models.wires.adapter import (
     Adapter,
+    Converses,
     Drawn,
     Draws,
     Embedded,
@@ -29,6 +30,7 @@ from services.models.wires.adapter import (
     Moderates,
     Ranks,
     Reranked,
+    Session,
     Speaks,
     Target,
     Voiced,
@@ -178,6 +180,28 @@ class Ranking:
                             if piece.usage is not None:
                                 observed.used(piece.usage)
                             yield piece
+                return
+            except Failure as failure:
+                walk.failed(endpoint, failure, begun=begun)
+
+    @asynccontextmanager
+    async def converse(self, name: str, asker: Asker) -> AsyncIterator[tuple[Session, Operation]]:
+        """A session with the model `name`, at the first of its deployments that opens one."""
+        entry = self.catalogue.entry(name)
+        wire = self.wires[entry.spoken]
+        if not entry.realtime or not isinstance(wire, Converses):
+            raise faults.Unsupported(model=name, what="hold sessions")
+        walk, begun = self._walk([name], asker), False
+        while True:
+            _, endpoint = await walk.next()
+            try:
+                async with AsyncExitStack() as stack:
+                    call = stack.enter_context(endpoint.call(asker))
+                    observed = stack.enter_context(operation(CONTENT, endpoint, entry, stream=True))
+                    session = await stack.enter_async_context(wire.converse(await self._target(endpoint)))
+                    begun = True
+                    call.answered()
+                    yield session, observed
                 return
             except Failure as failure:
                 walk.failed(endpoint, failure, begun=begun)

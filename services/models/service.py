@@ -12,6 +12,7 @@ from tollway.models.v1.models_pb2_grpc import ModelsServiceServicer
 
 from services.models.catalogue import Entry
 from services.models.compression import Compressor
+from services.models.conversing import OpenMissing, conversed
 from services.models.gathering import Gathering
 from services.models.history import shortened
 from services.models.limits import Priority
@@ -100,6 +101,17 @@ class ModelsService(ModelsServiceServicer):
                 yield pb.SpeakResponse(
                     audio=piece.audio, content_type=piece.content_type, usage=piece.usage, model=model
                 )
+
+    async def Converse(
+        self, requests: AsyncIterator[pb.ConverseRequest], context: object
+    ) -> AsyncIterator[pb.ConverseResponse]:
+        first = await anext(requests, None)
+        if first is None or not first.HasField("open"):
+            raise OpenMissing
+        asker = _asker(first.open.priority, 0)
+        async with aclosing(conversed(self.ranking, first.open, asker, requests)) as said:
+            async for one in said:
+                yield one
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         if request.chat.model != AUTO:
@@ -202,6 +214,7 @@ def _model(name: str, entry: Entry) -> pb.Model:
         second_tokens=entry.second_tokens,
         character_tokens=entry.character_tokens,
         web_search=entry.searches,
+        realtime=entry.realtime,
         quality=entry.quality,
         most_calls=entry.most_calls,
         regions=sorted({one.region for one in entry.places if one.region}),

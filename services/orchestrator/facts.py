@@ -61,7 +61,7 @@ class Models:
 
 def _other(one: models_pb2.Model) -> bool:
     costs = (one.image_tokens, one.second_tokens, one.character_tokens)
-    return one.embeddings or one.rerank or one.moderation or any(costs)
+    return one.embeddings or one.rerank or one.moderation or one.realtime or any(costs)
 
 
 @dataclass(slots=True)

@@ -44,6 +44,34 @@ class ModelNotAllowed(Failure):
     field = "model"
 
 
+class RegionNotAllowed(Failure):
+    kind, reason = Kind.DENIED, "REGION_NOT_ALLOWED"
+    text = "the API key keeps its requests to regions that {model} is not known to run in"
+    field = "model"
+
+
+class DataKept(Failure):
+    kind, reason = Kind.DENIED, "DATA_KEPT"
+    text = "policy keeps {data_class} data from {model}"
+    field = "model"
+
+
+class OpenMissing(Failure):
+    kind, reason = Kind.INVALID, "OPEN_MISSING"
+    text = "the first message opens the session, and no other does"
+    field = "open"
+
+
+class EventUnfit(Failure):
+    kind, reason = Kind.INVALID, "EVENT_UNFIT"
+    text = "{at}: {rule}"
+
+
+class SessionOutOfHand(Failure):
+    kind, reason = Kind.UNAVAILABLE, "SESSION_OUT_OF_HAND"
+    text = "{model}'s provider begins responses by itself, which nobody could hold for"
+
+
 class NoModel(Failure):
     kind, reason = Kind.UNAVAILABLE, "ROUTER_AWAY"
     text = "the router is away and no default model is known"

@@ -13,8 +13,10 @@ from tollway.models.v1 import models_pb2
 
 from services.orchestrator import bounds
 from services.orchestrator.charging import charged, reservation
+from services.orchestrator.encoded import LOCAL
 from services.orchestrator.failures import ModelNotAllowed, PromptRefused
 from services.orchestrator.money import time_left
+from services.orchestrator.residency import heed
 from services.orchestrator.road import Road
 from services.runtime import identity, telemetry
 from services.runtime.errors import Failure, Kind
@@ -67,7 +69,7 @@ class Metered:
         """What `work` makes of the texts, masked where policy says so; it is paid for by what it tells of tokens.
 
         Raises:
-            ModelNotAllowed, PromptRefused
+            ModelNotAllowed, RegionNotAllowed, PromptRefused, DataKept
             AioRpcError: what the ledger says, or whoever does the work.
         """
         async with self.paid(request, texts) as paid:
@@ -81,15 +83,18 @@ class Metered:
         """Holds the most that work on the texts can come to. At the end of the block, however it ends, what it says is charged.
 
         Raises:
-            ModelNotAllowed, PromptRefused
+            ModelNotAllowed, RegionNotAllowed, PromptRefused, DataKept
             AioRpcError: what the ledger says.
         """
         caller, trace = identity.scoped(self.scope), telemetry.current()
         if not caller.allows(request.model):
             raise ModelNotAllowed(model=request.model)
         self.road.desk.room()
+        model = self._elsewhere(request.model)
+        if model is not None:
+            heed(model, caller.regions)
         road = pb.Road(trace_id=trace.hex if trace else "", model=request.model)
-        inspected = list(await self._inspected(texts, road))
+        inspected = list(await self._inspected(texts, road, model))
         reserved = reservation(caller.account, request.idempotency_key)
         attempt = self._attempt(request, inspected)
         async with charged(self.road, attempt, reserved, road, again=request.attempt > 1) as one:
@@ -98,6 +103,10 @@ class Metered:
                 yield paid
             finally:
                 one.usage = paid.usage
+
+    def _elsewhere(self, name: str) -> models_pb2.Model | None:
+        """The model as the catalogue has it, and without a region where it has none; None for what runs on this machine."""
+        return None if name in LOCAL else self.road.models.known.get(name) or models_pb2.Model(name=name)
 
     def _attempt(self, request: Request, texts: Sequence[str]) -> ledger_pb2.Attempt:
         known = self.road.models.known.get(request.model)
@@ -113,7 +122,7 @@ class Metered:
             compute=time_left(),
         )
 
-    async def _inspected(self, texts: Sequence[str], road: pb.Road) -> Sequence[str]:
+    async def _inspected(self, texts: Sequence[str], road: pb.Road, model: models_pb2.Model | None) -> Sequence[str]:
         if not texts:
             return texts
         messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in texts]
@@ -123,6 +132,8 @@ class Metered:
         )
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise PromptRefused(rule=seen.verdict.rule)
+        if model is not None:
+            heed(model, (), seen.verdict)
         road.findings.extend(seen.findings)
         return [one.parts[0].text for one in seen.messages] if seen.masked else texts
 

@@ -16,6 +16,7 @@ from tollway.models.v1 import models_pb2
 from services.orchestrator import encoded
 from services.orchestrator.again import Again
 from services.orchestrator.agent import Agent
+from services.orchestrator.conversing import Conversing
 from services.orchestrator.deferring import Deferring
 from services.orchestrator.drawing import Drawing
 from services.orchestrator.embedding import Embedding
@@ -223,6 +224,13 @@ class GatewayService(GatewayServiceServicer):
         async with aclosing(Speaking(self.road).speak(request)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def Converse(
+        self, requests: AsyncIterator[pb.ConverseRequest], context: object
+    ) -> AsyncIterator[pb.ConverseResponse]:
+        async with aclosing(Conversing(self.road).converse(requests)) as said:
+            async for one in said:
+                yield one
 
     async def CountTokens(self, request: pb.CountTokensRequest, context: object) -> pb.CountTokensResponse:
         caller, asked = identity.scoped("chat"), models_pb2.CountTokensRequest(chat=self.road.called(request.chat))

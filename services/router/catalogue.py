@@ -117,4 +117,4 @@ class Catalogue:
 def _other(one: models_pb2.Model) -> bool:
     """Whether it does something else than chat."""
     costs = (one.image_tokens, one.second_tokens, one.character_tokens)
-    return one.embeddings or one.rerank or one.moderation or any(costs)
+    return one.embeddings or one.rerank or one.moderation or one.realtime or any(costs)

@@ -39,7 +39,7 @@ READS = {
     "registry.ListRuns", "registry.ListRunResults", "registry.CompareRuns", "registry.ListFeedback", "registry.ListProbes",
 }  # fmt: skip
 BY_SCOPE = {
-    "chat": {"gateway.Complete", "gateway.StreamComplete", "gateway.GenerateImages", "gateway.Transcribe", "gateway.Speak", "gateway.CountTokens", "registry.CompareShadow"},
+    "chat": {"gateway.Complete", "gateway.StreamComplete", "gateway.GenerateImages", "gateway.Transcribe", "gateway.Speak", "gateway.Converse", "gateway.CountTokens", "registry.CompareShadow"},
     "embeddings": {"gateway.Embed", "gateway.Moderate", "gateway.Rerank"},
     "documents": {
         f"retrieval.{rpc}"

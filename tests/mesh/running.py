@@ -36,8 +36,8 @@ MODELS = (
     "endless",
     "typist",
 )
-BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker", "narrow")
-"""Models that do something else than chat, one that searches the web on Anthropic's wire, and one that holds little."""
+BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker", "narrow", "talker", "brokentalker")
+"""Models that do something else than chat (`brokentalker` opens no session), one that searches the web on Anthropic's wire, and one that holds little."""
 PRICES = json.dumps(
     {
         **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},

@@ -1,6 +1,7 @@
 """The models service's contract over every transport."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from tests.support.callers import identity
 from tests.support.refusals import field_of, refused
 from tests.support.serve import TRANSPORTS, channel_to
 from tests.support.stubs import Called
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,7 @@ async def models(request: pytest.FixtureRequest, peer: Provider) -> AsyncIterato
     entries["scribe"] = Entry("scribe", base_url=peer.url, second_tokens=10)
     entries["speaker"] = Entry("speaker", base_url=peer.url, character_tokens=2)
     entries["painter"] = Entry("painter", base_url=peer.url, image_tokens=1000)
+    entries["talker"] = Entry("talker", base_url=peer.url, realtime=True)
     entries["censor"] = Entry("censor", base_url=peer.url, moderation=True)
     async with session() as http:
         ranking = Ranking(Catalogue(entries), {"openai": OpenAI(http, counter())}, Secrets(http))
@@ -147,6 +150,37 @@ async def test_speaks_where_the_model_can(models: Models) -> None:
     assert await refused(call.read()) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
 
 
+async def test_holds_sessions_where_the_model_can(models: Models, peer: Provider) -> None:
+    call, left = models.Converse(), peer.left
+    await call.write(pb.ConverseRequest(open=pb.OpenSession(model="talker")))
+    assert json.loads((await call.read()).event)["type"] == "session.created"
+    await call.write(pb.ConverseRequest(event=json.dumps({"type": "response.create"})))
+    said: Any = pb.ConverseResponse()
+    while not said.HasField("usage"):
+        said = await call.read()
+    assert json.loads(said.event)["type"] == "response.done"
+    assert (said.usage.input_tokens, said.usage.output_tokens, said.usage.kinds.audio_output_tokens) == (24, 10, 6)
+    await call.done_writing()
+    while await call.read() is not grpc.aio.EOF:  # the end of what is said is the session's
+        pass
+    await until(lambda: peer.left > left)
+
+    async def opened(*said: pb.ConverseRequest) -> None:
+        call = models.Converse()
+        for one in said:
+            await call.write(one)
+        await call.done_writing()
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+    missing = (grpc.StatusCode.INVALID_ARGUMENT, "OPEN_MISSING")
+    opening = pb.ConverseRequest(open=pb.OpenSession(model="talker"))
+    assert await refused(opened(pb.ConverseRequest(event="{}"))) == missing
+    assert await refused(opened(opening, opening)) == missing
+    chats = pb.ConverseRequest(open=pb.OpenSession(model="echo"))
+    assert await refused(opened(chats)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED")
+
+
 async def test_counts_what_would_be_read_without_asking_anybody(models: Models) -> None:
     short, long = asking(), asking()
     long.messages.add(role=chat.ROLE_USER).parts.add(text="and much more than that, word after word " * 20)
@@ -166,7 +200,20 @@ async def test_lists_in_pages_without_a_key(models: Models) -> None:
     first = await models.stub.ListModels(pb.ListModelsRequest(page_size=4))
     rest = await models.stub.ListModels(pb.ListModelsRequest(page_token=first.next_page_token))
     assert [one.name for one in [*first.models, *rest.models]] == sorted(
-        ["echo", "busy", "broken", "cut", "quiet", "vectors", "judge", "censor", "painter", "scribe", "speaker"]
+        [
+            "echo",
+            "busy",
+            "broken",
+            "cut",
+            "quiet",
+            "vectors",
+            "judge",
+            "censor",
+            "painter",
+            "scribe",
+            "speaker",
+            "talker",
+        ]
     )
 
 

@@ -1,6 +1,7 @@
 """The services of the road, small and obedient; each can be away, and all keep what they were asked."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -85,6 +86,47 @@ class Inspection(Stream):
         pass
 
 
+class Talk:
+    """A session with a model: it says what it is told to, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.opened = models_pb2.OpenSession()
+        self.ended = False
+        self._said: asyncio.Queue[Any] = asyncio.Queue()
+        self._hearing: asyncio.Task[None] | None = None
+
+    def begin(self, requests: AsyncIterator[models_pb2.ConverseRequest]) -> "Talk":
+        self._hearing = asyncio.create_task(self._hear(requests))
+        return self
+
+    async def _hear(self, requests: AsyncIterator[models_pb2.ConverseRequest]) -> None:
+        async for one in requests:
+            if one.HasField("open"):
+                self.opened = one.open
+            else:
+                self.sent.append(json.loads(one.event))
+        self._said.put_nowait(grpc.aio.EOF)
+
+    def says(self, kind: str, **more: Any) -> None:
+        beside = {name: more.pop(name) for name in ("usage", "transcript_usage", "transcript_seconds") if name in more}
+        self._said.put_nowait(models_pb2.ConverseResponse(event=json.dumps({"type": kind, **more}), **beside))
+
+    def breaks(self, error: Exception) -> None:
+        self._said.put_nowait(error)
+
+    async def read(self) -> Any:
+        if isinstance(said := await self._said.get(), Exception):
+            raise said
+        return said
+
+    def cancel(self) -> bool:
+        self.ended = True
+        if self._hearing is not None:
+            self._hearing.cancel()
+        return True
+
+
 class Mesh:
     """All eight. `away` names those that do not answer; `asked` is what was called, in order."""
 
@@ -136,6 +178,10 @@ class Mesh:
         """What the model calls, each time that it is asked, before it answers."""
         self.poisoned = ""
         """The guard refuses what has these words in it."""
+        self.kept_to: list[str] = []
+        """The only models that the guard's verdict lets data go to."""
+        self.talk = Talk()
+        self.refuses_holds = False
         self.channels: dict[str, Any] = {}
         self.all: list[tuple[str, Any]] = []
         self.answered: list[tuple[str, Any]] = []
@@ -163,7 +209,7 @@ class Mesh:
     def _InspectPrompt(self, request: Any) -> Any:
         poisoned = self.poisoned and self.poisoned in str(request)
         action = guard_pb2.ACTION_BLOCK if self.blocked or poisoned else guard_pb2.ACTION_ALLOW
-        verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted")
+        verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted", models=self.kept_to)
         return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1", findings=self.findings)
 
     def _InspectAnswer(self, request: Any) -> Any:
@@ -191,6 +237,8 @@ class Mesh:
         return router_pb2.JudgeResponse(good=self.good, score=0.5, reason="good" if self.good else "unsure")
 
     def _Reserve(self, request: Any) -> Any:
+        if self.refuses_holds:
+            raise Away(grpc.StatusCode.RESOURCE_EXHAUSTED)
         if self.refuses_second_hold and len([one for one in self.asked if one == "ledger.Reserve"]) > 1:
             raise Away(grpc.StatusCode.RESOURCE_EXHAUSTED)
         hold = f"hold of {request.attempts[0].model}" if request.attempts else "hold"
@@ -345,6 +393,8 @@ class Mesh:
         self.messages[f"{service}.{name}"] = request
         if name == "InspectCompletion":
             return Inspection()
+        if name == "Converse":
+            return self.talk.begin(request)
         if name == "Watch" and service == "models" and service not in self.away:
             return Stream([models_pb2.WatchResponse(models=[models_pb2.Health(model="m", available=True)])])
         if name == "Watch" and service in self.away:
@@ -388,7 +438,7 @@ class Stub:
         self.mesh, self.service = mesh, service
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("StreamGenerate", "Speak", "InspectCompletion", "Watch"):
+        if name in ("StreamGenerate", "Speak", "InspectCompletion", "Converse", "Watch"):
             return lambda request=None, **_: self.mesh.stream(self.service, name, request)
 
         async def call(request: Any, **_: Any) -> Any:

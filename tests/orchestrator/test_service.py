@@ -53,7 +53,17 @@ async def gateway(request: pytest.FixtureRequest, mesh: Mesh) -> AsyncIterator[C
     known = {
         "m": models_pb2.Model(
             name="m", provider="p", provider_model="q", max_output_tokens=500, most_calls=2, context_tokens=1000
-        )
+        ),
+        "talker": models_pb2.Model(
+            name="talker",
+            provider="p",
+            provider_model="t",
+            realtime=True,
+            max_output_tokens=500,
+            context_tokens=1000,
+            regions=["eu"],
+        ),
+        "scribe": models_pb2.Model(name="scribe", provider="p", provider_model="w", second_tokens=10, regions=["eu"]),
     }
     policies = {
         "daring/app": Dependencies(guard="open", ledger="open", allowance=Terms(tokens=4000, requests=3)),
@@ -164,7 +174,7 @@ async def test_while_the_ledger_is_away_a_project_has_its_allowance_and_no_more(
     await until(lambda: "ledger.CarveAllowance" in mesh.asked and "ledger.Settle" in mesh.asked)
     carved = mesh.messages["ledger.CarveAllowance"]
     assert (carved.account, carved.nano_usd, carved.tokens, carved.requests) == ("daring/app", 10**9, 4000, 3)
-    assert [one.model for one in carved.models] == ["m"] and carved.lasting.seconds == 3600
+    assert [one.model for one in carved.models] == ["m", "talker", "scribe"] and carved.lasting.seconds == 3600
 
     mesh.away = {"ledger": Code.DEADLINE_EXCEEDED}
     made = await daring.Complete(asking())
@@ -532,7 +542,7 @@ async def test_a_key_for_some_models(gateway: Called, mesh: Mesh) -> None:
     narrow = Called(gateway.stub, "acme/app", models=("other",))
     assert await refused(narrow.Complete(asking("m"))) == (Code.PERMISSION_DENIED, "MODEL_NOT_ALLOWED")
     assert [one.name for one in (await narrow.ListModels(pb.ListModelsRequest())).models] == ["auto", "smart"]
-    every = {"auto", "smart", "m", "minilm", "static", "bge-small"}
+    every = {"auto", "smart", "m", "talker", "scribe", "minilm", "static", "bge-small"}
     assert {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models} == every
     mesh.tiers.pop()
     listed = {one.name for one in (await gateway.ListModels(pb.ListModelsRequest())).models}
@@ -624,6 +634,20 @@ async def test_a_text_is_gone_on_from_alone(gateway: Called) -> None:
         assert await field_of(gateway.Complete(asked)) == "chat.messages"
     template = pb.Options(prompt=pb.Prompt(reference="greeting"))
     assert await field_of(gateway.Complete(asking(text_completion=True, options=template))) == "chat.messages"
+
+
+async def test_work_that_is_no_conversation_heeds_regions_and_where_data_may_go(gateway: Called, mesh: Mesh) -> None:
+    there, elsewhere = (gateway.by("acme/search", regions=[one]) for one in ("eu", "us"))
+    asked = pb.TranscribeRequest(model="scribe")
+    asked.recording.data, asked.recording.filename, asked.recording.prompt = b"sound", "a.mp3", "tolls"
+    assert (await there.Transcribe(asked)).model == "scribe"
+    denied = (Code.PERMISSION_DENIED, "REGION_NOT_ALLOWED")
+    assert await refused(elsewhere.Transcribe(asked)) == denied
+    assert await refused(there.Embed(pb.EmbedRequest(model="m", texts=["a"]))) == denied  # it names no region
+    assert (await there.Embed(pb.EmbedRequest(model="static", texts=["a"]))).model == "static"  # it runs here
+    mesh.kept_to = ["m"]
+    assert await refused(gateway.Transcribe(asked)) == (Code.PERMISSION_DENIED, "DATA_KEPT")
+    assert mesh.asked.count("models.Transcribe") == 1
 
 
 async def test_mistakes(gateway: Called) -> None:

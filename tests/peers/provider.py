@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.peers import claude
+from tests.peers import claude, talker
 
 SIGNATURE = "c2lnbmVk"
 PRIVATE = "Try the card 4111 1111 1111 1111 instead."
@@ -73,6 +73,14 @@ class Provider:
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    async def realtime(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(dict(request.headers))
+
+        def left() -> None:
+            self.left += 1
+
+        return await talker.session(request, self.requests.append, left)
 
     async def messages(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -296,6 +304,7 @@ def provider() -> Iterator[Provider]:
     peer, loop, ready = Provider(), asyncio.new_event_loop(), threading.Event()
     application = web.Application(client_max_size=64 << 20)
     application.router.add_post("/v1/chat/completions", peer.chat)
+    application.router.add_get("/v1/realtime", peer.realtime)
     application.router.add_post("/v1/completions", peer.completions)
     application.router.add_post("/v1/messages", peer.messages)
     application.router.add_post("/v1/embeddings", peer.embeddings)

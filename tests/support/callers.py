@@ -16,9 +16,10 @@ def token(
     models: tuple[str, ...] = (),
     key: str = "key_1",
     scopes: tuple[str, ...] = (),
+    regions: tuple[str, ...] = (),
 ) -> str:
     made, _ = SIGNER.token(
-        ApiKey(key, account, "", b"", admin, models, datetime.now(UTC), scopes=scopes),
+        ApiKey(key, account, "", b"", admin, models, datetime.now(UTC), scopes=scopes, regions=regions),
         datetime.now(UTC),
     )
     return made

@@ -110,13 +110,22 @@ def label(asked: chat.ChatRequest, headers: Mapping[bytes, bytes]) -> None:
     """
     if not (said := headers.get(LABELS.encode())):
         return
+    asked.metadata.update(labelled(said))
+    if len(asked.metadata) > MOST_LABELS:
+        raise _bad(LABELS, f"at most {MOST_LABELS}, with those of the body")
+
+
+def labelled(said: bytes) -> dict[str, str]:
+    """The labels of a header; see `label`."""
+    made = dict[str, str]()
     for one in said.decode("latin-1").split(","):
         name, equals, value = map(str.strip, one.partition("="))
         if not (name and equals and len(name) <= LONGEST_NAME and len(value) <= LONGEST_VALUE):
             raise _bad(LABELS, "NAME=VALUE, between commas")
-        asked.metadata[name] = value
-    if len(asked.metadata) > MOST_LABELS:
+        made[name] = value
+    if len(made) > MOST_LABELS:
         raise _bad(LABELS, f"at most {MOST_LABELS}, with those of the body")
+    return made
 
 
 def _from_body(made: pb.Options, raw: bytes) -> None:

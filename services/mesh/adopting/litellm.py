@@ -53,6 +53,7 @@ ABILITIES: Mapping[str, Mapping[str, bool | int]] = {
     "embedding": {"embeddings": True},
     "image_generation": {"image_tokens": 6240},  # the most that gpt-image-1 bills for one
     "moderation": {"moderation": True},
+    "realtime": {"realtime": True},
     "rerank": {"rerank": True},
 }
 BY_TOKENS: Mapping[str, Mapping[str, bool | int]] = {

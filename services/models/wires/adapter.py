@@ -1,6 +1,7 @@
 """What every wire format offers. Adding a provider is one file that fulfils this."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -94,6 +95,34 @@ class Voiced:
     """In the last one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event of a session."""
+
+    event: str = field(repr=False)
+    """As JSON, in the words of OpenAI's Realtime API."""
+    usage: chat.Usage | None = None
+    """Of the response that it ends."""
+    transcript_usage: chat.Usage | None = None
+    """Of the transcript that it brings, in tokens ..."""
+    transcript_seconds: float | None = None
+    """... or in seconds."""
+
+
+class Session(Protocol):
+    """Speech and text both ways."""
+
+    async def send(self, event: str) -> None: ...
+
+    def told(self) -> AsyncIterator[Told]:
+        """What the provider says, to the session's end."""
+        ...
+
+    async def close(self) -> None:
+        """Ends it."""
+        ...
+
+
 class Adapter(Protocol):
     """Each raises the failures of [services.models.faults][] and no other."""
 
@@ -146,4 +175,13 @@ class Speaks(Protocol):
 
     def speak(self, target: Target, text: str, options: models_pb2.SpeechOptions) -> AsyncGenerator[Voiced, None]:
         """Pieces as they come; the last one carries usage. Closing the iterator ends the provider's call."""
+        ...
+
+
+@runtime_checkable
+class Converses(Protocol):
+    """What a wire offers besides, where models on it hold sessions."""
+
+    def converse(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        """One that ends with the block."""
         ...

@@ -43,14 +43,19 @@ def read(body: dict[str, Any], most_s: int, each: int) -> Heard:
     return Heard(said, _usage(used, said.duration_s, most_s, each))
 
 
+def in_tokens(said: dict[str, Any]) -> chat.Usage | None:
+    """What a transcript is billed for, where that is told in tokens."""
+    if "input_tokens" not in said:
+        return None
+    sound = (said.get("input_token_details") or {}).get("audio_tokens")
+    written = said.get("output_tokens") or 0
+    return chat.Usage(input_tokens=said["input_tokens"], output_tokens=written, kinds=kinds(audio_input_tokens=sound))
+
+
 def _usage(said: dict[str, Any], duration_s: float, most_s: int, each: int) -> chat.Usage:
     """As told in tokens, in seconds, or not at all."""
-    if "input_tokens" in said:
-        sound = (said.get("input_token_details") or {}).get("audio_tokens")
-        written = said.get("output_tokens") or 0
-        return chat.Usage(
-            input_tokens=said["input_tokens"], output_tokens=written, kinds=kinds(audio_input_tokens=sound)
-        )
+    if (counted := in_tokens(said)) is not None:
+        return counted
     if (told := float(said.get("seconds") or 0) or duration_s) < 0:
         raise ValueError
     tokens = math.ceil(told or most_s) * each

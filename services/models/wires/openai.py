@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -12,8 +12,8 @@ from tollway.models.v1 import models_pb2
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.wires import drawn, heard, http, searching, text, voiced
-from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Target, Voiced, Wanted
+from services.models.wires import drawn, heard, http, realtime, searching, text, voiced
+from services.models.wires.adapter import Drawn, Embedded, Heard, Moderated, Reranked, Session, Target, Voiced, Wanted
 from services.models.wires.billed import kinds, tier
 from services.models.wires.clouds import Door
 from services.models.wires.form import Form
@@ -117,6 +117,12 @@ class OpenAI:
         ):
             async for piece in pieces:
                 yield piece
+
+    def converse(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        newest = replace(
+            target, entry=replace(target.entry, api_version="")
+        )  # Azure's older paths speak a draft of the events
+        return realtime.opened(self.http, target, address(newest, "realtime"), self._shown(target))
 
     def posted(self, target: Target, path: str, body: dict[str, Any] | Form) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)

@@ -1,0 +1,112 @@
+"""`GET /v1/realtime`: a session of speech and text over a web socket, in OpenAI's events."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from tollway.gateway.v1 import gateway_pb2 as pb
+from tollway.gateway.v1 import gateway_pb2_grpc
+
+from services.edge.door import Door
+from services.edge.exchange import Gone
+from services.edge.sockets import BROKEN, FORBIDDEN, LATER, UNDERSTOOD_NOT, WELL, Handler, Socket
+from services.edge.wire import answer, options, realtime
+from services.edge.wire.errors import Refusal, missing, of_failure, unfit
+from services.runtime import channels, telemetry
+
+PATH = "/v1/realtime"
+PROTOCOL = "realtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Realtime:
+    gateway: gateway_pb2_grpc.GatewayServiceStub
+    longest_s: float
+    """A session ends after so long."""
+
+    def routes(self) -> dict[str, Handler]:
+        return {PATH: self.converse}
+
+    async def converse(self, socket: Socket, door: Door) -> None:
+        """The first message of the call brings the head of the answer, so a refusal still gets its own status."""
+        opening = _opening(socket)
+        channels.DEADLINE.set(time.monotonic() + self.longest_s)
+        waiting: asyncio.Queue[str | None] = asyncio.Queue(1)
+        call = self.gateway.Converse(_requests(opening, waiting))
+        hearing: asyncio.Task[None] | None = None
+        try:
+            first: Any = await call.read()
+            await socket.accept(answer.headers(first.road), PROTOCOL)
+            hearing = asyncio.create_task(_heard(socket, waiting, call))
+            await _told(socket, call, hearing)
+        finally:
+            call.cancel()
+            if hearing is not None:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
+
+
+def _opening(socket: Socket) -> pb.OpenConversation:
+    """
+    Raises:
+        Refusal: no model is named, or something is asked for that is not there.
+    """
+    query = socket.query
+    if not (model := query.get("model") or query.get("deployment")):
+        raise missing("model")
+    if "intent" in query:
+        raise unfit("intent", "sessions that only transcribe are not held")
+    made = pb.OpenConversation(model=model)
+    if said := socket.headers.get(options.LABELS.encode()):
+        made.labels.update(options.labelled(said))
+    return made
+
+
+async def _requests(
+    opening: pb.OpenConversation, waiting: "asyncio.Queue[str | None]"
+) -> AsyncIterator[pb.ConverseRequest]:
+    yield pb.ConverseRequest(open=opening)
+    while (said := await waiting.get()) is not None:
+        yield pb.ConverseRequest(event=said)
+
+
+async def _heard(socket: Socket, waiting: "asyncio.Queue[str | None]", call: Any) -> None:
+    """Passes on what the caller says. One who leaves ends the session at once, and all work behind it."""
+    try:
+        async for said in socket.texts():
+            await waiting.put(said)
+    finally:
+        call.cancel()
+
+
+async def _told(socket: Socket, call: Any, hearing: "asyncio.Task[None]") -> None:
+    try:
+        while (said := await call.read()) is not grpc.aio.EOF:
+            await socket.tell(realtime.declined(said.declined) if said.HasField("declined") else said.event)
+    except asyncio.CancelledError:
+        if not hearing.done() or hearing.cancelled():
+            raise
+        if not isinstance(fault := hearing.exception(), Exception):
+            raise Gone from None  # the caller has left
+        await _broken(socket, of_failure(fault), UNDERSTOOD_NOT)
+    except grpc.aio.AioRpcError as error:
+        refusal = of_failure(error)
+        await _broken(socket, refusal, _code(refusal))
+    else:
+        await socket.close(WELL)
+
+
+async def _broken(socket: Socket, refusal: Refusal, code: int) -> None:
+    telemetry.note(error__type=refusal.code)
+    await socket.tell(realtime.failed(refusal))
+    await socket.close(code, refusal.code)
+
+
+def _code(refusal: Refusal) -> int:
+    """What a socket is closed with: whose fault it was, and whether to come again."""
+    if refusal.status in (429, 503):
+        return LATER
+    return BROKEN if refusal.status >= 500 else FORBIDDEN
