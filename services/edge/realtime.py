@@ -19,6 +19,8 @@ from services.runtime import channels, telemetry
 
 PATH = "/v1/realtime"
 PROTOCOL = "realtime"
+PARTING_S = 10.0
+"""How much longer the work behind a session may last, so that it is the edge that ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,40 @@ class Realtime:
     async def converse(self, socket: Socket, door: Door) -> None:
         """The first message of the call brings the head of the answer, so a refusal still gets its own status."""
         opening = _opening(socket)
-        channels.DEADLINE.set(time.monotonic() + self.longest_s)
-        waiting: asyncio.Queue[str | None] = asyncio.Queue(1)
+        channels.DEADLINE.set(time.monotonic() + self.longest_s + PARTING_S)
+        waiting: asyncio.Queue[str] = asyncio.Queue(1)
         call = self.gateway.Converse(_requests(opening, waiting))
         hearing: asyncio.Task[None] | None = None
         try:
             first: Any = await call.read()
             await socket.accept(answer.headers(first.road), PROTOCOL)
             hearing = asyncio.create_task(_heard(socket, waiting, call))
-            await _told(socket, call, hearing)
+            await self._told(socket, call, hearing)
         finally:
             call.cancel()
             if hearing is not None:
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
+
+    async def _told(self, socket: Socket, call: Any, hearing: "asyncio.Task[None]") -> None:
+        try:
+            async with asyncio.timeout(self.longest_s):
+                while (said := await call.read()) is not grpc.aio.EOF:
+                    await socket.tell(realtime.declined(said.declined) if said.HasField("declined") else said.event)
+        except asyncio.CancelledError:
+            if not hearing.done() or hearing.cancelled():
+                raise
+            if not isinstance(fault := hearing.exception(), Exception):
+                raise Gone from None  # the caller has left
+            await _broken(socket, of_failure(fault), UNDERSTOOD_NOT)
+        except TimeoutError:
+            over = Refusal(400, "session_expired", f"a session lasts {self.longest_s:g} s at most")
+            await _broken(socket, over, WELL)
+        except grpc.aio.AioRpcError as error:
+            refusal = of_failure(error)
+            await _broken(socket, refusal, _code(refusal))
+        else:
+            await socket.close(WELL)
 
 
 def _opening(socket: Socket) -> pb.OpenConversation:
@@ -65,38 +87,19 @@ def _opening(socket: Socket) -> pb.OpenConversation:
     return made
 
 
-async def _requests(
-    opening: pb.OpenConversation, waiting: "asyncio.Queue[str | None]"
-) -> AsyncIterator[pb.ConverseRequest]:
+async def _requests(opening: pb.OpenConversation, waiting: "asyncio.Queue[str]") -> AsyncIterator[pb.ConverseRequest]:
     yield pb.ConverseRequest(open=opening)
-    while (said := await waiting.get()) is not None:
-        yield pb.ConverseRequest(event=said)
+    while True:
+        yield pb.ConverseRequest(event=await waiting.get())
 
 
-async def _heard(socket: Socket, waiting: "asyncio.Queue[str | None]", call: Any) -> None:
+async def _heard(socket: Socket, waiting: "asyncio.Queue[str]", call: Any) -> None:
     """Passes on what the caller says. One who leaves ends the session at once, and all work behind it."""
     try:
         async for said in socket.texts():
             await waiting.put(said)
     finally:
         call.cancel()
-
-
-async def _told(socket: Socket, call: Any, hearing: "asyncio.Task[None]") -> None:
-    try:
-        while (said := await call.read()) is not grpc.aio.EOF:
-            await socket.tell(realtime.declined(said.declined) if said.HasField("declined") else said.event)
-    except asyncio.CancelledError:
-        if not hearing.done() or hearing.cancelled():
-            raise
-        if not isinstance(fault := hearing.exception(), Exception):
-            raise Gone from None  # the caller has left
-        await _broken(socket, of_failure(fault), UNDERSTOOD_NOT)
-    except grpc.aio.AioRpcError as error:
-        refusal = of_failure(error)
-        await _broken(socket, refusal, _code(refusal))
-    else:
-        await socket.close(WELL)
 
 
 async def _broken(socket: Socket, refusal: Refusal, code: int) -> None:

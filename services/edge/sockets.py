@@ -75,13 +75,20 @@ class Socket:
         Raises:
             Gone: the caller has left.
         """
-        try:
-            await self.send({"type": "websocket.send", "text": text})
-        except OSError:  # as ASGI has it
-            raise Gone from None
+        await self._sent({"type": "websocket.send", "text": text})
 
     async def close(self, code: int = WELL, reason: str = "") -> None:
-        await self.send({"type": "websocket.close", "code": code, "reason": reason[:120]})
+        """
+        Raises:
+            Gone: the caller has left.
+        """
+        await self._sent({"type": "websocket.close", "code": code, "reason": reason[:120]})
+
+    async def _sent(self, event: Event) -> None:
+        try:
+            await self.send(event)
+        except OSError:  # as ASGI has it
+            raise Gone from None
 
     async def refuse(self, refusal: Refusal, headers: Headers = ()) -> None:
         """Over HTTP: there is no session yet."""
@@ -102,26 +109,33 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket = Socket(scope, receive, send)
         await receive()  # that somebody has come
+        try:
+            await self._served(socket)
+        except Gone:
+            return
+
+    async def _served(self, socket: Socket) -> None:
         span = None
         try:
             if (handler := self.routes.get(socket.path)) is None:
-                raise Refusal(404, "unknown_url", f"unknown URL: {str(scope['path'])[:200]}")
+                raise Refusal(404, "unknown_url", f"unknown URL: {str(socket.scope['path'])[:200]}")
             await self.door.enter(socket.headers)
             span = telemetry.begin_span(f"edge WS {socket.path}", telemetry.current(), SpanKind.SERVER)
             await handler(socket, self.door)
-        except Gone:
-            return
-        except asyncio.CancelledError:
+        except (Gone, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - where a failure becomes a status, as for every request
-            refusal = of_failure(error)
-            if span is not None:
-                telemetry.note(http__response__status_code=refusal.status, error__type=refusal.code)
-            if socket.open:
-                log.error("a session broke off: %s", refusal.code)
-                await socket.close(BROKEN, refusal.code)
-            else:
-                await socket.refuse(refusal)
+            await self._failed(socket, of_failure(error), span is not None)
         finally:
             if span is not None:
                 span.end()
+
+    async def _failed(self, socket: Socket, refusal: Refusal, traced: bool) -> None:
+        if traced:
+            telemetry.note(http__response__status_code=refusal.status, error__type=refusal.code)
+        if socket.open:  # a handler tells of failures itself; this one broke while telling
+            log.error("a session broke off: %s", refusal.code)
+            await socket.close(BROKEN, refusal.code)
+            return
+        trace = telemetry.current()
+        await socket.refuse(refusal, [(b"x-tollway-trace", trace.hex.encode())] if trace is not None else [])

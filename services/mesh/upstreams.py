@@ -11,6 +11,8 @@ USUAL: Mapping[str, tuple[tuple[str, float], ...]] = {
     "anthropic": (("claude-sonnet-4-5", 0.88), ("claude-haiku-4-5", 0.72)),
 }
 """What a provider's key in the environment adds: models, and the prior chance that each answers well."""
+ALL = {"prompts": True, "resources": True}
+"""Of a server that is named in a word: everything that it has."""
 
 
 class BadUpstream(Exception):
@@ -29,10 +31,10 @@ def servers(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         if not (name and equals and where.strip()):
             raise BadUpstream(f"--mcp {text}: not of the form NAME=URL or NAME=COMMAND")
         if where.startswith(("http://", "https://")):
-            made[name] = {"url": where}
+            made[name] = {"url": where, **ALL}
             continue
         try:
-            made[name] = {"command": shlex.split(where)}
+            made[name] = {"command": shlex.split(where), **ALL}
         except ValueError as fault:
             raise BadUpstream(f"--mcp {text}: {fault}") from None
     return made

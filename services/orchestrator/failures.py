@@ -141,6 +141,12 @@ class ArgumentsBlocked(Failure):
     field = "arguments_json"
 
 
+class AddressMasked(Failure):
+    kind, reason = Kind.DENIED, "ARGUMENTS_BLOCKED"
+    text = "the address holds private data, and its server is not of the house"
+    field = "uri"
+
+
 class ResultBlocked(Failure):
     kind, reason = Kind.DENIED, "RESULT_BLOCKED"
     text = "policy keeps the result of {tool} back: {rule}"

@@ -11,17 +11,26 @@ DEEPEST = 16
 """How far down in a schema descriptions are looked for."""
 
 
-def said_of(tool: tools_pb2.Tool) -> chat.Message:
-    """All that a model reads of a tool in words: what it is, and its parameters together, whose few words say little alone."""
+def said_of(tool: tools_pb2.Tool | tools_pb2.Prompt | tools_pb2.ResourceEntry) -> chat.Message:
+    """All that a model, or a person, reads of it in words: what it is, and its parameters together, whose few words say little alone."""
     about = [one for one in (tool.title, tool.description) if one]
-    parameters = [
+    if isinstance(tool, tools_pb2.Tool):
+        parameters = _parameters(tool)
+    elif isinstance(tool, tools_pb2.Prompt):
+        parameters = [one.description for one in tool.arguments if one.description]
+    else:
+        about, parameters = [tool.name, *about], []
+    texts = ["\n".join(lines) for lines in (about, parameters) if lines]
+    return chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text) for text in texts])
+
+
+def _parameters(tool: tools_pb2.Tool) -> list[str]:
+    return [
         text
         for schema in (tool.input_schema_json, tool.output_schema_json)
         if schema
         for text in _described(orjson.loads(schema), DEEPEST)
     ]
-    texts = ["\n".join(lines) for lines in (about, parameters) if lines]
-    return chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text) for text in texts])
 
 
 def read(made: tools_pb2.Result) -> chat.Message | None:

@@ -27,6 +27,7 @@ from services.orchestrator.journey import Asked, Journey
 from services.orchestrator.listening import Listening
 from services.orchestrator.mirroring import Mirrored, Mirroring
 from services.orchestrator.moderating import Moderating
+from services.orchestrator.offering import Offering
 from services.orchestrator.prompting import Prompting
 from services.orchestrator.recording import Marks, Recording
 from services.orchestrator.reranking import Reranking
@@ -265,6 +266,18 @@ class GatewayService(GatewayServiceServicer):
 
     async def CallTool(self, request: pb.CallToolRequest, context: object) -> pb.CallToolResponse:
         return await self.tooling.call(request)
+
+    async def ListPrompts(self, request: pb.ListPromptsRequest, context: object) -> pb.ListPromptsResponse:
+        return await Offering(self.tooling).prompts(request)
+
+    async def GetPrompt(self, request: pb.GetPromptRequest, context: object) -> pb.GetPromptResponse:
+        return await Offering(self.tooling).prompt(request)
+
+    async def ListResources(self, request: pb.ListResourcesRequest, context: object) -> pb.ListResourcesResponse:
+        return await Offering(self.tooling).resources(request)
+
+    async def ReadResource(self, request: pb.ReadResourceRequest, context: object) -> pb.ReadResourceResponse:
+        return await Offering(self.tooling).document(request)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: object) -> pb.GetStatusResponse:
         return await standing(self.road.peers)

@@ -174,12 +174,12 @@ class Session:
         if session.get("prompt") is not None:
             raise EventUnfit(at="session.prompt", rule="prompts that a provider keeps are not used")
         dialogue.functions_only(session.get("tools"), "session.tools")
-        if "max_output_tokens" in session:
-            self.most_written = session["max_output_tokens"]
-            session["max_output_tokens"] = self._bounded(self.most_written)
         heard, spoken = (dialogue.within(session, "audio", way) for way in ("input", "output"))
         if "transcription" in heard:
             self._transcribe(heard)
+        if "max_output_tokens" in session:
+            self.most_written = session["max_output_tokens"]
+            session["max_output_tokens"] = self._bounded(self.most_written)
         self.format = str(dialogue.within(heard, "format").get("type") or self.format)
         self.spoken = str(dialogue.within(spoken, "format").get("type") or self.spoken)
         if isinstance(turns := heard.get("turn_detection"), dict):
@@ -205,10 +205,8 @@ class Session:
     def _transcribe(self, heard: Event) -> None:
         """By a model of the catalogue, which has its own price."""
         at, asked = "session.audio.input.transcription", heard["transcription"]
-        if self.transcripts is not None:
-            self.transcripts.close()
-            self.transcripts = None
         if asked is None:
+            self._transcripts_by(None)
             return
         name = asked.get("model") if isinstance(asked, dict) else None
         model = self.road.models.known.get(name) if isinstance(name, str) else None
@@ -220,7 +218,12 @@ class Session:
             raise ModelNotAllowed(model=model.name)
         heed(model, caller.regions)
         asked["model"] = model.provider_model
-        self.transcripts = Transcripts(self.road, model, self.labels)
+        self._transcripts_by(Transcripts(self.road, model, self.labels))
+
+    def _transcripts_by(self, transcripts: Transcripts | None) -> None:
+        if self.transcripts is not None:
+            self.transcripts.close()
+        self.transcripts = transcripts
 
     def _bounded(self, most: Any) -> Any:
         """The tokens of a response that are asked for, but no more than are held for."""
@@ -301,7 +304,9 @@ class Session:
         event_id = self._next(OURS_ALONE)
         try:
             await self._begin(event_id, {"type": dialogue.CREATE, "event_id": event_id})
-        except (Failure, grpc.aio.AioRpcError) as error:
+        except grpc.aio.AioRpcError as error:
+            if _ends(error):
+                raise
             await self.decline(error, "")
 
     async def _response_begun(self, event: Event) -> None:
@@ -310,6 +315,8 @@ class Session:
             await self.road.tokens.fresh()
             await self.purse.begin(response_id)
         except grpc.aio.AioRpcError as error:  # nobody has asked for it, and nothing can be held for it
+            if _ends(error):
+                raise
             await self.send(dialogue.written({"type": "response.cancel", "response_id": response_id}))
             await self.decline(error, "")
 

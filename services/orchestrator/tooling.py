@@ -27,6 +27,8 @@ JUDGED_S = 60.0
 MOST_JUDGED = 20_000
 MOST_BYTES = 256 << 10
 """Of what tools say of themselves, judged at once."""
+Said = tools_pb2.Tool | tools_pb2.Prompt | tools_pb2.ResourceEntry
+"""What a server says of what it has."""
 
 
 @dataclass(slots=True)
@@ -46,13 +48,13 @@ class Tooling:
             server=request.server, page_size=request.page_size, page_token=request.page_token
         )
         found = await self.road.peers.tools.ListTools(asked)
-        tools = [one for one in found.tools if _allowed(caller, one.server)]
-        rules = await self._rules(tools)
+        tools = [one for one in found.tools if allowed(caller, one.server)]
+        rules = await self.rules(tools)
         made = pb.ListToolsResponse(
             tools=[one for one, rule in zip(tools, rules, strict=True) if not rule],
             next_page_token=found.next_page_token,
-            servers=[one for one in found.servers if _allowed(caller, one.name)],
-            withheld=[one for one in found.withheld if _allowed(caller, server_of(one.name))],
+            servers=[one for one in found.servers if allowed(caller, one.name)],
+            withheld=[one for one in found.withheld if allowed(caller, server_of(one.name))],
         )
         for one, rule in zip(tools, rules, strict=True):
             if rule:
@@ -68,15 +70,14 @@ class Tooling:
         caller, trace = identity.scoped("tools"), telemetry.current()
         await self.road.peers.reach("tools", self.road.waits.restart_s)
         tool = (await self.road.peers.tools.GetTool(tools_pb2.GetToolRequest(name=request.name))).tool
-        model = _model(tool.server)
-        if not _allowed(caller, tool.server):
-            raise ToolNotAllowed(model=model)
-        (rule,) = await self._rules([tool])
+        model = model_of(tool.server)
+        self.admit(caller, tool.server)
+        (rule,) = await self.rules([tool])
         if rule:
             raise ToolWithheld(tool=tool.name, rule=rule)
         self.road.desk.room()
         road = pb.Road(trace_id=trace.hex if trace else "", model=model)
-        arguments, sealed = await self._inspected(request, road)
+        arguments, sealed = await self.inspected(request, road)
         attempt = ledger_pb2.Attempt(
             model=model, provider=PROVIDER, provider_model=tool.name, compute=time_left(), calls=1
         )
@@ -87,9 +88,18 @@ class Tooling:
             made = (await self.road.peers.tools.CallTool(asked)).result
             paid.usage = chat.Usage()
         telemetry.note(gen_ai__tool__name=tool.name, tollway__tool__failed=made.failed)
-        return pb.CallToolResponse(result=await self._shown(made, tool, sealed, road), road=road)
+        shown = await self.shown(made, tool.name, sealed, road, trusted=tool.trusted)
+        return pb.CallToolResponse(result=shown, road=road)
 
-    async def _rules(self, tools: Sequence[tools_pb2.Tool]) -> list[str]:
+    def admit(self, caller: identity.Caller, server: str) -> None:
+        """
+        Raises:
+            ToolNotAllowed: the key may not reach the server.
+        """
+        if not allowed(caller, server):
+            raise ToolNotAllowed(model=model_of(server))
+
+    async def rules(self, tools: Sequence[Said]) -> list[str]:
         """The rule that withholds each for what it says of itself; '' for none. What many say is judged at once, since hardly any
         attacks its reader."""
         tenant, now = identity.caller().tenant, time.monotonic()
@@ -106,50 +116,51 @@ class Tooling:
                 self._judged.keep((tenant, one.digest), (now + JUDGED_S, said))
         return [known[one.digest] for one in tools]
 
-    async def _rule(self, tools: Sequence[tools_pb2.Tool]) -> str:
+    async def _rule(self, tools: Sequence[Said]) -> str:
         """Judged as users' texts are, which may instruct: that is what a description is for."""
-        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[results.said_of(one) for one in tools]))
+        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[results.said_of(one) for one in tools]))
         return seen.verdict.rule if seen.verdict.action == guard_pb2.ACTION_BLOCK else ""
 
-    async def _inspected(self, request: pb.CallToolRequest, road: pb.Road) -> tuple[str, bytes]:
+    async def inspected(self, request: pb.CallToolRequest, road: pb.Road) -> tuple[str, bytes]:
         """The arguments as a server may see them that is not trusted, and what was masked in them."""
         call = chat.ToolCall(name=request.name, arguments=request.arguments_json)
         message = chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call])
-        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[message], sealed_map=request.sealed_map))
+        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[message], sealed_map=request.sealed_map))
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise ArgumentsBlocked(rule=seen.verdict.rule)
         road.findings.extend(seen.findings)
         sent = seen.messages[0].tool_calls[0].arguments if seen.masked else request.arguments_json
         return sent, seen.sealed_map
 
-    async def _shown(
-        self, made: tools_pb2.Result, tool: tools_pb2.Tool, sealed: bytes, road: pb.Road
-    ) -> tools_pb2.Result:
+    async def shown(
+        self, made: tools_pb2.Result, name: str, sealed: bytes, road: pb.Road, *, trusted: bool,
+        origin: "guard_pb2.Origin.ValueType" = guard_pb2.ORIGIN_DOCUMENT,
+    ) -> tools_pb2.Result:  # fmt: skip
         """The result as its caller may see it, with the caller's own values in it: a document that attacks nobody."""
         if (message := results.read(made)) is None:
             return made
-        message.role = chat.ROLE_TOOL
-        if not tool.trusted:
+        message.role = chat.ROLE_TOOL if origin == guard_pb2.ORIGIN_DOCUMENT else chat.ROLE_USER
+        if not trusted:
             completion = chat.ChatCompletion(choices=[chat.Choice(message=message)])
             shown = await self.road.peers.guard.InspectAnswer(
                 guard_pb2.InspectAnswerRequest(sealed_map=sealed, completion=completion)
             )
             road.findings.extend(shown.findings)
             message = shown.completion.choices[0].message
-        seen = await self._seen(guard_pb2.InspectPromptRequest(messages=[message], origin=guard_pb2.ORIGIN_DOCUMENT))
+        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[message], origin=origin))
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
-            raise ResultBlocked(tool=tool.name, rule=seen.verdict.rule)
-        return made if tool.trusted else results.rewritten(made, message)
+            raise ResultBlocked(tool=name, rule=seen.verdict.rule)
+        return made if trusted else results.rewritten(made, message)
 
-    async def _seen(self, asked: guard_pb2.InspectPromptRequest) -> guard_pb2.InspectPromptResponse:
+    async def seen(self, asked: guard_pb2.InspectPromptRequest) -> guard_pb2.InspectPromptResponse:
         await self.road.peers.reach("guard", self.road.waits.restart_s)
         seen: guard_pb2.InspectPromptResponse = await self.road.peers.guard.InspectPrompt(asked)
         return seen
 
 
-def _batches(tools: Iterable[tools_pb2.Tool]) -> Iterator[list[tools_pb2.Tool]]:
+def _batches(tools: Iterable[Said]) -> Iterator[list[Said]]:
     """Those that the guard reads together: it takes so much text at once."""
-    batch, size = list[tools_pb2.Tool](), 0
+    batch, size = list[Said](), 0
     for one in tools:
         if batch and size + one.ByteSize() > MOST_BYTES:
             yield batch
@@ -160,10 +171,10 @@ def _batches(tools: Iterable[tools_pb2.Tool]) -> Iterator[list[tools_pb2.Tool]]:
         yield batch
 
 
-def _model(server: str) -> str:
+def model_of(server: str) -> str:
     return f"{PROVIDER}/{server}"
 
 
-def _allowed(caller: identity.Caller, server: str) -> bool:
+def allowed(caller: identity.Caller, server: str) -> bool:
     """Whether the key may reach the server: one that names models names servers among them."""
-    return caller.allows(_model(server))
+    return caller.allows(model_of(server))

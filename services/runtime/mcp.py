@@ -22,6 +22,8 @@ HINTS = {
 
 BETWEEN = "__"
 """Between a server's name, which has none in it, and its tool's."""
+WHOSE = re.compile(r"([a-z0-9](?:[-_]?[a-z0-9]){0,31})\+(?=[A-Za-z][A-Za-z0-9+.\-]*:)")
+"""Begins an address behind all servers: whose it is."""
 EVERY = "*"
 """Among the names of tools: all of a server, or in a server's place all servers."""
 

@@ -28,6 +28,10 @@ class Server:
     """The only ones that are offered, by the server's names for them; empty for all."""
     hidden: tuple[str, ...] = ()
     """Those that are not, by the same names."""
+    prompts: bool = False
+    """Its prompts are offered, too."""
+    resources: bool = False
+    """So are its documents: all that it hands out to whoever may use it."""
     pins: Mapping[str, str] = field(default_factory=dict)
     """By tool, the digest of what was approved: one that has changed since is not offered."""
     accounts: tuple[str, ...] = ()

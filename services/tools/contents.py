@@ -18,7 +18,7 @@ def result(said: Mapping[str, Any]) -> pb.Result:
     """
     structured = said.get("structuredContent")
     return pb.Result(
-        contents=[_content(one) for one in said["content"]],
+        contents=[content(one) for one in said["content"]],
         structured_json=orjson.dumps(structured).decode() if structured is not None else "",
         failed=bool(said.get("isError")),
     )
@@ -29,7 +29,8 @@ def refusal(words: str) -> pb.Result:
     return pb.Result(contents=[pb.Content(text=words)], failed=True)
 
 
-def _content(said: Mapping[str, Any]) -> pb.Content:
+def content(said: Mapping[str, Any]) -> pb.Content:
+    """A piece of a result or of a prompt; raises as `result`."""
     match said["type"]:
         case "text":
             return pb.Content(text=said["text"])
@@ -38,7 +39,7 @@ def _content(said: Mapping[str, Any]) -> pb.Content:
         case "audio":
             return pb.Content(audio=_blob(said))
         case "resource":
-            return pb.Content(resource=_resource(said["resource"]))
+            return pb.Content(resource=resource(said["resource"]))
         case "resource_link":
             told = {name: said.get(name) or "" for name in ("uri", "name", "description")}
             return pb.Content(link=pb.ResourceLink(mime_type=said.get("mimeType") or "", **told))
@@ -49,7 +50,8 @@ def _blob(said: Mapping[str, Any]) -> pb.Blob:
     return pb.Blob(data=base64.b64decode(said["data"], validate=True), mime_type=said["mimeType"])
 
 
-def _resource(said: Mapping[str, Any]) -> pb.Resource:
+def resource(said: Mapping[str, Any]) -> pb.Resource:
+    """A document; raises as `result`."""
     made = pb.Resource(uri=said["uri"], mime_type=said.get("mimeType") or "")
     if "text" in said:
         made.text = said["text"]

@@ -20,6 +20,23 @@ class ToolAsks(Failure):
     text = "{tool} wants to ask a person before it goes on, and nobody can be asked from here"
 
 
+class PromptUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "PROMPT_UNKNOWN"
+    text = "there is no prompt {prompt}"
+    field = "name"
+
+
+class ResourceUnknown(Failure):
+    kind, reason = Kind.NOT_FOUND, "RESOURCE_UNKNOWN"
+    text = "{why}"
+    field = "uri"
+
+
+class ServerRefused(Failure):
+    kind, reason = Kind.INVALID, "SERVER_REFUSED"
+    text = "{server} calls the request wrong ({code})"
+
+
 class ArgumentsWrong(Failure):
     kind, reason = Kind.INVALID, "ARGUMENTS_WRONG"
     text = "the arguments of {tool}: {at}: {rule}"

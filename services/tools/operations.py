@@ -34,17 +34,14 @@ class Operation:
 
 
 @contextmanager
-def operation(server: Server, tool: str) -> Iterator[Operation]:
-    """Measures a call for as long as the block lasts. What its caller gives up is of type `cancelled`."""
+def operation(server: Server, tool: str, method: str = METHOD) -> Iterator[Operation]:
+    """Measures a call, or another request of `method`, for as long as the block lasts. What its caller gives up is of type `cancelled`."""
     address, port = _address(server)
-    span = telemetry.child(f"{METHOD} {tool}")
+    span = telemetry.child(f"{method} {tool}".strip())
     if span is not None:
-        said: dict[str, Any] = {
-            "mcp.method.name": METHOD,
-            "gen_ai.operation.name": EXECUTE,
-            "gen_ai.tool.name": tool,
-            "network.transport": "tcp" if server.url else "pipe",
-        }
+        said: dict[str, Any] = {"mcp.method.name": method, "network.transport": "tcp" if server.url else "pipe"}
+        if tool:
+            said |= {"gen_ai.operation.name": EXECUTE, "gen_ai.tool.name": tool}
         if address:
             said |= {"server.address": address, "server.port": int(port)}
         span.set_attributes(said)
@@ -59,7 +56,7 @@ def operation(server: Server, tool: str) -> Iterator[Operation]:
         error = "cancelled"
         raise
     finally:
-        DURATION.add(time.perf_counter() - began, METHOD, tool, address, port, error, trace=telemetry.ids(span))
+        DURATION.add(time.perf_counter() - began, method, tool, address, port, error, trace=telemetry.ids(span))
         if span is not None:
             if error:
                 telemetry.failed(span, error)

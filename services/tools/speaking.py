@@ -31,6 +31,8 @@ class Speaking:
     wire: Wire
     version: str = ""
     """What both speak; empty until that is settled."""
+    able: Mapping[str, Any] = field(default_factory=dict)
+    """What it says that it has: its capabilities."""
     _settling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _forgotten: int = 0
     """Times that the server has forgotten us."""
@@ -79,7 +81,10 @@ class Speaking:
             said = NOTHING_SAID
         result = said.get("result")
         offered = result.get("supportedVersions") if isinstance(result, dict) else None
-        return MODERN if isinstance(offered, list) and MODERN in offered else ""
+        if not isinstance(result, dict) or not isinstance(offered, list) or MODERN not in offered:
+            return ""
+        self.able = _capabilities(result)
+        return MODERN
 
     async def _introduced(self, within_s: float) -> str:
         try:
@@ -91,6 +96,7 @@ class Speaking:
         version = result.get("protocolVersion")
         if version not in HANDSHAKE:
             raise faults.ServerBroke(server=self.name, why="it speaks no revision of MCP that we do")
+        self.able = _capabilities(result)
         await self.wire.tell(messages.notification("notifications/initialized"), version)
         return str(version)
 
@@ -101,3 +107,8 @@ class Speaking:
         if not isinstance(error, dict) or not isinstance(error.get("code"), int):
             raise faults.ServerBroke(server=self.name, why="its answer is neither a result nor an error")
         raise Refused(error["code"], str(error.get("message", "")))
+
+
+def _capabilities(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = result.get("capabilities")
+    return found if isinstance(found, dict) else {}

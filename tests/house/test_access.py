@@ -56,7 +56,9 @@ BY_SCOPE = {
     },
     "review": READS | {"registry.ReviewVersion", "registry.GetRecord", "registry.ListRecords", "registry.DecideReview"},
     "promote": READS | {"registry.MoveLabel", "registry.DeleteLabel"},
-    "tools": {"gateway.ListTools", "gateway.CallTool", *(f"tools.{name}" for package, name in rpcs() if package == "tools")},
+    "tools": {
+        "gateway.ListTools", "gateway.CallTool", "gateway.ListPrompts", "gateway.GetPrompt", "gateway.ListResources", "gateway.ReadResource",
+        *(f"tools.{name}" for package, name in rpcs() if package == "tools")},
     "audit": READS | {"registry.ListAudit"},
     "jobs": {f"jobs.{name}" for package, name in rpcs() if package == "jobs"},
 }  # fmt: skip

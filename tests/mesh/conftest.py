@@ -74,7 +74,13 @@ def mesh(spans: Collector) -> Iterator[Mesh]:
 
 def servers(url: str) -> dict[str, Any]:
     """One MCP server as a stranger, and as one of the house."""
-    known = {"url": url, "key": "env:TOOLBOX_SECRET", "headers": {"x-team": "search"}}
+    known = {
+        "url": url,
+        "key": "env:TOOLBOX_SECRET",
+        "headers": {"x-team": "search"},
+        "prompts": True,
+        "resources": True,
+    }
     return {"box": known, "own": {**known, "trusted": True, "tools": ["echo", "calls", "add"], "accounts": ["dev"]}}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,8 @@ from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from tests.mesh.client import sent
-from tests.mesh.running import Mesh
+from tests.mesh.running import Mesh, running
+from tests.peers.provider import provider
 from tests.support.waiting import eventually, until
 
 SPEECH, SILENCE = b"\1" * 9600, b"\0" * 9600
@@ -320,6 +322,24 @@ async def test_a_key_that_is_revoked_ends_the_session(mesh: Mesh) -> None:
                     break
                 await asyncio.sleep(0.1)
         assert socket.close_code == 1008
+
+
+async def test_a_session_ends_when_its_time_is_over_and_when_the_edge_goes() -> None:
+    settings = {"TOLLWAY_EDGE__SESSION_S": "1.5", "TOLLWAY_MODELS__CATALOGUE__TALKER__REALTIME": "true"}
+    with provider() as peer, running(peer, f"--model=talker=test:talker@{peer.url}", **settings) as own:
+        async with raw(own, "model=talker") as socket:
+            await socket.receive_json()
+            assert (await socket.receive_json(timeout=10))["error"]["code"] == "session_expired"
+            await socket.receive()
+            assert socket.close_code == 1000
+        async with raw(own, "model=talker") as socket:
+            await socket.receive_json()
+            own.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                    pass
+            assert socket.close_code in (1011, 1012)
+        await until(lambda: peer.left == 2)
 
 
 UPGRADE = {

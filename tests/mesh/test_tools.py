@@ -190,7 +190,7 @@ async def test_refusals_are_the_protocols(mesh: Mesh) -> None:
         status, body, _ = await posted(mesh, raw)
         assert status == 400 and body["error"]["code"] == code and body["id"] is None
     for method, params, code in (
-        ("resources/list", {}, -32601),
+        ("sampling/createMessage", {}, -32601),
         ("tools/call", {"name": 3}, -32602),
         ("tools/call", {"name": "box__add", "arguments": [1]}, -32602),
         ("tools/call", {"name": "nothing"}, -32602),

@@ -61,7 +61,9 @@ async def test_llama_cpp_speaks_three_of_the_wires(llama: aiohttp.ClientSession,
     made = await ranking.complete(["m"], request, Asker(), Told())
     assert made.choices[0].message.parts[0].text and 0 < made.usage.output_tokens <= 12
     text, usage = await streamed(ranking, request)
-    assert text and 0 < usage.output_tokens <= 12 and usage.input_tokens == made.usage.input_tokens
+    assert text and 0 < usage.output_tokens <= 12
+    # llama.cpp now and then leaves out how a stream of Anthropic's begins.
+    assert usage.input_tokens == made.usage.input_tokens or (usage.estimated and usage.input_tokens > 0)
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -172,6 +172,18 @@ class Mesh:
         """The first message that no model answers."""
         self.resolved = registry_pb2.ResolveResponse()
         self.offered = [tools_pb2.Tool(name="box__say", server="box", input_schema_json="{}", digest="d1")]
+        self.prompts = [tools_pb2.Prompt(name="box__letter", server="box", description="a letter", digest="p1")]
+        self.described = "for letters"
+        """What a prompt is for, once it is made."""
+        self.resources = [
+            tools_pb2.ResourceEntry(server="box", uri="box://tolls", name="tolls", digest="r1"),
+            tools_pb2.ResourceEntry(server="box", uri="box://{who}", name="people", digest="r2", template=True),
+        ]
+        self.read = "nine crowns"
+        """What a document says."""
+        self.of_the_house = False
+        self.masks = False
+        """Whether the guard masks all that it sees."""
         self.returned = tools_pb2.Result()
         """What a tool returns."""
         self.wants: list[list[chat.ToolCall]] = []
@@ -210,7 +222,17 @@ class Mesh:
         poisoned = self.poisoned and self.poisoned in str(request)
         action = guard_pb2.ACTION_BLOCK if self.blocked or poisoned else guard_pb2.ACTION_ALLOW
         verdict = guard_pb2.Verdict(action=action, rule="injection.user", data_class="restricted", models=self.kept_to)
-        return guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1", findings=self.findings)
+        made = guard_pb2.InspectPromptResponse(verdict=verdict, policy_version="p1", findings=self.findings)
+        if self.masks:
+            made.masked, made.sealed_map = True, b"sealed"
+            for one in request.messages:
+                masked = made.messages.add()
+                masked.CopyFrom(one)
+                for part in masked.parts:
+                    part.text = "[MASKED]"
+                for call in masked.tool_calls:
+                    call.arguments = call.arguments.replace("Ada", "[PERSON_1]")
+        return made
 
     def _InspectAnswer(self, request: Any) -> Any:
         return guard_pb2.InspectAnswerResponse(completion=request.completion)
@@ -371,6 +393,37 @@ class Mesh:
         if found is None:
             raise Away(grpc.StatusCode.NOT_FOUND)
         return tools_pb2.GetToolResponse(tool=found)
+
+    def _ListPrompts(self, request: Any) -> Any:
+        return tools_pb2.ListPromptsResponse(prompts=self.prompts)
+
+    def _DescribePrompt(self, request: Any) -> Any:
+        found = next((one for one in self.prompts if one.name == request.name), None)
+        if found is None:
+            raise Away(grpc.StatusCode.NOT_FOUND)
+        return tools_pb2.DescribePromptResponse(prompt=found)
+
+    def _GetPrompt(self, request: Any) -> Any:
+        texts = [f"write to {request.arguments['to']}", "I shall"]
+        said = [
+            tools_pb2.PromptMessage(role=role, content=tools_pb2.Content(text=text))
+            for role, text in zip(("user", "assistant"), texts, strict=True)
+        ]
+        return tools_pb2.GetPromptResponse(description=self.described, messages=said)
+
+    def _ListResources(self, request: Any) -> Any:
+        found = [one for one in self.resources if one.template == request.templates]
+        return tools_pb2.ListResourcesResponse(resources=found, next_page_token="more")
+
+    def _DescribeResource(self, request: Any) -> Any:
+        found = next((one for one in self.resources if one.uri == request.uri), None)
+        entry = found or tools_pb2.ResourceEntry(server=request.server, uri=request.uri, trusted=self.of_the_house)
+        return tools_pb2.DescribeResourceResponse(resource=entry, listed=found is not None)
+
+    def _ReadResource(self, request: Any) -> Any:
+        if self.breaks:
+            raise Away()
+        return tools_pb2.ReadResourceResponse(contents=[tools_pb2.Resource(uri=request.uri, text=self.read)])
 
     def _CallTool(self, request: Any) -> Any:
         if self.breaks:

@@ -53,9 +53,15 @@ class Tools(Called):
 def settings(urls: dict[str, str]) -> dict[str, Server]:
     known = partial(Server, key=toolbox.SECRET, headers=HEADERS)
     return {
-        "new": known(urls["new"]),
-        "old": known(urls["old"]),
-        "pipe": Server(command=PIPE, folder=str(ROOT), environment={"PYTHONPATH": f"{ROOT}:{ROOT}/gen", "TOKEN": "t"}),
+        "new": known(urls["new"], prompts=True, resources=True),
+        "old": known(urls["old"], prompts=True, resources=True),
+        "pipe": Server(
+            command=PIPE,
+            folder=str(ROOT),
+            environment={"PYTHONPATH": f"{ROOT}:{ROOT}/gen", "TOKEN": "t"},
+            prompts=True,
+            resources=True,
+        ),
         "few": known(urls["new"], tools=("add", "echo"), accounts=("acme",), trusted=True),
         "pinned": known(urls["new"], tools=("add", "echo"), pins={"add": "0" * 64}),
         "shut": Server(urls["new"], key="wrong"),
@@ -227,3 +233,80 @@ async def test_a_process_that_ends_is_started_again(tools: Tools, server: str) -
 async def test_a_process_gets_its_own_environment_alone(tools: Tools, server: str) -> None:
     names = (await said(tools, "pipe__environment")).split()
     assert {"PATH", "PYTHONPATH", "TOKEN"} <= set(names) and "PYTEST_CURRENT_TEST" not in names
+
+
+@pytest.mark.parametrize("server", ["pipe"])
+async def test_prompts_of_every_server_are_listed_and_made(tools: Tools, server: str) -> None:
+    made = await tools.ListPrompts(pb.ListPromptsRequest(page_size=4))
+    names = [one.name for one in made.prompts]
+    rest = await tools.ListPrompts(pb.ListPromptsRequest(page_token=made.next_page_token))
+    names += [one.name for one in rest.prompts]
+    own = ["attacking", "letter", "poisoned_prompt"]
+    assert (
+        names == [f"{one}__{prompt}" for one in ("new", "old", "pipe") for prompt in own] and not rest.next_page_token
+    )
+    for one in ("new", "old", "pipe"):
+        letter = (await tools.DescribePrompt(pb.DescribePromptRequest(name=f"{one}__letter"))).prompt
+        assert (letter.server, letter.title, letter.description) == (one, "A letter", "Has a letter written.")
+        assert {each.name: each.required for each in letter.arguments} == {"to": True, "about": False}
+        assert len(letter.digest) == 64 and not letter.trusted
+        asked = pb.GetPromptRequest(name=f"{one}__letter", arguments={"to": "Ada", "about": "bridges"})
+        (message,) = (await tools.GetPrompt(asked)).messages
+        assert (message.role, message.content.text) == ("user", "Write a letter to Ada about bridges.")
+        wrong = pb.GetPromptRequest(name=f"{one}__letter")
+        assert await refused(tools.GetPrompt(wrong)) == (Code.INVALID_ARGUMENT, "SERVER_REFUSED")
+
+
+@pytest.mark.parametrize("server", ["pipe"])
+async def test_documents_of_every_server_are_listed_and_read(tools: Tools, server: str) -> None:
+    made = await tools.ListResources(pb.ListResourcesRequest(page_size=5))
+    found = list(made.resources)
+    rest = await tools.ListResources(pb.ListResourcesRequest(page_token=made.next_page_token))
+    found += rest.resources
+    uris = ["box://attack", "box://seal", "box://tolls"]
+    assert [(one.server, one.uri) for one in found] == [(one, uri) for one in ("new", "old", "pipe") for uri in uris]
+    tolls = found[2]
+    assert (tolls.title, tolls.mime_type, tolls.description) == ("Tolls", "text/markdown", "What it costs to pass.")
+    forms = (await tools.ListResources(pb.ListResourcesRequest(server="old", templates=True))).resources
+    assert [(one.uri, one.template) for one in forms] == [("box://people/{name}", True)]
+    for one in ("new", "old", "pipe"):
+        (text,) = (await tools.ReadResource(pb.ReadResourceRequest(server=one, uri="box://tolls"))).contents
+        assert text.text == "# Tolls\n\nNine crowns." and text.mime_type == "text/markdown"
+        (seal,) = (await tools.ReadResource(pb.ReadResourceRequest(server=one, uri="box://seal"))).contents
+        assert seal.data == b"\x89PNG"
+        (ada,) = (await tools.ReadResource(pb.ReadResourceRequest(server=one, uri="box://people/Ada"))).contents
+        assert ada.text == "Ada keeps the bridge."
+        nowhere = pb.ReadResourceRequest(server=one, uri="box://nowhere/at/all")
+        assert await refused(tools.ReadResource(nowhere)) == (Code.INVALID_ARGUMENT, "SERVER_REFUSED")
+
+
+async def test_whose_an_address_is(tools: Tools) -> None:
+    def where(uri: str, server: str = "") -> pb.DescribeResourceRequest:
+        return pb.DescribeResourceRequest(server=server, uri=uri)
+
+    listed = await tools.DescribeResource(where("box://tolls", "new"))
+    assert listed.listed and listed.resource.title == "Tolls"
+    made_up = await tools.DescribeResource(where("box://people/Ada", "new"))
+    assert not made_up.listed and made_up.resource.uri == "box://people/Ada"
+    unknown = (Code.NOT_FOUND, "RESOURCE_UNKNOWN")
+    assert await refused(tools.DescribeResource(where("box://tolls"))) == unknown  # two servers list it
+    assert await refused(tools.DescribeResource(where("box://people/Ada"))) == unknown
+    assert await refused(tools.DescribeResource(where("box://tolls", "nobody"))) == unknown
+    tools.servers["old"].resources = {}
+    assert (await tools.DescribeResource(where("box://tolls"))).resource.server == "new"
+
+
+async def test_what_settings_do_not_offer_is_not_there(tools: Tools) -> None:
+    assert not (await tools.ListPrompts(pb.ListPromptsRequest(server="small"))).prompts
+    assert not (await tools.ListResources(pb.ListResourcesRequest(server="small"))).resources
+    named = pb.DescribePromptRequest(name="small__letter")
+    assert await refused(tools.DescribePrompt(named)) == (Code.NOT_FOUND, "PROMPT_UNKNOWN")
+    assert await refused(tools.GetPrompt(pb.GetPromptRequest(name="letter"))) == (Code.NOT_FOUND, "PROMPT_UNKNOWN")
+    read = pb.ReadResourceRequest(server="small", uri="box://tolls")
+    assert await refused(tools.ReadResource(read)) == (Code.NOT_FOUND, "RESOURCE_UNKNOWN")
+    other = tools.by("other/app")
+    assert not [one for one in (await other.ListPrompts(pb.ListPromptsRequest())).prompts if one.server == "few"]
+    assert await refused(tools.by("other/app", scopes=("chat",)).ListPrompts(pb.ListPromptsRequest())) == (
+        Code.PERMISSION_DENIED,
+        "SCOPE_MISSING",
+    )

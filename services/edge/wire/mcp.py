@@ -17,7 +17,7 @@ from services.edge.wire.errors import Refusal, as_json
 from services.runtime.mcp import HANDSHAKE, HINTS, MODERN, NO_METHOD, PREFIX, US, named, of_header, own_name
 
 PATH = "/mcp"
-ABLE: dict[str, Any] = {"tools": {}}
+ABLE: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
 PARSE, INVALID, PARAMS = -32700, -32600, -32602
 MISMATCH, UNSUPPORTED = -32020, -32022
 REFUSED = -32010
@@ -33,6 +33,9 @@ TOLD_TO_MODELS = frozenset(
      "server_full", "tool_asks"}
 )  # fmt: skip
 """Refusals of one call that whoever asked for it may do something about: a result that says so, as the protocol wants it."""
+UNKNOWN = frozenset({"tool_not_found", "prompt_not_found", "resource_not_found"})
+NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""What the header `mcp-name` repeats of a request of the newest revision."""
 ANNOTATIONS = {ours: theirs for theirs, ours in HINTS.items()}
 
 
@@ -107,8 +110,9 @@ def modern(asked: Message, headers: Mapping[bytes, bytes]) -> bool:
         raise Fault(MISMATCH, "the header mcp-protocol-version is not what params._meta says")
     if headers.get(b"mcp-method", b"").decode("latin-1") != asked.method:
         raise Fault(MISMATCH, "the header mcp-method is not the method")
-    if asked.method == "tools/call" and of_header(headers.get(b"mcp-name", b"")) != asked.said.get("name"):
-        raise Fault(MISMATCH, "the header mcp-name is not the tool's name")
+    named_by = NAMED.get(asked.method or "")
+    if named_by is not None and of_header(headers.get(b"mcp-name", b"")) != asked.said.get(named_by):
+        raise Fault(MISMATCH, f"the header mcp-name is not params.{named_by}")
     if version != MODERN:
         raise _unsupported(version)
     return True
@@ -125,23 +129,27 @@ def discovered() -> dict[str, Any]:
     return {"supportedVersions": [MODERN, *HANDSHAKE], "capabilities": ABLE, "ttlMs": 3_600_000, "cacheScope": "public"}
 
 
-def listing(asked: Message, server: str) -> pb.ListToolsRequest:
-    """
+def cursor(asked: Message, longest: int = 256) -> str:
+    """From where on something is listed.
+
     Raises:
         Fault: the cursor is none of ours.
     """
-    cursor = asked.said.get("cursor")
-    if cursor is not None and not (isinstance(cursor, str) and len(cursor) <= 256):
+    said = asked.said.get("cursor")
+    if said is not None and not (isinstance(said, str) and len(said) <= longest):
         raise Fault(PARAMS, "cursor is none of ours")
-    return pb.ListToolsRequest(server=server, page_token=cursor or "")
+    return said or ""
 
 
 def listed(made: pb.ListToolsResponse, server: str) -> dict[str, Any]:
-    """The tools; those of one server by its own names. `private`: what is offered goes by the key."""
-    found: dict[str, Any] = {"tools": [_tool(one, server) for one in made.tools], "ttlMs": 0, "cacheScope": "private"}
-    if made.next_page_token:
-        found["nextCursor"] = made.next_page_token
-    return found
+    """The tools; those of one server by its own names."""
+    return page("tools", [_tool(one, server) for one in made.tools], made.next_page_token)
+
+
+def page(what: str, found: list[dict[str, Any]], more: str) -> dict[str, Any]:
+    """`private`: what is offered goes by the key."""
+    said: dict[str, Any] = {what: found, "ttlMs": 0, "cacheScope": "private"}
+    return {**said, "nextCursor": more} if more else said
 
 
 def call(asked: Message, server: str) -> pb.CallToolRequest:
@@ -162,7 +170,7 @@ def call(asked: Message, server: str) -> pb.CallToolRequest:
 
 
 def called(made: tools.Result) -> dict[str, Any]:
-    said: dict[str, Any] = {"content": [_content(one) for one in made.contents], "isError": made.failed}
+    said: dict[str, Any] = {"content": [content(one) for one in made.contents], "isError": made.failed}
     if made.structured_json:
         said["structuredContent"] = orjson.loads(made.structured_json)
     return said
@@ -193,7 +201,7 @@ def of_refusal(refusal: Refusal) -> Fault:
     data: dict[str, Any] = {"code": refusal.code, "type": refusal.type, "param": refusal.param}
     if wait := refusal.headers.get("retry-after"):
         data["retryAfter"] = int(wait)
-    unknown = refusal.code == "tool_not_found"
+    unknown = refusal.code in UNKNOWN
     return Fault(PARAMS if unknown else REFUSED, refusal.message, data)
 
 
@@ -223,14 +231,14 @@ def _tool(one: tools.Tool, server: str) -> dict[str, Any]:
     return {**said, "annotations": hints} if hints else said
 
 
-def _content(one: tools.Content) -> dict[str, Any]:
+def content(one: tools.Content) -> dict[str, Any]:
     match one.WhichOneof("content"):
         case "image":
             return {"type": "image", **_blob(one.image)}
         case "audio":
             return {"type": "audio", **_blob(one.audio)}
         case "resource":
-            return {"type": "resource", "resource": _resource(one.resource)}
+            return {"type": "resource", "resource": document(one.resource)}
         case "link":
             link = one.link
             about = {"description": link.description, "mimeType": link.mime_type}
@@ -243,6 +251,6 @@ def _blob(one: tools.Blob) -> dict[str, Any]:
     return {"data": base64.b64encode(one.data).decode(), "mimeType": one.mime_type}
 
 
-def _resource(one: tools.Resource) -> dict[str, Any]:
+def document(one: tools.Resource) -> dict[str, Any]:
     body = {"text": one.text} if one.HasField("text") else {"blob": base64.b64encode(one.data).decode()}
     return {"uri": one.uri, **({"mimeType": one.mime_type} if one.mime_type else {}), **body}

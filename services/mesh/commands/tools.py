@@ -15,10 +15,15 @@ from services.mesh.screen import err, fail, say, table
 from services.runtime.mcp import own_name
 
 T = TypeVar("T")
+L = TypeVar("L", pb.ListToolsResponse, pb.ListPromptsResponse, pb.ListResourcesResponse)
+Stub = gateway_pb2_grpc.GatewayServiceStub
+Metadata = tuple[tuple[str, str], ...]
 WITHIN_S = 120.0
 LONGEST = 60
 
-tools = typer.Typer(no_args_is_help=True, help="Tools of MCP servers: list, call, digests to pin.")
+tools = typer.Typer(
+    no_args_is_help=True, help="Tools of MCP servers: list, call, digests to pin; their prompts and documents."
+)
 
 
 @tools.command("list")
@@ -56,6 +61,66 @@ def call(
         raise typer.Exit(1)
 
 
+@tools.command("prompts")
+def prompts(
+    server: Annotated[str, typer.Argument(help="Of this server alone.")] = "",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Lists the prompts that servers have, and what each is made with: an argument without a question mark has to be given."""
+
+    def ask(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListPromptsResponse]:
+        asked = pb.ListPromptsRequest(server=server, page_token=token)
+        return stub.ListPrompts(asked, metadata=metadata, timeout=WITHIN_S)
+
+    found = _paged(state, key, ask, pb.ListPromptsResponse())
+    rows = [
+        (
+            one.name,
+            " ".join(f"{each.name}{'' if each.required else '?'}" for each in one.arguments),
+            _short(one.title or one.description),
+        )
+        for one in found.prompts
+    ]
+    table(("prompt", "made with", "what it says"), rows)
+
+
+@tools.command("resources")
+def resources(
+    server: Annotated[str, typer.Argument(help="Of this server alone.")] = "",
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Lists the documents that servers hand out, and the forms of addresses of more."""
+
+    def ask(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListResourcesResponse]:
+        asked = pb.ListResourcesRequest(server=server, page_token=token)
+        return stub.ListResources(asked, metadata=metadata, timeout=WITHIN_S)
+
+    def forms(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListResourcesResponse]:
+        asked = pb.ListResourcesRequest(server=server, templates=True, page_token=token)
+        return stub.ListResources(asked, metadata=metadata, timeout=WITHIN_S)
+
+    found = [one for each in (ask, forms) for one in _paged(state, key, each, pb.ListResourcesResponse()).resources]
+    table(("server", "address", "kind", "what it says"), [
+        (one.server, one.uri, one.mime_type, _short(one.title or one.description or one.name)) for one in found
+    ])  # fmt: skip
+
+
+@tools.command("read")
+def read(
+    server: Annotated[str, typer.Argument(help="Whose document it is.")],
+    uri: Annotated[str, typer.Argument(help="Its address, to its server.")],
+    key: Key = "",
+    state: State = running.STATE,
+) -> None:
+    """Reads a document of a server's, to stdout."""
+    asked = pb.ReadResourceRequest(server=server, uri=uri)
+    made = _called(state, key, lambda stub, metadata: stub.ReadResource(asked, metadata=metadata, timeout=WITHIN_S))
+    for one in made.contents:
+        say(_shown(tools_pb2.Content(resource=one)))
+
+
 @tools.command("pins")
 def pins(
     server: Annotated[str, typer.Argument(help="The server.")], key: Key = "", state: State = running.STATE
@@ -68,17 +133,18 @@ def pins(
 
 
 def _read(state: Path, key: str, server: str) -> pb.ListToolsResponse:
+    def ask(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListToolsResponse]:
+        asked = pb.ListToolsRequest(server=server, page_token=token)
+        return stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
+
+    return _paged(state, key, ask, pb.ListToolsResponse())
+
+
+def _paged(state: Path, key: str, ask: Callable[[Stub, Metadata, str], Awaitable[L]], whole: L) -> L:
     """All pages as one."""
 
-    async def read(
-        stub: gateway_pb2_grpc.GatewayServiceStub, metadata: tuple[tuple[str, str], ...]
-    ) -> pb.ListToolsResponse:
-        def ask(token: str) -> Awaitable[pb.ListToolsResponse]:
-            asked = pb.ListToolsRequest(server=server, page_token=token)
-            return stub.ListTools(asked, metadata=metadata, timeout=WITHIN_S)
-
-        whole = pb.ListToolsResponse()
-        async for page in pages(ask):
+    async def read(stub: Stub, metadata: Metadata) -> L:
+        async for page in pages(lambda token: ask(stub, metadata, token)):
             whole.MergeFrom(page)
         return whole
 
@@ -88,7 +154,7 @@ def _read(state: Path, key: str, server: str) -> pb.ListToolsResponse:
 def _called(
     state: Path,
     key: str,
-    work: Callable[[gateway_pb2_grpc.GatewayServiceStub, tuple[tuple[str, str], ...]], Awaitable[T]],
+    work: Callable[[Stub, Metadata], Awaitable[T]],
 ) -> T:
     async def run() -> T:
         async with running.running(state).channel("orchestrator") as channel:

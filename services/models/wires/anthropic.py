@@ -11,6 +11,7 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.counting import Counter
 from services.models.thoughts import Thoughts
 from services.models.wires import http, sampling, searching, thinking
 from services.models.wires.adapter import Embedded, Target
@@ -40,6 +41,7 @@ STATUS_OF = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500,
 @dataclass(slots=True)
 class Anthropic:
     http: aiohttp.ClientSession
+    count: Counter
     thoughts: Thoughts
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
@@ -59,12 +61,18 @@ class Anthropic:
                     raise http.refusal(target, STATUS_OF.get(kind, 500), {}, found)
                 piece = http.shaped(target, reading.piece, found)
                 if piece is not None:
+                    self._counted(piece, request)
                     yield piece
         if not reading.ended:
             raise faults.ProviderBroke(model=target.name, why="its stream was cut")
 
     async def embed(self, target: Target, texts: list[str], dimensions: int) -> Embedded:
         raise faults.Unsupported(model=target.name, what="embed")
+
+    def _counted(self, piece: chat.ChatChunk, request: chat.ChatRequest) -> None:
+        """Servers that speak Anthropic's wire may leave out how it begins, and with that what was read: it is counted here."""
+        if piece.HasField("usage") and not piece.usage.input_tokens:
+            piece.usage.input_tokens, piece.usage.estimated = self.count.prompt(request), True
 
     def _sealing(self, target: Target) -> Sealing:
         return partial(self.thoughts.sealed, target.model)

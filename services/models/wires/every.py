@@ -19,7 +19,7 @@ def wires_over(http: aiohttp.ClientSession, count: Counter, thoughts: Thoughts |
     return {
         "openai": openai,
         "responses": Responses(openai),
-        "anthropic": Anthropic(http, sealing),
+        "anthropic": Anthropic(http, count, sealing),
         "gemini": Gemini(http, count),
         "bedrock": Bedrock(http, count),
         "vertex": Vertex(http, count, sealing),

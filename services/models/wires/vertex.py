@@ -48,7 +48,7 @@ class Vertex:
     def __post_init__(self) -> None:
         door = Door("services.models.wires.google_cloud")
         self._gemini = _Gemini(self.http, self.count, door)
-        self._claude = _Claude(self.http, self.thoughts, door)
+        self._claude = _Claude(self.http, self.count, self.thoughts, door)
         self._open = _Open(self.http, self.count, door)
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
