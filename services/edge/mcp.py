@@ -59,9 +59,7 @@ class Mcp:
                 return wire.discovered(), []
             case "ping":
                 return {}, []
-            case "tools/list" | "tools/call" | "prompts/list" | "prompts/get":
-                return await self._asked(asked, server)
-            case "resources/list" | "resources/templates/list" | "resources/read":
+            case method if method in wire.BEHIND:
                 return await self._asked(asked, server)
         raise wire.Fault(NO_METHOD, "no such method here")
 

@@ -16,8 +16,10 @@ from services.ledger.windows import Window
 from services.runtime.errors import Failure, Kind
 
 LEASE_SHARE = 8
-"""A lease takes at most one part in so many of what is left: a full budget is served from memory, and near
-its end grants go one by one."""
+"""A lease takes at most one part in so many of what is left: a full budget is served from memory."""
+NEAR_END = 8
+"""A share for fewer requests than so many is not taken: near its end a budget's grants go one by one, since what one replica has to
+spare the others refuse for."""
 
 
 class BudgetExceeded(Failure):
@@ -172,4 +174,7 @@ def carved(most: int, has: int, remaining: int) -> int:
 
 def wanted(shortfall: int, remaining: int) -> int:
     """How much to lease when `shortfall` is needed and the store has `remaining`; 0 when that is too little."""
-    return max(shortfall, remaining // LEASE_SHARE) if remaining >= shortfall else 0
+    if remaining < shortfall:
+        return 0
+    share = remaining // LEASE_SHARE
+    return share if share >= NEAR_END * shortfall else shortfall

@@ -173,7 +173,11 @@ class Session:
             raise EventUnfit(at="session.type", rule="sessions that only transcribe are not held: realtime")
         if session.get("prompt") is not None:
             raise EventUnfit(at="session.prompt", rule="prompts that a provider keeps are not used")
+        if session.get("model") not in (None, self.model.name):
+            raise EventUnfit(at="session.model", rule=f"the session was opened with {self.model.name}")
         dialogue.functions_only(session.get("tools"), "session.tools")
+        if "model" in session:
+            session["model"] = self.model.provider_model
         heard, spoken = (dialogue.within(session, "audio", way) for way in ("input", "output"))
         if "transcription" in heard:
             self._transcribe(heard)
@@ -256,6 +260,7 @@ class Session:
     # What the provider says.
 
     async def _created(self, event: Event) -> None:
+        self._name(event)
         await self.tell(dialogue.written(event))
         told: Event = {"type": "realtime", "max_output_tokens": self.model.max_output_tokens}
         turns = dialogue.turns(event)
@@ -271,12 +276,18 @@ class Session:
             return
         if (turns := dialogue.turns(event)) is not None:
             turns["create_response"] = self.begins
+        self._name(event)
         session = dialogue.within(event, "session")
         if own := self.unmasking.own.get(str(session.get("instructions"))):
             session["instructions"] = own
         if "max_output_tokens" in session:
             session["max_output_tokens"] = self.most_written
         await self.tell(dialogue.written(event))
+
+    def _name(self, event: Event) -> None:
+        """The caller knows the model by its name in the mesh."""
+        if "model" in (session := dialogue.within(event, "session")):
+            session["model"] = self.model.name
 
     async def _refused(self, event: Event) -> None:
         fault = dialogue.within(event, "error")

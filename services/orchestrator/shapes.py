@@ -1,5 +1,8 @@
 """A whole answer as one piece of a stream, and pieces as a whole answer. Pure."""
 
+from collections import defaultdict
+from dataclasses import dataclass, field
+
 from tollway.chat.v1 import chat_pb2 as chat
 
 
@@ -30,13 +33,39 @@ def as_chunk(made: chat.ChatCompletion) -> chat.ChatChunk:
     return chunk
 
 
+@dataclass(slots=True)
+class _Pieces:
+    """What one choice has said, in the pieces that it came in: joined at its end, since joining at each takes the square of its length."""
+
+    message: chat.Message
+    content: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    arguments: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Of each call."""
+
+    def joined(self) -> None:
+        """Writes them into the message, once."""
+        said = self.message
+        if self.content:
+            said.parts.add(text="".join(self.content))
+        if self.refusal:
+            said.refusal += "".join(self.refusal)
+        if self.reasoning:
+            said.reasoning += "".join(self.reasoning)
+        for n, pieces in self.arguments.items():
+            said.tool_calls[n].arguments += "".join(pieces)
+        for pieces in (self.content, self.refusal, self.reasoning, *self.arguments.values()):
+            pieces.clear()
+
+
 class Whole:
-    """Puts pieces together; at any time it holds what was said so far."""
+    """Puts pieces together; what was said is in the answer once it is `finished`, all else at any time."""
 
     def __init__(self) -> None:
         self.completion = chat.ChatCompletion()
         self._choices: dict[int, chat.Choice] = {}
-        self._texts: dict[int, list[str]] = {}
+        self._pieces: dict[int, _Pieces] = {}
         self.characters = 0
         """Written so far, for an estimate when the end never comes."""
 
@@ -52,10 +81,8 @@ class Whole:
 
     def finished(self) -> chat.ChatCompletion:
         """The answer. Every choice that was begun is in it."""
-        for index, texts in self._texts.items():
-            if texts:
-                self._choices[index].message.parts.add(text="".join(texts))
-                texts.clear()
+        for pieces in self._pieces.values():
+            pieces.joined()
         self.completion.choices.sort(key=lambda choice: choice.index)
         return self.completion
 
@@ -64,16 +91,16 @@ class Whole:
         if choice is None:
             choice = self._choices[delta.index] = self.completion.choices.add(index=delta.index)
             choice.message.role = chat.ROLE_ASSISTANT
-            self._texts[delta.index] = []
-        said = choice.message
+            self._pieces[delta.index] = _Pieces(choice.message)
+        said, pieces = choice.message, self._pieces[delta.index]
         if delta.content:
-            self._texts[delta.index].append(delta.content)
+            pieces.content.append(delta.content)
             self.characters += len(delta.content)
         if delta.refusal:
-            said.refusal += delta.refusal
+            pieces.refusal.append(delta.refusal)
             self.characters += len(delta.refusal)
         if delta.reasoning:
-            said.reasoning += delta.reasoning
+            pieces.reasoning.append(delta.reasoning)
             self.characters += len(delta.reasoning)
         said.lookups.extend(delta.lookups)
         said.citations.extend(delta.citations)
@@ -87,7 +114,7 @@ class Whole:
             call = said.tool_calls[piece.index]
             call.id, call.name = piece.id or call.id, piece.name or call.name
             call.signature = piece.signature or call.signature
-            call.arguments += piece.arguments
+            pieces.arguments[piece.index].append(piece.arguments)
             self.characters += len(piece.arguments)
         if delta.finish_reason:
             choice.finish_reason = delta.finish_reason

@@ -60,7 +60,7 @@ class Unmasking:
             return [{**event, name: text}]
         rest = await part.end()
         _kept(self._shown, key, part.text)
-        more = [{**part.last, "delta": rest}] if rest else []
+        more = [{**part.last, "event_id": f"{event.get('event_id')}_rest", "delta": rest}] if rest else []
         return [*more, {**event, name: part.text}]
 
     async def item(self, item: Any, sealed_map: bytes) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger.books import Budget, Meter, Need, Unit, ancestors, covers, wanted, worst
+from services.ledger.books import NEAR_END, Budget, Meter, Need, Unit, ancestors, covers, wanted, worst
 from services.ledger.windows import Window, ZoneUnknown, began, ends, zone
 
 NOW = datetime(2026, 3, 29, 12, 30, 15, tzinfo=UTC)
@@ -29,6 +29,7 @@ def test_the_worst_attempt_counts_for_a_budget_that_covers_it() -> None:
 def test_a_lease_is_enough_or_nothing_and_never_more_than_is_left(shortfall: int, remaining: int) -> None:
     got = wanted(shortfall, remaining)
     assert got == 0 if remaining < shortfall else shortfall <= got <= remaining
+    assert got in (0, shortfall) or got >= NEAR_END * shortfall
 
 
 @given(granted=AMOUNT, others=AMOUNT, hold=AMOUNT, cost=AMOUNT)

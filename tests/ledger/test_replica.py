@@ -112,6 +112,19 @@ async def test_three_replicas_on_one_database_let_exactly_a_hundred_pass(postgre
             assert sum(passed) == 100, run
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 5, 19])
+async def test_a_small_budget_is_granted_to_its_last_request_however_callers_are_shared_out(first: int) -> None:
+    """What one replica has to spare the other would refuse for."""
+    store, few = MemoryStore(), Budget("acme", "few", Unit.REQUESTS, 20)
+    async with replica_over(store, few) as one, replica_over(store) as other:
+        granted = [await reserve(one) for _ in range(first)]
+        granted += [await reserve(other) for _ in range(20 - first)]
+        assert len(granted) == 20
+        for each in (one, other):
+            with pytest.raises(BudgetExceeded):
+                await reserve(each)
+
+
 async def test_every_budget_above_holds_at_once_or_none() -> None:
     tight = Budget("acme/search", "day", Unit.TOKENS, 15)
     async with replica_over(MemoryStore(), MONEY, tight) as replica:

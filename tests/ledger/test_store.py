@@ -164,7 +164,7 @@ async def test_a_lease_is_of_all_or_of_none(store: Store) -> None:
     tight = MeterKey("acme", "tight", BEGINNING)
     assert await store.lease(ONE, {METER: 5, tight: 2}, LATER) == {}
     assert (await store.standing([METER]))[METER].leased == 0
-    assert (await store.lease(ONE, {METER: 5, tight: 1}, LATER)) == {METER: 12, tight: 1}
+    assert (await store.lease(ONE, {METER: 1, tight: 1}, LATER)) == {METER: 12, tight: 1}
 
 
 async def test_leases_never_pass_the_limit(store: Store) -> None:
@@ -177,7 +177,7 @@ async def test_leases_never_pass_the_limit(store: Store) -> None:
 
 async def test_an_ending_charges_once(store: Store) -> None:
     await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
-    await store.lease(ONE, {METER: 100}, LATER)
+    await store.lease(ONE, {METER: 15}, LATER)
     ending = ended(30, held=100)
     assert await store.end([ending]) == [None]
     stands = (await store.standing([METER]))[METER]
@@ -197,7 +197,7 @@ async def test_a_group_ends_together_and_twins_count_once(store: Store) -> None:
 
 async def test_idle_parts_go_back_and_dead_leases_are_taken_back(store: Store) -> None:
     await store.set_budget(Budget("acme", "main", Unit.NANO_USD, 1000))
-    await store.lease(ONE, {METER: 100}, NOW)
+    await store.lease(ONE, {METER: 15}, NOW)
     await store.lease(TWO, {METER: 200}, NOW)
     await store.give_back(ONE, {METER: 25})
     assert (await store.standing([METER]))[METER].leased == 300

@@ -261,14 +261,16 @@ async def test_a_provider_that_cannot_be_kept_from_beginning_is_left(gateway: Ca
 async def test_callers_are_told_what_they_asked_for(gateway: Called, mesh: Mesh) -> None:  # noqa: F811
     async with opened(gateway, mesh) as session:
         turns = {"turn_detection": {"type": "semantic_vad"}}
-        asked = {"type": "realtime", "max_output_tokens": 100, "audio": {"input": turns}}
+        asked = {"type": "realtime", "model": "talker", "max_output_tokens": 100, "audio": {"input": turns}}
         await session.say({"type": "session.update", "session": asked})
         sent = (await session.sent("session.update", 2))["session"]
         assert sent["audio"]["input"]["turn_detection"] == {"type": "semantic_vad", "create_response": False}
-        assert sent["max_output_tokens"] == 100
+        assert (sent["max_output_tokens"], sent["model"]) == (100, "t")
         session.talk.says("session.updated", session=sent)
         echoed = (await session.told())["session"]
-        assert echoed["audio"]["input"]["turn_detection"]["create_response"] is True
+        assert echoed["audio"]["input"]["turn_detection"]["create_response"] is True and echoed["model"] == "talker"
+        await session.say({"type": "session.update", "session": {"type": "realtime", "model": "other"}})
+        assert (await session.declined()).field == "session.model"
         await session.say({"type": "session.update", "session": {"type": "realtime", "max_output_tokens": "inf"}})
         assert (await session.sent("session.update", 3))["session"]["max_output_tokens"] == 500
         session.talk.says("session.updated", session=QUIET)

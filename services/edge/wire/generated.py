@@ -100,7 +100,8 @@ class Events:
 
     def __init__(self, road: pb.Road, *, thoughts: bool) -> None:
         self._road, self._thoughts = road, thoughts
-        self._calls: dict[int, dict[int, chat.ToolCall]] = {}
+        self._calls: dict[int, dict[int, tuple[chat.ToolCall, list[str]]]] = {}
+        """Of each choice, with the pieces of their arguments."""
         self._ends: dict[int, str] = {0: "STOP"}
         self._texts: dict[int, list[str]] = {}
         self._rests: dict[int, chat.Message] = {}
@@ -129,9 +130,9 @@ class Events:
     def _piece(self, one: chat.ChoiceDelta) -> dict[str, Any] | None:
         """What of it can be told now."""
         for call in one.tool_calls:
-            kept = self._calls.setdefault(one.index, {}).setdefault(call.index, chat.ToolCall())
+            kept, pieces = self._calls.setdefault(one.index, {}).setdefault(call.index, (chat.ToolCall(), []))
             kept.id, kept.name = call.id or kept.id, call.name or kept.name
-            kept.arguments += call.arguments
+            pieces.append(call.arguments)
             kept.signature = call.signature or kept.signature
         self._ends.setdefault(one.index, "STOP")
         if one.finish_reason:
@@ -148,8 +149,10 @@ class Events:
         return _content(one.index, parts) if parts else None
 
     def _last(self, index: int) -> dict[str, Any]:
-        calls = self._calls.get(index, {})
-        parts = [_call(calls[n]) for n in sorted(calls)] or [{"text": ""}]
+        calls = [call for _, call in sorted(self._calls.get(index, {}).items())]
+        for call, pieces in calls:
+            call.arguments = "".join(pieces)
+        parts = [_call(call) for call, _ in calls] or [{"text": ""}]
         rests = self._rests.get(index, chat.Message())
         return {
             **_content(index, parts),

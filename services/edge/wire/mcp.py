@@ -33,6 +33,10 @@ TOLD_TO_MODELS = frozenset(
      "server_full", "tool_asks"}
 )  # fmt: skip
 """Refusals of one call that whoever asked for it may do something about: a result that says so, as the protocol wants it."""
+BEHIND = frozenset(
+    {"tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list", "resources/templates/list", "resources/read"}
+)  # fmt: skip
+"""What is answered behind the edge."""
 UNKNOWN = frozenset({"tool_not_found", "prompt_not_found", "resource_not_found"})
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """What the header `mcp-name` repeats of a request of the newest revision."""
