@@ -22,6 +22,7 @@ from aiohttp import web
 
 from benchmarks import processes, report
 from benchmarks.gateway_load import PEERS, PORT, UPSTREAM_PORT, Gateway, litellm_running, tollway_running
+from benchmarks.streams import nobody
 
 EVERY_S = 0.02
 SOUND = base64.b64encode(bytes(960)).decode()
@@ -117,12 +118,6 @@ async def measured(gateway: Gateway, callers: int, seconds: float) -> dict[str, 
         "cpu_us_per_frame": spent / max(len(seen.ways), 1) * 1e6,
         "lost": seen.sent - len(seen.ways),
     }
-
-
-@contextlib.contextmanager
-def nobody(folder: Path) -> Iterator[Gateway]:
-    """The provider itself."""
-    yield Gateway(0, UPSTREAM_PORT, "", "mock")
 
 
 @contextlib.contextmanager

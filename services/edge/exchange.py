@@ -73,10 +73,7 @@ class Exchange:
         Raises:
             Refusal: too much of it.
         """
-        try:
-            return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), max_num_fields=MOST_QUERIES))
-        except ValueError:
-            raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
+        return query_of(self.scope)
 
     async def pieces(self, most: int) -> AsyncIterator[bytes]:
         """The body as it comes, still packed.
@@ -155,7 +152,7 @@ class Exchange:
     async def refuse(
         self, refusal: Refusal, headers: Headers = (), body: Callable[[Refusal], dict[str, Any]] | None = None
     ) -> None:
-        more = [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
+        more = headers_of(refusal)
         said = refusal.body() if body is None else body(refusal)
         await self.answer(orjson.dumps(said), [*more, *headers], refusal.status)
 
@@ -169,6 +166,21 @@ class Exchange:
 
     async def end(self) -> None:
         await self.send({"type": "http.response.body", "body": b""})
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """
+    Raises:
+        Refusal: too much of it.
+    """
+    try:
+        return dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=MOST_QUERIES))
+    except ValueError:
+        raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
+
+
+def headers_of(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
 
 
 class _Watch:

@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
 import orjson
 from opentelemetry.trace import SpanKind
 
 from services.edge.door import Door
-from services.edge.exchange import JSON, MOST_QUERIES, Event, Gone, Headers, Receive, Scope, Send
+from services.edge.exchange import JSON, Event, Gone, Headers, Receive, Scope, Send, headers_of, query_of
 from services.edge.wire import azure
 from services.edge.wire.errors import Refusal, of_failure
 from services.runtime import telemetry
@@ -46,10 +45,7 @@ class Socket:
         Raises:
             Refusal: too much of it.
         """
-        try:
-            return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1"), max_num_fields=MOST_QUERIES))
-        except ValueError:
-            raise Refusal(400, "invalid_value", f"the query has more than {MOST_QUERIES} fields") from None
+        return query_of(self.scope)
 
     async def accept(self, headers: Headers, speaks: str) -> None:
         """Opens it; `speaks` is the protocol that is chosen where it is among those offered."""
@@ -92,8 +88,7 @@ class Socket:
 
     async def refuse(self, refusal: Refusal, headers: Headers = ()) -> None:
         """Over HTTP: there is no session yet."""
-        more = [(name.encode(), value.encode("latin-1", "replace")) for name, value in refusal.headers.items()]
-        start: Event = {"status": refusal.status, "headers": [JSON, *more, *headers]}
+        start: Event = {"status": refusal.status, "headers": [JSON, *headers_of(refusal), *headers]}
         await self.send({"type": "websocket.http.response.start", **start})
         await self.send({"type": "websocket.http.response.body", "body": orjson.dumps(refusal.body())})
 

@@ -33,11 +33,10 @@ class Masking:
         """
         messages = [chat.Message(role=one.role, parts=[chat.ContentPart(text=one.value)]) for one in texts]
         await self.road.tokens.fresh()
-        await self.road.peers.reach("guard", self.road.waits.restart_s)
         asked = guard_pb2.InspectPromptRequest(
             messages=messages, sealed_map=self.sealed_map, vector=await self._vector(texts)
         )
-        seen = await self.road.peers.guard.InspectPrompt(asked)
+        seen = await self.road.inspected(asked)
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise PromptRefused(rule=seen.verdict.rule)
         heed(self.model, identity.caller().regions, seen.verdict)
@@ -54,8 +53,6 @@ class Masking:
         if not said:
             return None
         try:
-            asked = encoder_pb2.EncodeRequest(texts=said[-1:])
-            made = await self.road.peers.encoder.Encode(asked, timeout=self.road.waits.encoder_s)
+            return await self.road.encoded(said[-1])
         except grpc.aio.AioRpcError:
             return None
-        return made.vectors[0]

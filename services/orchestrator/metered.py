@@ -126,8 +126,7 @@ class Metered:
         if not texts:
             return texts
         messages = [chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=text)]) for text in texts]
-        await self.road.peers.reach("guard", self.road.waits.restart_s)
-        seen = await self.road.peers.guard.InspectPrompt(
+        seen = await self.road.inspected(
             guard_pb2.InspectPromptRequest(messages=messages, origin=guard_pb2.ORIGIN_DOCUMENT)
         )
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:

@@ -1,20 +1,17 @@
 """Prompts and documents of MCP servers, on the road that tools take: judged, inspected, paid for."""
 
-import uuid
 from dataclasses import dataclass
 
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.guard.v1 import guard_pb2
-from tollway.ledger.v1 import ledger_pb2
 from tollway.tools.v1 import tools_pb2
 
-from services.orchestrator.charging import charged
-from services.orchestrator.failures import AddressMasked, ArgumentsBlocked, ToolWithheld
-from services.orchestrator.money import time_left
-from services.orchestrator.tooling import PROVIDER, Tooling, allowed, model_of
-from services.runtime import identity, telemetry
+from services.orchestrator.failures import AddressMasked, ArgumentsBlocked
+from services.orchestrator.peers import Peers
+from services.orchestrator.tooling import Tooling
+from services.runtime import identity
 
 PROMPTS, RESOURCES = "prompts/get", "resources/read"
 """What the ledger's entries call what was asked for."""
@@ -29,16 +26,13 @@ class Offering:
         Raises:
             AioRpcError: what guard or tools say.
         """
-        caller, peers = identity.scoped("tools"), self.tooling.road.peers
-        await peers.reach("tools", self.tooling.road.waits.restart_s)
+        peers = await self._peers()
         asked = tools_pb2.ListPromptsRequest(
             server=request.server, page_size=request.page_size, page_token=request.page_token
         )
         found = await peers.tools.ListPrompts(asked)
-        offered = [one for one in found.prompts if allowed(caller, one.server)]
-        rules = await self.tooling.rules(offered)
-        kept = [one for one, rule in zip(offered, rules, strict=True) if not rule]
-        return pb.ListPromptsResponse(prompts=kept, next_page_token=found.next_page_token)
+        offered = await self.tooling.offered(found.prompts)
+        return pb.ListPromptsResponse(prompts=offered, next_page_token=found.next_page_token)
 
     async def prompt(self, request: pb.GetPromptRequest) -> pb.GetPromptResponse:
         """
@@ -46,20 +40,16 @@ class Offering:
             ToolNotAllowed, ToolWithheld, ArgumentsBlocked, ResultBlocked
             AioRpcError: what guard, ledger or tools say.
         """
-        caller, peers = identity.scoped("tools"), self.tooling.road.peers
-        await peers.reach("tools", self.tooling.road.waits.restart_s)
+        peers = await self._peers()
         prompt = (await peers.tools.DescribePrompt(tools_pb2.DescribePromptRequest(name=request.name))).prompt
-        self.tooling.admit(caller, prompt.server)
-        (rule,) = await self.tooling.rules([prompt])
-        if rule:
-            raise ToolWithheld(tool=prompt.name, rule=rule)
-        road = self._road(prompt.server)
+        self.tooling.admit(prompt.server)
+        await self.tooling.unless_withheld(prompt)
+        road = self.tooling.begun(prompt.server)
         given = orjson.dumps(dict(request.arguments)).decode()
         masked, sealed = await self.tooling.inspected(pb.CallToolRequest(name=prompt.name, arguments_json=given), road)
-        async with charged(self.tooling.road, _attempt(prompt.server, PROMPTS), str(uuid.uuid4()), road) as paid:
-            arguments = orjson.loads(given if prompt.trusted else masked)
+        arguments = orjson.loads(given if prompt.trusted else masked)
+        async with self.tooling.paid(prompt.server, f"{prompt.server}__{PROMPTS}", road):
             made = await peers.tools.GetPrompt(tools_pb2.GetPromptRequest(name=prompt.name, arguments=arguments))
-            paid.usage = chat.Usage()
         texts = tools_pb2.Result(contents=[one.content for one in made.messages])
         if made.description:
             texts.contents.add(text=made.description)
@@ -78,8 +68,7 @@ class Offering:
         Raises:
             AioRpcError: what guard or tools say.
         """
-        caller, peers = identity.scoped("tools"), self.tooling.road.peers
-        await peers.reach("tools", self.tooling.road.waits.restart_s)
+        peers = await self._peers()
         asked = tools_pb2.ListResourcesRequest(
             server=request.server,
             templates=request.templates,
@@ -87,10 +76,8 @@ class Offering:
             page_token=request.page_token,
         )
         found = await peers.tools.ListResources(asked)
-        offered = [one for one in found.resources if allowed(caller, one.server)]
-        rules = await self.tooling.rules(offered)
-        kept = [one for one, rule in zip(offered, rules, strict=True) if not rule]
-        return pb.ListResourcesResponse(resources=kept, next_page_token=found.next_page_token)
+        offered = await self.tooling.offered(found.resources)
+        return pb.ListResourcesResponse(resources=offered, next_page_token=found.next_page_token)
 
     async def document(self, request: pb.ReadResourceRequest) -> pb.ReadResourceResponse:
         """
@@ -98,18 +85,16 @@ class Offering:
             ToolNotAllowed, ArgumentsBlocked, AddressMasked, ResultBlocked
             AioRpcError: what guard, ledger or tools say.
         """
-        caller, peers = identity.scoped("tools"), self.tooling.road.peers
-        await peers.reach("tools", self.tooling.road.waits.restart_s)
+        peers = await self._peers()
         asked = tools_pb2.DescribeResourceRequest(server=request.server, uri=request.uri)
         found = await peers.tools.DescribeResource(asked)
         server, trusted = found.resource.server, found.resource.trusted
-        self.tooling.admit(caller, server)
-        road = self._road(server)
+        self.tooling.admit(server)
+        road = self.tooling.begun(server)
         if not found.listed:
             await self._made_up(request.uri, trusted)
-        async with charged(self.tooling.road, _attempt(server, RESOURCES), str(uuid.uuid4()), road) as paid:
+        async with self.tooling.paid(server, f"{server}__{RESOURCES}", road):
             made = await peers.tools.ReadResource(tools_pb2.ReadResourceRequest(server=server, uri=request.uri))
-            paid.usage = chat.Usage()
         texts = tools_pb2.Result(contents=[tools_pb2.Content(resource=one) for one in made.contents])
         shown = await self.tooling.shown(texts, f"{server}: a resource", b"", road, trusted=trusted)
         return pb.ReadResourceResponse(contents=[one.resource for one in shown.contents], server=server, road=road)
@@ -121,19 +106,18 @@ class Offering:
             ArgumentsBlocked, AddressMasked
         """
         message = chat.Message(role=chat.ROLE_USER, parts=[chat.ContentPart(text=uri)])
-        seen = await self.tooling.seen(guard_pb2.InspectPromptRequest(messages=[message]))
+        seen = await self.tooling.road.inspected(guard_pb2.InspectPromptRequest(messages=[message]))
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise ArgumentsBlocked(rule=seen.verdict.rule)
         if seen.masked and not trusted:
             raise AddressMasked
 
-    def _road(self, server: str) -> pb.Road:
-        self.tooling.road.desk.room()
-        trace = telemetry.current()
-        return pb.Road(trace_id=trace.hex if trace else "", model=model_of(server))
-
-
-def _attempt(server: str, what: str) -> ledger_pb2.Attempt:
-    return ledger_pb2.Attempt(
-        model=model_of(server), provider=PROVIDER, provider_model=f"{server}__{what}", compute=time_left(), calls=1
-    )
+    async def _peers(self) -> Peers:
+        """
+        Raises:
+            ScopeMissing
+            AioRpcError: the tools service is away.
+        """
+        identity.scoped("tools")
+        await self.tooling.road.peers.reach("tools", self.tooling.road.waits.restart_s)
+        return self.tooling.road.peers

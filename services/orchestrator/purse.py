@@ -136,16 +136,7 @@ class Purse:
             image_input_tokens=min(context.pictures, most),
             audio_output_tokens=written if self.speaks else 0,
         )
-        attempt = ledger_pb2.Attempt(
-            model=model.name,
-            provider=model.provider,
-            provider_model=model.provider_model,
-            input_tokens=min(context.text + context.sound + context.pictures, most),
-            output_tokens=written,
-            kinds=apart,
-            compute=time_left(),
-        )
-        return await held(self.road, attempt, str(uuid.uuid4()))
+        return await _held(self.road, model, min(context.text + context.sound + context.pictures, most), written, apart)
 
 
 @dataclass(slots=True)
@@ -190,14 +181,19 @@ class Transcripts:
 
     async def _hold(self) -> None:
         most = math.ceil(COVERED_S) * self.model.second_tokens
-        attempt = ledger_pb2.Attempt(
-            model=self.model.name,
-            provider=self.model.provider,
-            provider_model=self.model.provider_model,
-            input_tokens=most,
-            output_tokens=most,
-            kinds=chat.TokenKinds(audio_input_tokens=most),
-            compute=time_left(),
-        )
-        self._held.append(await held(self.road, attempt, str(uuid.uuid4())))
+        self._held.append(await _held(self.road, self.model, most, most, chat.TokenKinds(audio_input_tokens=most)))
         self._covered_s += COVERED_S
+
+
+async def _held(road: Road, model: models_pb2.Model, read: int, written: int, apart: chat.TokenKinds) -> Charged:
+    """A hold for so many tokens of `model` at most, of which some are billed `apart`."""
+    attempt = ledger_pb2.Attempt(
+        model=model.name,
+        provider=model.provider,
+        provider_model=model.provider_model,
+        input_tokens=read,
+        output_tokens=written,
+        kinds=apart,
+        compute=time_left(),
+    )
+    return await held(road, attempt, str(uuid.uuid4()))

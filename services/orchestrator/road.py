@@ -242,13 +242,20 @@ class Road:
 
     async def _vector(self, journey: Journey, text: str) -> encoder_pb2.Vector | None:
         try:
-            made = await self.peers.encoder.Encode(
-                encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s
-            )
+            return await self.encoded(text)
         except grpc.aio.AioRpcError as error:
             journey.done_without("encoder", error)
             return None
+
+    async def encoded(self, text: str) -> encoder_pb2.Vector:
+        """The static vector of a text."""
+        made = await self.peers.encoder.Encode(encoder_pb2.EncodeRequest(texts=[text]), timeout=self.waits.encoder_s)
         return made.vectors[0]
+
+    async def inspected(self, asked: guard_pb2.InspectPromptRequest) -> guard_pb2.InspectPromptResponse:
+        """What the guard says of what is no request of the road's own; whoever asks waits for one that is being started again."""
+        await self.peers.reach("guard", self.waits.restart_s)
+        return await self.peers.guard.InspectPrompt(asked)
 
     async def _inspect(self, journey: Journey) -> None:
         request = guard_pb2.InspectPromptRequest(

@@ -171,19 +171,16 @@ class Session:
         session = event["session"]
         if session.get("type", "realtime") != "realtime":
             raise EventUnfit(at="session.type", rule="sessions that only transcribe are not held: realtime")
-        if session.get("prompt") is not None:
-            raise EventUnfit(at="session.prompt", rule="prompts that a provider keeps are not used")
         if session.get("model") not in (None, self.model.name):
             raise EventUnfit(at="session.model", rule=f"the session was opened with {self.model.name}")
-        dialogue.functions_only(session.get("tools"), "session.tools")
+        wished = session.get("max_output_tokens", self.most_written)
+        self._fit(session, "session")
         if "model" in session:
             session["model"] = self.model.provider_model
         heard, spoken = (dialogue.within(session, "audio", way) for way in ("input", "output"))
         if "transcription" in heard:
             self._transcribe(heard)
-        if "max_output_tokens" in session:
-            self.most_written = session["max_output_tokens"]
-            session["max_output_tokens"] = self._bounded(self.most_written)
+        self.most_written = wished
         self.format = str(dialogue.within(heard, "format").get("type") or self.format)
         self.spoken = str(dialogue.within(spoken, "format").get("type") or self.spoken)
         if isinstance(turns := heard.get("turn_detection"), dict):
@@ -199,11 +196,7 @@ class Session:
         """A response that the caller asks for."""
         await self._looked_at(event)
         if isinstance(response := event.get("response"), dict):
-            dialogue.functions_only(response.get("tools"), "response.tools")
-            if response.get("prompt") is not None:
-                raise EventUnfit(at="response.prompt", rule="prompts that a provider keeps are not used")
-            if "max_output_tokens" in response:
-                response["max_output_tokens"] = self._bounded(response["max_output_tokens"])
+            self._fit(response, "response")
         await self._begin(self._named(event), event)
 
     def _transcribe(self, heard: Event) -> None:
@@ -229,12 +222,20 @@ class Session:
             self.transcripts.close()
         self.transcripts = transcripts
 
-    def _bounded(self, most: Any) -> Any:
-        """The tokens of a response that are asked for, but no more than are held for."""
-        ours = self.model.max_output_tokens
-        if most is None or most == ENDLESS:
-            return ours
-        return min(most, ours) if isinstance(most, int) else most
+    def _fit(self, wishes: Event, at: str) -> None:
+        """What is asked of responses, without what nobody here could see, and with no more tokens than are held for.
+
+        Raises:
+            EventUnfit
+        """
+        if wishes.get("prompt") is not None:
+            raise EventUnfit(at=f"{at}.prompt", rule="prompts that a provider keeps are not used")
+        dialogue.functions_only(wishes.get("tools"), f"{at}.tools")
+        if "max_output_tokens" in wishes:
+            most, ours = wishes["max_output_tokens"], self.model.max_output_tokens
+            if most is None or most == ENDLESS:
+                most = ours
+            wishes["max_output_tokens"] = min(most, ours) if isinstance(most, int) else most
 
     async def _looked_at(self, event: Event) -> None:
         """Puts what may be sent in the place of what the event says, and counts what a model reads of it."""

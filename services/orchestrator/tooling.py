@@ -2,8 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
@@ -29,6 +31,7 @@ MOST_BYTES = 256 << 10
 """Of what tools say of themselves, judged at once."""
 Said = tools_pb2.Tool | tools_pb2.Prompt | tools_pb2.ResourceEntry
 """What a server says of what it has."""
+S = TypeVar("S", tools_pb2.Prompt, tools_pb2.ResourceEntry)
 
 
 @dataclass(slots=True)
@@ -48,13 +51,13 @@ class Tooling:
             server=request.server, page_size=request.page_size, page_token=request.page_token
         )
         found = await self.road.peers.tools.ListTools(asked)
-        tools = [one for one in found.tools if allowed(caller, one.server)]
+        tools = [one for one in found.tools if _allowed(caller, one.server)]
         rules = await self.rules(tools)
         made = pb.ListToolsResponse(
             tools=[one for one, rule in zip(tools, rules, strict=True) if not rule],
             next_page_token=found.next_page_token,
-            servers=[one for one in found.servers if allowed(caller, one.name)],
-            withheld=[one for one in found.withheld if allowed(caller, server_of(one.name))],
+            servers=[one for one in found.servers if _allowed(caller, one.name)],
+            withheld=[one for one in found.withheld if _allowed(caller, server_of(one.name))],
         )
         for one, rule in zip(tools, rules, strict=True):
             if rule:
@@ -67,37 +70,68 @@ class Tooling:
             ToolNotAllowed, ToolWithheld, ArgumentsBlocked, ResultBlocked
             AioRpcError: what guard, ledger or tools say.
         """
-        caller, trace = identity.scoped("tools"), telemetry.current()
+        identity.scoped("tools")
         await self.road.peers.reach("tools", self.road.waits.restart_s)
         tool = (await self.road.peers.tools.GetTool(tools_pb2.GetToolRequest(name=request.name))).tool
-        model = model_of(tool.server)
-        self.admit(caller, tool.server)
-        (rule,) = await self.rules([tool])
-        if rule:
-            raise ToolWithheld(tool=tool.name, rule=rule)
-        self.road.desk.room()
-        road = pb.Road(trace_id=trace.hex if trace else "", model=model)
+        self.admit(tool.server)
+        await self.unless_withheld(tool)
+        road = self.begun(tool.server)
         arguments, sealed = await self.inspected(request, road)
-        attempt = ledger_pb2.Attempt(
-            model=model, provider=PROVIDER, provider_model=tool.name, compute=time_left(), calls=1
-        )
-        async with charged(self.road, attempt, str(uuid.uuid4()), road) as paid:
+        async with self.paid(tool.server, tool.name, road):
             asked = tools_pb2.CallToolRequest(
                 name=tool.name, arguments_json=request.arguments_json if tool.trusted else arguments
             )
             made = (await self.road.peers.tools.CallTool(asked)).result
-            paid.usage = chat.Usage()
         telemetry.note(gen_ai__tool__name=tool.name, tollway__tool__failed=made.failed)
         shown = await self.shown(made, tool.name, sealed, road, trusted=tool.trusted)
         return pb.CallToolResponse(result=shown, road=road)
 
-    def admit(self, caller: identity.Caller, server: str) -> None:
+    def admit(self, server: str) -> None:
         """
         Raises:
             ToolNotAllowed: the key may not reach the server.
         """
-        if not allowed(caller, server):
-            raise ToolNotAllowed(model=model_of(server))
+        if not _allowed(identity.caller(), server):
+            raise ToolNotAllowed(model=_model(server))
+
+    def begun(self, server: str) -> pb.Road:
+        """
+        Raises:
+            BooksBehind
+        """
+        self.road.desk.room()
+        trace = telemetry.current()
+        return pb.Road(trace_id=trace.hex if trace else "", model=_model(server))
+
+    @asynccontextmanager
+    async def paid(self, server: str, what: str, road: pb.Road) -> AsyncIterator[None]:
+        """Holds the price of a call for as long as the block lasts, and charges it where the block comes to its end.
+
+        Raises:
+            AioRpcError: what the ledger says.
+        """
+        attempt = ledger_pb2.Attempt(
+            model=_model(server), provider=PROVIDER, provider_model=what, compute=time_left(), calls=1
+        )
+        async with charged(self.road, attempt, str(uuid.uuid4()), road) as one:
+            yield
+            one.usage = chat.Usage()
+
+    async def unless_withheld(self, one: tools_pb2.Tool | tools_pb2.Prompt) -> None:
+        """
+        Raises:
+            ToolWithheld: for what it says of itself.
+        """
+        (rule,) = await self.rules([one])
+        if rule:
+            raise ToolWithheld(tool=one.name, rule=rule)
+
+    async def offered(self, told: Iterable[S]) -> list[S]:
+        """Those of what servers have that the caller may reach, and that policy does not withhold."""
+        caller = identity.caller()
+        reached = [one for one in told if _allowed(caller, one.server)]
+        rules = await self.rules(reached)
+        return [one for one, rule in zip(reached, rules, strict=True) if not rule]
 
     async def rules(self, tools: Sequence[Said]) -> list[str]:
         """The rule that withholds each for what it says of itself; '' for none. What many say is judged at once, since hardly any
@@ -118,14 +152,18 @@ class Tooling:
 
     async def _rule(self, tools: Sequence[Said]) -> str:
         """Judged as users' texts are, which may instruct: that is what a description is for."""
-        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[results.said_of(one) for one in tools]))
+        seen = await self.road.inspected(
+            guard_pb2.InspectPromptRequest(messages=[results.said_of(one) for one in tools])
+        )
         return seen.verdict.rule if seen.verdict.action == guard_pb2.ACTION_BLOCK else ""
 
     async def inspected(self, request: pb.CallToolRequest, road: pb.Road) -> tuple[str, bytes]:
         """The arguments as a server may see them that is not trusted, and what was masked in them."""
         call = chat.ToolCall(name=request.name, arguments=request.arguments_json)
         message = chat.Message(role=chat.ROLE_ASSISTANT, tool_calls=[call])
-        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[message], sealed_map=request.sealed_map))
+        seen = await self.road.inspected(
+            guard_pb2.InspectPromptRequest(messages=[message], sealed_map=request.sealed_map)
+        )
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise ArgumentsBlocked(rule=seen.verdict.rule)
         road.findings.extend(seen.findings)
@@ -147,15 +185,10 @@ class Tooling:
             )
             road.findings.extend(shown.findings)
             message = shown.completion.choices[0].message
-        seen = await self.seen(guard_pb2.InspectPromptRequest(messages=[message], origin=origin))
+        seen = await self.road.inspected(guard_pb2.InspectPromptRequest(messages=[message], origin=origin))
         if seen.verdict.action == guard_pb2.ACTION_BLOCK:
             raise ResultBlocked(tool=name, rule=seen.verdict.rule)
         return made if trusted else results.rewritten(made, message)
-
-    async def seen(self, asked: guard_pb2.InspectPromptRequest) -> guard_pb2.InspectPromptResponse:
-        await self.road.peers.reach("guard", self.road.waits.restart_s)
-        seen: guard_pb2.InspectPromptResponse = await self.road.peers.guard.InspectPrompt(asked)
-        return seen
 
 
 def _batches(tools: Iterable[Said]) -> Iterator[list[Said]]:
@@ -171,10 +204,10 @@ def _batches(tools: Iterable[Said]) -> Iterator[list[Said]]:
         yield batch
 
 
-def model_of(server: str) -> str:
+def _model(server: str) -> str:
     return f"{PROVIDER}/{server}"
 
 
-def allowed(caller: identity.Caller, server: str) -> bool:
+def _allowed(caller: identity.Caller, server: str) -> bool:
     """Whether the key may reach the server: one that names models names servers among them."""
-    return caller.allows(model_of(server))
+    return caller.allows(_model(server))

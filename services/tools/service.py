@@ -8,6 +8,7 @@ from tollway.tools.v1 import tools_pb2 as pb
 from tollway.tools.v1.tools_pb2_grpc import ToolsServiceServicer
 
 from services.runtime import channels, identity
+from services.runtime.errors import Failure
 from services.runtime.mcp import server_of
 from services.tools import faults
 from services.tools.servers import Served
@@ -78,10 +79,7 @@ class ToolsService(ToolsServiceServicer):
         Raises:
             PromptUnknown: of a server that there is not, or not for the caller.
         """
-        found = self._of(server_of(prompt) or "?")
-        if not found:
-            raise faults.PromptUnknown(prompt=prompt)
-        return found[0]
+        return self._whose(prompt, faults.PromptUnknown(prompt=prompt))
 
     def _keeper(self, server: str, uri: str) -> Served:
         """Whose document it is.
@@ -109,10 +107,13 @@ class ToolsService(ToolsServiceServicer):
         Raises:
             ToolUnknown: of a server that there is not, or not for the caller.
         """
-        name = server_of(tool)
-        found = next((one for one in self._reached() if one.name == name), None)
+        return self._whose(tool, faults.ToolUnknown(tool=tool))
+
+    def _whose(self, name: str, unknown: Failure) -> Served:
+        server = server_of(name)
+        found = next((one for one in self._reached() if one.name == server), None)
         if found is None:
-            raise faults.ToolUnknown(tool=tool)
+            raise unknown
         return found
 
 

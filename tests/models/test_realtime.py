@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -199,21 +198,15 @@ async def test_what_is_no_event_is_the_providers_fault(ranking: Ranking, far: Fa
         await heard(ranking)
 
 
-@asynccontextmanager
-async def ending(far: Far, how: Callable[[web.WebSocketResponse], Awaitable[object]]) -> AsyncIterator[None]:
-    far.script = saying(CREATED, then=how)
-    yield
-
-
 async def test_how_it_ends_is_told_from_a_break(ranking: Ranking, far: Far) -> None:
     async def cut(socket: web.WebSocketResponse) -> None:
         request = far.requests[-1]
         assert request.transport is not None
         request.transport.abort()
 
-    async with ending(far, lambda one: one.close(code=1001)):
-        assert len(await heard(ranking)) == 1
+    far.script = saying(CREATED, then=lambda one: one.close(code=1001))
+    assert len(await heard(ranking)) == 1
     for how in (cut, lambda one: one.close(code=1011), lambda one: one.send_bytes(b"sound")):
-        async with ending(far, how):
-            with pytest.raises(faults.ProviderBroke):
-                await heard(ranking)
+        far.script = saying(CREATED, then=how)
+        with pytest.raises(faults.ProviderBroke):
+            await heard(ranking)

@@ -1,7 +1,6 @@
 """OpenAI's Realtime API as far as the edge speaks it: its events pass as they are, and what goes wrong is an `error` event."""
 
 import uuid
-from typing import Any
 
 import orjson
 from tollway.gateway.v1 import gateway_pb2 as pb
@@ -11,13 +10,7 @@ from services.edge.wire.errors import Refusal, of_error
 
 def failed(refusal: Refusal, event_id: str = "") -> str:
     """An `error` event."""
-    fault: dict[str, Any] = {
-        "type": refusal.type,
-        "code": refusal.code,
-        "message": refusal.message,
-        "param": refusal.param,
-        "event_id": event_id or None,
-    }
+    fault = {**refusal.body()["error"], "event_id": event_id or None}
     return orjson.dumps({"type": "error", "event_id": f"event_{uuid.uuid4().hex[:20]}", "error": fault}).decode()
 
 

@@ -1,6 +1,7 @@
 """`tollway tools`: what MCP servers offer, and calling it as an agent would."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -93,17 +94,15 @@ def resources(
 ) -> None:
     """Lists the documents that servers hand out, and the forms of addresses of more."""
 
-    def ask(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListResourcesResponse]:
-        asked = pb.ListResourcesRequest(server=server, page_token=token)
+    def ask(templates: bool, stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListResourcesResponse]:
+        asked = pb.ListResourcesRequest(server=server, templates=templates, page_token=token)
         return stub.ListResources(asked, metadata=metadata, timeout=WITHIN_S)
 
-    def forms(stub: Stub, metadata: Metadata, token: str) -> Awaitable[pb.ListResourcesResponse]:
-        asked = pb.ListResourcesRequest(server=server, templates=True, page_token=token)
-        return stub.ListResources(asked, metadata=metadata, timeout=WITHIN_S)
-
-    found = [one for each in (ask, forms) for one in _paged(state, key, each, pb.ListResourcesResponse()).resources]
+    found = pb.ListResourcesResponse()
+    for templates in (False, True):
+        found = _paged(state, key, partial(ask, templates), found)
     table(("server", "address", "kind", "what it says"), [
-        (one.server, one.uri, one.mime_type, _short(one.title or one.description or one.name)) for one in found
+        (one.server, one.uri, one.mime_type, _short(one.title or one.description or one.name)) for one in found.resources
     ])  # fmt: skip
 
 

@@ -50,12 +50,8 @@ async def posted(
                 allow_redirects=False,
             )
             waiting.reschedule(None)
-    except TimeoutError:
-        raise faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s) from None
-    except aiohttp.ClientConnectorError as error:
-        raise faults.ProviderAway(model=target.name, why=type(error).__name__) from None
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
+    except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
+        raise unreached(target, error) from None
     try:
         target.heard(response.headers)
         if response.status >= 300:
@@ -66,6 +62,14 @@ async def posted(
     finally:
         # An answer read to its end goes back to the pool; any other is cut, which tells the provider at once.
         response.release() if response.content.at_eof() else response.close()
+
+
+def unreached(target: Target, error: Exception) -> Failure:
+    """Why there is no answer whose head could be read."""
+    if isinstance(error, TimeoutError):  # some of aiohttp's are, too
+        return faults.ProviderSlow(model=target.name, seconds=target.entry.first_byte_s)
+    away = isinstance(error, aiohttp.ClientConnectorError)
+    return (faults.ProviderAway if away else faults.ProviderBroke)(model=target.name, why=type(error).__name__)
 
 
 async def parsed(target: Target, response: aiohttp.ClientResponse) -> dict[str, Any]:

@@ -87,23 +87,18 @@ async def opened(
     """
     headers = shown if isinstance(shown, dict) else await shown(b"")
     url = URL(address).update_query(model=target.model)
-    patience = target.entry.first_byte_s
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(target.entry.first_byte_s):
             socket = await client.ws_connect(
                 url.with_scheme({"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)),
                 headers=headers,
                 heartbeat=BEATS_EVERY_S,
                 max_msg_size=LARGEST_EVENT_BYTES,
             )
-    except TimeoutError:
-        raise faults.ProviderSlow(model=target.name, seconds=patience) from None
     except aiohttp.WSServerHandshakeError as error:
         raise http.refusal(target, error.status, error.headers or {}, {}) from None
-    except aiohttp.ClientConnectorError as error:
-        raise faults.ProviderAway(model=target.name, why=type(error).__name__) from None
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
+    except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
+        raise http.unreached(target, error) from None
     try:
         yield Open(target, socket)
     finally:
