@@ -27,12 +27,14 @@ WELL = frozenset({aiohttp.WSCloseCode.OK, aiohttp.WSCloseCode.GOING_AWAY})
 """Codes of a provider that ends a session and says so, as at its longest time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Open:
     """A session."""
 
     target: Target
     socket: aiohttp.ClientWebSocketResponse
+    closed: bool = False
+    """We have ended it: whatever is heard from then on is no break."""
 
     async def send(self, event: str) -> None:
         """
@@ -45,6 +47,7 @@ class Open:
             raise faults.ProviderBroke(model=self.target.name, why=type(error).__name__) from None
 
     async def close(self) -> None:
+        self.closed = True
         await self.socket.close()
 
     async def told(self) -> AsyncIterator[Told]:
@@ -63,7 +66,7 @@ class Open:
             patience = None
             if said.type is aiohttp.WSMsgType.TEXT:
                 yield http.shaped(self.target, _read, said.data)
-            elif said.type is aiohttp.WSMsgType.CLOSING:  # we have closed it
+            elif self.closed:
                 return
             elif said.type not in ENDED:
                 raise faults.ProviderBroke(model=self.target.name, why=f"a frame of kind {said.type.name}")
