@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from services.ledger.books import LEASE_SHARE, Unit
 from services.ledger.holds import Attempt, Hold, Part
 from services.ledger.replica import Replica
+from services.ledger.store import LedgerAway
 
 
 async def carve(
@@ -32,7 +33,8 @@ async def carve(
     given = await replica.store.carve(allowance, wants, at + 2 * lasting) if wants else {}
     parts = [Part(key, bounds[key].budget.unit, bounds[key].budget.model, 0) for key in wants]
     if wants and not given:
-        raise await replica.refusal([replace(one, amount=LEASE_SHARE) for one in parts], bounds, at)
+        lacks = await replica.leases.lacking([replace(one, amount=LEASE_SHARE) for one in parts], bounds, at)
+        raise lacks[1] if lacks else LedgerAway
     least = dict(most)
     for key, amount in given.items():
         unit = bounds[key].budget.unit

@@ -131,14 +131,16 @@ class Meter(Struct, frozen=True):
         assert amount <= self.free, "ask for a lease first"
         return Meter(self.granted, self.held + amount)
 
-    def settle(self, hold: int, cost: int) -> tuple["Meter", int]:
-        """Ends a hold; also returns how much of the lease is spent with it.
+    def settle(self, hold: int, cost: int, *, keeps: bool = True) -> tuple["Meter", int]:
+        """Ends a hold; also returns how much of the lease goes with it: what is spent, and, where the meter does not keep it, what is
+        left of the hold.
 
         A cost above the hold eats what is free, and what even that does not cover is an overrun of the
         budget itself, for the next lease to see.
         """
         spent = min(cost, hold + max(self.free, 0))
-        return Meter(self.granted - spent, self.held - hold), spent
+        gone = spent if keeps else max(spent, hold)
+        return Meter(self.granted - gone, self.held - hold), gone
 
 
 def covers(pattern: str, model: str) -> bool:
@@ -172,9 +174,10 @@ def carved(most: int, has: int, remaining: int) -> int:
     return max(has, min(most, (remaining + has) // LEASE_SHARE))
 
 
-def wanted(shortfall: int, remaining: int) -> int:
-    """How much to lease when `shortfall` is needed and the store has `remaining`; 0 when that is too little."""
+def wanted(shortfall: int, remaining: int, recalled: bool = False) -> int:
+    """How much to lease when `shortfall` is needed and the store has `remaining`, of a budget that may be called back; 0 when that is
+    too little."""
     if remaining < shortfall:
         return 0
     share = remaining // LEASE_SHARE
-    return share if share >= NEAR_END * shortfall else shortfall
+    return share if share >= NEAR_END * shortfall and not recalled else shortfall

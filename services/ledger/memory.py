@@ -1,7 +1,7 @@
 """A store for tests and simulation: the same promises, kept until the process ends."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from msgspec import structs
 
 from services.ledger.books import Budget, Need, carved, wanted
 from services.ledger.safeguards import Safeguard
-from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, MeterKey, Standing, UsageRow
+from services.ledger.store import Alert, ApiKey, Asked, BudgetKey, Ending, Entry, MeterKey, Standing, UsageRow
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import ROLLING, Window, zone
 from services.runtime.accounts import within
@@ -33,6 +33,7 @@ class MemoryStore:
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._spent: dict[MeterKey, int] = {}
         self._leases: dict[tuple[UUID, MeterKey], tuple[int, datetime]] = {}
+        self._recalled: dict[BudgetKey, datetime] = {}
         self._suspensions: dict[str, Suspension] = {}
         self._safeguards: dict[str, Safeguard] = {}
         self._alerts: dict[str, Alert] = {}
@@ -105,7 +106,10 @@ class MemoryStore:
 
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         known = {meter: want for meter, want in wants.items() if (meter.account, meter.name) in self._budgets}
-        given = {meter: wanted(want, self._standing(meter).remaining) for meter, want in known.items()}
+        given = {
+            meter: wanted(want, self._standing(meter).remaining, meter.budget in self._recalled)
+            for meter, want in known.items()
+        }
         if any(given[meter] < want for meter, want in known.items()):
             return {}
         for meter, amount in given.items():
@@ -125,6 +129,19 @@ class MemoryStore:
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
         for meter, amount in amounts.items():
             self._unlease(replica, meter, amount)
+
+    async def recall(self, replica: UUID, meter: MeterKey, until: datetime) -> bool:
+        others = (meter.account, meter.name) in self._budgets and any(
+            one != replica and amount > 0 and self._counts(at, meter)
+            for (one, at), (amount, _) in self._leases.items()
+        )  # fmt: skip
+        if others:
+            self._recalled[meter.budget] = max(until, self._recalled.get(meter.budget, until))
+        return others
+
+    async def recalled(self, now: datetime) -> Collection[BudgetKey]:
+        self._recalled = {budget: until for budget, until in self._recalled.items() if until > now}
+        return set(self._recalled)
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
         before = len(self._leases)

@@ -19,8 +19,29 @@ from msgspec.structs import replace
 from services.ledger import erasing, reports
 from services.ledger.books import Budget, Unit, carved, wanted
 from services.ledger.safeguards import Safeguard
-from services.ledger.statements import CONCERNED, END, GIVE_BACK, LEASE, LOCKED, OPEN_METERS, TAKE_BACK
-from services.ledger.store import Alert, ApiKey, Asked, Ending, Entry, LedgerAway, MeterKey, Standing, UsageRow
+from services.ledger.statements import (
+    CONCERNED,
+    END,
+    GIVE_BACK,
+    LEASE,
+    LOCKED,
+    OPEN_METERS,
+    RECALL,
+    RECALLED,
+    TAKE_BACK,
+)
+from services.ledger.store import (
+    Alert,
+    ApiKey,
+    Asked,
+    BudgetKey,
+    Ending,
+    Entry,
+    LedgerAway,
+    MeterKey,
+    Standing,
+    UsageRow,
+)
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import Window
 from services.runtime.postgres import AWAY
@@ -150,7 +171,7 @@ class PostgresStore:
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         async with self._connection() as connection, connection.transaction():
             stands = await _locked(connection, wants)  # without those whose budget was removed meanwhile
-            given = {meter: wanted(wants[meter], one.remaining) for meter, one in stands.items()}
+            given = {meter: wanted(wants[meter], one.remaining, one.recalled) for meter, one in stands.items()}
             if any(amount < wants[meter] for meter, amount in given.items()):
                 return {}
             if given:
@@ -161,6 +182,14 @@ class PostgresStore:
         async with self._connection() as connection, connection.transaction():
             await connection.execute(LOCKED, *_columns(amounts))
             await connection.execute(GIVE_BACK, *_amounts(amounts), replica)
+
+    async def recall(self, replica: UUID, meter: MeterKey, until: datetime) -> bool:
+        async with self._connection() as connection:
+            return bool(await connection.fetch(RECALL, *_columns([meter]), replica, until))
+
+    async def recalled(self, now: datetime) -> Collection[BudgetKey]:
+        async with self._connection() as connection:
+            return {BudgetKey(row["account"], row["name"]) for row in await connection.fetch(RECALLED, now)}
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:
         async with self._connection() as connection, connection.transaction():
@@ -338,7 +367,8 @@ def _standings(rows: Sequence[Any]) -> dict[MeterKey, Standing]:
     for row in rows:
         key = MeterKey(row["account"], row["name"], row["asked"])
         before = found.get(key, Standing(row["limit"], 0, 0))
-        found[key] = Standing(row["limit"], before.spent + row["spent"], before.leased + row["leased"])
+        spent, leased = before.spent + row["spent"], before.leased + row["leased"]
+        found[key] = Standing(row["limit"], spent, leased, row["recalled"])
     return found
 
 

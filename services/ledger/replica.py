@@ -9,8 +9,8 @@ import asyncio
 import hmac
 import logging
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
@@ -20,31 +20,27 @@ from msgspec.structs import replace
 
 from services.ledger.books import (
     AlreadySettled,
-    Budget,
-    BudgetExceeded,
     CostAboveCeiling,
-    Meter,
     Need,
     ReservationIdReused,
     covers,
     worst,
 )
 from services.ledger.bounds import Bound, Bounds
-from services.ledger.exceeded import exceeded
 from services.ledger.granted import Granted, Live
 from services.ledger.holds import Attempt, Hold, Part
+from services.ledger.leases import Leases
 from services.ledger.posting import EntryUnfit, Posting
+from services.ledger.recalls import Recalls
 from services.ledger.safeguards import Safeguard
 from services.ledger.standings import Standings
-from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Standing, Store
+from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Store
 from services.ledger.suspensions import Suspension
 from services.ledger.windows import BEGINNING
 
 log = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 100_000
-MOST_TRIES = 3
-"""To lease, where it is found each time that enough has come back since it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +64,22 @@ class Replica:
     """Accounts that are stopped, as of the last look."""
     bounds: Bounds = field(default_factory=Bounds)
     safeguards: dict[str, Safeguard] = field(default_factory=dict)
-    _meters: defaultdict[MeterKey, Meter] = field(default_factory=lambda: defaultdict(Meter))
     _live: dict[UUID, Live] = field(default_factory=dict)
     _ended: OrderedDict[UUID, Entry] = field(default_factory=OrderedDict)
-    _late: dict[UUID, Hold] = field(default_factory=dict)
+    _late: dict[UUID, list[tuple[MeterKey, int]]] = field(default_factory=dict)
+    """Of holds that have expired, what their leases keep."""
     _revision: int = -1
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _leasing: dict[MeterKey, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     stands: Standings = field(init=False)
+    leases: Leases = field(init=False)
+    _recalls: Recalls = field(init=False)
     _posting: Posting = field(init=False)
 
     def __post_init__(self) -> None:
         self.stands = Standings(self.store, self.bounds)
+        self._recalls = Recalls(self.store, self.id, self.now, self.times.refresh_s)
+        lasting_s = 2 * self.times.hold_s
+        self.leases = Leases(self.store, self.id, self.now, lasting_s, self.bounds, self.stands, self._recalls)
         self._posting = Posting(self.store, self._reconcile)
 
     async def load(self) -> None:
@@ -138,16 +138,15 @@ class Replica:
             raise CostAboveCeiling(amount_nano_usd=dearest, ceiling_nano_usd=ceiling)
         at = self.now()
         parts, bounds = self._parts(account, needs, at)
-        if self._short(parts):
-            await self._lease(parts, bounds, at)
+        if self.leases.short(parts):
+            await self.leases.cover(parts, bounds, at)
             if (live := self._live.get(reservation_id)) is not None:  # its twin came through meanwhile
                 return live.granted
-        for part in parts:
-            self._meters[part.meter] = self._meters[part.meter].hold(part.amount)
+        self.leases.hold(parts)
         expires = at.timestamp() + self.times.hold_s
         hold = Hold(reservation_id, self.id, key_id, account, dearest, expires, tuple(parts), attempts)
         self.stands.asked(parts)
-        granted = Granted(hold, *self.stands.of(parts, bounds, lambda meter: self._meters[meter].free))
+        granted = Granted(hold, *self.stands.of(parts, bounds, self.leases.free))
         self._live[reservation_id] = Live(granted, asked)
         return granted
 
@@ -214,10 +213,10 @@ class Replica:
         charges = []
         for part in hold.parts:
             used = need.used(part.unit) if covers(part.model, need.model) else 0
-            unleased = used if hold.allowance else part.amount
             if ours:
-                self._meters[part.meter], unleased = self._meters[part.meter].settle(part.amount if live else 0, used)
-            charges.append(Charge(part.meter, used, unleased))
+                charges.append(self.leases.settled(part, part.amount if live else 0, used))
+            else:
+                charges.append(Charge(part.meter, used, used if hold.allowance else part.amount))
         return tuple(charges)
 
     async def run(self) -> None:
@@ -228,37 +227,7 @@ class Replica:
         """Posts what still waits and returns what is idle."""
         while self._posting.waiting:
             await self.post()
-        await self._return(list(self._meters))
-
-    async def give_back(self, account: str, name: str) -> None:
-        """Returns idle parts of a budget's leases: called before its limit changes."""
-        await self._return([one for one in self._meters if (one.account, one.name) == (account, name)])
-
-    async def _return(self, meters: Iterable[MeterKey]) -> None:
-        """Returns what is idle of these leases. When the store does not answer, nobody knows whether it has them back: they are
-        not granted again, and what is out returns when this replica ends."""
-        idle = {meter: free for meter in meters if (free := self._meters[meter].free) > 0}
-        for meter, amount in idle.items():
-            self._meters[meter] = self._meters[meter].lease(-amount)
-        if idle:
-            await self.store.give_back(self.id, idle)
-            self.stands.given_back(idle)
-
-    def forget(self, account: str, name: str) -> None:
-        """Drops the meters of a budget that is no more."""
-        for meter in [one for one in self._meters if (one.account, one.name) == (account, name)]:
-            del self._meters[meter]
-
-    async def standing(self, bounds: Iterable[Bound]) -> list[tuple[Budget, Standing, int]]:
-        """Budgets, where each stands, and how much requests under way hold here."""
-        at = self.now()
-        keys = {one.meter(at): one.budget for one in bounds}
-        stands = await self.store.standing(list(keys)) if keys else {}
-        return [(keys[key], stands[key], self._meters[key].held) for key in keys if key in stands]
-
-    def _shared(self) -> list[MeterKey]:
-        """Meters whose idle part another replica may need at any moment: nothing of them is ever spent."""
-        return [key for one in self.bounds.concurrent if (key := one.meter(self.now())) in self._meters]
+        await self.leases.give_back(list(self.leases.meters))
 
     def _parts(self, account: str, needs: list[Need], at: datetime) -> tuple[list[Part], dict[MeterKey, Bound]]:
         parts, bounds = [], {}
@@ -269,46 +238,6 @@ class Replica:
                 bounds[key] = one
                 parts.append(Part(key, budget.unit, budget.model, amount))
         return parts, bounds
-
-    async def _lease(self, parts: list[Part], bounds: Mapping[MeterKey, Bound], at: datetime) -> None:
-        """Leases until every part fits; one asker a meter at a time.
-
-        Nothing is awaited after the last look, so that what is found free is still free for the caller.
-        """
-        locks = [self._leasing[part.meter] for part in sorted(parts, key=lambda part: part.meter)]
-        for lock in locks:
-            await lock.acquire()
-        try:
-            failed = 0
-            while short := self._short(parts):
-                expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
-                given = await self.store.lease(self.id, short, expires)
-                for meter, amount in given.items():
-                    self._meters[meter] = self._meters[meter].lease(amount)
-                if given:
-                    await self.stands.leased(given)
-                    continue
-                failed += 1
-                refusal = await self.refusal(parts, bounds, at)
-                if isinstance(refusal, BudgetExceeded) or failed == MOST_TRIES:
-                    raise refusal
-        finally:
-            for lock in locks:
-                lock.release()
-
-    def _short(self, parts: Iterable[Part]) -> dict[MeterKey, int]:
-        short = {}
-        for part in parts:
-            if (amount := part.amount - self._meters[part.meter].free) > 0:
-                short[part.meter] = amount
-        return short
-
-    async def refusal(
-        self, parts: list[Part], bounds: Mapping[MeterKey, Bound], at: datetime
-    ) -> BudgetExceeded | LedgerAway:
-        stands = await self.store.standing([part.meter for part in parts])
-        left = {meter: one.remaining + self._meters[meter].free for meter, one in stands.items()}
-        return exceeded(parts, bounds, left, at) or LedgerAway()
 
     def _remember(self, entry: Entry) -> None:
         self._ended[entry.reservation_id] = entry
@@ -326,36 +255,40 @@ class Replica:
             self._ended.pop(entry.reservation_id, None)
             self._late.pop(entry.reservation_id, None)
             return
-        if entry.outcome != "expired" or (hold := self._late.pop(entry.reservation_id, None)) is None:
-            return
+        kept = self._late.pop(entry.reservation_id, None) if entry.outcome == "expired" else None
         if earlier is not None:
-            for part in hold.parts:
-                self._meters[part.meter] = self._meters[part.meter].lease(-part.amount)
+            for meter, amount in kept or ():
+                self.leases.lessen(meter, amount)
 
     async def _beat_forever(self) -> None:
         beat = reached = time.monotonic()
         while True:
             await asyncio.sleep(self.times.refresh_s)
             try:
-                await self.load()
-                self.expire()
-                await self._return(self._shared())
+                await self.look()
                 if time.monotonic() - beat < self.times.heartbeat_s:
                     await self.stands.look()
                     continue
                 beat = time.monotonic()
                 await self.beat(takes_back=beat - reached >= self.times.patience_s)
-                await self.stands.look_at(self._meters)
+                await self.stands.look_at(self.leases.meters)
             except (LedgerAway, asyncpg.PostgresError) as error:
                 reached = time.monotonic()
                 log.warning("the ledger's database is away: %s", type(error).__name__)
+
+    async def look(self) -> None:
+        """Sees what others have changed, lets holds expire, and returns what others may need."""
+        await self.load()
+        await self._recalls.look()
+        self.expire()
+        await self.leases.give_back_shared()
 
     async def beat(self, *, takes_back: bool = True) -> None:
         """Keeps this replica's leases alive, and takes back those that have expired: of replicas that have died, and allowances."""
         at = self.now()
         expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
         await self.store.extend(self.id, expires, at if takes_back else BEGINNING)
-        await self._tidy(at)
+        await self.leases.tidy()
 
     def expire(self) -> int:
         """Ends holds that nobody settled in time, as facts like any other; how many."""
@@ -364,17 +297,11 @@ class Replica:
         for hold in late:
             entry = Entry(hold.reservation_id, "expired", at, hold.key_id, hold.account, held=hold.nano_usd)
             charges = self._charges(hold, Need("", 0, 0, 0))
-            self._late[hold.reservation_id] = hold
+            self._late[hold.reservation_id] = [
+                (part.meter, part.amount - charge.unleased) for part, charge in zip(hold.parts, charges, strict=True)
+            ]
             self._queued(Ending(entry, hold.replica, charges))
         return len(late)
-
-    async def _tidy(self, at: datetime) -> None:
-        """Returns what is idle of windows that are over, and forgets them once they are empty."""
-        over = [one for one in self._meters if self.bounds.over(one, at)]
-        await self._return(over)
-        for meter in [one for one in over if self._meters[one] == Meter()]:
-            del self._meters[meter]
-            self._leasing.pop(meter, None)
 
 
 def _same(stands: Entry, asked: Entry) -> Entry:

@@ -215,17 +215,18 @@ class LedgerService(LedgerServiceServicer):
             budgets = [one.budget for one in self.replica.bounds if stopped(one.budget.account, [tenant])]
             await self.replica.load()
             for one in budgets:
-                self.replica.forget(one.account, one.name)
+                self.replica.leases.forget(one.account, one.name)
         return pb.EraseResponse(erased=gone)
 
     async def SetBudget(self, request: pb.SetBudgetRequest, context: object) -> pb.SetBudgetResponse:
         identity.administrator()
         budget = messages.budget_of(request.budget)
-        await self.replica.give_back(budget.account, budget.name)
+        leases = self.replica.leases
+        await leases.give_back(leases.of(budget.account, budget.name))
         await self.store.set_budget(budget)
         await self.replica.load()
         bound = self.replica.bounds.of(budget.account, budget.name)
-        stands = await self.replica.standing([bound] if bound is not None else [])
+        stands = await self.replica.leases.standing([bound] if bound is not None else [])
         if not stands:  # somebody has removed it since
             raise BudgetUnknown(account=budget.account, name=budget.name)
         return pb.SetBudgetResponse(state=messages.state(*stands[0]))
@@ -235,7 +236,7 @@ class LedgerService(LedgerServiceServicer):
         if not await self.store.delete_budget(request.account, request.name):
             raise BudgetUnknown(account=request.account, name=request.name)
         await self.replica.load()
-        self.replica.forget(request.account, request.name)
+        self.replica.leases.forget(request.account, request.name)
         return pb.DeleteBudgetResponse()
 
     async def ListBudgets(self, request: pb.ListBudgetsRequest, context: object) -> pb.ListBudgetsResponse:
@@ -245,7 +246,7 @@ class LedgerService(LedgerServiceServicer):
         start = names.index(request.page_token) + 1 if request.page_token in names else 0
         page = slice(start, start + (request.page_size or PAGE))
         more = len(bounds) > page.stop
-        states = [messages.state(*one) for one in await self.replica.standing(bounds[page])]
+        states = [messages.state(*one) for one in await self.replica.leases.standing(bounds[page])]
         return pb.ListBudgetsResponse(budgets=states, next_page_token=names[page][-1] if more else "")
 
     async def Reserve(self, request: pb.ReserveRequest, context: object) -> pb.ReserveResponse:

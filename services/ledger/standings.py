@@ -4,7 +4,7 @@ What this replica leases is counted at once, what others do as of the last look.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from msgspec import Struct
@@ -59,7 +59,7 @@ class Standings:
     def _counted(self, amounts: Mapping[MeterKey, int], sign: int) -> None:
         for meter, amount in amounts.items():
             if (known := self._stands.get(meter)) is not None:
-                self._stands[meter] = Standing(known.limit, known.spent, known.leased + sign * amount)
+                self._stands[meter] = replace(known, leased=known.leased + sign * amount)
 
     def of(
         self, parts: Iterable[Part], bounds: Mapping[MeterKey, Bound], free: Callable[[MeterKey], int]

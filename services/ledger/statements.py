@@ -5,7 +5,8 @@ IN_ORDER = 'ORDER BY m.account COLLATE "C", m.name COLLATE "C", m.started FOR UP
 # What a meter that is asked for counts with: itself, and of a rolling window the steps before it (and any after it, which a
 # replica with a faster clock has begun).
 CONCERNED = """
-SELECT m.*, b."limit", t.started AS asked FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started)
+SELECT m.*, b."limit", t.started AS asked, EXISTS (SELECT FROM recall r WHERE (r.account, r.name) = (b.account, b.name)) AS recalled
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t(account, name, started)
 JOIN budget b USING (account, name) JOIN meter m ON m.account = b.account AND m.name = b.name AND (
     m.started = t.started OR (starts_with(b."window", 'rolling') AND m.started >= t.started - reach(b."window")))
 """
@@ -109,6 +110,20 @@ WITH idle AS (
     RETURNING i.*
 )
 UPDATE meter m SET leased = m.leased - b.amount FROM back b WHERE (m.account, m.name, m.started) = (b.account, b.name, b.started)
+"""
+
+RECALL = f"""
+WITH others AS (
+    SELECT DISTINCT c.account, c.name FROM ({CONCERNED}) c JOIN lease l USING (account, name, started)
+    WHERE l.replica <> $4 AND l.amount > 0
+)
+INSERT INTO recall SELECT account, name, $5 FROM others
+ON CONFLICT (account, name) DO UPDATE SET until = greatest(recall.until, excluded.until) RETURNING account
+"""
+
+RECALLED = """
+WITH over AS (DELETE FROM recall WHERE until <= $1)
+SELECT account, name FROM recall WHERE until > $1
 """
 
 TAKE_BACK = """

@@ -1,6 +1,6 @@
 """Where the books are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple, Protocol
@@ -42,12 +42,21 @@ class ApiKey:
     """Who may answer it; empty for all."""
 
 
+class BudgetKey(NamedTuple):
+    account: str
+    name: str
+
+
 class MeterKey(NamedTuple):
     """One budget in one window. A tuple: it is looked up many times a request."""
 
     account: str
     name: str
     started: datetime
+
+    @property
+    def budget(self) -> BudgetKey:
+        return BudgetKey(self.account, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Standing:
     limit: int
     spent: int
     leased: int
+    recalled: bool = False
+    """Whether its budget is called back."""
 
     @property
     def remaining(self) -> int:
@@ -197,7 +208,7 @@ class Store(Protocol):
     async def lease(self, replica: UUID, wants: Mapping[MeterKey, int], expires: datetime) -> dict[MeterKey, int]:
         """Leases at least what is wanted of every meter, or of none: then the result is empty.
 
-        Durable when it returns; never more than a budget has left.
+        Durable when it returns; never more than a budget has left, and no more than is wanted of one that is called back.
         """
         ...
 
@@ -210,6 +221,14 @@ class Store(Protocol):
 
     async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
         """Returns idle parts of leases."""
+        ...
+
+    async def recall(self, replica: UUID, meter: MeterKey, until: datetime) -> bool:
+        """Calls back what is leased of a budget by others than `replica`; whether any is, of what counts with `meter`."""
+        ...
+
+    async def recalled(self, now: datetime) -> Collection[BudgetKey]:
+        """Budgets that are called back; forgets those that were until `now`."""
         ...
 
     async def extend(self, replica: UUID, expires: datetime, now: datetime) -> int:

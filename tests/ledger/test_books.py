@@ -30,6 +30,7 @@ def test_a_lease_is_enough_or_nothing_and_never_more_than_is_left(shortfall: int
     got = wanted(shortfall, remaining)
     assert got == 0 if remaining < shortfall else shortfall <= got <= remaining
     assert got in (0, shortfall) or got >= NEAR_END * shortfall
+    assert wanted(shortfall, remaining, recalled=True) == (shortfall if got else 0)
 
 
 @given(granted=AMOUNT, others=AMOUNT, hold=AMOUNT, cost=AMOUNT)
@@ -39,6 +40,8 @@ def test_settling_keeps_a_meter_whole(granted: int, others: int, hold: int, cost
     assert after.held == others and after.granted >= after.held
     assert after.granted + unleased == meter.granted
     assert unleased == min(cost, hold + granted)
+    bare, gone = meter.settle(hold, cost, keeps=False)
+    assert bare.granted + gone == meter.granted and bare.held == others and gone == max(hold, unleased)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ async def test_every_budget_above_holds_at_once_or_none() -> None:
         with pytest.raises(BudgetExceeded) as refused:
             await reserve(replica, 10)
         assert refused.value.facts["budget"] == "day" and refused.value.facts["available"] == "5"
-        stands = {budget.name: held for budget, _, held in await replica.standing(replica.bounds.above("acme/search"))}
+        stands = {
+            budget.name: held for budget, _, held in await replica.leases.standing(replica.bounds.above("acme/search"))
+        }
         assert stands == {"main": 10, "day": 10}
 
 
@@ -170,21 +172,21 @@ async def test_what_is_left_is_counted_as_it_is_taken_and_given_back() -> None:
         other = Replica(store)
         await other.load()
         assert await paced(other, 200) == {"tokens": ("tokens", 1000 - 30 - 2 - 200 - replica_free(replica))}
-        await replica.give_back("acme", "tokens")
+        await replica.leases.give_back(replica.leases.of("acme", "tokens"))
         await other.stands.look()
         assert await paced(other) == {"tokens": ("tokens", 1000 - 30 - 2 - 201)}
 
 
 def replica_free(replica: Replica) -> int:
     """What a replica has leased and nobody holds: to others it is gone."""
-    return sum(meter.free for meter in replica._meters.values())
+    return sum(meter.free for meter in replica.leases.meters.values())
 
 
 async def test_a_limit_set_anew_is_told_at_once() -> None:
     store, budget = MemoryStore(), Budget("acme", "minute", Unit.REQUESTS, 100, Window.MINUTE)
     async with replica_over(store, budget) as replica:
         assert await paced(replica) == {"requests": ("minute", 99)}
-        await replica.give_back("acme", "minute")
+        await replica.leases.give_back(replica.leases.of("acme", "minute"))
         await store.set_budget(Budget("acme", "minute", Unit.REQUESTS, 10, Window.MINUTE))
         await replica.load()
         assert await paced(replica) == {"requests": ("minute", 8)}
@@ -265,7 +267,7 @@ async def test_a_settlement_after_the_hold_expired_is_still_charged() -> None:
     await asyncio.sleep(0)
     await replica.post()
     assert (await late).cost == 8
-    assert [stands.spent for _, stands, _ in await replica.standing(replica.bounds)] == [8]
+    assert [stands.spent for _, stands, _ in await replica.leases.standing(replica.bounds)] == [8]
 
 
 async def test_a_cost_above_the_hold_is_an_overrun_that_the_next_one_sees() -> None:
@@ -390,7 +392,7 @@ async def test_leaving_returns_what_is_idle() -> None:
     async with replica_over(store, MONEY) as replica:
         await settle(replica, await reserve(replica), 4)
     await replica.close()
-    stands = [one for _, one, _ in await replica.standing(replica.bounds)]
+    stands = [one for _, one, _ in await replica.leases.standing(replica.bounds)]
     assert [(one.spent, one.leased) for one in stands] == [(4, 0)]
 
 

@@ -137,6 +137,36 @@ async def test_many_meters_are_leased_and_given_back_at_once(store: Store) -> No
     assert stands.keys() == set(meters) and {one.leased for one in stands.values()} == {2}
 
 
+async def test_what_others_lease_is_called_back_for_a_while(store: Store) -> None:
+    budget = METER.budget
+    await store.set_budget(Budget("acme", "main", Unit.REQUESTS, 1000))
+    assert not await store.recall(ONE, METER, LATER) and not await store.recalled(NOW), "nobody leases any"
+    many = (await store.lease(ONE, {METER: 1}, LATER))[METER]
+    assert many > 1
+    assert not await store.recall(ONE, METER, LATER), "nobody else does"
+    assert await store.recall(TWO, METER, LATER) and await store.recall(TWO, METER, NOW), "the longer one stands"
+    assert set(await store.recalled(NOW)) == {budget}
+    assert await store.lease(TWO, {METER: 2}, LATER) == {METER: 2}, "by the request, though much is left"
+    await store.give_back(ONE, {METER: many})
+    assert await store.recall(ONE, METER, LATER) and not await store.recall(TWO, METER, LATER), (
+        "what is back is nobody's"
+    )
+    assert not await store.recalled(LATER)
+    assert (await store.lease(TWO, {METER: 2}, LATER))[METER] > 2
+    await store.delete_budget("acme", "main")
+    assert not await store.recall(ONE, METER, LATER)
+
+
+async def test_steps_of_a_rolling_window_are_called_back_together(store: Store) -> None:
+    await store.set_budget(Budget("acme", "main", Unit.REQUESTS, 1000, Window.ROLLING_HOUR))
+    earlier, now = MeterKey("acme", "main", NOW - timedelta(minutes=5)), MeterKey("acme", "main", NOW)
+    await store.lease(ONE, {earlier: 1}, LATER)
+    assert await store.recall(TWO, now, LATER)
+    assert not await store.recall(TWO, MeterKey("acme", "main", NOW + timedelta(hours=2)), LATER), (
+        "long out of the window"
+    )
+
+
 async def test_an_open_meter_is_not_counted_again(postgres_url: str) -> None:
     """Entries of a month are many, and each lease asks for its meters."""
     async with postgres.opened(postgres_url, "ledger", MIGRATIONS, 4) as pool:

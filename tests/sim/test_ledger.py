@@ -41,7 +41,7 @@ class Faulty(MemoryStore):
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
-        self.chance, self.rate = chance, 0.05
+        self.chance, self.rate, self.recalled_once = chance, 0.05, False
 
     def _lost(self) -> bool:
         return self.chance.random() < self.rate
@@ -53,6 +53,20 @@ class Faulty(MemoryStore):
         if self._lost():
             raise LedgerAway
         return given
+
+    async def give_back(self, replica: UUID, amounts: Mapping[MeterKey, int]) -> None:
+        if self._lost():
+            raise LedgerAway
+        await super().give_back(replica, amounts)
+        if self._lost():
+            raise LedgerAway
+
+    async def recall(self, replica: UUID, meter: MeterKey, until: datetime) -> bool:
+        called = await super().recall(replica, meter, until)
+        self.recalled_once |= called
+        if self._lost():
+            raise LedgerAway
+        return called
 
     async def end(self, endings: Sequence[Ending]) -> list[Entry | None]:
         if self._lost():
@@ -81,7 +95,7 @@ class World:
         self.replicas = [await self._replica() for _ in range(3)]
 
     async def _replica(self) -> Replica:
-        made = Replica(self.store, Times(hold_s=60), now=lambda: self.now)
+        made = Replica(self.store, Times(hold_s=60, refresh_s=0), now=lambda: self.now)
         await made.load()
         return made
 
@@ -95,7 +109,8 @@ class World:
         elif roll < 0.9:
             self.now += timedelta(seconds=self.chance.uniform(0, 20))
         elif roll < 0.95:
-            replica.expire()
+            with contextlib.suppress(LedgerAway):
+                await replica.look()
             with contextlib.suppress(LedgerAway):
                 await replica.post()
         elif roll < 0.985:
@@ -161,3 +176,4 @@ async def test_no_fault_makes_the_ledger_pass_a_budget_or_lose_a_settlement(seed
             await world.check()
     await world.check()
     assert len(world.acknowledged) > STEPS // 20
+    assert world.store.recalled_once
