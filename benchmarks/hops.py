@@ -16,6 +16,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 from tollway.ledger.v1 import ledger_pb2_grpc
 
 from benchmarks import report
+from services.ledger.client_secrets import MemoryClientSecrets
 from services.ledger.keys import Signer
 from services.ledger.memory import MemoryStore
 from services.ledger.oidc import Issuers
@@ -52,7 +53,9 @@ async def rounds(stubs: dict[str, Any], number: int, calls: int) -> dict[str, di
 
 async def main(number: int, calls: int) -> None:
     store = MemoryStore()
-    service = Quick(store, Replica(store), Signer(), PriceBook({}), b"secret", MemoryPeople(), Issuers({}))
+    service = Quick(
+        store, Replica(store), Signer(), PriceBook({}), b"secret", MemoryPeople(), Issuers({}), MemoryClientSecrets()
+    )
     register = partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service)
     served = Service("tollway.ledger.v1.LedgerService", "ledger.tollway", register)
     with tempfile.TemporaryDirectory(prefix="tw-") as folder:

@@ -26,6 +26,7 @@ from tollway.ledger.v1 import ledger_pb2 as pb
 
 from benchmarks import report
 from services.ledger.app import MIGRATIONS
+from services.ledger.client_secrets import MemoryClientSecrets
 from services.ledger.keys import Signer
 from services.ledger.oidc import Issuers
 from services.ledger.people import MemoryPeople
@@ -114,8 +115,9 @@ async def main(seconds: float, concurrency: int, rounds: int) -> None:
             await other.execute(f"INSERT INTO plain VALUES ('acme', {LIMIT})")
             replica = Replica(PostgresStore(pool))
             service = LedgerService(
-                replica.store, replica, Signer(), PriceBook({"m": Price("1", "2")}), b"s", MemoryPeople(), Issuers({})
-            )
+                replica.store, replica, Signer(), PriceBook({"m": Price("1", "2")}), b"s", MemoryPeople(), Issuers({}),
+                MemoryClientSecrets(),
+            )  # fmt: skip
             async with running(replica.run()):
                 identity.hold(CALLER)
                 for account, unit in (

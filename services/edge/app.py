@@ -8,8 +8,8 @@ from tollway.cache.v1 import cache_pb2_grpc
 from tollway.gateway.v1 import gateway_pb2_grpc
 from tollway.guard.v1 import guard_pb2_grpc
 from tollway.jobs.v1 import conversations_pb2_grpc, jobs_pb2_grpc
+from tollway.ledger.v1 import client_secrets_pb2_grpc, ledger_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as ledger
-from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 from tollway.retrieval.v1 import retrieval_pb2_grpc
 from tollway.router.v1 import router_pb2_grpc
@@ -20,6 +20,7 @@ from services.edge.batches import Batches
 from services.edge.books import Books
 from services.edge.chat import Chat
 from services.edge.choices import Choices
+from services.edge.client_secrets import ClientSecrets
 from services.edge.completions import Completions
 from services.edge.console import assets
 from services.edge.conversations import Conversations
@@ -146,9 +147,8 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         identified(Directory(ledger_pb2_grpc.LedgerServiceStub(directory), ledger)) as identity,
     ):
         gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
-        door = Door(
-            identity, Sampler(settings.tracing.per_second, settings.tracing.share), settings.deadline_s, channel
-        )
+        sampler = Sampler(settings.tracing.per_second, settings.tracing.share)
+        door = Door(identity, sampler, settings.deadline_s, channel)
         models, stub = Models(gateway), jobs_pb2_grpc.JobsServiceStub(slow)
         files, batches, letters = Files(stub, settings.largest_file_bytes), Batches(stub), MessageBatches(stub)
         slowly, kept_by = Behind(slow, JobsAway), Behind(kept, RegistryAway)
@@ -161,6 +161,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
         responses, jobs = Responses(gateway, Kept(stub, slowly.reach, settings.responses), talks), Jobs(stub)
         choices = Choices(cache_pb2_grpc.CacheServiceStub(cache), router_pb2_grpc.RouterServiceStub(router))
         sign_in, books = SignIn(settings.sign_in), Books(ledger_pb2_grpc.LedgerServiceStub(directory), gateway)
+        secrets = ClientSecrets(client_secrets_pb2_grpc.ClientSecretsServiceStub(directory))
         yield Application(
             door=door,
             largest_body_bytes=settings.largest_body_bytes,
@@ -173,6 +174,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
                 **books.routes(),
                 **responses.routes(),
                 **talks.routes(),
+                **secrets.routes(),
                 **letters.routes(slowly),
                 **registry.routes(kept_by),
                 **documents.routes(found_by),
@@ -200,7 +202,7 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             refused=REFUSED,
             prompts=PROMPTS,
             assets=assets(),
-            sockets=Realtime(gateway, settings.session_s).routes(),
+            sockets=Realtime(gateway, secrets, settings.session_s).routes(),
         )
 
 

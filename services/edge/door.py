@@ -27,6 +27,14 @@ KEYS = (b"x-api-key", b"api-key", GOOGLE)
 """Headers in which Anthropic's, Azure's and Google's clients send their keys."""
 
 
+def credential_of(headers: Mapping[bytes, bytes]) -> str:
+    """What the caller shows; '' for nothing."""
+    scheme, _, credential = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    bearer = credential.strip() if scheme.lower() == "bearer" else ""
+    sent = (headers.get(name, b"").decode("latin-1").strip() for name in KEYS)
+    return bearer or next(filter(None, sent), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     identity: Identity
@@ -45,10 +53,7 @@ class Door:
         telemetry.follow(self.sampler.begin(parent, wanted=headers.get(b"x-tollway-trace") == b"1"))
         channels.DEADLINE.set(time.monotonic() + self.deadline_s)
         identity.hold(None)  # a request that follows another on its connection begins with nothing
-        scheme, _, credential = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        bearer = credential.strip() if scheme.lower() == "bearer" else ""
-        sent = (headers.get(name, b"").decode("latin-1").strip() for name in KEYS)
-        if not (credential := bearer or next(filter(None, sent), "")):
+        if not (credential := credential_of(headers)):
             raise Refusal(
                 401,
                 "missing_api_key",

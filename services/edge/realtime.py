@@ -10,12 +10,13 @@ import grpc
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.gateway.v1 import gateway_pb2_grpc
 
-from services.edge.door import Door
+from services.edge.client_secrets import ClientSecrets
+from services.edge.door import Door, credential_of
 from services.edge.exchange import Gone
 from services.edge.sockets import BROKEN, FORBIDDEN, LATER, UNDERSTOOD_NOT, WELL, Handler, Socket
-from services.edge.wire import answer, options, realtime
+from services.edge.wire import answer, client_secret, options, realtime
 from services.edge.wire.errors import Refusal, missing, of_failure, unfit
-from services.runtime import channels, telemetry
+from services.runtime import channels, identity, telemetry
 
 PATH = "/v1/realtime"
 PROTOCOL = "realtime"
@@ -26,6 +27,7 @@ PARTING_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Realtime:
     gateway: gateway_pb2_grpc.GatewayServiceStub
+    secrets: ClientSecrets
     longest_s: float
     """A session ends after so long."""
 
@@ -34,7 +36,7 @@ class Realtime:
 
     async def converse(self, socket: Socket, door: Door) -> None:
         """The first message of the call brings the head of the answer, so a refusal still gets its own status."""
-        opening = _opening(socket)
+        opening = await self._opening(socket)
         channels.DEADLINE.set(time.monotonic() + self.longest_s + PARTING_S)
         waiting: asyncio.Queue[str] = asyncio.Queue(1)
         call = self.gateway.Converse(_requests(opening, waiting))
@@ -49,6 +51,28 @@ class Realtime:
             if hearing is not None:
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
+
+    async def _opening(self, socket: Socket) -> pb.OpenConversation:
+        """What the query asks for, or what a client secret was made for.
+
+        Raises:
+            Refusal: no model is named, or something is asked for that is not there.
+        """
+        query = socket.query
+        if (intent := query.get("intent", client_secret.TRANSCRIPTION)) != client_secret.TRANSCRIPTION:
+            raise unfit("intent", f"{client_secret.TRANSCRIPTION}, or none for a session that answers: {intent[:64]}")
+        made = pb.OpenConversation(
+            model=query.get("model") or query.get("deployment") or "", transcribes="intent" in query
+        )
+        if (shown := credential_of(socket.headers)).startswith(identity.CLIENT_SECRET_PREFIX):
+            opens = await self.secrets.opens(shown)
+            made.session, made.model = opens.session, made.model or opens.models[0]
+            made.transcribes = client_secret.transcribes(opens.session)
+        if not made.model:
+            raise missing("model")
+        if said := socket.headers.get(options.LABELS.encode()):
+            made.labels.update(options.labelled(said))
+        return made
 
     async def _told(self, socket: Socket, call: Any, hearing: "asyncio.Task[None]") -> None:
         try:
@@ -69,22 +93,6 @@ class Realtime:
             await _broken(socket, refusal, _code(refusal))
         else:
             await socket.close(WELL)
-
-
-def _opening(socket: Socket) -> pb.OpenConversation:
-    """
-    Raises:
-        Refusal: no model is named, or something is asked for that is not there.
-    """
-    query = socket.query
-    if not (model := query.get("model") or query.get("deployment")):
-        raise missing("model")
-    if "intent" in query:
-        raise unfit("intent", "sessions that only transcribe are not held")
-    made = pb.OpenConversation(model=model)
-    if said := socket.headers.get(options.LABELS.encode()):
-        made.labels.update(options.labelled(said))
-    return made
 
 
 async def _requests(opening: pb.OpenConversation, waiting: "asyncio.Queue[str]") -> AsyncIterator[pb.ConverseRequest]:

@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import grpc
+from tollway.ledger.v1 import client_secrets_pb2_grpc, ledger_pb2_grpc
 from tollway.ledger.v1 import ledger_pb2 as pb
-from tollway.ledger.v1 import ledger_pb2_grpc
 from tollway.registry.v1 import registry_pb2_grpc
 
 from services.ledger import counts, keys
+from services.ledger.client_secrets import PostgresClientSecrets
 from services.ledger.holds import Attempt
+from services.ledger.lending import ClientSecretsService
 from services.ledger.oidc import Issuer, Issuers
 from services.ledger.people import PostgresPeople
 from services.ledger.periods import Periods
@@ -96,6 +99,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         replica = Replica(store, Times(hold_s=settings.hold_s))
         await replica.load()
         secret = await store.shared_secret("holds", secrets.token_bytes(32))
+        client_secrets = PostgresClientSecrets(pool)
         service = LedgerService(
             store,
             replica,
@@ -104,17 +108,24 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             secret,
             PostgresPeople(pool),
             Issuers(settings.oidc),
+            client_secrets,
             _strongest(settings.strongest),
+        )
+        lending = ClientSecretsService(
+            client_secrets, await store.shared_secret("client secrets", secrets.token_bytes(32))
         )
         counts.publish(replica)
         try:
             async with running(
-                replica.run(), service.guardian.run(), Periods(pool, settings.entries_kept_months).run()
+                replica.run(),
+                service.guardian.run(),
+                lending.run(),
+                Periods(pool, settings.entries_kept_months).run(),
             ):
                 yield Service(
                     name="tollway.ledger.v1.LedgerService",
                     domain="ledger.tollway",
-                    register=partial(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, service),
+                    register=partial(register, service, lending),
                     identity=identity_of(service),
                     audit=Trail(registry, store) if registry is not None else None,
                     backend="postgresql",
@@ -122,6 +133,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         finally:
             async with asyncio.timeout(10):
                 await replica.close()
+
+
+def register(ledger: LedgerService, lending: ClientSecretsService, server: grpc.aio.Server) -> None:
+    ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
+    client_secrets_pb2_grpc.add_ClientSecretsServiceServicer_to_server(lending, server)
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ WHERE {WITHIN} AND EXISTS (SELECT FROM jsonb_each_text(tags) WHERE value = $2)
 async def tenant(connection: Any, name: str, at: datetime) -> Mapping[str, int]:
     """Takes everything. That a reservation has ended stays known, by its id alone: no late message can end it again."""
     await connection.execute(CARRIED, name)
+    await connection.execute(f"DELETE FROM client_secret WHERE key_id IN (SELECT id FROM api_key WHERE {WITHIN})", name)
     await connection.execute(
         "DELETE FROM carried WHERE book = 'account:' || $1 OR starts_with(book, 'account:' || $1 || '/')", name
     )

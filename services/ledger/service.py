@@ -15,6 +15,7 @@ from tollway.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.ledger import counts, forecast, keys, messages
 from services.ledger.allowances import carve
 from services.ledger.books import Need, Unit
+from services.ledger.client_secrets import ClientSecrets
 from services.ledger.credentials import Credentials
 from services.ledger.guardian import Guardian
 from services.ledger.holds import Attempt, Hold, opened
@@ -45,6 +46,7 @@ class LedgerService(LedgerServiceServicer):
     """Seals holds; shared by all replicas."""
     people: People
     issuers: Issuers
+    client_secrets: ClientSecrets
     strongest: Attempt | None = None
     """What every answer's cost is compared with."""
     guardian: Guardian = field(init=False)
@@ -53,7 +55,7 @@ class LedgerService(LedgerServiceServicer):
     revocations: Revocations = field(init=False)
 
     def __post_init__(self) -> None:
-        self.credentials = Credentials(self.store, self.people, self.issuers)
+        self.credentials = Credentials(self.store, self.people, self.issuers, self.client_secrets)
         self.guardian = Guardian(self.store, self.replica)
         self.pricing = Pricing(self.prices, self.strongest)
         self.revocations = Revocations(self.store, self.signer.lifetime)

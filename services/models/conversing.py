@@ -26,7 +26,7 @@ async def conversed(
     Raises:
         Failure: no deployment can be reached, or the provider ends the session before its time.
     """
-    async with ranking.converse(opening.model, asker) as (session, observed):
+    async with ranking.converse(opening.model, asker, transcribes=opening.transcribes) as (session, observed):
         wrong = list[Failure]()
         sending = asyncio.create_task(_sent(session, rest, wrong))
         try:

@@ -185,12 +185,17 @@ class Ranking:
                 walk.failed(endpoint, failure, begun=begun)
 
     @asynccontextmanager
-    async def converse(self, name: str, asker: Asker) -> AsyncIterator[tuple[Session, Operation]]:
-        """A session with the model `name`, at the first of its deployments that opens one."""
+    async def converse(
+        self, name: str, asker: Asker, *, transcribes: bool = False
+    ) -> AsyncIterator[tuple[Session, Operation]]:
+        """A session with the model `name`, at the first of its deployments that opens one; where it `transcribes`, the model is told to
+        the provider by whoever holds it."""
         entry = self.catalogue.entry(name)
-        wire = self.wires[entry.spoken]
-        if not entry.realtime or not isinstance(wire, Converses):
-            raise faults.Unsupported(model=name, what="hold sessions")
+        wire, able = self.wires[entry.spoken], entry.second_tokens if transcribes else entry.realtime
+        if not able or not isinstance(wire, Converses):
+            raise faults.Unsupported(
+                model=name, what="hold sessions that transcribe" if transcribes else "hold sessions"
+            )
         walk, begun = self._walk([name], asker), False
         while True:
             _, endpoint = await walk.next()
@@ -198,7 +203,7 @@ class Ranking:
                 async with AsyncExitStack() as stack:
                     call = stack.enter_context(endpoint.call(asker))
                     observed = stack.enter_context(operation(CONTENT, endpoint, entry, stream=True))
-                    session = await stack.enter_async_context(wire.converse(await self._target(endpoint)))
+                    session = await stack.enter_async_context(wire.converse(await self._target(endpoint), transcribes))
                     begun = True
                     call.answered()
                     yield session, observed

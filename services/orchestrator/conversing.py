@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import orjson
 from google.rpc.error_details_pb2 import RetryInfo
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator.dialogue import Event
 from services.orchestrator.failures import EventUnfit, ModelNotAllowed, OpenMissing
 from services.orchestrator.metered import known
 from services.orchestrator.residency import heed
@@ -30,24 +32,29 @@ class Conversing:
     async def converse(self, requests: AsyncIterator[pb.ConverseRequest]) -> AsyncGenerator[pb.ConverseResponse, None]:
         """
         Raises:
-            OpenMissing, NobodyCan, ModelNotAllowed, RegionNotAllowed
+            OpenMissing, EventUnfit, NobodyCan, ModelNotAllowed, RegionNotAllowed
             AioRpcError: what the models service says.
         """
         first = await anext(requests, None)
         if first is None or not first.HasField("open"):
             raise OpenMissing
-        caller, trace = identity.scoped("chat"), telemetry.current()
-        model = await known(self.road, first.open.model, lambda one: one.realtime, "realtime")
+        caller, trace, transcribes = identity.caller(), telemetry.current(), first.open.transcribes
+        if transcribes:
+            model = await known(self.road, first.open.model, lambda one: one.second_tokens > 0, "second_tokens")
+        else:
+            model = await known(self.road, first.open.model, lambda one: one.realtime, "realtime")
+        wished = _wished(first.open.session)
         if not caller.allows(model.name):
             raise ModelNotAllowed(model=model.name)
         heed(model, caller.regions)
         self.road.desk.room()
         await self.road.peers.reach("models", self.road.waits.restart_s)
         wires = _Wires(asyncio.Queue(WAITING), asyncio.Queue(WAITING))
-        opening = models_pb2.OpenSession(model=model.name, priority=first.open.priority)
+        opening = models_pb2.OpenSession(model=model.name, priority=first.open.priority, transcribes=transcribes)
         await wires.out.put(models_pb2.ConverseRequest(open=opening))
         call = self.road.peers.models.Converse(wires.taken())
-        session = Session(self.road, model, dict(first.open.labels), wires.send, wires.tell, wires.decline)
+        labels = dict(first.open.labels)
+        session = Session(self.road, model, labels, wires.send, wires.tell, wires.decline, transcribes, wished)
         tasks = list[asyncio.Task[None]]()
         try:
             answered: Any = await call.read()
@@ -117,6 +124,21 @@ async def _asked(
         await wires.back.put(error)
     else:
         await wires.out.put(None)
+
+
+def _wished(said: str) -> Event:
+    """How the caller wants a session to begin.
+
+    Raises:
+        EventUnfit: that is no object.
+    """
+    try:
+        wished = orjson.loads(said) if said else {}
+    except orjson.JSONDecodeError:
+        raise EventUnfit(at="session", rule="not JSON") from None
+    if not isinstance(wished, dict):
+        raise EventUnfit(at="session", rule="not an object")
+    return wished
 
 
 def _declined(error: Exception, event_id: str) -> pb.Declined:

@@ -31,6 +31,8 @@ AS_THEY_ARE = frozenset(
     }
 )
 """A client's events without a text of its own."""
+HEARING = frozenset({COMMIT, "input_audio_buffer.clear"})
+"""Of those, the ones about what is heard."""
 ITEMS = frozenset({"message", "function_call", "function_call_output", "item_reference"})
 SAID = ("text", "transcript")
 """Fields of a part of a message that hold what was said."""

@@ -1,7 +1,6 @@
 """A session of speech and text under way: what passes in each direction, and what of it is done in another way than was said.
 
-The provider is told not to begin responses by itself at the end of an utterance: the mesh does, once each is held for. The caller is
-told what it asked for.
+At the end of an utterance the provider begins no response by itself: the mesh does, once each is held for.
 """
 
 from collections import deque
@@ -13,14 +12,13 @@ import grpc
 from tollway.models.v1 import models_pb2
 
 from services.orchestrator import dialogue
+from services.orchestrator.agreement import Agreement
 from services.orchestrator.dialogue import Event
-from services.orchestrator.failures import EventUnfit, ModelNotAllowed, SessionOutOfHand
+from services.orchestrator.failures import EventUnfit, SessionOutOfHand
 from services.orchestrator.masking import Masking
-from services.orchestrator.purse import Purse, Transcripts
-from services.orchestrator.residency import heed
+from services.orchestrator.purse import Purse
 from services.orchestrator.road import Road
 from services.orchestrator.unmasking import SAYS, Unmasking
-from services.runtime import identity
 from services.runtime.errors import Failure
 from services.runtime.status import info_of
 
@@ -32,7 +30,6 @@ ITEM_EVENTS = frozenset({"response.output_item.added", "response.output_item.don
                          "conversation.item.created", "conversation.item.done", "conversation.item.retrieved"})  # fmt: skip
 PART_EVENTS = frozenset({"response.content_part.added", "response.content_part.done"})
 SOUND = "response.output_audio.delta"
-USUAL_FORMAT, ENDLESS = "audio/pcm", "inf"
 
 
 @dataclass(slots=True)
@@ -46,27 +43,25 @@ class Session:
     """The caller."""
     decline: Callable[[Exception, str], Awaitable[None]]
     """Tells the caller why something was not done, and which of its events asked for that."""
+    transcribes: bool = False
+    wished: Event = field(default_factory=dict)
+    """How the caller wants it to begin."""
+    agreed: Agreement = field(init=False)
     purse: Purse = field(init=False)
     masking: Masking = field(init=False)
     unmasking: Unmasking = field(init=False)
-    transcripts: Transcripts | None = None
-    format: str = USUAL_FORMAT
-    """Of the caller's sound."""
-    spoken: str = USUAL_FORMAT
-    """Of the model's."""
-    most_written: Any = ENDLESS
-    """The tokens of a response that the caller has asked for."""
-    begins: bool = False
-    """Whether the caller wants a response at the end of each utterance."""
     _commits: deque[str] = field(default_factory=deque)
     """The caller's own, which begin no response."""
     _silenced: str = ""
-    """The event by which the provider was told not to begin responses, until it says that it will not."""
+    """The event by which the provider was told what the mesh must have, and the caller's wishes, until it says that it heeds them."""
+    _begun: Event | None = None
+    """`session.created`, until what the caller wished for is in force."""
     _count: int = 0
     _last_begun: str = ""
     """The utterance that a response was begun for."""
 
     def __post_init__(self) -> None:
+        self.agreed = Agreement(self.road, self.model, self.labels, self.transcribes)
         self.purse = Purse(self.road, self.model, self.labels)
         self.unmasking = Unmasking(self.road.peers)
         self.masking = Masking(self.road, self.model, self.unmasking.sent)
@@ -75,8 +70,7 @@ class Session:
         """Whatever was under way is over, and paid for."""
         self.unmasking.close()
         self.purse.close()
-        if self.transcripts is not None:
-            self.transcripts.close()
+        self.agreed.close()
 
     async def asked(self, raw: str) -> None:
         """An event of the caller's. Where it cannot be passed on, the caller is told why.
@@ -100,6 +94,8 @@ class Session:
                 await self._heard(event, raw)
             case dialogue.UPDATE:
                 await self._configured(event)
+            case _ if self.transcribes and kind not in dialogue.HEARING:
+                raise EventUnfit(at="type", rule=f"a session that only transcribes answers nothing: {kind[:64]}")
             case dialogue.CREATE_ITEM:
                 await self._looked_at(event)
                 await self.send(dialogue.written(event))
@@ -158,90 +154,35 @@ class Session:
     # What the caller says.
 
     async def _heard(self, event: Event, raw: str) -> None:
-        seconds = dialogue.seconds(event.get("audio"), self.format)
-        if self.transcripts is not None:
+        seconds = dialogue.seconds(event.get("audio"), self.agreed.format)
+        if (transcripts := self.agreed.transcripts) is not None:
             await self.road.tokens.fresh()
-            await self.transcripts.cover(seconds)
+            await transcripts.cover(seconds)
         self.purse.context.add(sound=int(seconds * dialogue.SOUND_TOKENS_A_SECOND) + 1)
         await self.send(raw)
 
     async def _configured(self, event: Event) -> None:
         """The caller's wishes, with what the mesh does in the provider's place."""
         await self._looked_at(event)
-        session = event["session"]
-        if session.get("type", "realtime") != "realtime":
-            raise EventUnfit(at="session.type", rule="sessions that only transcribe are not held: realtime")
-        if session.get("model") not in (None, self.model.name):
-            raise EventUnfit(at="session.model", rule=f"the session was opened with {self.model.name}")
-        wished = session.get("max_output_tokens", self.most_written)
-        self._fit(session, "session")
-        if "model" in session:
-            session["model"] = self.model.provider_model
-        heard, spoken = (dialogue.within(session, "audio", way) for way in ("input", "output"))
-        if "transcription" in heard:
-            self._transcribe(heard)
-        self.most_written = wished
-        self.format = str(dialogue.within(heard, "format").get("type") or self.format)
-        self.spoken = str(dialogue.within(spoken, "format").get("type") or self.spoken)
-        if isinstance(turns := heard.get("turn_detection"), dict):
-            self.begins = turns.get("create_response") is not False
-            turns["create_response"] = False
-        elif "turn_detection" in heard:
-            self.begins = False
-        if isinstance(modalities := session.get("output_modalities"), list):
-            self.purse.speaks = modalities != ["text"]
+        await self._agree(event)
+
+    async def _agree(self, event: Event) -> None:
+        self.agreed.agree(event["session"])
+        self.purse.speaks = self.agreed.speaks
         await self.send(dialogue.written(event))
 
     async def _wanted(self, event: Event) -> None:
         """A response that the caller asks for."""
         await self._looked_at(event)
         if isinstance(response := event.get("response"), dict):
-            self._fit(response, "response")
+            self.agreed.fit(response, "response")
         await self._begin(self._named(event), event)
-
-    def _transcribe(self, heard: Event) -> None:
-        """By a model of the catalogue, which has its own price."""
-        at, asked = "session.audio.input.transcription", heard["transcription"]
-        if asked is None:
-            self._transcripts_by(None)
-            return
-        name = asked.get("model") if isinstance(asked, dict) else None
-        model = self.road.models.known.get(name) if isinstance(name, str) else None
-        if model is None or not model.second_tokens or model.provider != self.model.provider:
-            rule = f"a model of {self.model.provider}'s that the catalogue has with `second_tokens`"
-            raise EventUnfit(at=f"{at}.model", rule=rule)
-        caller = identity.caller()
-        if not caller.allows(model.name):
-            raise ModelNotAllowed(model=model.name)
-        heed(model, caller.regions)
-        asked["model"] = model.provider_model
-        self._transcripts_by(Transcripts(self.road, model, self.labels))
-
-    def _transcripts_by(self, transcripts: Transcripts | None) -> None:
-        if self.transcripts is not None:
-            self.transcripts.close()
-        self.transcripts = transcripts
-
-    def _fit(self, wishes: Event, at: str) -> None:
-        """What is asked of responses, without what nobody here could see, and with no more tokens than are held for.
-
-        Raises:
-            EventUnfit
-        """
-        if wishes.get("prompt") is not None:
-            raise EventUnfit(at=f"{at}.prompt", rule="prompts that a provider keeps are not used")
-        dialogue.functions_only(wishes.get("tools"), f"{at}.tools")
-        if "max_output_tokens" in wishes:
-            most, ours = wishes["max_output_tokens"], self.model.max_output_tokens
-            if most is None or most == ENDLESS:
-                most = ours
-            wishes["max_output_tokens"] = min(most, ours) if isinstance(most, int) else most
 
     async def _looked_at(self, event: Event) -> None:
         """Puts what may be sent in the place of what the event says, and counts what a model reads of it."""
         if texts := dialogue.texts(event):
             await self.masking.mask(texts)
-        self.purse.context.add(*dialogue.read_at_most(event, self.format))
+        self.purse.context.add(*dialogue.read_at_most(event, self.agreed.format))
 
     async def _begin(self, event_id: str, event: Event) -> None:
         await self.road.tokens.fresh()
@@ -261,39 +202,30 @@ class Session:
     # What the provider says.
 
     async def _created(self, event: Event) -> None:
-        self._name(event)
-        await self.tell(dialogue.written(event))
-        told: Event = {"type": "realtime", "max_output_tokens": self.model.max_output_tokens}
-        turns = dialogue.turns(event)
-        self.begins = turns is not None and turns.get("create_response") is not False
-        if turns is not None and self.begins:
-            told["audio"] = {"input": {"turn_detection": {**turns, "create_response": False}}}
+        if self.wished:
+            self._begun = event
+        else:
+            await self.tell(dialogue.written(self.agreed.named(event)))
         self._silenced = self._next()
-        await self.send(dialogue.written({"type": dialogue.UPDATE, "event_id": self._silenced, "session": told}))
+        session = self.agreed.opening(event, self.wished)
+        asked: Event = {"type": dialogue.UPDATE, "event_id": self._silenced, "session": session}
+        await (self._configured(asked) if self.wished else self._agree(asked))
 
     async def _updated(self, event: Event) -> None:
         if self._silenced:  # what the mesh has asked for by itself
             self._silenced = ""
-            return
-        if (turns := dialogue.turns(event)) is not None:
-            turns["create_response"] = self.begins
-        self._name(event)
-        session = dialogue.within(event, "session")
-        if own := self.unmasking.own.get(str(session.get("instructions"))):
-            session["instructions"] = own
-        if "max_output_tokens" in session:
-            session["max_output_tokens"] = self.most_written
-        await self.tell(dialogue.written(event))
-
-    def _name(self, event: Event) -> None:
-        """The caller knows the model by its name in the mesh."""
-        if "model" in (session := dialogue.within(event, "session")):
-            session["model"] = self.model.name
+            if (begun := self._begun) is None:
+                return
+            event, self._begun = {**begun, "session": event.get("session")}, None
+        await self.tell(dialogue.written(self.agreed.shown(event, self.unmasking.own)))
 
     async def _refused(self, event: Event) -> None:
         fault = dialogue.within(event, "error")
         event_id = str(fault.get("event_id") or "")
         if event_id and event_id == self._silenced:
+            if self.wished:  # and it is they that the provider refuses
+                fault["event_id"] = None
+                await self.tell(dialogue.written(event))
             raise SessionOutOfHand(model=self.model.name)
         self.purse.give_back(event_id)
         if event_id.startswith(OURS_ALONE):  # one was under way already
@@ -310,7 +242,7 @@ class Session:
             self._commits.popleft()
             return
         item = str(event.get("item_id") or "")
-        if not self.begins or (item and item == self._last_begun):
+        if not self.agreed.begins or (item and item == self._last_begun):
             return
         self._last_begun = item
         event_id = self._next(OURS_ALONE)
@@ -363,14 +295,14 @@ class Session:
 
     def _sounded(self, event: Event) -> None:
         if (running := self.purse.running(str(event.get("response_id")))) is not None:
-            running.sound_s += dialogue.seconds(event.get("delta"), self.spoken)
+            running.sound_s += dialogue.seconds(event.get("delta"), self.agreed.spoken)
 
     async def _transcribed(self, said: models_pb2.ConverseResponse) -> None:
-        if self.transcripts is None:
+        if (transcripts := self.agreed.transcripts) is None:
             return
         usage = said.transcript_usage if said.HasField("transcript_usage") else None
         await self.road.tokens.fresh()
-        await self.transcripts.told(usage, said.transcript_seconds)
+        await transcripts.told(usage, said.transcript_seconds)
 
 
 def _ends(error: Exception) -> bool:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 AUDIENCE = "tollway"
 KEY_PREFIX = "tw_"
+CLIENT_SECRET_PREFIX = "ek_"
+"""OpenAI's, which clients in browsers insist on."""
+OURS = (KEY_PREFIX, CLIENT_SECRET_PREFIX)
 REMEMBERED = 65_536
 """Tokens kept in mind: past that the oldest is verified again."""
 AHEAD_S = 30.0
@@ -244,13 +247,13 @@ class Identity:
 
 def named(credential: str) -> dict[str, str]:
     """A credential as the ledger's `Authenticate` wants it: an API key, or a token of somebody else's."""
-    return {"api_key" if credential.startswith(KEY_PREFIX) else "id_token": credential}
+    return {"api_key" if credential.startswith(OURS) else "id_token": credential}
 
 
 def _ours(credential: str) -> bool:
     """Whether a credential may be a token of the ledger's, which names no issuer as those of OpenID Connect must. Who made it is
     checked after."""
-    if credential.startswith(KEY_PREFIX):
+    if credential.startswith(OURS):
         return False
     try:
         return "iss" not in jwt.decode(credential, options={"verify_signature": False})

@@ -39,7 +39,8 @@ READS = {
     "registry.ListRuns", "registry.ListRunResults", "registry.CompareRuns", "registry.ListFeedback", "registry.ListProbes",
 }  # fmt: skip
 BY_SCOPE = {
-    "chat": {"gateway.Complete", "gateway.StreamComplete", "gateway.GenerateImages", "gateway.Transcribe", "gateway.Speak", "gateway.Converse", "gateway.CountTokens", "registry.CompareShadow"},
+    "chat": {"gateway.Complete", "gateway.StreamComplete", "gateway.GenerateImages", "gateway.Transcribe", "gateway.Speak", "gateway.Converse", "gateway.CountTokens", "registry.CompareShadow", "ledger.CreateClientSecret", "ledger.GetClientSecret"},
+    "realtime": {"gateway.Converse", "ledger.GetClientSecret"},
     "embeddings": {"gateway.Embed", "gateway.Moderate", "gateway.Rerank"},
     "documents": {
         f"retrieval.{rpc}"

@@ -14,6 +14,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.ledger import keys, roles
 from services.ledger.app import MIGRATIONS, identity_of
+from services.ledger.client_secrets import MemoryClientSecrets
 from services.ledger.memory import MemoryStore
 from services.ledger.oidc import IdTokenRefused, Issuer, IssuerAway, Issuers
 from services.ledger.people import MemoryPeople, People, PostgresPeople
@@ -156,7 +157,9 @@ async def test_people_do_what_they_are_bound_to(transport: str) -> None:
         await store.publish_signing_key(signer.key_id, signer.public, now + keys.LIFETIME * 100)
         await store.add_key(ApiKey("key_admin", "operator", "", keys.digest(ADMIN), True, (), now), "")
         issuers = Issuers({made.url: Issuer(AUDIENCE)})
-        service = LedgerService(store, Replica(store), signer, PriceBook({}), b"s", MemoryPeople(), issuers)
+        service = LedgerService(
+            store, Replica(store), signer, PriceBook({}), b"s", MemoryPeople(), issuers, MemoryClientSecrets()
+        )
         served = Service(
             name="tollway.ledger.v1.LedgerService",
             domain="ledger.tollway",

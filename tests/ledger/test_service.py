@@ -21,6 +21,7 @@ from tollway.ledger.v1 import ledger_pb2_grpc
 
 from services.ledger import keys
 from services.ledger.app import identity_of
+from services.ledger.client_secrets import MemoryClientSecrets
 from services.ledger.holds import Attempt
 from services.ledger.memory import MemoryStore
 from services.ledger.oidc import Issuers
@@ -67,8 +68,9 @@ async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
         }
     )
     service = LedgerService(
-        store, replica, signer, prices, b"secret", MemoryPeople(), Issuers({}), Attempt("strong", "p", "q")
-    )
+        store, replica, signer, prices, b"secret", MemoryPeople(), Issuers({}), MemoryClientSecrets(),
+        Attempt("strong", "p", "q"),
+    )  # fmt: skip
     served = Service(
         name="tollway.ledger.v1.LedgerService",
         domain="ledger.tollway",

@@ -269,7 +269,11 @@ async def test_what_a_policy_forbids_is_not_sent(mesh: Mesh) -> None:
         ("model=nobody", None, (404, "model_not_found")),
         ("model=echo", None, (400, "unsupported_by_model")),
         ("", None, (400, "missing_required_parameter")),
-        ("model=talker&intent=transcription", None, (400, "invalid_value")),
+        ("model=talker&intent=transcription", None, (400, "unsupported_by_model")),
+        ("model=scribe", None, (400, "unsupported_by_model")),
+        ("intent=transcription", None, (400, "missing_required_parameter")),
+        ("model=talker&intent=singing", None, (400, "invalid_value")),
+        ("model=talker", "ek_wrong", (401, "invalid_api_key")),
         ("model=brokentalker", None, (502, "provider_broke")),
     ],
 )

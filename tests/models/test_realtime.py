@@ -70,6 +70,7 @@ async def ranking(far: Far) -> AsyncIterator[Ranking]:
         "azure": Entry("own-name", provider="azure", base_url=far.url, api_version="2024-10-21", key=SECRET, realtime=True),
         "two": Entry("gpt-realtime", deployments=places, realtime=True),
         "chat": Entry("chat", base_url=far.url),
+        "scribe": Entry("gpt-4o-transcribe", base_url=f"{far.url}/v1", second_tokens=10),
         "claude": Entry("claude", provider="anthropic", base_url=far.url, realtime=True),
     }  # fmt: skip
     async with session() as http:
@@ -105,6 +106,16 @@ async def test_it_is_asked_where_its_provider_has_it(ranking: Ranking, far: Far)
     ours, azures = far.requests
     assert (ours.path_qs, ours.headers["authorization"]) == ("/v1/realtime?model=gpt-realtime", f"Bearer {SECRET}")
     assert (azures.path_qs, azures.headers["api-key"]) == ("/openai/v1/realtime?model=own-name", SECRET)
+
+
+async def test_one_that_transcribes_has_its_model_from_whoever_holds_it(ranking: Ranking, far: Far) -> None:
+    async with ranking.converse("scribe", Asker(), transcribes=True):
+        pass
+    assert far.requests[-1].path_qs == "/v1/realtime?intent=transcription"
+    for name, transcribes in (("talker", True), ("scribe", False), ("claude", True)):
+        with pytest.raises(faults.Unsupported):
+            async with ranking.converse(name, Asker(), transcribes=transcribes):
+                pass
 
 
 async def test_a_deployment_that_opens_none_leaves_it_to_the_next(ranking: Ranking, far: Far) -> None:

@@ -38,15 +38,31 @@ SESSION: dict[str, Any] = {
         "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"},
     },
 }
+TRANSCRIPTION: dict[str, Any] = {
+    "type": "transcription",
+    "object": "realtime.transcription_session",
+    "id": "sess_2",
+    "include": None,
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "transcription": None,
+            "noise_reduction": None,
+            "turn_detection": {"type": "server_vad", "threshold": 0.5},
+        }
+    },
+}
 HEARD = "The toll is nine crowns."
 
 
 class Talker:
-    """One session."""
+    """One session; what one that `transcribes` hears is written down alone."""
 
-    def __init__(self, socket: web.WebSocketResponse, keep: Callable[[dict[str, Any]], None]) -> None:
-        self.socket, self.keep = socket, keep
-        self.session, self.items = copy.deepcopy(SESSION), list[dict[str, Any]]()
+    def __init__(
+        self, socket: web.WebSocketResponse, keep: Callable[[dict[str, Any]], None], *, transcribes: bool = False
+    ) -> None:
+        self.socket, self.keep, self.transcribes = socket, keep, transcribes
+        self.session, self.items = copy.deepcopy(TRANSCRIPTION if transcribes else SESSION), list[dict[str, Any]]()
         self.numbers, self.buffer = itertools.count(1), b""
         self.response: asyncio.Task[None] | None = None
 
@@ -67,8 +83,12 @@ class Talker:
 
     async def hear(self, event: dict[str, Any]) -> None:
         match event["type"]:
-            case "session.update" if event["session"].get("type") != "realtime":
+            case "session.update" if event["session"].get("type") != self.session["type"]:
                 await self.fail(event, "missing_required_parameter")
+            case "session.update" if unknown := event["session"].keys() - {*self.session, "model", "tool_choice"}:
+                await self.fail(event, f"unknown_parameter {sorted(unknown)}")
+            case kind if self.transcribes and not kind.startswith(("session.", "input_audio_buffer.")):
+                await self.fail(event, f"unknown {kind}")
             case "session.update":
                 _merged(self.session, event["session"])
                 await self.say("session.updated", session=self.session)
@@ -109,7 +129,7 @@ class Talker:
         elif self.buffer:
             await self.say("input_audio_buffer.speech_stopped", audio_end_ms=100, item_id="item_heard")
             await self.commit()
-            if turns.get("create_response", True):
+            if turns.get("create_response", True) and not self.transcribes:
                 self.begin({})
 
     async def commit(self) -> None:
@@ -120,6 +140,10 @@ class Talker:
         if self.session["audio"]["input"]["transcription"] is not None:
             done = "conversation.item.input_audio_transcription.completed"
             usage = {"type": "duration", "seconds": 2.5}
+            if self.transcribes:
+                at = {"item_id": item_id, "content_index": 0}
+                for n, word in enumerate(HEARD.split(" ")):
+                    await self.say(done.replace("completed", "delta"), **at, delta=f" {word}" if n else word)
             await self.say(done, item_id=item_id, content_index=0, transcript=HEARD, usage=usage)
 
     def begin(self, wanted: dict[str, Any]) -> None:
@@ -208,13 +232,14 @@ def _merged(holder: dict[str, Any], said: dict[str, Any]) -> None:
 async def session(
     request: web.Request, keep: Callable[[dict[str, Any]], None], left: Callable[[], None]
 ) -> web.StreamResponse:
-    """The model `broken-...` opens no session."""
-    model = request.query["model"]
+    """The model `broken-...` opens no session; one that transcribes is told its model within."""
+    transcribes = request.query.get("intent") == "transcription"
+    model = "ears" if transcribes else request.query["model"]
     if model.startswith("broken"):
         return web.json_response({"error": {"message": "hunter2 leaked", "type": "server"}}, status=500)
     socket = web.WebSocketResponse()
     await socket.prepare(request)
-    talker = Talker(socket, lambda event: keep({"model": model, **event}))
+    talker = Talker(socket, lambda event: keep({"model": model, **event}), transcribes=transcribes)
     try:
         with contextlib.suppress(ConnectionError):
             await talker.run()

@@ -91,8 +91,7 @@ def options(raw: bytes, headers: Mapping[bytes, bytes]) -> pb.Options:
     made = pb.Options()
     if raw:
         _from_body(made, raw)
-    if key := headers.get(b"idempotency-key"):
-        made.idempotency_key = _word(key, "Idempotency-Key", 64)
+    made.idempotency_key = idempotency_key(headers)
     for name, value in headers.items():
         if name == b"cache-control":
             for word in value.decode("latin-1").lower().replace(",", " ").split():
@@ -237,6 +236,15 @@ def _number(name: str, value: str, most: float, allowed: str) -> float:
 
 def _bad(name: str, allowed: str) -> Refusal:
     return Refusal(400, "invalid_value", f"invalid value for header {name}: allowed are {allowed}", param=name)
+
+
+def idempotency_key(headers: Mapping[bytes, bytes]) -> str:
+    """By which a repeated request is known; '' where the caller names none.
+
+    Raises:
+        Refusal: too long, or beyond ASCII.
+    """
+    return _word(headers.get(b"idempotency-key", b""), "Idempotency-Key", 64)
 
 
 def _word(raw: bytes, name: str, most: int) -> str:

@@ -182,6 +182,6 @@ class Speaks(Protocol):
 class Converses(Protocol):
     """What a wire offers besides, where models on it hold sessions."""
 
-    def converse(self, target: Target) -> AbstractAsyncContextManager[Session]:
-        """One that ends with the block."""
+    def converse(self, target: Target, transcribes: bool) -> AbstractAsyncContextManager[Session]:
+        """One that ends with the block; whether what is heard is only written down."""
         ...

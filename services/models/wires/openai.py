@@ -118,11 +118,11 @@ class OpenAI:
             async for piece in pieces:
                 yield piece
 
-    def converse(self, target: Target) -> AbstractAsyncContextManager[Session]:
+    def converse(self, target: Target, transcribes: bool) -> AbstractAsyncContextManager[Session]:
         newest = replace(
             target, entry=replace(target.entry, api_version="")
         )  # Azure's older paths speak a draft of the events
-        return realtime.opened(self.http, target, address(newest, "realtime"), self._shown(target))
+        return realtime.opened(self.http, target, address(newest, "realtime"), self._shown(target), transcribes)
 
     def posted(self, target: Target, path: str, body: dict[str, Any] | Form) -> Posting:
         return http.posted(self.http, target, address(target, path), self._shown(target), body)

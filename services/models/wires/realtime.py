@@ -82,14 +82,16 @@ async def opened(
     target: Target,
     address: str,
     shown: dict[str, str] | http.Signer,
+    transcribes: bool = False,
 ) -> AsyncIterator[Open]:
-    """A session at `address`, HTTP's, with headers that prove who asks; it ends with the block.
+    """A session at `address`, HTTP's, with headers that prove who asks; it ends with the block. One that `transcribes` has its model
+    from a later event.
 
     Raises:
         Failure: one of `faults`.
     """
     headers = shown if isinstance(shown, dict) else await shown(b"")
-    url = URL(address).update_query(model=target.model)
+    url = URL(address).update_query({"intent": "transcription"} if transcribes else {"model": target.model})
     try:
         async with asyncio.timeout(target.entry.first_byte_s):
             socket = await client.ws_connect(
