@@ -42,10 +42,12 @@ from services.edge.realtime import Realtime
 from services.edge.registry import Registry
 from services.edge.reranking import PATHS as RERANKING
 from services.edge.reranking import Reranking
+from services.edge.response_sockets import ResponseSockets
 from services.edge.responses import Responses
 from services.edge.safety import Safety
 from services.edge.server import Listening
 from services.edge.sign_in import SignIn, SignInSettings
+from services.edge.sockets import Handler as SocketHandler
 from services.edge.speech import Speech
 from services.edge.transcriptions import Transcriptions
 from services.edge.vector_stores import VectorStores
@@ -202,8 +204,14 @@ async def app(settings: Settings) -> AsyncIterator[Application]:
             refused=REFUSED,
             prompts=PROMPTS,
             assets=assets(),
-            sockets=Realtime(gateway, secrets, settings.session_s).routes(),
+            sockets=_sockets(gateway, secrets, responses, settings.session_s),
         )
+
+
+def _sockets(
+    gateway: gateway_pb2_grpc.GatewayServiceStub, secrets: ClientSecrets, responses: Responses, longest_s: float
+) -> dict[str, SocketHandler]:
+    return Realtime(gateway, secrets, longest_s).routes() | ResponseSockets(responses, longest_s).routes()
 
 
 def _of_the_gateway(gateway: gateway_pb2_grpc.GatewayServiceStub) -> dict[str, dict[str, Handler]]:

@@ -101,8 +101,8 @@ class Kept:
             raise _unknown()
         return job
 
-    async def before(self, name: str) -> pb.Job:
-        """The response that another goes on from.
+    async def before(self, name: str) -> "Said":
+        """What the response of this id leaves to another that goes on from it.
 
         Raises:
             Refusal: there is none, or it has no answer.
@@ -116,7 +116,7 @@ class Kept:
                 400, "previous_response_not_completed", "the response has no answer to go on from",
                 param="previous_response_id",
             )  # fmt: skip
-        return job
+        return Said.of(job)
 
     async def items(self, names: Iterable[str]) -> dict[str, chat.Message]:
         """Those of these items that are kept."""
@@ -142,15 +142,26 @@ class Kept:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A response that another may go on from."""
+
+    job_id: str
+    messages: Sequence[chat.Message]
+    """What was asked and what was answered."""
+    sealed_map: bytes = b""
+    """Of what was masked in them."""
+
+    @classmethod
+    def of(cls, job: pb.Job) -> "Said":
+        said = _said(job)
+        messages = [*asked(job), *called(said.steps), said]
+        return cls(job.job_id, messages, job.result.completion.road.sealed_map)
+
+
 def asked(job: pb.Job) -> Sequence[chat.Message]:
     """The conversation that a response answered, without what was said for that answer alone."""
     return job.chat.chat.messages[job.chat.options.turn.instructed :]
-
-
-def conversation(job: pb.Job) -> Sequence[chat.Message]:
-    """What was asked and what was answered."""
-    said = _said(job)
-    return [*asked(job), *called(said.steps), said]
 
 
 def _said(job: pb.Job) -> chat.Message:

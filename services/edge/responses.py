@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,32 @@ from services.edge import kept
 from services.edge.conversations import Conversations
 from services.edge.door import Door
 from services.edge.exchange import Exchange
-from services.edge.kept import Kept
-from services.edge.streaming import streamed
+from services.edge.kept import Kept, Said
+from services.edge.streaming import Listener, streamed
 from services.edge.waiting import Handler
 from services.edge.wire import answer, file_search, input_items, options, response, response_items, responses
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
+
+NONE: Mapping[str, Said] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response under way."""
+
+    work: jobs_pb2.Chat
+    job_id: str
+    created: int
+    frame: dict[str, Any]
+    """As it is told before anything is said."""
+    store: bool
+
+    @property
+    def turn(self) -> bool:
+        """Whether a conversation takes it in."""
+        return bool(self.work.options.turn.conversation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +52,61 @@ class Responses:
 
     async def create(self, exchange: Exchange, door: Door) -> None:
         body = responses.parsed(exchange.body)
-        work = await self._work(body, exchange)
+        work = await self.work(body, exchange.headers)
         if body.background:
             await self._begin(work, exchange)
             return
-        store, turn = await self.kept.wanted(body.store), bool(work.options.turn.conversation)
-        job_id, created = str(uuid.uuid4()), int(time.time())
-        frame = response.frame(work, response.response_id(job_id), created) | {"store": store}
-
-        async def keep(said: dict[str, Any], whole: pb.CompleteResponse) -> None:
-            """Keeps the answer, and says of it what of that went well."""
-            if not await self.kept.keep(job_id, work, created, whole, turn_alone=not store):
-                said |= {"store": False, "conversation": None}
-
+        one = await self.answer(work, body.store)
         if body.stream:
             door.stream()
-            call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=work.chat, options=work.options))
-            events = Events(frame)
-
-            async def ending(last: pb.StreamCompleteResponse) -> None:
-                await keep(events.said, events.gathered.whole(last))
-
-            def begun(road: pb.Road) -> Events:
-                events.searched = file_search.searched(work, road)
-                return events
-
-            await streamed(exchange, call, answer.headers, begun, ending if store or turn else None)
+            await self.stream(one, exchange, Events(one.frame))
             return
         whole = await self.gateway.Complete(pb.CompleteRequest(chat=work.chat, options=work.options))
         if whole.deferred_job_id:
             found = await self.kept.job(response.response_id(whole.deferred_job_id))
             await exchange.answer(orjson.dumps(response.of_job(found)), status=202)
             return
-        if store or turn:
-            await keep(frame, whole)
+        await self._keep(one, one.frame, whole)
         await cohorts.join("leave")
-        said = response.answered(frame, whole.completion, file_search.searched(work, whole.road))
+        said = response.answered(one.frame, whole.completion, file_search.searched(work, whole.road))
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
+
+    async def answer(self, work: jobs_pb2.Chat, store: bool | None) -> "Answer":
+        """One that has begun, and of which nothing is said yet."""
+        kept, job_id, created = await self.kept.wanted(store), str(uuid.uuid4()), int(time.time())
+        frame = response.frame(work, response.response_id(job_id), created) | {"store": kept}
+        return Answer(work, job_id, created, frame, kept)
+
+    async def stream(
+        self,
+        one: "Answer",
+        listener: Listener,
+        events: Events,
+        made: Callable[[pb.CompleteResponse], None] | None = None,
+    ) -> None:
+        """Answers it piece by piece; `made` is told the whole of it."""
+        work = one.work
+        call = self.gateway.StreamComplete(pb.StreamCompleteRequest(chat=work.chat, options=work.options))
+
+        async def ending(last: pb.StreamCompleteResponse) -> None:
+            whole = events.gathered.whole(last)
+            if made is not None:
+                made(whole)
+            await self._keep(one, events.said, whole)
+
+        def begun(road: pb.Road) -> Events:
+            events.searched = file_search.searched(work, road)
+            return events
+
+        wanted = one.store or one.turn or made is not None
+        await streamed(listener, call, answer.headers, begun, ending if wanted else None)
+
+    async def _keep(self, one: "Answer", said: dict[str, Any], whole: pb.CompleteResponse) -> None:
+        """Keeps the answer where it is to be kept, and says of it what of that went well."""
+        if not (one.store or one.turn):
+            return
+        if not await self.kept.keep(one.job_id, one.work, one.created, whole, turn_alone=not one.store):
+            said |= {"store": False, "conversation": None}
 
     async def get(self, exchange: Exchange, door: Door) -> None:
         name, _, what = exchange.path.removeprefix(exchange.route).partition("/")
@@ -98,16 +135,22 @@ class Responses:
         await self.kept.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job.job_id))
         await exchange.answer(orjson.dumps({"id": name, "object": "response", "deleted": True}))
 
-    async def _work(self, body: ResponsesBody, exchange: Exchange) -> jobs_pb2.Chat:
-        """What is asked, the conversation that it goes on from before it."""
-        wanted = responses.wanted(body, exchange.headers)
+    async def work(
+        self, body: ResponsesBody, headers: Mapping[bytes, bytes], at_hand: Mapping[str, Said] = NONE
+    ) -> jobs_pb2.Chat:
+        """What is asked, the conversation that it goes on from before it: of a response that is `at_hand`, or of one that is kept.
+
+        Raises:
+            Refusal: it goes on from what is not there, or names what is not.
+        """
+        wanted = responses.wanted(body, headers)
         named = await self.kept.items(input_items.references(body.input))
         said: Sequence[chat.Message] = ()
         if body.previous_response_id:
-            before = await self.kept.before(body.previous_response_id)
-            wanted.turn.before = before.job_id
-            wanted.sealed_map = wanted.sealed_map or before.result.completion.road.sealed_map
-            said = kept.conversation(before)
+            name = body.previous_response_id
+            before = at_hand.get(name) or await self.kept.before(name)
+            wanted.turn.before, said = before.job_id, before.messages
+            wanted.sealed_map = wanted.sealed_map or before.sealed_map
         elif body.conversation is not None:
             name = body.conversation if isinstance(body.conversation, str) else body.conversation.id
             held = await self.conversations.whole(name)
@@ -115,8 +158,14 @@ class Responses:
             wanted.turn.conversation, wanted.turn.known = held.conversation.conversation_id, len(said)
             wanted.sealed_map = wanted.sealed_map or held.sealed_map
         asked = responses.chat_request(body, said, named)
-        options.label(asked, exchange.headers)
+        options.label(asked, headers)
         return jobs_pb2.Chat(chat=asked, options=wanted)
+
+    async def count(self, exchange: Exchange, door: Door) -> None:
+        """What a model would read of it, the conversation that it goes on from included."""
+        work = await self.work(responses.counted(exchange.body), exchange.headers)
+        made = await self.gateway.CountTokens(pb.CountTokensRequest(chat=work.chat))
+        await exchange.answer(b'{"object":"response.input_tokens","input_tokens":%d}' % made.input_tokens)
 
     async def _begin(self, work: jobs_pb2.Chat, exchange: Exchange) -> None:
         """In the background."""
@@ -127,7 +176,7 @@ class Responses:
         await exchange.answer(orjson.dumps(response.of_job(made.job)))
 
     def routes(self) -> dict[str, dict[str, Handler]]:
-        return {responses.PATH: {"POST": self.create}}
+        return {responses.PATH: {"POST": self.create}, f"{responses.PATH}/input_tokens": {"POST": self.count}}
 
     def prefixes(self) -> dict[str, dict[str, Handler]]:
         return {f"{responses.PATH}/": {"GET": self.get, "POST": self.cancel, "DELETE": self.delete}}

@@ -7,7 +7,7 @@ import grpc
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.exchange import EVENTS, Exchange, Headers
+from services.edge.exchange import EVENTS, Headers
 from services.edge.wire.errors import Refusal, of_failure
 from services.runtime import telemetry
 
@@ -28,8 +28,18 @@ class Events(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Whoever an answer goes to."""
+
+    async def begin(self, status: int, headers: Headers) -> None: ...
+
+    async def write(self, piece: bytes) -> None: ...
+
+    async def end(self) -> None: ...
+
+
 async def streamed(
-    exchange: Exchange,
+    listener: Listener,
     call: Any,
     headers: Callable[[pb.Road], Headers],
     events: Callable[[pb.Road], Events],
@@ -41,23 +51,23 @@ async def streamed(
     try:
         first: Any = await call.read()
         told = events(first.road)
-        await exchange.begin(200, [*head, *headers(first.road)])
-        await _written(exchange, told.begin())
+        await listener.begin(200, [*head, *headers(first.road)])
+        await _written(listener, told.begin())
         try:
             said: Any
             while (said := await call.read()) is not grpc.aio.EOF:
                 if said.HasField("road") and ending is not None:
                     await ending(said)
-                await _written(exchange, told.end(said) if said.HasField("road") else told.add(said.chunk))
+                await _written(listener, told.end(said) if said.HasField("road") else told.add(said.chunk))
         except grpc.aio.AioRpcError as error:
             refusal = of_failure(error)
             telemetry.note(error__type=refusal.code)
-            await _written(exchange, told.fail(refusal))
-        await exchange.end()
+            await _written(listener, told.fail(refusal))
+        await listener.end()
     finally:
         call.cancel()
 
 
-async def _written(exchange: Exchange, piece: bytes) -> None:
+async def _written(listener: Listener, piece: bytes) -> None:
     if piece:
-        await exchange.write(piece)
+        await listener.write(piece)

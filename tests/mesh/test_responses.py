@@ -42,6 +42,21 @@ async def test_a_response_at_once(client: AsyncOpenAI, mesh: Mesh) -> None:
     assert [one["role"] for one in asked] == ["system", "user"] and asked[0]["content"] == "Be brief."
 
 
+async def test_what_a_model_would_read_is_counted(client: AsyncOpenAI, mesh: Mesh) -> None:
+    before = len(mesh.provider.asked("echo"))
+    bare = await client.responses.input_tokens.count(model="echo", input="nine crowns")
+    assert bare.object == "response.input_tokens" and 0 < bare.input_tokens < 30
+    long = await client.responses.input_tokens.count(input="nine crowns " * 100, instructions="Be brief.")
+    assert long.input_tokens > 200
+    assert len(mesh.provider.asked("echo")) == before
+    first = await client.responses.create(model="echo", input="nine crowns " * 100)
+    asked: Any = {"model": "echo", "input": "and now?", "previous_response_id": first.id}
+    assert (await client.responses.input_tokens.count(**asked)).input_tokens > long.input_tokens
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.responses.input_tokens.count(model="echo", input="hi", previous_response_id="resp_1")
+    assert refused.value.code == "previous_response_not_found"
+
+
 async def test_a_conversation_with_a_tool(client: AsyncOpenAI, mesh: Mesh) -> None:
     said = fresh()
     first = await client.responses.create(model="tools", input=said, tools=[TOOL], tool_choice="required")

@@ -182,7 +182,10 @@ class Events:
 
     def _event(self, name: str, /, **more: Any) -> bytes:
         self._number += 1
-        return sse.event(name, {"type": name, "sequence_number": self._number, **more})
+        return self._framed(name, {"type": name, "sequence_number": self._number, **more})
+
+    def _framed(self, name: str, said: dict[str, Any]) -> bytes:
+        return sse.event(name, said)
 
 
 DELTAS = {

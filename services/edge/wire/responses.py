@@ -117,7 +117,7 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
 
 
 _BODY = msgspec.json.Decoder(ResponsesBody)
-PATH = "/v1/responses"
+PATH, AUTO = "/v1/responses", "auto"
 NONE: Mapping[str, chat.Message] = {}
 
 
@@ -129,6 +129,21 @@ def parsed(raw: bytes) -> ResponsesBody:
     body = decoded(_BODY, raw)
     if body.prompt is None and not (body.model and body.input):
         raise missing("input" if body.model else "model")
+    return _together(body)
+
+
+def counted(raw: bytes) -> ResponsesBody:
+    """Of a request that is only counted: nothing of it must be there.
+
+    Raises:
+        Refusal: a field that breaks a rule, or fields that do not go together.
+    """
+    body = decoded(_BODY, raw)
+    body.model = body.model or AUTO
+    return _together(body)
+
+
+def _together(body: ResponsesBody) -> ResponsesBody:
     if body.background and body.stream:
         raise Refusal(400, "unsupported_value", "a background response cannot be streamed: ask for it by its id",
                       param="stream")  # fmt: skip
