@@ -7,7 +7,7 @@ handed in again is not what the caller saw, but what is sealed here. AES-256-GCM
 import base64
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.runtime import identity
 
+Sealing = Callable[[dict[str, Any]], str]
+"""Seals a thought of the model that is asked."""
 NONCE_BYTES = 12
 KINDS = ("thinking", "redacted_thinking")
 """Blocks of Anthropic's that are thoughts."""

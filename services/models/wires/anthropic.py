@@ -1,7 +1,7 @@
 """Anthropic's Messages wire."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,15 +12,13 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
-from services.models.thoughts import Thoughts
+from services.models.thoughts import Sealing, Thoughts
 from services.models.wires import http, sampling, searching, thinking
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
 from services.models.wires.http import Posting
 from services.models.wires.pictures import Inline, inline, words
 
-Sealing = Callable[[dict[str, Any]], str]
-"""Seals a thought of the model that is asked."""
 VERSION = "2023-06-01"
 PDF = "application/pdf"
 TOLD = {"top_k": "top_k"}

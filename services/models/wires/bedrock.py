@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
 from services.models.counting import Counter
+from services.models.thoughts import Sealing, Thoughts
 from services.models.wires import http
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.bedrock_request import written
@@ -42,17 +44,19 @@ TITAN = "amazon.titan-embed"
 class Bedrock:
     http: aiohttp.ClientSession
     count: Counter
+    thoughts: Thoughts
     _session: Session | None = None
 
     async def complete(self, target: Target, request: chat.ChatRequest) -> chat.ChatCompletion:
-        async with self._posted(target, "converse", written(target, request)) as response:
+        body = written(target, request, self.thoughts)
+        async with self._posted(target, "converse", body) as response:
             found = await http.parsed(target, response)
-        made: chat.ChatCompletion = http.shaped(target, completion, found, target.name)
+        made: chat.ChatCompletion = http.shaped(target, completion, found, target.name, self._sealing(target))
         return made
 
     async def stream(self, target: Target, request: chat.ChatRequest) -> AsyncGenerator[chat.ChatChunk, None]:
-        reading = _Reading(target.name)
-        async with self._posted(target, "converse-stream", written(target, request)) as response:
+        reading, body = _Reading(target.name, self._sealing(target)), written(target, request, self.thoughts)
+        async with self._posted(target, "converse-stream", body) as response:
             async for kind, event in _frames(target, response):
                 if kind.endswith("Exception"):
                     raise http.refusal(target, STATUS_OF.get(kind, 500), {}, {"error": {"code": kind}})
@@ -78,6 +82,9 @@ class Bedrock:
         body = await self._invoked(target, {"texts": texts, "input_type": "search_document"})
         counted = sum(self.count.text(text) for text in texts)
         return http.shaped(target, lambda body: Embedded(body["embeddings"], counted), body)
+
+    def _sealing(self, target: Target) -> Sealing:
+        return partial(self.thoughts.sealed, target.model)
 
     async def _invoked(self, target: Target, body: dict[str, Any]) -> dict[str, Any]:
         async with self._posted(target, "invoke", body) as response:
@@ -130,7 +137,7 @@ async def _frames(target: Target, response: aiohttp.ClientResponse) -> AsyncIter
             raise faults.ProviderBroke(model=target.name, why=type(error).__name__) from None
 
 
-def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
+def completion(body: dict[str, Any], model: str, sealed: Sealing) -> chat.ChatCompletion:
     """A `ConverseResponse` as our message."""
     made = chat.ChatCompletion(model=model)
     made.created.FromSeconds(int(time.time()))
@@ -143,7 +150,10 @@ def completion(body: dict[str, Any], model: str) -> chat.ChatCompletion:
         if (call := block.get("toolUse")) is not None:
             arguments = orjson.dumps(call["input"]).decode()
             message.tool_calls.add(id=call["toolUseId"], name=call["name"], arguments=arguments)
-        message.reasoning += ((block.get("reasoningContent") or {}).get("reasoningText") or {}).get("text") or ""
+        if (thought := block.get("reasoningContent")) is not None:
+            said = thought.get("reasoningText") or {}
+            message.reasoning += said.get("text") or ""
+            message.thoughts.extend(_signed({**said, **thought}, sealed))
     if text:
         message.parts.add(text=text)
     made.usage.CopyFrom(_usage(body["usage"]))
@@ -155,11 +165,14 @@ class _Reading:
     """Converse's events one after the other, as our pieces."""
 
     model: str
+    sealed: Sealing
     stopped: bool = False
     usage: chat.Usage | None = None
     written: int = 0
     _finish: "chat.FinishReason.ValueType" = chat.FINISH_REASON_STOP
     _calls: dict[int, int] = field(default_factory=dict)
+    _thoughts: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    """Blocks that are being thought: each field in the pieces that it comes in."""
 
     def piece(self, kind: str, event: dict[str, Any]) -> chat.ChatChunk | None:
         made = chat.ChatChunk(model=self.model)
@@ -173,6 +186,12 @@ class _Reading:
                 made.choices.add().tool_calls.add(index=n, id=call["toolUseId"], name=call["name"])
             case "contentBlockDelta":
                 self._delta(made.choices.add(), event)
+            case "contentBlockStop" if event["contentBlockIndex"] in self._thoughts:
+                pieces = self._thoughts.pop(event["contentBlockIndex"])
+                whole = _signed({name: "".join(said) for name, said in pieces.items()}, self.sealed)
+                if not whole:
+                    return None
+                made.choices.add().thoughts.extend(whole)
             case "messageStop":
                 self.stopped = True
                 self._finish = FINISHES.get(event["stopReason"], chat.FINISH_REASON_STOP)
@@ -196,10 +215,23 @@ class _Reading:
     def _delta(self, choice: chat.ChoiceDelta, event: dict[str, Any]) -> None:
         delta = event["delta"]
         choice.content = delta.get("text") or ""
-        choice.reasoning = (delta.get("reasoningContent") or {}).get("text") or ""
+        if (thought := delta.get("reasoningContent")) is not None:
+            choice.reasoning = thought.get("text") or ""
+            fields = self._thoughts.setdefault(event["contentBlockIndex"], {})
+            for name, said in thought.items():
+                fields.setdefault(name, []).append(said)
         if (call := delta.get("toolUse")) is not None:
             choice.tool_calls.add(index=self._calls[event["contentBlockIndex"]], arguments=call["input"])
         self.written += len(choice.content) + len(choice.reasoning)
+
+
+def _signed(thought: dict[str, Any], sealed: Sealing) -> list[str]:
+    """A thought that its model wants back: as Anthropic has it, whose models these are."""
+    if said := thought.get("redactedContent"):
+        return [sealed({"type": "redacted_thinking", "data": said})]
+    if signature := thought.get("signature"):
+        return [sealed({"type": "thinking", "thinking": thought.get("text") or "", "signature": signature})]
+    return []
 
 
 def _usage(used: dict[str, Any]) -> chat.Usage:

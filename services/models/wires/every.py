@@ -21,6 +21,6 @@ def wires_over(http: aiohttp.ClientSession, count: Counter, thoughts: Thoughts |
         "responses": Responses(openai),
         "anthropic": Anthropic(http, count, sealing),
         "gemini": Gemini(http, count),
-        "bedrock": Bedrock(http, count),
+        "bedrock": Bedrock(http, count, sealing),
         "vertex": Vertex(http, count, sealing),
     }
