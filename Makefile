@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help install up down test soak lint format lock protos tools bench-peers clean
+.PHONY: help install up down test soak lint format lock protos tools agents bench-peers clean
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -59,6 +59,13 @@ protos: install ## Pack the contracts and what they import into dist/, and write
 
 tools: install ## Install or build RabbitMQ, Chromium, promtool, helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
 	@sh tools/toolchain.sh
+
+agents: .tools/agents/.installed ## Install Claude Code and Codex, which some tests drive (needs npm; 700 MB)
+
+.tools/agents/.installed: tools/agents/package-lock.json
+	@mkdir -p .tools/agents && cp tools/agents/package.json tools/agents/package-lock.json .tools/agents/
+	@cd .tools/agents && npm ci --silent --no-audit --no-fund && node node_modules/@anthropic-ai/claude-code/install.cjs
+	@touch $@
 
 bench-peers: install .tools/node_modules/.bin/buf ## Install the gateways that benchmarks compare with
 	@sh tools/peers.sh

@@ -151,12 +151,18 @@ class Said:
     """What was asked and what was answered."""
     sealed_map: bytes = b""
     """Of what was masked in them."""
+    tools: Sequence[chat.Tool] = ()
+    """That the conversation has."""
 
     @classmethod
     def of(cls, job: pb.Job) -> "Said":
         said = _said(job)
         messages = [*asked(job), *called(said.steps), said]
-        return cls(job.job_id, messages, job.result.completion.road.sealed_map)
+        return cls(job.job_id, messages, job.result.completion.road.sealed_map, lasting(job.chat.chat.tools))
+
+
+def lasting(tools: Iterable[chat.Tool]) -> Sequence[chat.Tool]:
+    return [one for one in tools if one.lasts]
 
 
 def asked(job: pb.Job) -> Sequence[chat.Message]:

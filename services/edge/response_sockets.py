@@ -12,11 +12,12 @@ from tollway.jobs.v1 import jobs_pb2
 
 from services.edge.door import Door
 from services.edge.exchange import Gone, Headers
-from services.edge.kept import Said
+from services.edge.kept import Said, lasting
 from services.edge.responses import Answer, Responses
 from services.edge.sockets import UNDERSTOOD_NOT, WELL, Handler, Socket
 from services.edge.wire import response, response_socket
 from services.edge.wire.errors import Refusal, of_failure
+from services.edge.wire.own_tools import Own
 from services.edge.wire.responses import PATH
 from services.runtime import telemetry
 
@@ -121,11 +122,12 @@ class _Lanes:
         self.door.stream()
         work = await self.responses.work(asked.body, self.socket.headers, self._said)
         one = await self.responses.answer(work, asked.body.store)
-        events = response_socket.Events(one.frame, asked.lane)
+        events = response_socket.Events(one.frame, asked.lane, Own.of(work.chat.tools))
         listener = _Listener(self.socket)
         if not asked.generate:
             await listener.write(events.begin())
-            self._keep(one, Said(one.job_id, [*work.chat.messages[work.options.turn.instructed :]]))
+            said = [*work.chat.messages[work.options.turn.instructed :]]
+            self._keep(one, Said(one.job_id, said, tools=lasting(work.chat.tools)))
             await listener.write(events.nothing())
             return
         await self.responses.stream(one, listener, events, partial(self._made, one, work))

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.edge.kept import Kept, Said
 from services.edge.streaming import Listener, streamed
 from services.edge.waiting import Handler
 from services.edge.wire import answer, file_search, input_items, options, response, response_items, responses
+from services.edge.wire.own_tools import Own
 from services.edge.wire.response_events import Events
 from services.edge.wire.responses import ResponsesBody
 from services.runtime import cohorts
@@ -59,7 +60,7 @@ class Responses:
         one = await self.answer(work, body.store)
         if body.stream:
             door.stream()
-            await self.stream(one, exchange, Events(one.frame))
+            await self.stream(one, exchange, Events(one.frame, Own.of(work.chat.tools)))
             return
         whole = await self.gateway.Complete(pb.CompleteRequest(chat=work.chat, options=work.options))
         if whole.deferred_job_id:
@@ -68,7 +69,7 @@ class Responses:
             return
         await self._keep(one, one.frame, whole)
         await cohorts.join("leave")
-        said = response.answered(one.frame, whole.completion, file_search.searched(work, whole.road))
+        said = response.answered(one.frame, work, whole.completion, file_search.searched(work, whole.road))
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
 
     async def answer(self, work: jobs_pb2.Chat, store: bool | None) -> "Answer":
@@ -145,19 +146,19 @@ class Responses:
         """
         wanted = responses.wanted(body, headers)
         named = await self.kept.items(input_items.references(body.input))
-        said: Sequence[chat.Message] = ()
+        said, tools = list[chat.Message](), list[chat.Tool]()
         if body.previous_response_id:
             name = body.previous_response_id
             before = at_hand.get(name) or await self.kept.before(name)
-            wanted.turn.before, said = before.job_id, before.messages
+            wanted.turn.before, said, tools = before.job_id, [*before.messages], [*before.tools]
             wanted.sealed_map = wanted.sealed_map or before.sealed_map
         elif body.conversation is not None:
             name = body.conversation if isinstance(body.conversation, str) else body.conversation.id
             held = await self.conversations.whole(name)
-            said = input_items.spoken(one.message for one in held.items)
+            said = [*input_items.spoken(one.message for one in held.items)]
             wanted.turn.conversation, wanted.turn.known = held.conversation.conversation_id, len(said)
             wanted.sealed_map = wanted.sealed_map or held.sealed_map
-        asked = responses.chat_request(body, said, named)
+        asked = responses.chat_request(body, said, named, tools)
         options.label(asked, headers)
         return jobs_pb2.Chat(chat=asked, options=wanted)
 

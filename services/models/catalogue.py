@@ -51,6 +51,8 @@ class Entry:
     json_schema: bool = True
     web_search: bool | None = None
     """Its provider searches the web, where a request asks for that; left out, as the provider usually does."""
+    thinks: bool | None = None
+    """Is told how hard to think, where a request says it; left out, by its name where its provider refuses that of others."""
     embeddings: bool = False
     rerank: bool = False
     """Ranks texts, by the provider's `/rerank`, as Cohere, Jina and vLLM have it; it does nothing else."""

@@ -17,7 +17,7 @@ from services.models.operations import CHAT, CONTENT, EMBEDDINGS, MODERATION, RE
 from services.models.pools import Asker, Endpoint, Pool
 from services.models.taking_up import Said
 from services.models.walk import Walk
-from services.models.wires import text
+from services.models.wires import searching, text
 from services.models.wires.adapter import (
     Adapter,
     Converses,
@@ -245,6 +245,7 @@ class Ranking:
     async def _whole(self, endpoint: Endpoint, request: chat.ChatRequest, asker: Asker) -> chat.ChatCompletion:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
+            request = searching.fitted(target.entry, request)
             text.fit(target.entry, target.name, request)
             with operation(CHAT, endpoint, target.entry, request) as observed:
                 made = await self.wires[target.entry.spoken].complete(target, request)
@@ -257,6 +258,7 @@ class Ranking:
     ) -> AsyncGenerator[chat.ChatChunk, None]:
         with endpoint.call(asker) as call:
             target = await self._target(endpoint)
+            request = searching.fitted(target.entry, request)
             text.fit(target.entry, target.name, request)
             with operation(CHAT, endpoint, target.entry, request, stream=True) as observed:
                 async with aclosing(self.wires[target.entry.spoken].stream(target, request)) as pieces:

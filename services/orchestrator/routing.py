@@ -99,7 +99,7 @@ def _needs(asked: chat.ChatRequest) -> router_pb2.Needs:
         json_schema=asked.response_format.type == chat.ResponseFormat.TYPE_JSON_SCHEMA,
         input_tokens=bounds.input_tokens(asked),
         max_output_tokens=asked.max_output_tokens,
-        web_search=asked.HasField("web_search"),
+        web_search=asked.HasField("web_search") and not asked.web_search.offered,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.router.policy import Only, Rule, Terms
 from services.router.predictor import UNKNOWN, Prediction
@@ -94,12 +95,28 @@ def rank(models: Iterable[tuple[Model, float]], needs: Needs, terms: Terms, pred
     `prediction` is None where the text is unknown, and abilities alone decide. The best candidate's quality sets the
     mark. Cheapest-above puts the cheapest that comes within the floor of it first; those below follow by quality, so
     that a fallback is the next best answer. A model that fails too often or whose breaker is open comes after every
-    healthy one, and one that is too slow after those in time.
+    healthy one, and one that is too slow after those in time. Where nobody writes as much as a request lets it, those
+    that write most do: it is a limit, and no wish.
 
     Raises:
         NoCandidate: none can do what is needed, and why not.
     """
-    expected = prediction or UNKNOWN
+    known, expected = list(models), prediction or UNKNOWN
+    priced, rejected = _priced(known, needs, terms, expected)
+    if not priced and (less := _most_written(known, needs)):
+        priced, rejected = _priced(known, replace(needs, max_output_tokens=less), terms, expected)
+    if not priced:
+        raise NoCandidate(why=_told(rejected) or "the catalogue is empty")
+    enough = max(quality for _, quality, _ in priced) - (1 - terms.floor)
+    ranked = [_reasoned(one, terms, enough) for one in priced]
+    ranked.sort(key=lambda pair: pair[0])
+    return Ranking([one for _, one in ranked], rejected)
+
+
+def _priced(
+    models: Iterable[tuple[Model, float]], needs: Needs, terms: Terms, expected: Prediction
+) -> tuple[list[tuple[Model, float, int]], list[tuple[str, str]]]:
+    """Who can, with the quality and the cost to expect; and who cannot, and why."""
     priced, rejected = list[tuple[Model, float, int]](), list[tuple[str, str]]()
     for model, ability in models:
         why = unable(model, needs) or (kept_from(model, terms.only) if terms.only else "")
@@ -112,12 +129,14 @@ def rank(models: Iterable[tuple[Model, float]], needs: Needs, terms: Terms, pred
                 continue
             why = f"predicted to cost {cost} nano-dollars, above {terms.ceiling}"
         rejected.append((model.name, why))
-    if not priced:
-        raise NoCandidate(why=_told(rejected) or "the catalogue is empty")
-    enough = max(quality for _, quality, _ in priced) - (1 - terms.floor)
-    ranked = [_reasoned(one, terms, enough) for one in priced]
-    ranked.sort(key=lambda pair: pair[0])
-    return Ranking([one for _, one in ranked], rejected)
+    return priced, rejected
+
+
+def _most_written(models: Iterable[tuple[Model, float]], needs: Needs) -> int:
+    """The most that one writes who can do all else; 0 where that is not less than what is asked for."""
+    else_ = replace(needs, max_output_tokens=0)
+    most = max((model.max_output_tokens for model, _ in models if not unable(model, else_)), default=0)
+    return most if most < needs.max_output_tokens else 0
 
 
 def _told(rejected: Iterable[tuple[str, str]]) -> str:

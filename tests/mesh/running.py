@@ -35,12 +35,13 @@ MODELS = (
     "private",
     "endless",
     "typist",
+    "coder",
 )
 BESIDE = ("judge", "censor", "painter", "scribe", "speaker", "reader", "seeker", "narrow", "talker", "brokentalker")
 """Models that do something else than chat (`brokentalker` opens no session), one that searches the web on Anthropic's wire, and one that holds little."""
 PRICES = json.dumps(
     {
-        **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story")},
+        **{name: {"input": "1", "output": "2"} for name in (*MODELS, *BESIDE, "story", "gpt-6.2-sol")},
         "strong": {"input": "10", "output": "20"},
         "tools/box": {"call": "0.002"},
     }
@@ -112,7 +113,7 @@ def _started(
     state: Path, provider: Provider, arguments: tuple[str, ...], environ: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     models = [f"--model={name}=test:{name}@{provider.url}" for name in MODELS]
-    models.append(f"--model=story=vllm:story@{provider.url}")
+    models += [f"--model=story=vllm:story@{provider.url}", f"--model=gpt-6.2-sol=test:coder@{provider.url}"]
     usual = {
         "TOLLWAY_MODELS__LOCAL": "false",
         "TOLLWAY_LEDGER__PRICES": PRICES,

@@ -1,12 +1,13 @@
-"""How hard a Claude is asked to think, by its version."""
+"""How hard a model is asked to think, by its name; and what a provider hears of an end user."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models.catalogue import Entry
-from services.models.wires import anthropic
+from services.models.wires import anthropic, openai_request, responses_request
 from services.models.wires.adapter import Target
 from services.models.wires.thinking import version
 
@@ -66,3 +67,45 @@ def test_what_anthropic_refuses_beside_a_budget_is_asked_without(more: dict[str,
     made = body("claude-haiku-4-5", **more)
     assert made.get("thinking", {}).get("budget_tokens", 0) == thinks
     assert made["max_tokens"] == more.get("max_output_tokens", 64_000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "effort", "told"),
+    [
+        ("openai", "gpt-4.1", "high", ""), ("openai", "gpt-4o-mini", "low", ""), ("openai", "chatgpt-4o-latest", "low", ""),
+        ("openai", "o4-mini", "xhigh", "high"), ("openai", "gpt-5", "xhigh", "high"), ("openai", "gpt-5.1-codex", "xhigh", "high"),
+        ("openai", "gpt-5.1-codex-max", "xhigh", "xhigh"), ("openai", "gpt-6.2-sol", "xhigh", "xhigh"), ("openai", "gpt-5-mini", "minimal", "minimal"),
+        ("azure", "my-deployment", "medium", "medium"), ("azure", "gpt-4o-eu", "medium", ""),
+        ("groq", "llama-3.3-70b-versatile", "high", ""), ("groq", "openai/gpt-oss-120b", "high", "high"),
+        ("mistral", "mistral-large-latest", "high", ""), ("mistral", "magistral-medium-latest", "high", "high"),
+        ("ollama", "llama3.2", "high", ""), ("ollama", "qwen3:8b", "high", "high"), ("ollama", "deepseek-r1:14b", "low", "low"),
+        ("vllm", "meta-llama/Llama-3.1-8B-Instruct", "high", "high"), ("own", "any", "none", "none"), ("openai", "o3", "", ""),
+    ],
+)  # fmt: skip
+def test_a_provider_that_refuses_efforts_is_told_none_of_a_model_that_does_not_think(
+    provider: str, model: str, effort: str, told: str
+) -> None:
+    for thinks, wanted in ((None, told), (False, ""), (True, told or (effort and effort))):
+        entry = Entry(model, provider=provider, base_url="http://x", thinks=thinks)
+        request = chat.ChatRequest(messages=ASKED, reasoning_effort=effort)
+        made = openai_request.written(Target("m", entry, entry.places[0]), request, stream=False)
+        assert made.get("reasoning_effort", "") == wanted
+        made = responses_request.written(Target("m", entry, entry.places[0]), request, stream=False)
+        assert made.get("reasoning", {}).get("effort", "") == wanted
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ("user-4711", "user-4711"),
+        ("ada@example.com", sha256(b"ada@example.com").hexdigest()),
+        ("x" * 65, sha256(b"x" * 65).hexdigest()),
+        ('{"device_id":"7","session_id":"9"}', sha256(b'{"device_id":"7","session_id":"9"}').hexdigest()),
+    ],
+)
+def test_a_provider_knows_an_end_user_by_a_name_that_says_nothing(user: str, told: str) -> None:
+    entry = Entry("m", base_url="http://x")
+    request, target = chat.ChatRequest(messages=ASKED, user=user), Target("m", entry, entry.places[0])
+    assert openai_request.written(target, request, stream=False)["user"] == told
+    assert responses_request.written(target, request, stream=False)["user"] == told
+    assert anthropic.written(target, request, stream=False)["metadata"] == {"user_id": told}

@@ -2,7 +2,7 @@
 
 `echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `cut` breaks its
 stream off; `late` takes a second and a half; `slow` never answers, and notes when its caller leaves; `shapeless` answers
-no OpenAI object; `quiet` leaves usage out; `private` says an invented card number. `broken` and `broken-...` answer 500:
+no OpenAI object; `coder` is what coding agents drive; `quiet` leaves usage out; `private` says an invented card number. `broken` and `broken-...` answer 500:
 each test has one of its own, since a breaker opens after two such requests.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.peers import claude, talker
+from tests.peers import claude, coder, talker
 
 SIGNATURE = "c2lnbmVk"
 PRIVATE = "Try the card 4111 1111 1111 1111 instead."
@@ -47,6 +47,8 @@ class Provider:
                 )
             case "shapeless":
                 return web.json_response(["no", "object"])
+            case "coder":
+                return await coder.answer(request, body)
             case "slow":
                 return await self._slow()
             case "late":

@@ -63,19 +63,35 @@ def test_who_cannot_is_left_out_with_the_reason(needs: Needs, why: str) -> None:
     able = model("able", vision=True, web_search=True, context_tokens=100_000, max_output_tokens=9000)
     made = ranked([WEAK, able], needs)
     assert [one.model.name for one in made.candidates] == ["able"] and dict(made.rejected) == {"weak": why}
+    if needs.max_output_tokens:  # a limit, which nobody reaches
+        assert [one.model.name for one in ranked([WEAK], needs).candidates] == ["weak"]
+        return
     with pytest.raises(NoCandidate, match=why):
         ranked([WEAK], needs)
+
+
+def test_where_nobody_writes_so_much_those_who_write_most_do() -> None:
+    needs = Needs(vision=True, max_output_tokens=32_000)
+    short, long, blind = (
+        model("short", vision=True, max_output_tokens=500),
+        model("long", vision=True, max_output_tokens=2_000),
+        model("blind", max_output_tokens=9_000),
+    )
+    assert [one.model.name for one in ranked([short, long, blind], needs).candidates] == ["long"]
+    narrow = model("narrow", vision=True, context_tokens=1_000, max_output_tokens=2_000)
+    with pytest.raises(NoCandidate, match="holds 1000 tokens"):
+        ranked([narrow], needs)
 
 
 def test_why_nobody_can_is_short_however_many_cannot() -> None:
     many = [model(f"text-{n}") for n in range(300)]
     with pytest.raises(NoCandidate) as refused:
-        ranked([*many, model("seeing", vision=True, max_output_tokens=10)], Needs(vision=True, max_output_tokens=500))
+        ranked([*many, model("seeing", vision=True, context_tokens=100)], Needs(vision=True, max_output_tokens=500))
     assert len(str(refused.value)) < 400
-    for said in ("text-0, text-1, ", " and 292 more: does not see pictures; ", "seeing: writes at most 10 tokens"):
+    for said in ("text-0, text-1, ", " and 292 more: does not see pictures; ", "seeing: holds 100 tokens"):
         assert said in str(refused.value)
     with pytest.raises(NoCandidate, match=r"and 292 more reasons$"):
-        ranked([model(f"m{n}", max_output_tokens=n) for n in range(300)], Needs(max_output_tokens=5000))
+        ranked([model(f"m{n}", context_tokens=n) for n in range(300)], Needs(input_tokens=50_000))
 
 
 def test_a_ceiling_leaves_out_what_is_dearer() -> None:

@@ -256,7 +256,9 @@ def _answered(one: pb.LineResult) -> dict[str, Any]:
     """A line that asked for a response; it is kept as long as its batch."""
     made = one.result.completion
     frame = response.frame(one.chat, response.response_id(one.job_id), made.completion.created.seconds)
-    return response.answered(frame | {"store": True}, made.completion, file_search.searched(one.chat, made.road))
+    return response.answered(
+        frame | {"store": True}, one.chat, made.completion, file_search.searched(one.chat, made.road)
+    )
 
 
 def cancelled(one: pb.LineResult) -> bool:

@@ -11,7 +11,7 @@ from tollway.jobs.v1 import conversations_pb2 as pb
 
 from services.edge.wire import input_items, response_items
 from services.edge.wire.body import Metadata
-from services.edge.wire.errors import Refusal, decoded
+from services.edge.wire.errors import Refusal, decoded, unfit
 from services.edge.wire.items import ASKED, item_id, single
 from services.edge.wire.response import CONVERSATION, conversation_id
 
@@ -94,5 +94,7 @@ def items(found: Iterable[pb.Item]) -> list[dict[str, Any]]:
 
 def _items(said: Sequence[Raw]) -> list[pb.Item]:
     """What says nothing to a model is left out."""
-    made, origin = input_items.messages(said, "items", {}), uuid.uuid4().hex
+    (made, tools), origin = input_items.read(said, "items", {}), uuid.uuid4().hex
+    if tools:
+        raise unfit("items", "tools are brought with a request: a conversation keeps what was said")
     return [pb.Item(item_id=item_id(ASKED, origin, n), message=one) for n, one in enumerate(single(made))]

@@ -8,6 +8,7 @@ from msgspec import Meta, Raw, Struct
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
+from services.edge.wire import own_tools
 from services.edge.wire.errors import Refusal, of_body
 from services.edge.wire.signed import PARTS, Extra, handed_in
 from services.edge.wire.tool_use import Server, ToolName, called
@@ -53,7 +54,17 @@ class FunctionCall(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
     name: wire.Name
     arguments: str
+    namespace: wire.Name | None = None
     extra_content: Extra | None = None
+
+
+class CustomCall(Struct):
+    """Of a tool that takes a text."""
+
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    name: wire.Name
+    input: Text
+    namespace: wire.Name | None = None
 
 
 class Reasoning(Struct):
@@ -65,6 +76,12 @@ class Reasoning(Struct):
 class FunctionOutput(Struct):
     call_id: Annotated[str, Meta(min_length=1, max_length=256)]
     output: Text | list[InputText | InputImage | InputFile]
+
+
+class MoreTools(Struct):
+    """Beside those of the request, as agents of OpenAI's newest models bring them."""
+
+    tools: Annotated[list[own_tools.Brought], Meta(max_length=512)]
 
 
 class McpCall(Struct):
@@ -93,6 +110,9 @@ _ITEMS: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(Message),
     "function_call": msgspec.json.Decoder(FunctionCall),
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
+    "custom_tool_call": msgspec.json.Decoder(CustomCall),
+    "custom_tool_call_output": msgspec.json.Decoder(FunctionOutput),
+    "additional_tools": msgspec.json.Decoder(MoreTools),
     "mcp_call": msgspec.json.Decoder(McpCall),
     "item_reference": msgspec.json.Decoder(Reference),
     "reasoning": msgspec.json.Decoder(Reasoning),
@@ -119,8 +139,10 @@ def references(items: str | Iterable[Raw]) -> list[str]:
     return [one.id for one in said if isinstance(one, Reference)]
 
 
-def messages(items: Iterable[Raw], of: str, named: Mapping[str, chat.Message]) -> Sequence[chat.Message]:
-    """The items of field `of`, as a model reads them.
+def read(
+    items: Iterable[Raw], of: str, named: Mapping[str, chat.Message]
+) -> tuple[Sequence[chat.Message], Sequence[chat.Tool]]:
+    """The items of field `of`, as a model reads them, and the tools that they bring.
 
     Raises:
         Refusal: an item that is none.
@@ -129,7 +151,7 @@ def messages(items: Iterable[Raw], of: str, named: Mapping[str, chat.Message]) -
     for n, raw in enumerate(items):
         at = f"{of}[{n}]"
         _add(made, _read(bytes(raw), at), at, named)
-    return _said(made)
+    return _said(made), made.tools
 
 
 def spoken(items: Iterable[chat.Message]) -> Sequence[chat.Message]:
@@ -167,8 +189,17 @@ def _add(made: chat.ChatRequest, said: Any, at: str, named: Mapping[str, chat.Me
         case Message():
             _parts(_begun(made, ROLES[said.role]), said.content)
         case FunctionCall():
-            call = _assistant(made).tool_calls.add(id=said.call_id, name=said.name, arguments=said.arguments)
+            name = own_tools.joined(said.namespace, said.name)
+            call = _assistant(made).tool_calls.add(id=said.call_id, name=name, arguments=said.arguments)
             call.signature = said.extra_content.signature if said.extra_content is not None else ""
+        case MoreTools():
+            for n, tool in enumerate(said.tools):
+                own_tools.add(made, tool, f"{at}.tools[{n}]")
+            for one in made.tools:
+                one.lasts = True
+        case CustomCall():
+            name, arguments = own_tools.joined(said.namespace, said.name), own_tools.as_arguments(said.input)
+            _assistant(made).tool_calls.add(id=said.call_id, name=name, arguments=arguments)
         case Reasoning():
             _think(made, handed_in((said.encrypted_content or "").split(PARTS)))
         case McpCall():

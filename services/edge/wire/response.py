@@ -8,10 +8,11 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
-from services.edge.wire import file_search, items
+from services.edge.wire import file_search, items, own_tools
 from services.edge.wire.answer import cached, citation, tier
 from services.edge.wire.body import PLACE
 from services.edge.wire.errors import Refusal, of_error
+from services.edge.wire.own_tools import NO_OWN, Own
 from services.edge.wire.signed import encrypted, extra
 from services.runtime import mcp
 
@@ -70,7 +71,7 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
         "text": {"format": _format(asked.response_format)},
         "tool_choice": _choice(asked),
         "tools": [
-            *map(_tool, asked.tools),
+            *own_tools.told(one for one in asked.tools if not one.lasts),
             *([_search(asked.web_search)] if asked.HasField("web_search") else []),
             *([file_search.told(grounding)] if grounding.collections else []),
             *(_servers(use) if work.options.HasField("tools") else []),
@@ -84,9 +85,12 @@ def frame(work: jobs_pb2.Chat, name: str, created: int) -> dict[str, Any]:
 
 
 def answered(
-    made: dict[str, Any], completion: chat.ChatCompletion, files: file_search.Searched | None = None
+    made: dict[str, Any],
+    work: jobs_pb2.Chat,
+    completion: chat.ChatCompletion,
+    files: file_search.Searched | None = None,
 ) -> dict[str, Any]:
-    """The frame `made`, with what was said, and the files that it may rest on."""
+    """The frame `made` of `work`, with what was said, and the files that it may rest on."""
     choice = completion.choices[0] if completion.choices else chat.Choice()
     cut = CUT.get(choice.finish_reason)
     return {
@@ -94,7 +98,9 @@ def answered(
         "status": "incomplete" if cut else "completed",
         "incomplete_details": {"reason": cut} if cut else None,
         "model": completion.model or made["model"],
-        "output": output(choice.message, "incomplete" if cut else "completed", made["id"], files),
+        "output": output(
+            choice.message, "incomplete" if cut else "completed", made["id"], files, Own.of(work.chat.tools)
+        ),
         "usage": usage(completion.usage),
         "service_tier": tier(completion.usage),
     }
@@ -106,7 +112,7 @@ def of_job(job: jobs_pb2.Job) -> dict[str, Any]:
     made |= {"background": job.kind == "chat", "store": True, "status": STATUSES.get(job.state, "in_progress")}
     if job.result.HasField("completion"):
         found = job.result.completion
-        return answered(made, found.completion, file_search.searched(job.chat, found.road))
+        return answered(made, job.chat, found.completion, file_search.searched(job.chat, found.road))
     if made["status"] == "failed":
         made["error"] = failure(of_error(job.error.code, job.error.reason, job.error.message))
     return made
@@ -121,19 +127,19 @@ def failure(refusal: Refusal) -> dict[str, str]:
 
 
 def output(
-    said: chat.Message, status: str, name: str, files: file_search.Searched | None = None
+    said: chat.Message, status: str, name: str, files: file_search.Searched | None = None, own: Own = NO_OWN
 ) -> list[dict[str, Any]]:
     """The items of what response `name` says."""
     found = [files.item(item_id(FILES, name, 0))] if files is not None else []
     for kind, place, one in items.answered(said):
-        found.append(made := item(item_id(kind, name, place), one, status))
+        found.append(made := item(item_id(kind, name, place), one, status, own))
         if kind == items.SAID and files is not None and not one.refusal:
             (part,) = made["content"]
             part["annotations"] += files.annotations(part["text"])
     return found
 
 
-def item(name: str, one: chat.Message, status: str = "completed") -> dict[str, Any]:
+def item(name: str, one: chat.Message, status: str = "completed", own: Own = NO_OWN) -> dict[str, Any]:
     """One thing that a model said, thought, searched for or called."""
     if one.reasoning or one.thoughts:
         return reasoning_item(name, one.reasoning, one.thoughts)
@@ -142,7 +148,7 @@ def item(name: str, one: chat.Message, status: str = "completed") -> dict[str, A
     for step in one.steps:
         return step_item(name, step)
     for call in one.tool_calls:
-        return call_item(name, call, status)
+        return call_item(name, call, status, own)
     text = "".join(part.text for part in one.parts)
     return message_item(
         name, status, [refusal_part(one.refusal) if one.refusal else text_part(text, one.citations)]
@@ -164,16 +170,8 @@ def message_item(name: str, status: str, content: list[dict[str, Any]]) -> dict[
     return {"type": "message", "id": name, "status": status, "role": "assistant", "content": content}
 
 
-def call_item(name: str, call: chat.ToolCall, status: str) -> dict[str, Any]:
-    return {
-        "type": "function_call",
-        "id": name,
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.arguments,
-        "status": status,
-        **extra(call.signature),
-    }
+def call_item(name: str, call: chat.ToolCall, status: str, own: Own = NO_OWN) -> dict[str, Any]:
+    return {"id": name, "call_id": call.id, **own.called(call), "status": status, **extra(call.signature)}
 
 
 def search_item(name: str, one: chat.WebLookup) -> dict[str, Any]:
@@ -234,7 +232,7 @@ def _format(said: chat.ResponseFormat) -> dict[str, Any]:
 
 def _choice(asked: chat.ChatRequest) -> Any:
     if asked.tool_choice.mode == chat.ToolChoice.MODE_FUNCTION:
-        return {"type": "function", "name": asked.tool_choice.function}
+        return own_tools.chosen(asked.tools, asked.tool_choice.function)
     return MODES.get(asked.tool_choice.mode, "auto")
 
 
@@ -256,13 +254,3 @@ def _servers(use: pb.ToolUse) -> list[dict[str, Any]]:
          "allowed_tools": [tool for tool in use.tools if tool.startswith(mcp.named(name, "")) and not tool.endswith(mcp.EVERY)] or None}
         for name in use.servers or ("tollway",)
     ]  # fmt: skip
-
-
-def _tool(one: chat.Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "name": one.name,
-        "description": one.description or None,
-        "parameters": orjson.loads(one.parameters_json) if one.parameters_json else None,
-        "strict": one.strict if one.HasField("strict") else None,
-    }

@@ -6,17 +6,18 @@ from typing import Any
 from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
-from services.edge.wire import file_search, response, sse
+from services.edge.wire import file_search, own_tools, response, sse
 from services.edge.wire.errors import Refusal
 from services.edge.wire.gathered import Gathered
+from services.edge.wire.own_tools import NO_OWN, Own
 from services.edge.wire.signed import encrypted, extra
 
 
 class Events:
     """Server-sent events for one response; `said` is what they have told so far."""
 
-    def __init__(self, frame: dict[str, Any]) -> None:
-        self.said = frame
+    def __init__(self, frame: dict[str, Any], own: Own = NO_OWN) -> None:
+        self.said, self._own = frame, own
         self.gathered = Gathered()
         self._number = -1
         self._open: str = ""
@@ -86,7 +87,7 @@ class Events:
             yield from self._close()
             yield from self._begin_item(kind, call)
         self._text += text
-        if text:
+        if text and own_tools.INPUT not in self._item:
             yield self._at(f"{DELTAS[kind.partition(' ')[0]]}.delta", delta=text)
 
     def _begin_item(self, kind: str, call: chat.ToolCallDelta | None) -> Iterator[bytes]:
@@ -94,7 +95,7 @@ class Events:
         if call is not None:
             said = chat.ToolCall(id=call.id, name=call.name)
             name = response.item_id("fc", self.said["id"], call.index)
-            self._item = response.call_item(name, said, "in_progress")
+            self._item = response.call_item(name, said, "in_progress", self._own)
         elif kind == "reasoning":
             self._item = {"type": "reasoning", "id": self._name("rs", "reasoning"), "summary": []}
         else:
@@ -155,6 +156,11 @@ class Events:
                 yield self._at(f"{name}.done", **{kind: self._text}, **({"logprobs": []} if kind == "text" else {}))
                 yield self._at("response.content_part.done", part=part)
                 self._item |= {"status": "completed", "content": [part]}
+            case _ if own_tools.INPUT in self._item:  # of which nothing was told yet: a text is known by its end
+                given = own_tools.text_of(self._text)
+                self._item |= {"status": "completed", own_tools.INPUT: given}
+                yield self._at(f"{INPUT_EVENTS}.delta", delta=given)
+                yield self._at(f"{INPUT_EVENTS}.done", input=given)
             case _:
                 self._item |= {"status": "completed", "arguments": self._text}
                 yield self._at(f"{name}.done", arguments=self._text, name=self._item["name"])
@@ -188,6 +194,7 @@ class Events:
         return sse.event(name, said)
 
 
+INPUT_EVENTS = "response.custom_tool_call_input"
 DELTAS = {
     "reasoning": "response.reasoning_summary_text",
     "text": "response.output_text",

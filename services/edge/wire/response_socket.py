@@ -8,6 +8,7 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import response, response_events, responses
 from services.edge.wire.errors import Refusal, missing, unfit
+from services.edge.wire.own_tools import Own
 from services.edge.wire.responses import ResponsesBody
 
 CREATE, STEER = "response.create", "response.steer"
@@ -80,8 +81,8 @@ def error(refusal: Refusal, lane: str = "") -> str:
 class Events(response_events.Events):
     """The events of one response, a line each."""
 
-    def __init__(self, frame: dict[str, Any], lane: str) -> None:
-        super().__init__(frame)
+    def __init__(self, frame: dict[str, Any], lane: str, own: Own) -> None:
+        super().__init__(frame, own)
         self._of = _of(lane)
 
     def nothing(self) -> bytes:

@@ -9,20 +9,14 @@ from tollway.chat.v1 import chat_pb2 as chat
 from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
-from services.edge.wire import input_items, options
+from services.edge.wire import input_items, options, own_tools
 from services.edge.wire.errors import Refusal, as_json, decoded, missing
 from services.edge.wire.file_search import RESULTS, FileSearch, ground
 from services.edge.wire.input_items import Id, Text
+from services.edge.wire.own_tools import Custom, Function, Namespace
 from services.edge.wire.prompt import Prompt, named
 from services.edge.wire.request import MODES, searched
 from services.edge.wire.tool_use import McpTool, used
-
-
-class Function(Struct, tag_field="type", tag="function"):
-    name: wire.Name
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
 class Sites(Struct):
@@ -45,8 +39,9 @@ class Mcp(McpTool, tag_field="type", tag="mcp"):
 
 
 class NamedTool(Struct):
-    type: Literal["function"]
+    type: Literal["function", "custom"]
     name: wire.Name
+    namespace: wire.Name | None = None
 
 
 class TextFormat(Struct, tag_field="type", tag="text"):
@@ -70,7 +65,7 @@ class TextOptions(Struct):
 
 
 class Reasoning(Struct):
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
 
 
@@ -91,7 +86,10 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     max_output_tokens: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    tools: Annotated[list[Function | Search | Preview | Mcp | FileSearch], Meta(max_length=512)] | None = None
+    tools: (
+        Annotated[list[Function | Custom | Namespace | Search | Preview | Mcp | FileSearch], Meta(max_length=512)]
+        | None
+    ) = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     """Of those that are made on the way to the answer: searches of the provider's, tools that the mesh calls."""
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
@@ -109,7 +107,8 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
     service_tier: wire.ServiceTier | None = None
     safety_identifier: Annotated[str, Meta(max_length=512)] | None = None
     """The end user, where `user` does not say it."""
-    # Accepted and of no effect here: they tune OpenAI's own prompt cache.
+    # Accepted and of no effect here: they tune OpenAI's own service.
+    client_metadata: dict[str, Any] | None = None
     include: list[str] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
@@ -118,6 +117,8 @@ class ResponsesBody(Struct, forbid_unknown_fields=True):
 
 _BODY = msgspec.json.Decoder(ResponsesBody)
 PATH, AUTO = "/v1/responses", "auto"
+HARDEST = {"max": "xhigh", "ultra": "xhigh"}
+"""How hard to think at most, by more words than there are for it elsewhere."""
 NONE: Mapping[str, chat.Message] = {}
 
 
@@ -156,21 +157,26 @@ def _together(body: ResponsesBody) -> ResponsesBody:
 
 
 def chat_request(
-    body: ResponsesBody, before: Iterable[chat.Message] = (), known: Mapping[str, chat.Message] = NONE
+    body: ResponsesBody,
+    before: Iterable[chat.Message] = (),
+    known: Mapping[str, chat.Message] = NONE,
+    tools: Iterable[chat.Tool] = (),
 ) -> chat.ChatRequest:
-    """The conversation in our words; it goes on from `before`. `known` are the items that it only names.
+    """The conversation in our words; it goes on from `before`, which has `tools`. `known` are the items that it only names.
 
     Raises:
         Refusal: an item that is none.
     """
-    made = chat.ChatRequest(model=body.model, include_usage=True)
+    made = chat.ChatRequest(model=body.model, include_usage=True, tools=tools)
     if body.instructions:
         made.messages.add(role=chat.ROLE_SYSTEM).parts.add(text=body.instructions)
     made.messages.extend(before)
     if isinstance(body.input, str) and body.input:
         made.messages.add(role=chat.ROLE_USER).parts.add(text=body.input)
     elif not isinstance(body.input, str):
-        made.messages.extend(input_items.messages(body.input, "input", known))
+        said, more = input_items.read(body.input, "input", known)
+        made.messages.extend(said)
+        made.tools.extend(more)
     for name in ("temperature", "top_p", "max_output_tokens", "parallel_tool_calls", "service_tier"):
         if (value := getattr(body, name)) is not None:
             setattr(made, name, value)
@@ -178,20 +184,19 @@ def chat_request(
         if isinstance(tool, Search):
             made.web_search.CopyFrom(_search(tool, body.max_tool_calls))
             continue
-        if isinstance(tool, Mcp | FileSearch):
-            continue
-        parameters = as_json(tool.parameters, f"tools[{n}].parameters") if tool.parameters is not None else ""
-        one = made.tools.add(name=tool.name, description=tool.description or "", parameters_json=parameters)
-        if tool.strict is not None:
-            one.strict = tool.strict
+        if not isinstance(tool, Mcp | FileSearch):
+            own_tools.add(made, tool, f"tools[{n}]")
+    if made.HasField("web_search") and made.tools:
+        made.web_search.offered = True
     if isinstance(body.tool_choice, str):
         made.tool_choice.mode = MODES[body.tool_choice]
     elif body.tool_choice is not None:
-        made.tool_choice.mode, made.tool_choice.function = chat.ToolChoice.MODE_FUNCTION, body.tool_choice.name
+        made.tool_choice.mode = chat.ToolChoice.MODE_FUNCTION
+        made.tool_choice.function = own_tools.joined(body.tool_choice.namespace, body.tool_choice.name)
     if body.text is not None:
         _text(made, body.text)
     if body.reasoning is not None and body.reasoning.effort is not None:
-        made.reasoning_effort = body.reasoning.effort
+        made.reasoning_effort = HARDEST.get(body.reasoning.effort, body.reasoning.effort)
     made.metadata.update(body.metadata or {})
     made.user = body.user or body.safety_identifier or ""
     return made

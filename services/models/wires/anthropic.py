@@ -14,8 +14,10 @@ from services.models import faults
 from services.models.counting import Counter
 from services.models.thoughts import Sealing, Thoughts
 from services.models.wires import http, sampling, searching, thinking
+from services.models.wires.above import parted
 from services.models.wires.adapter import Embedded, Target
 from services.models.wires.billed import kinds, tier
+from services.models.wires.enduser import opaque
 from services.models.wires.http import Posting
 from services.models.wires.pictures import Inline, inline, words
 
@@ -88,18 +90,18 @@ def written(
     request = sampling.defaulted(target, request)
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
+    above, rest = parted(request.messages)
     body: dict[str, Any] = {
         "model": target.model,
         "max_tokens": request.max_output_tokens
         if request.HasField("max_output_tokens")
         else target.entry.max_output_tokens,
-        "messages": _turns(target, request.messages, thoughts or Thoughts()),
+        "messages": _turns(target, rest, thoughts or Thoughts()),
     }
-    above = [one for one in request.messages if one.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)]
     if any(part.cache_mark for one in above for part in one.parts):
         body["system"] = [block for one in above for block in _blocks(target.name, one)]
     elif above:
-        body["system"] = "\n\n".join(map(_text, above))
+        body["system"] = "\n\n".join("".join(part.text for part in one.parts) for one in above)
     if request.HasField("temperature"):
         body["temperature"] = min(request.temperature, 1.0)
     if request.HasField("top_p"):
@@ -123,7 +125,7 @@ def written(
     if (budget := thinking.budget(target.model, request, body["max_tokens"])) is not None:
         body["thinking"] = budget
     if request.user:
-        body["metadata"] = {"user_id": request.user}
+        body["metadata"] = {"user_id": opaque(request.user)}
     if stream:
         body["stream"] = True
     return body
@@ -153,8 +155,6 @@ def _turns(target: Target, messages: Any, thoughts: Thoughts) -> list[dict[str, 
     """Turns of the user and the model, each of its own after what it thought."""
     turns: list[dict[str, Any]] = []
     for message in messages:
-        if message.role in (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER):
-            continue
         role = "assistant" if message.role == chat.ROLE_ASSISTANT else "user"
         blocks = [*thoughts.opened(target.model, message.thoughts), *_blocks(target.name, message)]
         if turns and turns[-1]["role"] == role:
@@ -172,16 +172,16 @@ def _blocks(name: str, message: chat.Message) -> list[dict[str, Any]]:
         result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": shown}
         failed = {"is_error": True} if message.failed else {}
         return [{**result, **failed, **(MARK if marked else {})}]
-    blocks = [
-        {**block, **(MARK if part.cache_mark else {})}
-        for part in message.parts
-        if (block := _block(name, part)) is not None
-    ]
+    blocks = [_marked(block, part) for part in message.parts if (block := _block(name, part)) is not None]
     for call in message.tool_calls:
         blocks.append(
             {"type": "tool_use", "id": call.id, "name": call.name, "input": orjson.Fragment(call.arguments or "{}")}
         )
     return blocks
+
+
+def _marked(block: dict[str, Any], part: chat.ContentPart) -> dict[str, Any]:
+    return {**block, **MARK} if part.cache_mark else block
 
 
 def _block(name: str, part: chat.ContentPart) -> dict[str, Any] | None:
@@ -202,10 +202,6 @@ def _block(name: str, part: chat.ContentPart) -> dict[str, Any] | None:
 
 def _source(found: Inline) -> dict[str, str]:
     return {"type": "base64", "media_type": found.media_type, "data": found.base64}
-
-
-def _text(message: chat.Message) -> str:
-    return "".join(part.text for part in message.parts)
 
 
 def _usage(used: dict[str, Any]) -> chat.Usage:

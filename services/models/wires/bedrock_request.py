@@ -10,10 +10,10 @@ from tollway.chat.v1 import chat_pb2 as chat
 from services.models import faults
 from services.models.thoughts import Thoughts
 from services.models.wires import sampling, searching, thinking
+from services.models.wires.above import parted
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 
-ABOVE = (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)
 CACHE = {"cachePoint": {"type": "default"}}
 CLAUDE, NOVA, GPT = re.compile(r"claude"), re.compile(r"amazon\.nova"), re.compile(r"openai\.gpt-oss")
 NOVA_THINKS = re.compile(r"amazon\.nova-(?:[2-9]|[a-z]+-[2-9])")
@@ -43,10 +43,10 @@ def written(target: Target, request: chat.ChatRequest, thoughts: Thoughts | None
     more: dict[str, Any] = sampling.told(target, request, {"top_k": "top_k"} if claude else sampling.NOTHING)
     if searching.asked(target, request) is not None:
         raise faults.Unsupported(model=target.name, what="search the web over this wire")
-    body: dict[str, Any] = {"messages": _turns(target, request.messages, thoughts or Thoughts())}
-    above = [part for one in request.messages if one.role in ABOVE for part in one.parts if part.text]
-    if above:
-        body["system"] = [block for part in above for block in ({"text": part.text}, *_cached(target, part))]
+    above, rest = parted(request.messages)
+    body: dict[str, Any] = {"messages": _turns(target, rest, thoughts or Thoughts())}
+    if texts := [part for one in above for part in one.parts if part.text]:
+        body["system"] = [block for part in texts for block in ({"text": part.text}, *_cached(target, part))]
     most = request.max_output_tokens if request.HasField("max_output_tokens") else target.entry.max_output_tokens
     config: dict[str, Any] = {"maxTokens": min(most, target.entry.max_output_tokens)}
     if request.HasField("temperature"):
@@ -118,8 +118,6 @@ def _turns(target: Target, messages: Iterable[chat.Message], thoughts: Thoughts)
     """The user and the assistant take turns, each of the latter after what it thought."""
     turns: list[dict[str, Any]] = []
     for message in messages:
-        if message.role in ABOVE:
-            continue
         role = "assistant" if message.role == chat.ROLE_ASSISTANT else "user"
         thought = map(_thought, thoughts.opened(target.model, message.thoughts))
         blocks = [*thought, *_blocks(target, message)]

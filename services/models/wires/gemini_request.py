@@ -8,7 +8,8 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import sampling, searching
+from services.models.wires import sampling, searching, thinking
+from services.models.wires.above import parted
 from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 from services.models.wires.signing import signature
@@ -30,16 +31,15 @@ MODES = {
     chat.ToolChoice.MODE_REQUIRED: "ANY",
     chat.ToolChoice.MODE_FUNCTION: "ANY",
 }
-ABOVE = (chat.ROLE_SYSTEM, chat.ROLE_DEVELOPER)
 
 
 def written(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
     """The body to post; the model and whether it streams stand in the path."""
     request = sampling.defaulted(target, request)
-    body: dict[str, Any] = {"contents": _contents(target, request.messages)}
-    above = [part.text for one in request.messages if one.role in ABOVE for part in one.parts if part.text]
-    if above:
-        body["systemInstruction"] = {"parts": [{"text": text} for text in above]}
+    above, rest = parted(request.messages)
+    body: dict[str, Any] = {"contents": _contents(target, rest)}
+    if texts := [part.text for one in above for part in one.parts if part.text]:
+        body["systemInstruction"] = {"parts": [{"text": text} for text in texts]}
     if config := _config(target, request):
         body["generationConfig"] = config
     if request.tools:
@@ -67,7 +67,7 @@ def _config(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
     if request.stop:
         made["stopSequences"] = list(request.stop)
     if request.reasoning_effort:
-        made["thinkingConfig"] = {"thinkingLevel": request.reasoning_effort}
+        made["thinkingConfig"] = thinking.gemini(target.model, request.reasoning_effort)
     if request.response_format.type in (chat.ResponseFormat.TYPE_JSON_OBJECT, chat.ResponseFormat.TYPE_JSON_SCHEMA):
         made["responseMimeType"] = "application/json"
     if request.response_format.schema_json:
@@ -80,8 +80,6 @@ def _contents(target: Target, messages: Iterable[chat.Message]) -> list[dict[str
     turns: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     for message in messages:
-        if message.role in ABOVE:
-            continue
         role = "model" if message.role == chat.ROLE_ASSISTANT else "user"
         if message.role == chat.ROLE_TOOL:
             said = "".join(part.text for part in message.parts)

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
-from services.models.wires import sampling, searching
+from services.models.wires import sampling, searching, thinking
 from services.models.wires.adapter import Target
+from services.models.wires.enduser import opaque
 from services.models.wires.pictures import words
 from services.models.wires.signing import signature
 
@@ -44,9 +45,12 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
         body["stop"] = list(request.stop)
     if request.logit_bias:
         body["logit_bias"] = dict(request.logit_bias)
-    body.update(
-        (name, value) for name in ("user", "reasoning_effort", "verbosity") if (value := getattr(request, name))
-    )
+    if effort := thinking.openai(target, request.reasoning_effort):
+        body["reasoning_effort"] = effort
+    if request.verbosity:
+        body["verbosity"] = request.verbosity
+    if request.user:
+        body["user"] = opaque(request.user)
     body.update(sampling.told(target, request))
     if request.service_tier and target.entry.provider in TIERED:
         body["service_tier"] = request.service_tier

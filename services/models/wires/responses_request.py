@@ -7,8 +7,9 @@ import orjson
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
-from services.models.wires import sampling, searching
+from services.models.wires import sampling, searching, thinking
 from services.models.wires.adapter import Target
+from services.models.wires.enduser import opaque
 from services.models.wires.openai_request import CHOICES, ROLES, TIERED
 from services.models.wires.pictures import words
 
@@ -28,9 +29,9 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     if request.HasField("max_output_tokens"):
         body["max_output_tokens"] = min(request.max_output_tokens, target.entry.max_output_tokens)
     if request.user:
-        body["user"] = request.user
-    if request.reasoning_effort:
-        body["reasoning"] = {"effort": request.reasoning_effort, "summary": "auto"}
+        body["user"] = opaque(request.user)
+    if effort := thinking.openai(target, request.reasoning_effort):
+        body["reasoning"] = {"effort": effort, "summary": "auto"}
     if request.service_tier and target.entry.provider in TIERED:
         body["service_tier"] = request.service_tier
     tools = [_tool(tool) for tool in request.tools]

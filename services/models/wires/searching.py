@@ -6,6 +6,7 @@ from typing import Any
 from tollway.chat.v1 import chat_pb2 as chat
 
 from services.models import faults
+from services.models.catalogue import Entry
 from services.models.wires.adapter import Target
 
 USUAL = 5
@@ -27,6 +28,16 @@ def asked(target: Target, request: chat.ChatRequest) -> chat.WebSearch | None:
     if not target.entry.searches:
         raise faults.Unsupported(model=target.name, what="search the web")
     return request.web_search
+
+
+def fitted(entry: Entry, request: chat.ChatRequest) -> chat.ChatRequest:
+    """What a model is asked: a search that is one of several tools is not offered to one that cannot."""
+    if not (request.HasField("web_search") and request.web_search.offered) or entry.searches:
+        return request
+    made = chat.ChatRequest()
+    made.CopyFrom(request)
+    made.ClearField("web_search")
+    return made
 
 
 def most(search: chat.WebSearch) -> int:

@@ -8,6 +8,7 @@ from services.models import faults
 from services.models.catalogue import Entry
 from services.models.wires import sampling
 from services.models.wires.adapter import Target
+from services.models.wires.enduser import opaque
 from services.models.wires.openai_request import begun
 
 PATH = "completions"
@@ -46,7 +47,7 @@ def written(target: Target, request: chat.ChatRequest, *, stream: bool) -> dict[
     if request.logit_bias:
         body["logit_bias"] = dict(request.logit_bias)
     if request.user:
-        body["user"] = request.user
+        body["user"] = opaque(request.user)
     body.update(sampling.told(target, request))
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -1,10 +1,12 @@
-"""How hard a Claude is to think: by its effort, or by a budget of tokens where a model is too old to know of efforts."""
+"""How hard a model is to think: by its effort, or by a budget of tokens where it is too old to know of efforts."""
 
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from tollway.chat.v1 import chat_pb2 as chat
+
+from services.models.wires.adapter import Target
 
 EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
 """OpenAI's words for it, in Anthropic's; `none` says nothing."""
@@ -14,6 +16,21 @@ LEAST = 1_024
 VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2}))?(?!\d)")
 FIRST, LAST = (3, 7), (4, 5)
 """Versions that think by a budget. Opus alone knew of efforts in the last of them."""
+GEMINI = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
+BY_BUDGET = (2, 5)
+"""The Gemini that thinks by one."""
+GEMINIS_BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576}
+GEMINIS_LEVELS = {"none": "minimal", "xhigh": "high"}
+LEAST_OF_PRO = 128
+"""A Pro cannot but think."""
+OPENAIS = frozenset({"openai", "azure"})
+REFUSING = OPENAIS | {"groq", "mistral", "ollama"}
+"""Providers that refuse an effort of models that do not think."""
+DO_NOT = re.compile(r"(?:gpt-(?:3|4)|chatgpt-4|davinci|babbage)")
+DO = re.compile(
+    r"gpt-oss|qwen-?3|qwq|deepseek-(?:r|v3\.[1-9]|v[4-9])|magistral|thinking|reasoning|glm-(?:4\.[5-9]|[5-9])|nemotron|kimi-k2\.[5-9]|minimax-m"
+)
+KNOWS_NO_XHIGH = re.compile(r"o\d|gpt-5(?:\.1)?(?:-(?!codex-max)|$)|gpt-oss")
 FORCED = (chat.ToolChoice.MODE_REQUIRED, chat.ToolChoice.MODE_FUNCTION)
 
 
@@ -38,6 +55,38 @@ def budget(model: str, request: chat.ChatRequest, max_tokens: int) -> dict[str, 
     if request.tool_choice.mode in FORCED or _under_way(request.messages):
         return None
     return {"type": "enabled", "budget_tokens": tokens}
+
+
+def openai(target: Target, effort: str) -> str:
+    """What to say in `reasoning_effort`; '' for nothing.
+
+    Agents say how hard to think to whatever model they are given. A provider that refuses it for a model that does not think is not
+    told, where that can be seen of the model's name, unless its entry says so.
+    """
+    entry, model = target.entry, target.model.lower()
+    if not effort or entry.thinks is False:
+        return ""
+    if entry.thinks is None and entry.provider in REFUSING and not _thinks(entry.provider, model):
+        return ""
+    if effort == "xhigh" and KNOWS_NO_XHIGH.match(model):
+        return "high"
+    return effort
+
+
+def _thinks(provider: str, model: str) -> bool:
+    if provider in OPENAIS:  # where names of one's own are given to models, too
+        return DO_NOT.match(model) is None
+    return DO.search(model) is not None
+
+
+def gemini(model: str, effort: str) -> dict[str, Any]:
+    """What to say in `thinkingConfig`, as Google's own OpenAI-compatible address reads efforts."""
+    found, pro = GEMINI.search(model), "pro" in model
+    if found is not None and (int(found[1]), int(found[2] or 0)) <= BY_BUDGET:
+        budget = GEMINIS_BUDGETS.get(effort, 0)
+        return {"thinkingBudget": max(budget, LEAST_OF_PRO) if pro else budget}
+    level = GEMINIS_LEVELS.get(effort, effort)
+    return {"thinkingLevel": "low" if pro and level == "minimal" else level}
 
 
 def version(model: str) -> tuple[int, int] | None:
