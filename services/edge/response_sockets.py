@@ -22,7 +22,7 @@ from services.edge.wire.responses import PATH
 from services.runtime import telemetry
 
 PROTOCOL = "realtime"
-MOST_WAITING = 64
+MOST_WAITING = 16
 """Requests of a socket that are under way or have not begun."""
 MOST_KEPT = 8
 """Responses that a socket can go on from though they are kept nowhere else: the latest."""

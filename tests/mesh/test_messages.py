@@ -108,6 +108,30 @@ def test_a_tool_that_failed_is_told_as_failed() -> None:
     assert [one.failed for one in messages.chat_request(asked).messages] == [False, False, True]
 
 
+async def test_an_instruction_in_the_middle_and_a_limit_beyond_the_models_are_taken(mesh: Mesh) -> None:
+    """As Claude Code sends them."""
+    body = {
+        "model": "echo", "max_tokens": 64_000, "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"},
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "one", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "system", "content": "Be brief."},
+            {"role": "assistant", "content": "two"},
+            {"role": "system", "content": [{"type": "text", "text": "Be kind."}]},
+            {"role": "user", "content": "three"},
+        ],
+    }  # fmt: skip
+    answer = await sent(mesh, body, path=PATH)
+    assert answer.status == 200 and answer.json["content"][0]["text"] == "You said: three"
+    asked = mesh.provider.asked("echo")[-1]
+    said = [(one["role"], one["content"]) for one in asked["messages"]]
+    assert [role for role, _ in said] == ["user", "system", "assistant", "system", "user"]
+    assert (said[1][1], said[3][1], asked["max_tokens"]) == ("Be brief.", "Be kind.", 4096)
+    picture = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    body["messages"] = [{"role": "system", "content": [picture]}]
+    refused = await sent(mesh, body, path=PATH)
+    assert (refused.status, refused.json["error"]["param"]) == (400, "messages[0].content[0]")
+
+
 async def test_a_tool_shows_a_picture(claude: AsyncAnthropic, mesh: Mesh) -> None:
     """Where results are text alone the picture comes right after them."""
     call = {"type": "tool_use", "id": "c1", "name": "look", "input": {}}
@@ -172,7 +196,7 @@ async def test_a_stream_that_breaks_ends_in_an_error(mesh: Mesh) -> None:
         ({"max_tokens": None}, "max_tokens"),
         ({"temperature": 1.5}, "temperature"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "x", "input": {}}]}]}, "messages[0].content[0]"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"top_k": 0}, "top_k"),

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from openai import AsyncOpenAI
 
+from services.edge.response_sockets import MOST_WAITING
 from tests.mesh.running import Mesh
 from tests.mesh.test_realtime import raw
 from tests.support.waiting import eventually, until
@@ -118,6 +119,13 @@ async def test_lanes_run_at_once_and_each_in_its_order(socket: aiohttp.ClientWeb
             if said["type"] == "response.completed":
                 ended.append(said["response"]["model"])
     assert ended == ["late", "echo"]
+
+
+async def test_a_socket_bears_so_many_requests_at_once(socket: aiohttp.ClientWebSocketResponse) -> None:
+    for n in range(MOST_WAITING + 1):
+        await ask(socket, model="late", input=fresh(), stream_id=str(n))
+    faults = [said for said in [await socket.receive_json(timeout=20)] if said["type"] == "error"]
+    assert [(one["status"], one["stream_id"]) for one in faults] == [(429, str(MOST_WAITING))]
 
 
 async def test_who_leaves_ends_all_that_is_under_way(mesh: Mesh) -> None:

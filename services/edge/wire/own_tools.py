@@ -88,9 +88,6 @@ class Own:
     def of(cls, tools: Iterable[chat.Tool]) -> "Own":
         return cls({one.name: one for one in tools if one.namespace or one.HasField("text_format_json")})
 
-    def takes_text(self, name: str) -> bool:
-        return name in self.by_name and self.by_name[name].HasField("text_format_json")
-
     def called(self, call: chat.ToolCall) -> dict[str, Any]:
         """What of an item is in the caller's words: its type, the tool and what it is given."""
         if (tool := self.by_name.get(call.name)) is None:
