@@ -18,6 +18,8 @@ WITHIN_S = 0.5
 MOST_MOVED = 3.5
 """In log-odds: a probability further below a limit is not brought over it by a second opinion. `python -m
 benchmarks.injection_quality` counts the decisions that this changes: none of those it was seen to judge."""
+LESS_EACH = 0.5
+"""Log-odds less for e times as many parts; 1 were right if what looks like an attack came by chance alone."""
 MOST_KEPT = 8192
 AT_ONCE = 4
 """Parts of a text that are judged before others get their turn: a part takes half a millisecond."""
@@ -80,15 +82,37 @@ class Opinion:
             if len(parts) % AT_ONCE == 0:
                 await asyncio.sleep(0)
         parts.sort(key=lambda one: -one.probability)
-        unsure = [one for one in parts if one.unsure and reaches(one.probability, limit)][:MOST_SECOND]
+        if not parts:
+            return 0.0, True
+        needed = at_least(limit, len(parts))
+        unsure = [one for one in parts if one.unsure and reaches(one.probability, needed)][:MOST_SECOND]
         if not unsure:
-            return (parts[0].probability if parts else 0.0), True
+            return among(parts[0].probability, len(parts)), True
         asked = [(one, seen) for one in unsure for seen in parted(one.text, SEEN)]
         vectors = await self.transformer([seen for _, seen in asked])
         if vectors is None:
-            return parts[0].probability, False
+            return among(parts[0].probability, len(parts)), False
         again = [self.injection.weighed(one, vector) for (one, _), vector in zip(asked, vectors, strict=True)]
-        return max(again + [one.probability for one in parts if one not in unsure]), True
+        return among(max(again + [one.probability for one in parts if one not in unsure]), len(parts)), True
+
+
+def among(worst: float, parts: int) -> float:
+    """Chance that a text of so many overlapping `parts` attacks, of which the worst has `worst`.
+
+    An attack lies in one of them, and each of the others is one more that may look like it: a long file is not suspect for its length.
+    """
+    return worst if parts < 2 else _moved(worst, -LESS_EACH * math.log((parts + 1) / 2))
+
+
+def at_least(limit: float, parts: int) -> float:
+    """What the worst of so many parts must have for the text to reach `limit`."""
+    return limit if parts < 2 or not 0 < limit < 1 else _moved(limit, LESS_EACH * math.log((parts + 1) / 2))
+
+
+def _moved(probability: float, by: float) -> float:
+    if not 0 < probability < 1:
+        return probability
+    return 1 / (1 + math.exp(-_log_odds(probability) - by))
 
 
 def reaches(probability: float, limit: float) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from services.guard import injection
 from services.guard.injection import MOST_SECOND, MOST_WORDS, SEEN, UNSURE, Injection, Vector
-from services.guard.opinion import MOST_MOVED, MiniLM, Opinion
+from services.guard.opinion import MOST_MOVED, MiniLM, Opinion, among, at_least
 from services.runtime.background import running
 from tests.support.encoders import Encoder, static
 
@@ -80,6 +80,15 @@ async def test_of_a_long_text_few_parts_are_asked_about_and_the_worst_counts() -
     chances = [one.probability for one in INJECTION.judged(attack)]
     assert len(chances) > 1 and max(chances) > min(chances)
     assert await Opinion(INJECTION, MiniLM(Encoder())).probability(attack) > 0.5  # type: ignore[arg-type]
+
+
+def test_a_long_text_is_not_suspect_for_its_length() -> None:
+    assert among(0.9, 1) == 0.9 and among(0.0, 9) == 0.0 and among(1.0, 9) == 1.0
+    chances = [among(0.95, parts) for parts in (1, 2, 5, 50)]
+    assert chances == sorted(chances, reverse=True) and chances[-1] > 0.5
+    for parts in (1, 3, 40):
+        assert among(at_least(0.9, parts), parts) == pytest.approx(0.9)
+    assert at_least(0.0, 9) == 0.0
 
 
 async def test_others_get_their_turn_while_a_long_text_is_judged() -> None:

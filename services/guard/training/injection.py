@@ -1,7 +1,7 @@
-"""Trains the injection classifier: `python -m services.guard.training.injection FILE.jsonl [--harmless FILE ...]`.
+"""Trains the injection classifier: `python -m services.guard.training.injection FILE.jsonl [--harmless FILE ...] [--files FOLDER ...]`.
 
 FILE has the columns text, label (1 = attack), split and group; `--harmless` are JSON lines with a `text` or CSV files with a
-`prompt`. Two logistic regressions, one over hashed n-grams and one over the static vector, are weighed by a third that
+`prompt`; `--files` are folders of packages, of which pieces are harmless, too, and hide attacks. Two logistic regressions, one over hashed n-grams and one over the static vector, are weighed by a third that
 sees their out-of-fold scores together with harmless prompts full of trigger words. A vector alone knows attacks but
 over-defends; the weighing is what keeps it in its place. The second opinion, for prompts of which the first is not sure,
 weighs the n-grams against a small network over MiniLM's vector in the same way. The results are the first's weights and
@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import random
+import sysconfig
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ from services.guard.injection import ARTEFACTS, BUCKETS, UNSURE, grams
 from services.guard.training.benign import TEMPLATES, sentences
 from services.guard.training.everyday import GREETINGS, everyday
 from services.guard.training.everyday import TEMPLATES as EVERYDAY
+from services.guard.training.files import PRINTED, hidden, pieces, printed
 from services.guard.training.hostile import TEMPLATES as HOSTILE
 from services.guard.training.hostile import hostile
 from services.guard.training.told import TEMPLATES as TOLD
 from services.guard.training.told import told
 
-BENIGN, PLAIN, TALES, FOES = 3000, 6000, 3000, 1000
+BENIGN, PLAIN, TALES, FOES = 4000, 6000, 3000, 1000
+PIECES, OUTPUTS, HIDING, LONGEST_HIDDEN = 7000, 2000, 3200, 300
 MOST_HARMLESS, LONGEST_HARMLESS = 3000, 600
 HIDDEN = 32
 
@@ -47,6 +50,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("data", type=Path)
     asked.add_argument("--harmless", type=Path, nargs="*", default=[])
+    asked.add_argument("--files", type=Path, nargs="*", default=[Path(sysconfig.get_path("purelib"))])
     args = asked.parse_args()
     rows = [json.loads(line) for line in args.data.read_text().splitlines()]
     train = [row for row in rows if row["split"] == "train"]
@@ -57,13 +61,27 @@ def main() -> None:
     own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen) + told(TALES, 5, told_seen)
     foes = hostile(FOES, 5, HOSTILE[::2] + HOSTILE[1::4])
     others = harmless(args.harmless)
-    texts = [row["text"] for row in train] + own + others + foes
-    labels = np.array([row["label"] for row in train] + [0] * len(own + others) + [1] * len(foes))
+    printed_seen, printed_unseen = PRINTED[::2] + PRINTED[1::4], PRINTED[3::4]
+    read = pieces(args.files, PIECES, 5) + printed(OUTPUTS, 5, printed_seen)
+    short = [row["text"] for row in train if row["label"] and len(row["text"]) <= LONGEST_HIDDEN]
+    hosts = pieces(args.files, HIDING // 2, 6) + printed(HIDING // 2, 6, printed_seen)
+    lurking = hidden(hosts, hostile(HIDING, 6, HOSTILE[::2] + HOSTILE[1::4]) + short, 6)
+    texts = [row["text"] for row in train] + own + others + foes + read + lurking
+    # Prompts; the rest is what agents read, where attacks have another share.
+    said = len(texts) - len(read) - len(lurking)
+    labels = np.array(
+        [row["label"] for row in train]
+        + [0] * len(own + others)
+        + [1] * len(foes)
+        + [0] * len(read)
+        + [1] * len(lurking)
+    )
     groups = np.array(
         [row["group"] for row in train] + ["own"] * len(own) + ["others"] * len(others) + ["foes"] * len(foes)
-    )
-    pieces = tokenizer()
-    encoder, transformer = StaticEncoder(pieces), Transformer(MINILM, pieces, 1)
+        + ["read"] * len(read + lurking)
+    )  # fmt: skip
+    words = tokenizer()
+    encoder, transformer = StaticEncoder(words), Transformer(MINILM, words, 1)
     x, v = hashed(texts), np.stack([encoder.encode(text) for text in texts])
     m = _transformed(transformer, texts)
 
@@ -71,9 +89,9 @@ def main() -> None:
     for fit, rest in GroupKFold(5).split(x, labels, np.arange(len(texts)) % 50):
         models = _fitted(x[fit], v[fit], m[fit], labels[fit])
         scores[rest] = _scored(models, x[rest], v[rest], m[rest])
-    blend = LogisticRegression(C=10).fit(scores[:, :2], labels)
+    blend = LogisticRegression(C=10).fit(scores[:said, :2], labels[:said])
     alone = LogisticRegression(C=10).fit(scores[:, :1], labels)
-    second = LogisticRegression(C=10).fit(scores[:, [0, 2]], labels)
+    second = LogisticRegression(C=10).fit(scores[:said, [0, 2]], labels[:said])
     models = _fitted(x, v, m, labels)
 
     held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
@@ -96,6 +114,7 @@ def main() -> None:
             float((final[n + len(held) : -len(enemies)] < 0.9).mean()), 4
         ),
         "own_attacks_of_unseen_templates_above_nine_tenths": round(float((final[-len(enemies) :] >= 0.9).mean()), 4),
+        **_of_files(args.files, printed_unseen, transformer, models, alone, second),
         "auc_on_a_source_left_out": {
             group: _left_out(group, x, v, m, labels, groups) for group in ("neuralchemy-train", "s-labs-train")
         },
@@ -111,19 +130,42 @@ def main() -> None:
     np.savez_compressed(ARTEFACTS / "injection.npz", allow_pickle=False, **_packed(models, blend, alone))
     (ARTEFACTS / "second.onnx").write_bytes(_exported_second(models[2], second))
     card = {
-        "model": "injection-3",
+        "model": "injection-4",
         "data": [
             *sorted({row["source"] for row in train}),
             "own harmless texts: prompts with trigger words, everyday ones, and what documents, tools and systems say",
-            "own attacks, as they lie in documents and in what tools say of themselves",
+            "own attacks, as they lie in documents, in files and in what tools say of themselves",
+            "pieces of the open packages that the mesh and its tools install (MIT, BSD, Apache-2.0, PSF and the like), and own outputs of commands",
             "exam questions (RouteLLM, Apache-2.0) and Banking77 (CC BY), as harmless prompts",
         ],
-        "train": "python -m services.guard.training.injection FILE.jsonl --harmless FILE ...",
+        "train": "python -m services.guard.training.injection FILE.jsonl --harmless FILE ... --files .venv/lib/python3.*/site-packages .tools/node_modules",
         "figures_on_dev": facts,
     }
     (ARTEFACTS / "injection.json").write_text(json.dumps(card, indent=2) + "\n")
     digests = sorted({sha256(text.encode()).digest()[:6] for text in texts})
     (ARTEFACTS / "injection.fitted").write_bytes(b"".join(digests))
+
+
+def _of_files(
+    folders: list[Path],
+    outputs: list[str],
+    transformer: Transformer,
+    models: tuple[Any, Any, Any],
+    alone: Any,
+    second: Any,
+) -> dict[str, float]:
+    """What agents read, of packages and outputs that were left out, bare and with attacks of templates that were left out hidden in it."""
+    read = pieces(folders, 1500, 9, held_out=True) + printed(500, 9, outputs)
+    foes = hidden(read[::4], hostile(500, 9, HOSTILE[3::4]), 9)
+    texts = read + foes
+    raw = _scored(models, hashed(texts), np.zeros((len(texts), 256)), _transformed(transformer, texts))
+    first = alone.predict_proba(raw[:, :1])[:, 1]
+    unsure = (first > UNSURE[0]) & (first < UNSURE[1])
+    final = np.where(unsure, second.predict_proba(raw[:, [0, 2]])[:, 1], first)
+    return {
+        "files_and_outputs_left_out_below_nine_tenths": round(float((final[: len(read)] < 0.9).mean()), 4),
+        "attacks_hidden_in_them_above_nine_tenths": round(float((final[len(read) :] >= 0.9).mean()), 4),
+    }
 
 
 def hashed(texts: list[str]) -> Any:
