@@ -13,7 +13,7 @@ from services.ledger.exceeded import exceeded, lacking
 from services.ledger.holds import Part
 from services.ledger.recalls import Recalls
 from services.ledger.standings import Standings
-from services.ledger.store import Charge, LedgerAway, MeterKey, Standing, Store
+from services.ledger.store import BudgetKey, Charge, LedgerAway, MeterKey, Standing, Store
 
 MOST_TRIES = 3
 """To lease, where it is found each time that enough has come back since it was refused."""
@@ -66,10 +66,12 @@ class Leases:
             BudgetExceeded: a budget has too little left.
             LedgerAway
         """
+        waited = set[BudgetKey]()
         while (lacks := await self._lease(parts, bounds, at)) is not None:
             part, refusal = lacks
-            if not await self.recalls.answered(part.meter):
+            if part.meter.budget in waited or not await self.recalls.answered(part.meter):
                 raise refusal
+            waited.add(part.meter.budget)
 
     async def _lease(
         self, parts: list[Part], bounds: Mapping[MeterKey, Bound], at: datetime

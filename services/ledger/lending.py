@@ -54,6 +54,7 @@ class ClientSecretsService(ClientSecretsServiceServicer):
         secret = derived(self.secret, caller.key_id, request.request_id)
         expires = now + request.lifetime.ToTimedelta()
         asked = ClientSecret(digest(secret), caller.key_id, tuple(request.models), request.session, expires)
+        await self.kept.forget(now)  # or a request that is repeated late would have one that opens nothing
         made = await self.kept.keep(asked)
         if (made.models, made.session) != (asked.models, asked.session):
             raise RequestIdReused(request_id=request.request_id)

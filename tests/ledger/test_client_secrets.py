@@ -151,6 +151,13 @@ async def test_a_repeated_request_has_the_same_secret(lender: Lender) -> None:
     assert (await lender.make(request_id="request-2")).secret != (await lender.make()).secret
 
 
+async def test_a_request_that_is_repeated_after_its_end_has_a_secret_that_opens(lender: Lender) -> None:
+    first = await lender.make()
+    lender.kept.kept = {name: replace(one, expires=NOW - SECOND) for name, one in lender.kept.kept.items()}
+    again = await lender.make()
+    assert again.secret == first.secret and again.expires.ToDatetime(UTC) > datetime.now(UTC)
+
+
 async def test_a_secret_ends_with_its_key_and_by_itself(lender: Lender) -> None:
     made = await lender.make()
     lender.kept.kept = {

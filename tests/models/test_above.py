@@ -66,6 +66,7 @@ def test_every_wire_says_it_after_the_result() -> None:
         ("gemini-2.5-pro", "none", {"thinkingBudget": 128}),
         ("gemini-2.5-flash-lite", "low", {"thinkingBudget": 1_024}),
         ("gemini-2.5-pro-002", "xhigh", {"thinkingBudget": 24_576}),
+        ("gemini-2.0-flash", "high", {}),
         ("gemini-3-flash-preview", "none", {"thinkingLevel": "minimal"}),
         ("gemini-3.1-pro-preview", "minimal", {"thinkingLevel": "low"}),
         ("gemini-3.5-flash", "medium", {"thinkingLevel": "medium"}),

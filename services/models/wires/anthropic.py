@@ -91,11 +91,10 @@ def written(
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
     above, rest = parted(request.messages)
+    most = request.max_output_tokens if request.HasField("max_output_tokens") else target.entry.max_output_tokens
     body: dict[str, Any] = {
         "model": target.model,
-        "max_tokens": request.max_output_tokens
-        if request.HasField("max_output_tokens")
-        else target.entry.max_output_tokens,
+        "max_tokens": min(most, target.entry.max_output_tokens),
         "messages": _turns(target, rest, thoughts or Thoughts()),
     }
     if any(part.cache_mark for one in above for part in one.parts):

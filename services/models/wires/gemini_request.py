@@ -66,8 +66,8 @@ def _config(target: Target, request: chat.ChatRequest) -> dict[str, Any]:
         made["maxOutputTokens"] = min(request.max_output_tokens, target.entry.max_output_tokens)
     if request.stop:
         made["stopSequences"] = list(request.stop)
-    if request.reasoning_effort:
-        made["thinkingConfig"] = thinking.gemini(target.model, request.reasoning_effort)
+    if request.reasoning_effort and (config := thinking.gemini(target.model, request.reasoning_effort)):
+        made["thinkingConfig"] = config
     if request.response_format.type in (chat.ResponseFormat.TYPE_JSON_OBJECT, chat.ResponseFormat.TYPE_JSON_SCHEMA):
         made["responseMimeType"] = "application/json"
     if request.response_format.schema_json:

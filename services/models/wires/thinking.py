@@ -18,7 +18,7 @@ FIRST, LAST = (3, 7), (4, 5)
 """Versions that think by a budget. Opus alone knew of efforts in the last of them."""
 GEMINI = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 BY_BUDGET = (2, 5)
-"""The Gemini that thinks by one."""
+"""The Gemini that thinks by one; earlier ones do not."""
 GEMINIS_BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576}
 GEMINIS_LEVELS = {"none": "minimal", "xhigh": "high"}
 LEAST_OF_PRO = 128
@@ -30,7 +30,7 @@ DO_NOT = re.compile(r"(?:gpt-(?:3|4)|chatgpt-4|davinci|babbage)")
 DO = re.compile(
     r"gpt-oss|qwen-?3|qwq|deepseek-(?:r|v3\.[1-9]|v[4-9])|magistral|thinking|reasoning|glm-(?:4\.[5-9]|[5-9])|nemotron|kimi-k2\.[5-9]|minimax-m"
 )
-KNOWS_NO_XHIGH = re.compile(r"o\d|gpt-5(?:\.1)?(?:-(?!codex-max)|$)|gpt-oss")
+KNOWS_NO_XHIGH = re.compile(r"^o\d|^gpt-5(?:\.1)?(?:-(?!codex-max)|$)|gpt-oss")
 FORCED = (chat.ToolChoice.MODE_REQUIRED, chat.ToolChoice.MODE_FUNCTION)
 
 
@@ -68,7 +68,7 @@ def openai(target: Target, effort: str) -> str:
         return ""
     if entry.thinks is None and entry.provider in REFUSING and not _thinks(entry.provider, model):
         return ""
-    if effort == "xhigh" and KNOWS_NO_XHIGH.match(model):
+    if effort == "xhigh" and KNOWS_NO_XHIGH.search(model):
         return "high"
     return effort
 
@@ -80,9 +80,12 @@ def _thinks(provider: str, model: str) -> bool:
 
 
 def gemini(model: str, effort: str) -> dict[str, Any]:
-    """What to say in `thinkingConfig`, as Google's own OpenAI-compatible address reads efforts."""
+    """What to say in `thinkingConfig`, as Google's own OpenAI-compatible address reads efforts; nothing to one that does not think."""
     found, pro = GEMINI.search(model), "pro" in model
-    if found is not None and (int(found[1]), int(found[2] or 0)) <= BY_BUDGET:
+    said = (int(found[1]), int(found[2] or 0)) if found is not None else None
+    if said is not None and said < BY_BUDGET:
+        return {}
+    if said == BY_BUDGET:
         budget = GEMINIS_BUDGETS.get(effort, 0)
         return {"thinkingBudget": max(budget, LEAST_OF_PRO) if pro else budget}
     level = GEMINIS_LEVELS.get(effort, effort)
