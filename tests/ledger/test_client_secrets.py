@@ -112,7 +112,7 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
 @pytest.fixture(params=TRANSPORTS)
 async def lender(request: pytest.FixtureRequest) -> AsyncIterator[Lender]:
     store, signer, kept = MemoryStore(), keys.Signer(), MemoryClientSecrets()
-    await store.publish_signing_key(signer.key_id, signer.public, NOW + timedelta(hours=1))
+    await store.publish_signing_key(signer.key_id, signer.public, datetime.now(UTC) + timedelta(hours=1))
     for key in (KEY, OTHER):
         await store.add_key(key, "")
     service = LedgerService(store, Replica(store), signer, PriceBook({}), b"s", MemoryPeople(), Issuers({}), kept)
@@ -130,8 +130,10 @@ async def lender(request: pytest.FixtureRequest) -> AsyncIterator[Lender]:
 
 
 async def test_who_shows_a_secret_is_its_key_for_sessions_alone(lender: Lender) -> None:
+    asked = datetime.now(UTC)
     made = await lender.make()
-    assert made.secret.startswith("ek_") and 590 < made.expires.ToDatetime(UTC).timestamp() - NOW.timestamp() < 630
+    lasts = made.expires.ToDatetime(UTC) - asked
+    assert made.secret.startswith("ek_") and timedelta(minutes=9) < lasts < timedelta(minutes=11)
     assert made.secret not in repr(lender.kept.kept)
     caller = await lender.identity.verify(made.secret)
     assert (caller.key_id, caller.account, caller.admin) == (KEY.id, KEY.account, False)

@@ -155,7 +155,7 @@ async def test_who_leaves_ends_all_that_is_under_way(mesh: Mesh) -> None:
         ({"type": "response.create", "model": "echo", "input": "hi", "generate": "no"}, 400, "generate"),
         ({"type": "response.create", "model": "echo", "input": "hi", "temperature": 7}, 400, "temperature"),
         ({"type": "response.create", "model": "nobody", "input": "hi", "stream_id": "a"}, 404, "model"),
-        ({"type": "response.create", "model": "broken", "input": "hi"}, 502, None),
+        ({"type": "response.create", "model": "broken-socketed", "input": "hi"}, 502, None),
     ],
 )  # fmt: skip
 async def test_a_mistake_is_told_and_the_socket_goes_on(
@@ -170,7 +170,7 @@ async def test_a_mistake_is_told_and_the_socket_goes_on(
 
 
 async def test_a_response_that_breaks_off_says_so(socket: aiohttp.ClientWebSocketResponse) -> None:
-    await ask(socket, model="cut", input=fresh())
+    await ask(socket, model="cut-socketed", input=fresh())
     events = await told(socket)
     assert events[-1]["type"] == "response.failed" and events[-1]["response"]["status"] == "failed"
 

@@ -235,7 +235,7 @@ class Provider:
         try:
             async for event in self._events(body):
                 await response.write(f"data: {json.dumps(event)}\n\n".encode())
-                if body["model"] == "cut" and event["choices"] and event["choices"][0]["delta"].get("content"):
+                if body["model"].startswith("cut") and event["choices"] and event["choices"][0]["delta"].get("content"):
                     assert request.transport is not None
                     request.transport.close()
                     return response
