@@ -130,7 +130,7 @@ class Kept:
             if job is None:
                 continue
             for name in items:
-                one = response_items.message_of(name, asked(job), _said(job))
+                one = response_items.message_of(name, asked(job.chat), _said(job))
                 if one is not None:
                     made[name] = one
         return made
@@ -157,7 +157,7 @@ class Said:
     @classmethod
     def of(cls, job: pb.Job) -> "Said":
         said = _said(job)
-        messages = [*asked(job), *called(said.steps), said]
+        messages = [*asked(job.chat), *called(said.steps), said]
         return cls(job.job_id, messages, job.result.completion.road.sealed_map, lasting(job.chat.chat.tools))
 
 
@@ -165,9 +165,9 @@ def lasting(tools: Iterable[chat.Tool]) -> Sequence[chat.Tool]:
     return [one for one in tools if one.lasts]
 
 
-def asked(job: pb.Job) -> Sequence[chat.Message]:
-    """The conversation that a response answered, without what was said for that answer alone."""
-    return job.chat.chat.messages[job.chat.options.turn.instructed :]
+def asked(work: pb.Chat) -> Sequence[chat.Message]:
+    """The conversation that a response answers, without what is said for that answer alone."""
+    return work.chat.messages[work.options.turn.instructed :]
 
 
 def _said(job: pb.Job) -> chat.Message:

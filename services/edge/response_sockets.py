@@ -10,9 +10,10 @@ from opentelemetry.trace import SpanKind
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.jobs.v1 import jobs_pb2
 
+from services.edge import kept
 from services.edge.door import Door
 from services.edge.exchange import Gone, Headers
-from services.edge.kept import Said, lasting
+from services.edge.kept import Said
 from services.edge.responses import Answer, Responses
 from services.edge.sockets import UNDERSTOOD_NOT, WELL, Handler, Socket
 from services.edge.wire import response, response_socket
@@ -126,14 +127,13 @@ class _Lanes:
         listener = _Listener(self.socket)
         if not asked.generate:
             await listener.write(events.begin())
-            said = [*work.chat.messages[work.options.turn.instructed :]]
-            self._keep(one, Said(one.job_id, said, tools=lasting(work.chat.tools)))
+            self._keep(one, Said(one.job_id, kept.asked(work), tools=kept.lasting(work.chat.tools)))
             await listener.write(events.nothing())
             return
-        await self.responses.stream(one, listener, events, partial(self._made, one, work))
+        await self.responses.stream(one, listener, events, partial(self._made, one))
 
-    def _made(self, one: Answer, work: jobs_pb2.Chat, whole: pb.CompleteResponse) -> None:
-        made = jobs_pb2.Job(job_id=one.job_id, chat=work, result=jobs_pb2.Result(completion=whole))
+    def _made(self, one: Answer, whole: pb.CompleteResponse) -> None:
+        made = jobs_pb2.Job(job_id=one.job_id, chat=one.work, result=jobs_pb2.Result(completion=whole))
         self._keep(one, Said.of(made))
 
     def _keep(self, one: Answer, said: Said) -> None:

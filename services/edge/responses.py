@@ -40,9 +40,9 @@ class Answer:
     store: bool
 
     @property
-    def turn(self) -> bool:
-        """Whether a conversation takes it in."""
-        return bool(self.work.options.turn.conversation)
+    def kept(self) -> bool:
+        """Whether it is stored, or a conversation takes it in."""
+        return self.store or bool(self.work.options.turn.conversation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Responses:
         said = response.answered(one.frame, work, whole.completion, file_search.searched(work, whole.road))
         await exchange.answer(orjson.dumps(said), answer.headers(whole.road))
 
-    async def answer(self, work: jobs_pb2.Chat, store: bool | None) -> "Answer":
+    async def answer(self, work: jobs_pb2.Chat, store: bool | None) -> Answer:
         """One that has begun, and of which nothing is said yet."""
         kept, job_id, created = await self.kept.wanted(store), str(uuid.uuid4()), int(time.time())
         frame = response.frame(work, response.response_id(job_id), created) | {"store": kept}
@@ -80,7 +80,7 @@ class Responses:
 
     async def stream(
         self,
-        one: "Answer",
+        one: Answer,
         listener: Listener,
         events: Events,
         made: Callable[[pb.CompleteResponse], None] | None = None,
@@ -99,12 +99,11 @@ class Responses:
             events.searched = file_search.searched(work, road)
             return events
 
-        wanted = one.store or one.turn or made is not None
-        await streamed(listener, call, answer.headers, begun, ending if wanted else None)
+        await streamed(listener, call, answer.headers, begun, ending if one.kept or made is not None else None)
 
-    async def _keep(self, one: "Answer", said: dict[str, Any], whole: pb.CompleteResponse) -> None:
+    async def _keep(self, one: Answer, said: dict[str, Any], whole: pb.CompleteResponse) -> None:
         """Keeps the answer where it is to be kept, and says of it what of that went well."""
-        if not (one.store or one.turn):
+        if not one.kept:
             return
         if not await self.kept.keep(one.job_id, one.work, one.created, whole, turn_alone=not one.store):
             said |= {"store": False, "conversation": None}
@@ -115,7 +114,7 @@ class Responses:
             raise exchange.unknown_url
         found = await self.kept.job(name)
         if what:
-            await exchange.answer(response_items.paged(kept.asked(found), name, exchange.query))
+            await exchange.answer(response_items.paged(kept.asked(found.chat), name, exchange.query))
             return
         await exchange.answer(orjson.dumps(response.of_job(found)))
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.ledger.books import Budget, BudgetExceeded, Meter
@@ -14,6 +14,7 @@ from services.ledger.holds import Part
 from services.ledger.recalls import Recalls
 from services.ledger.standings import Standings
 from services.ledger.store import BudgetKey, Charge, LedgerAway, MeterKey, Standing, Store
+from services.ledger.windows import BEGINNING
 
 MOST_TRIES = 3
 """To lease, where it is found each time that enough has come back since it was refused."""
@@ -83,8 +84,7 @@ class Leases:
         try:
             failed = 0
             while short := self.short(parts):
-                expires = datetime.fromtimestamp(at.timestamp() + self.lasting_s, UTC)
-                given = await self.store.lease(self.replica, short, expires)
+                given = await self.store.lease(self.replica, short, self._expires(at))
                 for meter, amount in given.items():
                     self.meters[meter] = self.meters[meter].lease(amount)
                 if given:
@@ -129,6 +129,11 @@ class Leases:
             shared |= {meter for meter in self.meters if meter.budget in called}
         await self.give_back(shared)
 
+    async def extend(self, *, takes_back: bool) -> None:
+        """Keeps them alive, and takes back those that have expired: of replicas that have died, and allowances."""
+        at = self.now()
+        await self.store.extend(self.replica, self._expires(at), at if takes_back else BEGINNING)
+
     def of(self, account: str, name: str) -> list[MeterKey]:
         return [one for one in self.meters if (one.account, one.name) == (account, name)]
 
@@ -152,3 +157,6 @@ class Leases:
         keys = {one.meter(at): one.budget for one in bounds}
         stands = await self.store.standing(list(keys)) if keys else {}
         return [(keys[key], stands[key], self.meters[key].held) for key in keys if key in stands]
+
+    def _expires(self, at: datetime) -> datetime:
+        return at + timedelta(seconds=self.lasting_s)

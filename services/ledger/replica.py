@@ -36,7 +36,6 @@ from services.ledger.safeguards import Safeguard
 from services.ledger.standings import Standings
 from services.ledger.store import Charge, Ending, Entry, LedgerAway, MeterKey, Store
 from services.ledger.suspensions import Suspension
-from services.ledger.windows import BEGINNING
 
 log = logging.getLogger(__name__)
 
@@ -284,10 +283,8 @@ class Replica:
         await self.leases.give_back_shared()
 
     async def beat(self, *, takes_back: bool = True) -> None:
-        """Keeps this replica's leases alive, and takes back those that have expired: of replicas that have died, and allowances."""
-        at = self.now()
-        expires = datetime.fromtimestamp(at.timestamp() + 2 * self.times.hold_s, UTC)
-        await self.store.extend(self.id, expires, at if takes_back else BEGINNING)
+        """Keeps this replica's leases alive, takes back those that have expired, and forgets what is over."""
+        await self.leases.extend(takes_back=takes_back)
         await self.leases.tidy()
 
     def expire(self) -> int:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import orjson
 from google.rpc.error_details_pb2 import RetryInfo
 from tollway.gateway.v1 import gateway_pb2 as pb
 from tollway.models.v1 import models_pb2
 
+from services.orchestrator import dialogue
 from services.orchestrator.dialogue import Event
 from services.orchestrator.failures import EventUnfit, ModelNotAllowed, OpenMissing
 from services.orchestrator.metered import known
@@ -130,12 +130,9 @@ def _wished(said: str) -> Event:
     """How the caller wants a session to begin.
 
     Raises:
-        EventUnfit: that is no object.
+        EventUnfit: that is no JSON, or no object.
     """
-    try:
-        wished = orjson.loads(said) if said else {}
-    except orjson.JSONDecodeError:
-        raise EventUnfit(at="session", rule="not JSON") from None
+    wished = dialogue.read(said, "session") if said else {}
     if not isinstance(wished, dict):
         raise EventUnfit(at="session", rule="not an object")
     return wished

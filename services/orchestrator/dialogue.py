@@ -67,13 +67,21 @@ def parsed(raw: str) -> Event:
     Raises:
         EventUnfit: it is no event.
     """
-    try:
-        event = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise EventUnfit(at="event", rule="not JSON") from None
+    event = read(raw, "event")
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise EventUnfit(at="type", rule="an event is an object with a type")
     return event
+
+
+def read(raw: str, at: str) -> Any:
+    """
+    Raises:
+        EventUnfit: it is no JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise EventUnfit(at=at, rule="not JSON") from None
 
 
 def written(event: Event) -> str:

@@ -31,7 +31,7 @@ MOST_BYTES = 256 << 10
 """Of what tools say of themselves, judged at once."""
 Said = tools_pb2.Tool | tools_pb2.Prompt | tools_pb2.ResourceEntry
 """What a server says of what it has."""
-S = TypeVar("S", tools_pb2.Prompt, tools_pb2.ResourceEntry)
+S = TypeVar("S", tools_pb2.Tool, tools_pb2.Prompt, tools_pb2.ResourceEntry)
 
 
 @dataclass(slots=True)
@@ -51,15 +51,14 @@ class Tooling:
             server=request.server, page_size=request.page_size, page_token=request.page_token
         )
         found = await self.road.peers.tools.ListTools(asked)
-        tools = [one for one in found.tools if _allowed(caller, one.server)]
-        rules = await self.rules(tools)
+        ruled = await self._ruled(found.tools)
         made = pb.ListToolsResponse(
-            tools=[one for one, rule in zip(tools, rules, strict=True) if not rule],
+            tools=[one for one, rule in ruled if not rule],
             next_page_token=found.next_page_token,
             servers=[one for one in found.servers if _allowed(caller, one.name)],
             withheld=[one for one in found.withheld if _allowed(caller, server_of(one.name))],
         )
-        for one, rule in zip(tools, rules, strict=True):
+        for one, rule in ruled:
             if rule:
                 made.withheld.add(name=one.name, reason=f"policy: {rule}", digest=one.digest)
         return made
@@ -128,10 +127,13 @@ class Tooling:
 
     async def offered(self, told: Iterable[S]) -> list[S]:
         """Those of what servers have that the caller may reach, and that policy does not withhold."""
+        return [one for one, rule in await self._ruled(told) if not rule]
+
+    async def _ruled(self, told: Iterable[S]) -> list[tuple[S, str]]:
+        """Those of what servers have that the caller may reach, each with the rule that withholds it; '' for none."""
         caller = identity.caller()
         reached = [one for one in told if _allowed(caller, one.server)]
-        rules = await self.rules(reached)
-        return [one for one, rule in zip(reached, rules, strict=True) if not rule]
+        return list(zip(reached, await self.rules(reached), strict=True))
 
     async def rules(self, tools: Sequence[Said]) -> list[str]:
         """The rule that withholds each for what it says of itself; '' for none. What many say is judged at once, since hardly any

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 
 from tests.mesh.client import sent
 from tests.mesh.running import Mesh
-from tests.mesh.test_realtime import MAIL, SILENCE, SPEECH, charged, heard, raw
+from tests.mesh.test_realtime import MAIL, SILENCE, SPEECH, charged, deltas, heard, raw
 from tests.support.waiting import eventually
 
 PATH = "/v1/realtime/client_secrets"
@@ -69,9 +69,7 @@ async def test_a_browser_opens_the_session_that_was_made_for_it(mesh: Mesh, keye
         assert session["audio"]["input"]["transcription"] == {"model": "scribe", "prompt": f"{MAIL} speaks"}
         await utter(socket)
         events = await told(socket, "response.done")
-        assert f"You serve {MAIL}. You said: {HEARD}" == "".join(
-            one["delta"] for one in events if one["type"] == "response.output_text.delta"
-        )
+        assert f"You serve {MAIL}. You said: {HEARD}" == deltas(events)
     update = heard(mesh, "session.update")[-1]["session"]
     assert "example.com" not in json.dumps(update) and update["max_output_tokens"] == 77
     assert update["audio"]["input"]["turn_detection"]["create_response"] is False

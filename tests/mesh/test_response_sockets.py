@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from services.edge.response_sockets import MOST_WAITING
 from tests.mesh.running import Mesh
-from tests.mesh.test_realtime import raw
+from tests.mesh.test_realtime import deltas, raw
 from tests.support.waiting import eventually, until
 
 PATH = "/v1/responses"
@@ -43,10 +43,6 @@ async def told(socket: aiohttp.ClientWebSocketResponse, lane: str | None = None)
         assert lane is None or said.get("stream_id") == lane
         events.append(said)
     return events
-
-
-def text(events: list[dict[str, Any]]) -> str:
-    return "".join(one["delta"] for one in events if one["type"] == "response.output_text.delta")
 
 
 async def test_the_sdk_asks_and_goes_on_from_what_it_was_told(client: AsyncOpenAI, mesh: Mesh) -> None:
@@ -81,7 +77,7 @@ async def test_what_is_not_kept_is_gone_on_from_on_its_socket(
     assert call["type"] == "function_call" and MAIL in call["arguments"]
     result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
     await ask(socket, model="tools", input=[result], tools=[TOOL], previous_response_id=first["id"], store=False)
-    assert text(await told(socket)) == "You said: sunny"
+    assert deltas(await told(socket)) == "You said: sunny"
     asked = mesh.provider.asked("tools")[-1]["messages"]
     assert [one["role"] for one in asked] == ["user", "assistant", "tool"] and MAIL not in json.dumps(asked)
     async with raw(mesh, "", path=PATH) as other:
@@ -101,7 +97,7 @@ async def test_a_request_may_be_made_ready_and_answered_later(
     assert (ready["status"], ready["output"], ready["usage"]["total_tokens"]) == ("completed", [], 0)
     assert len(mesh.provider.asked("echo")) == before
     await ask(socket, input="again", previous_response_id=ready["id"], store=False)
-    assert text(await told(socket)) == "You said: again"
+    assert deltas(await told(socket)) == "You said: again"
     asked = mesh.provider.asked("echo")[-1]["messages"]
     assert [(one["role"], one["content"]) for one in asked] == [("user", said), ("user", "again")]
 
@@ -110,7 +106,7 @@ async def test_lanes_run_at_once_and_each_in_its_order(socket: aiohttp.ClientWeb
     await ask(socket, model="late", input=fresh(), stream_id="a")
     await ask(socket, input="second", stream_id="a")
     await ask(socket, input="beside", stream_id="b")
-    assert text(await told(socket, "b")) == "You said: beside", "it need not wait for the slow one"
+    assert deltas(await told(socket, "b")) == "You said: beside", "it need not wait for the slow one"
     ended = list[str]()
     async with asyncio.timeout(30):
         while len(ended) < 2:
@@ -166,7 +162,7 @@ async def test_a_mistake_is_told_and_the_socket_goes_on(
     assert (fault["type"], fault["status"], fault["error"]["param"]) == ("error", status, param)
     assert fault.get("stream_id") == (event.get("stream_id") if param == "model" and status == 404 else None)
     await ask(socket, input="still here")
-    assert text(await told(socket)) == "You said: still here"
+    assert deltas(await told(socket)) == "You said: still here"
 
 
 async def test_a_response_that_breaks_off_says_so(socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -1,6 +1,6 @@
 """A provider on OpenAI's wire that records what it got and does what the model's name says.
 
-`echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `cut` breaks its
+`echo` repeats the last message, whole or word by word; `tools` calls the first tool; `busy` answers 429; `cut` and `cut-...` break their
 stream off; `late` takes a second and a half; `slow` never answers, and notes when its caller leaves; `shapeless` answers
 no OpenAI object; `coder` is what coding agents drive; `quiet` leaves usage out; `private` says an invented card number. `broken` and `broken-...` answer 500:
 each test has one of its own, since a breaker opens after two such requests.

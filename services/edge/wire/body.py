@@ -9,6 +9,8 @@ from services.edge.wire.signed import Extra, ThinkingBlock
 from services.edge.wire.tool_use import McpTool
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+Text = Annotated[str, Meta(max_length=10_485_760)]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TopK = Annotated[int, Meta(ge=1, lt=1 << 31)]

@@ -7,12 +7,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from services.edge.wire import body as wire
+from services.edge.wire.body import Text
 from services.edge.wire.errors import of_body
 from services.edge.wire.signed import Signature
 from services.edge.wire.tool_use import ToolName
 
 MOST_CONTENTS, MOST_PARTS, MOST_EMBEDDED = 4096, 1024, 2048
-Text = Annotated[str, Meta(max_length=10_485_760)]
 Object = dict[str, Any]
 FREE = frozenset(
     ("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "labels", "tollway")

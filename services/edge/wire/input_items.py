@@ -9,11 +9,11 @@ from tollway.chat.v1 import chat_pb2 as chat
 
 from services.edge.wire import body as wire
 from services.edge.wire import own_tools
+from services.edge.wire.body import CallId, Text
 from services.edge.wire.errors import Refusal, of_body
 from services.edge.wire.signed import PARTS, Extra, handed_in
 from services.edge.wire.tool_use import Server, ToolName, called
 
-Text = Annotated[str, Meta(max_length=10_485_760)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -51,7 +51,7 @@ class Message(Struct):
 
 
 class FunctionCall(Struct):
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    call_id: CallId
     name: wire.Name
     arguments: str
     namespace: wire.Name | None = None
@@ -61,7 +61,7 @@ class FunctionCall(Struct):
 class CustomCall(Struct):
     """Of a tool that takes a text."""
 
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    call_id: CallId
     name: wire.Name
     input: Text
     namespace: wire.Name | None = None
@@ -74,7 +74,7 @@ class Reasoning(Struct):
 
 
 class FunctionOutput(Struct):
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    call_id: CallId
     output: Text | list[InputText | InputImage | InputFile]
 
 

@@ -5,11 +5,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 
 from services.edge.wire import body as wire
+from services.edge.wire.body import CallId, Text
 from services.edge.wire.tool_use import Server, ToolName
 from services.edge.wire.toolsets import Enabled, McpServer, Toolset
-
-Text = Annotated[str, Meta(max_length=10_485_760)]
-CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TextBlock(Struct, tag_field="type", tag="text"):

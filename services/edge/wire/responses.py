@@ -10,9 +10,10 @@ from tollway.gateway.v1 import gateway_pb2 as pb
 
 from services.edge.wire import body as wire
 from services.edge.wire import input_items, options, own_tools
+from services.edge.wire.body import Text
 from services.edge.wire.errors import Refusal, as_json, decoded, missing
 from services.edge.wire.file_search import RESULTS, FileSearch, ground
-from services.edge.wire.input_items import Id, Text
+from services.edge.wire.input_items import Id
 from services.edge.wire.own_tools import Custom, Function, Namespace
 from services.edge.wire.prompt import Prompt, named
 from services.edge.wire.request import MODES, searched

@@ -73,11 +73,11 @@ def hidden(texts: Sequence[str], attacks: Sequence[str], seed: int) -> list[str]
 def wrapped(text: str, chance: random.Random) -> str:
     """As one of several agents hands a result to its model."""
     form = chance.choice(WRAPS)
-    if "{numbered}" in form:
+    if numbered := "{numbered}" in form:
         start = chance.choice((1, 1, 40, 211))
-        numbered = "\n".join(f"{n:6d}\t{line}" for n, line in enumerate(text.split("\n"), start))
-        return filled(form.replace("{numbered}", "\0"), PRINTS, chance).replace("\0", numbered)
-    return filled(form.replace("{text}", "\0"), PRINTS, chance).replace("\0", text)
+        text = "\n".join(f"{n:6d}\t{line}" for n, line in enumerate(text.split("\n"), start))
+    apart = form.replace("{numbered}" if numbered else "{text}", "\0")  # the text is no template
+    return filled(apart, PRINTS, chance).replace("\0", text)
 
 
 def _files(folder: Path, *, held_out: bool) -> list[Path]:
@@ -132,8 +132,9 @@ WRAPS = (
     "Found {digit} matches in {path}\n{text}",
     "[{command}]\n{text}\n[Command completed with exit code {code}]",
 )
-PRINTED = (
-    """
+PRINTED = [
+    line.replace("\\n", "\n")
+    for line in """
 -rw-r--r-- 1 {user} {user} {digits} {day} {clock} {path}
 drwxr-xr-x {digit} {user} {user} 4096 {day} {clock} {word}
 {user} {digits} 0.{digit} 1.{digit} {digits} {digits} ? Ss {clock} 0:00 {command}
@@ -193,11 +194,8 @@ File {path} does not exist. Did you mean {path}?
 The file {path} has been edited successfully.
 Tool ran without output or errors
 [Request interrupted by user]
-""".strip()
-    .replace("\\n", "\0")
-    .splitlines()
-)
-PRINTED = [line.replace("\0", "\n") for line in PRINTED]
+""".strip().splitlines()
+]
 PRINTS: dict[str, Sequence[str]] = {
     "command": ("ls -la {path}", "cat {path}", "git status", "git log --oneline -5", "pytest -q {path}", "npm test", "make {word}", "rg -n {word} {path}",
                 "python {path}", "echo {word} > {path} && cat {path}", "sed -n 1,{digits}p {path}", "find . -name '*.py'", "docker ps", "cargo build", "go test ./..."),

@@ -58,14 +58,15 @@ def main() -> None:
     seen, unseen = TEMPLATES[::2] + TEMPLATES[1::4], TEMPLATES[3::4]
     plain_seen, plain_unseen = EVERYDAY[::2] + EVERYDAY[1::4], EVERYDAY[3::4]
     told_seen, told_unseen = TOLD[::2] + TOLD[1::4], TOLD[3::4]
+    foes_seen, foes_unseen = HOSTILE[::2] + HOSTILE[1::4], HOSTILE[3::4]
     own = sentences(BENIGN, 5, seen) + everyday(PLAIN, 5, plain_seen) + told(TALES, 5, told_seen)
-    foes = hostile(FOES, 5, HOSTILE[::2] + HOSTILE[1::4])
+    foes = hostile(FOES, 5, foes_seen)
     others = harmless(args.harmless)
     printed_seen, printed_unseen = PRINTED[::2] + PRINTED[1::4], PRINTED[3::4]
     read = pieces(args.files, PIECES, 5) + printed(OUTPUTS, 5, printed_seen)
     short = [row["text"] for row in train if row["label"] and len(row["text"]) <= LONGEST_HIDDEN]
     hosts = pieces(args.files, HIDING // 2, 6) + printed(HIDING // 2, 6, printed_seen)
-    lurking = hidden(hosts, hostile(HIDING, 6, HOSTILE[::2] + HOSTILE[1::4]) + short, 6)
+    lurking = hidden(hosts, hostile(HIDING, 6, foes_seen) + short, 6)
     texts = [row["text"] for row in train] + own + others + foes + read + lurking
     # Prompts; the rest is what agents read, where attacks have another share.
     said = len(texts) - len(read) - len(lurking)
@@ -95,14 +96,12 @@ def main() -> None:
     models = _fitted(x, v, m, labels)
 
     held = sentences(600, 9, unseen) + everyday(600, 9, plain_unseen)[len(GREETINGS) :]
-    tales, enemies = told(600, 9, told_unseen), hostile(600, 9, HOSTILE[3::4])
+    tales, enemies = told(600, 9, told_unseen), hostile(600, 9, foes_unseen)
     dev_texts = [row["text"] for row in dev] + held + tales + enemies
     dev_labels = np.array([row["label"] for row in dev] + [0] * len(held + tales) + [1] * len(enemies))
     dv = np.stack([encoder.encode(text) for text in dev_texts])
     raw = _scored(models, hashed(dev_texts), dv, _transformed(transformer, dev_texts))
-    first = blend.predict_proba(raw[:, :2])[:, 1]
-    unsure = (first > UNSURE[0]) & (first < UNSURE[1])
-    final = np.where(unsure, second.predict_proba(raw[:, [0, 2]])[:, 1], first)
+    final, unsure = _judged(blend.predict_proba(raw[:, :2])[:, 1], raw, second)
     n = len(dev)
     facts = {
         "auc": round(float(roc_auc_score(dev_labels[:n], final[:n])), 4),
@@ -121,8 +120,8 @@ def main() -> None:
         "asked_twice": {
             name: round(float(unsure[some].mean()), 4)
             for name, some in (
-                ("attacks", (dev_labels == 1) & (np.arange(len(first)) < n)),
-                ("harmless", (dev_labels == 0) & (np.arange(len(first)) < n)),
+                ("attacks", (dev_labels == 1) & (np.arange(len(final)) < n)),
+                ("harmless", (dev_labels == 0) & (np.arange(len(final)) < n)),
             )
         },
     }
@@ -159,13 +158,17 @@ def _of_files(
     foes = hidden(read[::4], hostile(500, 9, HOSTILE[3::4]), 9)
     texts = read + foes
     raw = _scored(models, hashed(texts), np.zeros((len(texts), 256)), _transformed(transformer, texts))
-    first = alone.predict_proba(raw[:, :1])[:, 1]
-    unsure = (first > UNSURE[0]) & (first < UNSURE[1])
-    final = np.where(unsure, second.predict_proba(raw[:, [0, 2]])[:, 1], first)
+    final, _ = _judged(alone.predict_proba(raw[:, :1])[:, 1], raw, second)
     return {
         "files_and_outputs_left_out_below_nine_tenths": round(float((final[: len(read)] < 0.9).mean()), 4),
         "attacks_hidden_in_them_above_nine_tenths": round(float((final[len(read) :] >= 0.9).mean()), 4),
     }
+
+
+def _judged(first: Any, raw: Any, second: Any) -> tuple[Any, Any]:
+    """Probabilities, the second opinion in place of what the first is not sure of; and of which it is not."""
+    unsure = (first > UNSURE[0]) & (first < UNSURE[1])
+    return np.where(unsure, second.predict_proba(raw[:, [0, 2]])[:, 1], first), unsure
 
 
 def hashed(texts: list[str]) -> Any:

@@ -15,7 +15,7 @@ from services.models.wires.adapter import Target
 from services.models.wires.pictures import inline
 
 CACHE = {"cachePoint": {"type": "default"}}
-CLAUDE, NOVA, GPT = re.compile(r"claude"), re.compile(r"amazon\.nova"), re.compile(r"openai\.gpt-oss")
+CLAUDE, NOVA, GPT = "claude", "amazon.nova", "openai.gpt-oss"
 NOVA_THINKS = re.compile(r"amazon\.nova-(?:[2-9]|[a-z]+-[2-9])")
 """Of the families of models on Bedrock, each with words of its own."""
 EFFORT_BETA, BEFORE_IT = "effort-2025-11-24", (4, 6)
@@ -39,7 +39,7 @@ def written(target: Target, request: chat.ChatRequest, thoughts: Thoughts | None
     request = sampling.defaulted(target, request)
     if request.HasField("n") and request.n > 1:
         raise faults.Unsupported(model=target.name, what="give several answers at once")
-    claude = CLAUDE.search(target.model) is not None
+    claude = CLAUDE in target.model
     more: dict[str, Any] = sampling.told(target, request, {"top_k": "top_k"} if claude else sampling.NOTHING)
     if searching.asked(target, request) is not None:
         raise faults.Unsupported(model=target.name, what="search the web over this wire")
@@ -91,7 +91,7 @@ def _tools(request: chat.ChatRequest) -> dict[str, Any]:
 
 def _thinking(model: str, request: chat.ChatRequest, most: int) -> dict[str, Any]:
     """How hard to think, in the words of the model's own family; others are told nothing."""
-    if CLAUDE.search(model):
+    if CLAUDE in model:
         said: dict[str, Any] = {}
         if effort := thinking.effort(model, request):
             said["output_config"] = {"effort": effort}
@@ -101,7 +101,7 @@ def _thinking(model: str, request: chat.ChatRequest, most: int) -> dict[str, Any
             said["thinking"] = budget
         return said
     wanted = request.reasoning_effort
-    if wanted in EFFORTS and GPT.search(model):
+    if wanted in EFFORTS and GPT in model:
         return {"reasoning_effort": EFFORTS[wanted]}
     if wanted in EFFORTS and NOVA_THINKS.search(model):
         return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": NOVAS_EFFORTS[wanted]}}
@@ -110,7 +110,7 @@ def _thinking(model: str, request: chat.ChatRequest, most: int) -> dict[str, Any
 
 def _cached(target: Target, part: chat.ContentPart) -> list[dict[str, Any]]:
     """Up to where a model that caches prompts is to keep this one."""
-    keeps = part.cache_mark and (CLAUDE.search(target.model) or NOVA.search(target.model))
+    keeps = part.cache_mark and (CLAUDE in target.model or NOVA in target.model)
     return [CACHE] if keeps else []
 
 
