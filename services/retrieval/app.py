@@ -125,6 +125,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             sources = keeper(settings.sources if settings.key else {}, catalogue, intake, encoding.own)
             names = frozenset({FIRST, *settings.generations})
             migrating = Migrating(generations, shelf, moves, models, catalogue, ingest.turns, names, following)
+            await migrating.look()
             collecting = Collecting(ingest, catalogue)
             service = RetrievalService(intake, search, catalogue, epochs, sources, migrating, collecting)
             works = (

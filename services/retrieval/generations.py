@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.retrieval.documents import Key
 from services.retrieval.encoding import Encoding
 from services.retrieval.store import Found, Passage, Question, Scope, Store, Vector
 
@@ -37,14 +38,16 @@ class Generations:
         return await self.active.store.of_document(tenant, collection, document_id)
 
     async def replace(self, tenant: str, collection: str, document_id: str, passages: Sequence[Passage]) -> None:
-        if self.other is not None:
-            await self.other.store.replace(tenant, collection, document_id, list(map(_bare, passages)))
-        await self.active.store.replace(tenant, collection, document_id, passages)
+        active, other = self.active, self.other  # as they are now: a switch meanwhile must not leave one of them out
+        if other is not None:
+            await other.store.replace(tenant, collection, document_id, list(map(_bare, passages)))
+        await active.store.replace(tenant, collection, document_id, passages)
 
     async def remove(self, tenant: str, collection: str, document_ids: Sequence[str]) -> int:
-        if self.other is not None:
-            await self.other.store.remove(tenant, collection, document_ids)
-        return await self.active.store.remove(tenant, collection, document_ids)
+        active, other = self.active, self.other
+        if other is not None:
+            await other.store.remove(tenant, collection, document_ids)
+        return await active.store.remove(tenant, collection, document_ids)
 
     async def passages(self, tenant: str, ids: Sequence[str]) -> Mapping[str, Passage]:
         return await self.active.store.passages(tenant, ids)
@@ -59,13 +62,17 @@ class Generations:
         return await self.active.store.search(question, scope, most)
 
 
-async def copied(source: Store, target: Store, tenant: str, collection: str, document_id: str) -> bool:
-    """Brings a document of `target` up to what `source` has of it; whether there was anything to do."""
-    here = await source.of_document(tenant, collection, document_id)
-    there = await target.of_document(tenant, collection, document_id)
+async def copied(source: Store, target: Store, key: Key, *, newer: bool = False) -> bool:
+    """Brings a document of `target` up to what `source` has of it; whether there was anything to do.
+
+    With `newer`, a version of `target` that came in after the one of `source` stays.
+    """
+    here, there = await source.of_document(*key), await target.of_document(*key)
     if not here or (there and (there[0].version, len(there)) == (here[0].version, len(here))):
         return False
-    await target.replace(tenant, collection, document_id, list(map(_bare, here)))
+    if newer and there and there[0].version != here[0].version and there[0].indexed >= here[0].indexed:
+        return False
+    await target.replace(*key, list(map(_bare, here)))
     return True
 
 

@@ -60,11 +60,12 @@ class Ingest:
             StoreAway
         """
         async with self.turns.of((tenant, document.collection, document.id)):
+            if self.screening is not None:
+                document = await self.screening.screened(tenant, document, metadata)
             return await self._brought(tenant, document, shape, metadata)
 
     async def _brought(self, tenant: str, document: Document, shape: Shape, metadata: Metadata) -> Brought:
-        if self.screening is not None:
-            document = await self.screening.screened(tenant, document, metadata)
+        generation = self.store.active
         known = await self.store.of_document(tenant, document.collection, document.id)
         version = document.version
         if known and all(one.version == version for one in known):  # a kill may have left some of the version before
@@ -84,6 +85,8 @@ class Ingest:
             _passage(tenant, document, version, n, one, at, by_digest.get(one.digest), vectors)
             for n, one in enumerate(cut)
         ]
+        if self.store.active is not generation:  # switched meanwhile: the vectors known may be of another model
+            return await self._brought(tenant, document, shape, metadata)
         await self.store.replace(tenant, document.collection, document.id, made)
         await self._commit(tenant, document, len(made), at)
         self.wake.set()

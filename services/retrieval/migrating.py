@@ -91,17 +91,21 @@ class Migrating:
     async def follow(self) -> None:
         """Keeps this replica's generations as the row says, until cancelled."""
         while True:
-            try:
-                await self.align()
-            except StoreAway as error:
-                log.warning("the state of generations is not known: %s", error)
-            except GenerationUnknown as error:
-                log.error("the settings have no generation %s, which a move is to or from: put it back", error)
-            except OtherModel as error:
-                log.error("a move waits: %s", error)
-            except grpc.aio.AioRpcError as error:
-                log.warning("a move waits: a service answers %s", error.code().name)
+            await self.look()
             await asyncio.sleep(EVERY_S)
+
+    async def look(self) -> None:
+        """Once, and before anything is brought in: what is changed in one generation alone is copied to the other late."""
+        try:
+            await self.align()
+        except StoreAway as error:
+            log.warning("the state of generations is not known: %s", error)
+        except GenerationUnknown as error:
+            log.error("the settings have no generation %s, which a move is to or from: put it back", error)
+        except OtherModel as error:
+            log.error("a move waits: %s", error)
+        except grpc.aio.AioRpcError as error:
+            log.warning("a move waits: a service answers %s", error.code().name)
 
     async def align(self) -> None:
         """Opens what the row names and we lack, and closes what it names no more."""
@@ -146,7 +150,7 @@ class Migrating:
                 await self._verify(move)
             case pb.MIGRATION_STATE_SWITCHED:
                 after = replace(move, state=pb.MIGRATION_STATE_DONE)
-                await self._copy(move, self.generations.other, self.generations.active, after)
+                await self._copy(move, self.generations.other, self.generations.active, after, newer=True)
             case pb.MIGRATION_STATE_DONE if move.leaving:
                 await self._dropped(move.leaving, move, replace(move, leaving=""))
             case pb.MIGRATION_STATE_CANCELLED if move.moving_to:
@@ -155,8 +159,10 @@ class Migrating:
                 return False
         return True
 
-    async def _copy(self, move: Move, source: Generation | None, target: Generation | None, after: Move) -> None:
-        """A pass over all documents; `after` stands once a pass has copied nothing."""
+    async def _copy(
+        self, move: Move, source: Generation | None, target: Generation | None, after: Move, *, newer: bool = False
+    ) -> None:
+        """A pass over all documents; `after` stands once a pass has copied nothing. With `newer`, `target` is the one that is searched."""
         if not any(move.after):
             await asyncio.sleep(self.followed_s)  # changes by other replicas go to both from here on
         assert source is not None and target is not None
@@ -165,7 +171,7 @@ class Migrating:
             before = now
             for key in page:
                 async with self.turns.of(key):
-                    now = now.at(key, copied=await copied(source.store, target.store, *key))
+                    now = now.at(key, copied=await copied(source.store, target.store, key, newer=newer))
             self.following.wake.set()
             if not await self.moves.put(now, before):
                 return  # given up meanwhile

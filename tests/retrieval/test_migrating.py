@@ -17,7 +17,7 @@ from services.retrieval.app import MIGRATIONS
 from services.retrieval.catalogue import MemoryCatalogue
 from services.retrieval.edge import EdgeStore
 from services.retrieval.encoding import Encoding
-from services.retrieval.generations import Generation, Generations
+from services.retrieval.generations import Generation, Generations, copied
 from services.retrieval.memory import MemoryStore
 from services.retrieval.migrating import MoveUnderWay, NoMove
 from services.retrieval.moves import MemoryMoves, Move, Moves, PostgresMoves
@@ -145,6 +145,95 @@ async def test_a_failed_change_of_the_new_generation_leaves_the_old_one_and_is_t
     await made.bring("d", "The new text.")
     assert await made.found("text") == ["The new text."]
     assert [one.text for one in await made.generations.other.store.of_document("acme", "", "d")] == ["The new text."]
+
+
+async def test_what_came_into_the_new_generation_alone_is_not_copied_over() -> None:
+    """As a kill leaves it right after the switch, or a start that could not open the old generation at first."""
+    made = whole()
+    await filled(made, 5)
+    next_one = Generation("next", *made.others["next"])
+    for n in range(5):
+        await copied(made.store, next_one.store, ("acme", "", f"d{n}"))
+    first = made.generations.active
+    made.generations.active = next_one
+    await made.bring("d3", "Changed: the toll at gate 3 is 3 pence.")
+    made.generations.other = first
+    moved_to = Move("next", leaving="first", state=pb.MIGRATION_STATE_SWITCHED)
+    assert await made.moves.put(moved_to, await made.moves.get("first"))
+    async with running(made.following.run(), made.migrating.lead()):
+        await moved(made, pb.MIGRATION_STATE_DONE)
+        await eventually(_left(made), 20)
+    assert (await made.found("toll at gate 3 in pence"))[0].startswith("Changed")
+
+
+async def test_what_came_into_the_old_generation_alone_is_copied() -> None:
+    """By a replica that has not seen the switch, nor the move before it."""
+    made = whole()
+    await filled(made, 5)
+    next_one = Generation("next", *made.others["next"])
+    for n in range(5):
+        await copied(made.store, next_one.store, ("acme", "", f"d{n}"))
+    await made.bring("d3", "Changed: the toll at gate 3 is 3 pence.")
+    made.generations.active, made.generations.other = next_one, made.generations.active
+    moved_to = Move("next", leaving="first", state=pb.MIGRATION_STATE_SWITCHED)
+    assert await made.moves.put(moved_to, await made.moves.get("first"))
+    async with running(made.following.run(), made.migrating.lead()):
+        await moved(made, pb.MIGRATION_STATE_DONE)
+        await eventually(_left(made), 20)
+    assert (await made.found("toll at gate 3 in pence"))[0].startswith("Changed")
+
+
+async def test_a_switch_while_a_document_comes_leaves_no_generation_out() -> None:
+    class Gated(MemoryStore):
+        gate = asyncio.Event()
+
+        async def replace(self, *given: Any) -> None:
+            await super().replace(*given)
+            await self.gate.wait()
+
+    made = whole()
+    await filled(made, 2)
+    first, next_one = made.generations.active, Generation("next", Gated(), made.encoding)
+    made.generations.other = next_one
+    coming = asyncio.create_task(made.bring("d1", "The new text."))
+    await eventually(lambda: _has(next_one, "d1"), 5)
+    made.generations.active, made.generations.other = next_one, first
+    Gated.gate.set()
+    await coming
+    for one in (first, next_one):
+        assert [found.text for found in await one.store.of_document("acme", "", "d1")] == ["The new text."], one.name
+
+
+async def _has(generation: Generation, name: str) -> bool:
+    return bool(await generation.store.of_document("acme", "", name))
+
+
+async def test_a_switch_while_a_document_is_encoded_keeps_no_vector_of_the_other_model() -> None:
+    class Slow(Encoder):
+        gate, asked = asyncio.Event(), asyncio.Event()
+
+        async def Encode(self, request: Any, **_: object) -> Any:
+            if request.tier == encoder_pb2.TIER_STATIC and self.gate is not None:
+                self.asked.set()
+                await self.gate.wait()
+            return await super().Encode(request)
+
+    slow = Slow()
+    slow.gate.set()
+    made = Whole(others={"next": (MemoryStore(), Encoding(slow, "k"))}, encoder=slow)  # type: ignore[arg-type]
+    kept = "This paragraph of the document stays as it is. " * 30
+    await made.bring("d", f"{kept}\n\n{'One sentence more. ' * 60}")
+    while await made.following.step():
+        pass
+    slow.gate.clear()
+    slow.asked.clear()
+    coming = asyncio.create_task(made.bring("d", f"{kept}\n\n{'Another sentence. ' * 60}"))
+    await slow.asked.wait()
+    made.generations.active, made.generations.other = Generation("next", *made.others["next"]), made.generations.active
+    slow.gate.set()
+    await coming
+    found = await made.generations.active.store.of_document("acme", "", "d")
+    assert len(found) > 1 and all(one.dense is None for one in found), "what first knew is of first's model"
 
 
 async def test_killed_anywhere_it_goes_on(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ async def live(state: Path, url: str) -> None:
         names = frozenset({"first", "next"})
         models = PostgresModels(pool)
         migrating = Migrating(generations, shelf, moves, models, catalogue, ingest.turns, names, following, 0.1)
+        await migrating.look()
         works = (following.run(), sources.run(), migrating.follow(), migrating.lead())
         try:
             async with running(*works):
