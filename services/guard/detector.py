@@ -15,7 +15,7 @@ from typing import Any
 import re2
 from msgspec.structs import replace
 
-from services.guard import patterns, secrets
+from services.guard import doubts, patterns, secrets
 from services.guard.finding import Found, resolved
 from services.guard.names import Names
 from services.guard.pattern import Pattern
@@ -115,7 +115,7 @@ class Detector:
                     if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)
                 ]
             return proven
-        return found + self._named(view, unwanted)
+        return found + doubts.believed(text, self._named(view, unwanted))
 
     def _named(self, view: View, unwanted: frozenset[str]) -> list[Found]:
         """Names in a reading; of one that was made of another those that could read otherwise there."""

@@ -6,6 +6,7 @@ trained is told in `training/names.py`.
 """
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -31,6 +32,9 @@ two findings in a hundred, and two texts in five need no more than this look-up.
 NUMBERED = frozenset(("DATE_TIME", "AGE"))
 """Types that a short number may be all of."""
 RECOGNIZER = "names"
+QUOTES = "\"'`“”‘«»"
+DUTCH = re.compile(r"['‘][stn][ \-]")
+"""`'t Hart`, `'s-Gravenhage`."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -119,7 +123,7 @@ class Names:
             else:
                 made.append((kind, word.start, word.end, sure))
         return [
-            Found(kind, start, end, round(sure, 3), RECOGNIZER, "the words around and within it")
+            Found(kind, *_unquoted(text, start, end), round(sure, 3), RECOGNIZER, "the words around and within it")
             for kind, start, end, sure in made
             if sure >= SURE and any(char.isalnum() for char in text[start:end])
         ]
@@ -136,6 +140,13 @@ class Names:
         total += np.add.reduce(self._grams[grams]) / (len(grams) + 1.0) ** 0.5
         made: Vector = np.maximum(total, 0)
         return self._known.keep(key, made) if len(word.text) <= LONGEST_WORD else made
+
+
+def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without quotes at its ends, which the tagger takes for a part now and then: what stands in its place is quoted as it was."""
+    value = text[start:end]
+    first = 0 if DUTCH.match(value) else len(value) - len(value.lstrip(QUOTES))
+    return start + first, start + len(value.rstrip(QUOTES))
 
 
 def _unpacked(rows: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> Vector:

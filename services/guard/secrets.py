@@ -118,6 +118,7 @@ FAR = {
     "infracost-token": r"[/.]$",
     "azure-secret": r"[,\w~]$",
     "mailchimp-key": SDK,
+    "password": r":[ \t]*\n[ \t]{4,}$",  # what a program does when there is one
     # These guard a form or mark a place in a list: they open nothing.
     "named-secret": rf"(?:[cx]srf|next_?page)[-_]?token\b\W{{1,5}}$|{SDK}",
 }
@@ -125,10 +126,10 @@ FAR = {
 NAMED = (
     r"(?i)(?:api[_\- ]?key|access[_\- ]?key|secret[_\- ]?key|client[_\- ]?secret|auth[_\- ]?token|access[_\- ]?token|refresh[_\- ]?token"
     r"|bearer[_\- ]?token|private[_\- ]?key|signing[_\- ]?key|encryption[_\- ]?key|credential|secret|token|passphrase|api_token|apikey"
-    r"|x-api-key|webhook[_\- ]?secret|license[_\- ]?key)\b[\"']?\s*(?:=>|:=|=|:|\bis\b)\s*[\"'`]?([^\s\"'`<>,;]{10,})"
+    r"|x-api-key|webhook[_\- ]?secret|license[_\- ]?key)\b[\"']?\]?\s*(?:=>|:=|=|:|\bis\b)\s*[\"'`]?([^\s\"'`<>,;]{10,})"
 )
 PASSWORD = (
-    r"(?i)\b[\w\-]{0,24}(?:password|passwd|pwd|passwort|mot de passe|contraseña|wachtwoord|senha|hasło)[\"']?\s*(?:=>|:=|=|:|\bis\b|\bist\b)\s*"
+    r"(?i)\b[\w\-]{0,24}(?:password|passwd|pwd|passwort|mot de passe|contraseña|wachtwoord|senha|hasło)[\"']?\]?\s*(?:=>|:=|=|:|\bis\b|\bist\b)\s*"
     r"[\"'`]?([^\s\"'`<>]{5,128})"
 )
 BEARER = r"(?i)\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+([^\s\"'`<>]{8,})|\bbearer\s+([A-Za-z0-9._~+/=\-]{20,})"
@@ -138,6 +139,32 @@ BLANK = re.compile(
 )
 UUID = re.compile(r"(?i)^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 WORDY = re.compile(r"^[A-Za-z]+$|^[a-z]+(?:[_\-.][a-z]+)+$|^[A-Z]+(?:_[A-Z]+)+$")
+EXPRESSION = re.compile(
+    r"[*&!~]*((?:\$?[A-Za-z_]\w*(?:\.|->|::|\?\.))*\$?[A-Za-z_]\w*)"  # a name, and what it is of
+    r"(\.?[(\[{](?=$|[A-Za-z_&*\[\](){}:.\-]|\d{1,4}(?:[:\])]|$))|$)"  # asked, looked into or a type of something
+)
+OWN = re.compile(
+    r"(?:self|this|cls|args|kwargs|config|settings|opts|options|params|request|req|response|res|env|ctx|props|state)\."
+)
+TYPES = frozenset(("Annotated", "Final", "List", "NotRequired", "Optional", "Required", "Sequence", "Union"))
+HUMPED = re.compile(r"[a-z][A-Z]")
+PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+
+def expression(text: str) -> bool:
+    """Whether a value is code that makes it, or its type: `self._param(`, `rsa.PrivateKey`, `Optional[str]`, `registry_token2`."""
+    found = EXPRESSION.match(text)
+    return found is not None and (found[2] != "" or not found[1].isalnum()) and _worded(found[1])
+
+
+def _worded(name: str) -> bool:
+    """Whether an identifier is made of words: where characters come by chance, few of a kind stand together."""
+    for part in re.findall(r"[A-Za-z0-9]+", name):
+        pieces = PIECES.findall(part)
+        words = [piece for piece in pieces if piece.isalpha()]
+        if len(pieces) - len(words) > 1 or (len(part) > 3 and sum(map(len, words)) < 3 * len(words)):
+            return False
+    return True
 
 
 def entropy(text: str) -> float:
@@ -176,6 +203,7 @@ def random_enough(text: str) -> bool:
         BLANK.search(text)
         or UUID.match(text)
         or WORDY.match(text)
+        or expression(text)
         or text.startswith(("http://", "https://", "/", "./"))
     ):
         return False
@@ -184,10 +212,26 @@ def random_enough(text: str) -> bool:
 
 def passwordish(text: str) -> bool:
     text = text.rstrip(".,;:)")
-    if BLANK.search(text) or len(text) < 5:
+    if BLANK.search(text) or len(text) < 5 or _looked_up(text):
         return False
     return not text.isalpha() or not (text.islower() or text.istitle())
 
+
+def _looked_up(text: str) -> bool:
+    """Whether code stands in a password's place. People choose words with brackets and dots: more must speak for it than elsewhere."""
+    if not expression(text):
+        return False
+    found = EXPRESSION.match(text)
+    assert found is not None
+    name, opened = found[1], found[2]
+    return OWN.match(text) is not None or (
+        opened != ""
+        and ("_" in name or "." in name or text.endswith(opened) or name in TYPES or HUMPED.search(name) is not None)
+    )
+
+
+CHECKS = {"jwt": speaks_for_somebody, "vault-token": lambda text: real(text) and not expression(text)}
+"""Of forms that more must be asked of than chance."""
 
 PATTERNS = (
     *(
@@ -197,7 +241,7 @@ PATTERNS = (
             regex,
             0.95,
             "the form its issuer gives it",
-            speaks_for_somebody if name == "jwt" else real,
+            CHECKS.get(name, real),
             NEAR.get(name, ""),
             FAR.get(name, ""),
             group=1 if "(" in regex.replace("(?", "") else 0,
@@ -215,6 +259,16 @@ PATTERNS = (
         FAR["named-secret"],
         group=1,
     ),
-    Pattern("password", "SECRET", PASSWORD, 0.75, "a value under the name of a password", passwordish, group=1),
+    Pattern(
+        "password",
+        "SECRET",
+        PASSWORD,
+        0.75,
+        "a value under the name of a password",
+        passwordish,
+        "",
+        FAR["password"],
+        group=1,
+    ),
     Pattern("bearer", "SECRET", BEARER, 0.85, "a credential in an authorization header", random_enough, group=1),
 )

@@ -27,14 +27,21 @@ def luhn(text: str) -> bool:
     return total % 10 == 0
 
 
-NOBODY = frozenset("src dst foo bar baz user username name email someone somebody anybody yourname youremail".split())
+NOBODY = frozenset(
+    "src dst foo bar baz user username name email someone somebody anybody yourname youremail git noreply no-reply donotreply".split()
+)
 MADE_UP = frozenset("fake dummy sample example placeholder".split())
 
 
 def address(text: str) -> bool:
     """Whether an e-mail address can be somebody's: documentation is full of those that are nobody's."""
     local = text.rpartition("@")[0].lower()
-    return local not in NOBODY and MADE_UP.isdisjoint(re.split(r"[._+\-]", local))
+    return local not in NOBODY and any(map(str.isalnum, local)) and MADE_UP.isdisjoint(re.split(r"[._+\-]", local))
+
+
+def password(text: str) -> bool:
+    """Whether a password within a URL can be one: manuals show where it goes."""
+    return text.strip("*.x").lower() not in ("", "pass", "passwd", "password", "pwd", "secret", "token")
 
 
 def card(text: str) -> bool:
@@ -80,7 +87,9 @@ def ip6(text: str) -> bool:
     import ipaddress
 
     try:
-        return not ipaddress.IPv6Address(text).is_unspecified
+        return (
+            int(ipaddress.IPv6Address(text)) >> 32 != 0
+        )  # below are nobody's, and what programs write so: `[::2]`, `AWS::EC2`
     except ValueError:
         return False
 
