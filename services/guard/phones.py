@@ -28,6 +28,7 @@ DATE = re.compile(r"\d{1,4}[./\-]\d{1,2}[./\-]\d{1,4}(?:\s\d{1,2})?")
 GROUPED = re.compile(r"\d[ .\-–/()]+\(?\d")
 ZIP = re.compile(r"0\d{4}-\d{4}")
 """Of New England's, with its plus four."""
+DECIMAL = re.compile(r"0\.\d+(?:[ \-–]+\d\.\d+)*")
 COUNTED = re.compile("0?123456789?0?")
 """What stands for digits in code and manuals."""
 IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
@@ -51,7 +52,7 @@ def phones(text: str) -> list[Found]:
 
 
 def _weighed(text: str, start: int, value: str, number: str) -> tuple[float, str]:
-    if not 7 <= len(number) <= 15 or any(one.fullmatch(value) for one in (DATE, IP, ZIP, COUNTED)):
+    if not 7 <= len(number) <= 15 or any(one.fullmatch(value) for one in (DATE, IP, ZIP, DECIMAL, COUNTED)):
         return 0.0, ""
     before = text[max(0, start - 60) : start]
     said = SAID.search(before) is not None

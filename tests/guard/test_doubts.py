@@ -133,7 +133,7 @@ def test_passwords_may_have_brackets(said: str, is_one: bool) -> None:
     [
         ("univ.ObjectIdentifier('1.3.6.1.5.5.7.1.30')", "IP_ADDRESS"), ("index[::2]", "IP_ADDRESS"), ("AWS::EC2::Instance", "IP_ADDRESS"),
         ("Boston, MA 02110-1301 USA; ISSN of the series", "US_SSN"), ("Boston, MA 02110-1301 USA", "PHONE"),
-        ('digits = "0123456789"', "PHONE"), ("-0.5750000000000001", "CREDIT_CARD"), ("https://username:password@host.example/x", "SECRET"),
+        ('digits = "0123456789"', "PHONE"), ("weights 0.277263158 and 0.35875 - 0.48829", "PHONE"), ("-0.5750000000000001", "CREDIT_CARD"), ("https://username:password@host.example/x", "SECRET"),
         ("git clone git@github.com:our/own.git", "EMAIL"), ("Co-Authored-By: Claude <noreply@anthropic.com>", "EMAIL"),
     ],
 )  # fmt: skip
