@@ -16,7 +16,7 @@ NAME = re.compile(r"(?:[^\W\d_][^\W\d_'’]*\.?(?:[ \-]|$))+")
 HUMP = re.compile(r"[a-z][A-Z]|^[A-Z]{3,}$|^[a-z]")
 """How identifiers, initials of things and common words are written, and names are not."""
 USER = re.compile(r"(?i)user|login|account|author|owner|handle|member|nick|name")
-CUT = re.compile(r"[^\W_]\0_|_\0\w")
+CUT = re.compile(r"[^\W_]\0_|[_\-]\0\w")
 """Where an identifier would be cut in two."""
 TAG, MARKUP = re.compile(r"@[a-z]+"), re.compile(r"(?:^|\n)\s*/?\*+\s*$|\{$")
 """What a comment says to tools: `@returns`, `{@link`."""
@@ -29,9 +29,26 @@ LISTED = re.compile(r"[\"'],|,\s*[\"']|[{}\[\]]|[\"']\s*$|\n\s*[\"'#]")
 APART = re.compile(r"[\"'{}\[\]#]")
 OPENED, CLOSED = re.compile(r"(?:[,:\[({=]|\n)\s*[\"']?$"), re.compile(r"[\"']?\s*[,}\])]")
 """Values one beside the other, in brackets and quotes."""
-HEX = re.compile(r"0x[0-9A-Fa-f]+")
+MODELS = frozenset("codex gemini gpt chatgpt copilot llama qwen deepseek grok mistral".split())
+PRODUCTS = frozenset("claude opus sonnet haiku fable code agent sdk cli".split())
+VENDOR = re.compile(r"(?i)anthropic|claude[ -](?:code|agent|opus|sonnet|haiku|\d)")
+"""Models and agents; a first name that is a model's, too, and who speaks of the model."""
+YOU = re.compile(r"\b[Yy]ou(?: are|'re|’re) (?:an? )?$")
+"""Before the name that a model is given."""
+VERB = re.compile(
+    r"(?:[Mm]ark|[Gg]rant|[Bb]ill|[Cc]hase|[Ee]mit) (?:it|them|the|an?|as|each|all|this|that|these|those|your|tasks?|items?|done|function)\b"
+)
+SUFFIX = re.compile(
+    r"\.(?:md|mdx|txt|py|pyi|js|ts|tsx|json|ya?ml|toml|go|rs|c|h|cpp|java|kt|rb|sh|html|css|csv|sql|lock|cfg|ini|ipynb)\b"
+)
+"""Of a file's name."""
 IDENTIFIERS = re.compile(r"(?:\w+,\s*)*\w*[a-z][A-Z]\w*")
-LETTERS, DIGIT = re.compile(r"[^\W\d_]{3,}"), re.compile(r"\d")
+STREET = re.compile(
+    r"(?i)\b(?:street|road|avenue|lane|square|drive|court|boulevard|terrace|rue|via|viale|piazza|calle|avenida|plaza|rua|ulica|al)\b"
+    r"|(?:stra(?:ß|ss)e|gasse|weg|platz|allee|straat|laan|plein|vägen|gatan|gade)\b"
+)
+ZIP = re.compile(r"\d{5}(?:-\d{4})?")
+LETTERS, DIGIT = re.compile(r"(?<![^\W\d_])(?!(?:max|min|and|the|for)\b)[^\W\d_]{3,}"), re.compile(r"\d")
 
 
 def believed(text: str, found: Sequence[Found]) -> list[Found]:
@@ -48,17 +65,26 @@ def _misread(one: Found, text: str) -> bool:
     value = text[one.start : one.end]
     before, after = text[max(0, one.start - BEFORE) : one.start], text[one.end : one.end + AFTER]
     match one.type:
+        case "PERSON" | "LOCATION" | "ORGANIZATION":
+            return bool(SUFFIX.match(after) or YOU.search(before) or VERB.match(value + after)) or _product(value, text)
         case "USERNAME":
             cut = CUT.search(f"{before[-1:]}\0{value[:1]}") or CUT.search(f"{value[-1:]}\0{after[:1]}")
             tag = TAG.match(value) and MARKUP.search(before)
             decorator = value[0] == "@" and LINE.search(before) and DECORATED.match(value[:LONGEST] + after)
-            return bool("\n" in value or cut or tag or decorator)
+            return bool("\n" in value or cut or tag or decorator) or _product(value, text)
         case "ADDRESS":
+            numbered = DIGIT.search(value) if LETTERS.search(value) else ZIP.fullmatch(value)
             item = value.isalnum() and value.isascii() and OPENED.search(before) and CLOSED.match(after)
-            numbers = ("," in value or ":" in value) and not any(map(str.isalpha, HEX.sub("", value).replace("x", "")))
             listed = LISTED.search(value) and not any(map(_address, APART.split(value)))
-            return bool(item or numbers or listed or (len(value) < LONGEST and IDENTIFIERS.fullmatch(value)))
+            identifiers = len(value) < LONGEST and IDENTIFIERS.fullmatch(value)
+            return bool(not (numbered or STREET.search(value)) or item or listed or identifiers)
     return False
+
+
+def _product(value: str, text: str) -> bool:
+    """Whether it names a model, or an agent."""
+    words = set(re.split(r"[^\w]+", value.strip(".-@").lower()))
+    return words <= MODELS | PRODUCTS and (not words.isdisjoint(MODELS) or VENDOR.search(text) is not None)
 
 
 def _reads_as(kind: str, place: Place) -> bool:

@@ -16,7 +16,7 @@ D = r"[\d]"
 SEP = r"[ .\-–]"
 
 PATTERNS: tuple[Pattern, ...] = (
-    Pattern("email", "EMAIL", r"[\pL\pN._%+\-'&/=?^{|}~]{1,64}@(?:[\pL\pN](?:[\pL\pN\-]{0,62}[\pL\pN])?\.)+[\pL]{2,24}",
+    Pattern("email", "EMAIL", r"(?:[\pL\pN_][\pL\pN._%\-]{0,63}\+[\pL\pN._%+\-=]{1,64}|[\pL\pN_+][\pL\pN._%+\-'&]{0,63})@(?:[\pL\pN](?:[\pL\pN\-]{0,62}[\pL\pN])?\.)+[\pL]{2,24}",
             0.95, "an address with a domain", v.address),
     Pattern("card", "CREDIT_CARD", r"\b[2-6]\d{3}(?:[ \-.–]?\d{2,6}){2,4}\b", 0.9, "a card number that passes Luhn",
             v.card, "", r"order|invoice|tracking|serial|isbn|imei|sum|total|\d\.$"),

@@ -80,6 +80,14 @@ def test_what_is_somebodys_is_found_in_a_program(line: str, kind: str, value: st
     assert any(one == kind and value in said for one, said in found(text)), found(text)
 
 
+def test_numbers_are_no_address() -> None:
+    for text in (
+        "It waits 30000 ms, min 10000, max 36000; at most 64 chars in all.",
+        "sizes = {64, 128, 256, 512, 1024, 2048}",
+    ):
+        assert "ADDRESS" not in types(text), found(text)
+
+
 def test_addresses_in_a_list_are_found() -> None:
     text = "homes = ['14 Rosewood Avenue', '22 Church Lane', '9 Mill Road']"
     said = "".join(value for kind, value in found(f"We deliver to {text} on Monday.") if kind == "ADDRESS")
@@ -139,6 +147,28 @@ def test_passwords_may_have_brackets(said: str, is_one: bool) -> None:
 )  # fmt: skip
 def test_numbers_of_programs_are_nobodys(text: str, kind: str) -> None:
     assert kind not in types(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("user.email = 'ada@example.com'", "ada@example.com"), ("curl https://x.example/?to=ada@example.com", "ada@example.com"),
+        ("--email=ada@example.com", "ada@example.com"), ("write to o'brien@example.com", "o'brien@example.com"),
+        ("from bounce+ada=example.com@list.example", "bounce+ada=example.com@list.example"),
+    ],
+)  # fmt: skip
+def test_an_address_is_found_without_what_stands_before_it(text: str, value: str) -> None:
+    assert {said for kind, said in found(text) if kind == "EMAIL"} == {value}
+
+
+def test_an_agents_own_words_name_nobody() -> None:
+    text = "You are a Claude agent, built on Anthropic's Claude Agent SDK. Read CLAUDE.md before you begin; Claude Code is a CLI."
+    assert "PERSON" not in types(text), found(text)
+    assert ("PERSON", "Claude Dupont") in found("The invoice of Claude Dupont came from Anthropic.")
+    assert "PERSON" not in types(
+        "You are Codex, an agent based on GPT. Mark it as done; mark tasks before you begin. See README.md and MARIA.md."
+    )
+    assert "PERSON" in types("Ask Claude Dupont about the contract, or her sister Maria Gonzalez.")
 
 
 def test_which_lines_are_a_programs() -> None:

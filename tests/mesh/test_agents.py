@@ -70,6 +70,7 @@ def test_claude_code_asks_any_model(mesh: Mesh, tmp_path: Path) -> None:
     told = json.loads(said.stdout)
     assert (told["is_error"], told["num_turns"]) == (False, 2) and MAIL in told["result"]
     asked = seen(mesh)
+    assert "[PERSON_" not in json.dumps(asked), "its own words and tools name nobody"
     assert {"Bash", "Edit"} <= {one["function"]["name"] for one in asked[-1]["tools"]}
 
 
