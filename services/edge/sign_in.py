@@ -8,7 +8,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import aiohttp
 import msgspec
@@ -97,11 +97,13 @@ class SignIn:
     async def _asked(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
         """What the issuer says. Redirects are not followed: what is trusted is what was said."""
         secret = self.settings.client_secret
-        auth = aiohttp.BasicAuth(self.settings.client_id, secret) if form and secret else None
+        # RFC 6749, 2.3.1: both are encoded as in a form
+        login = quote_plus(self.settings.client_id), quote_plus(secret)
+        headers = {"authorization": aiohttp.encode_basic_auth(*login)} if form and secret else {}
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN_S)) as http,
-                http.request(method, url, data=form, auth=auth, allow_redirects=False) as response,
+                http.request(method, url, data=form, headers=headers, allow_redirects=False) as response,
             ):
                 said = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError):

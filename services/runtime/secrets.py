@@ -29,8 +29,8 @@ class Secrets:
     """
 
     http: aiohttp.ClientSession
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    _kept: dict[str, tuple[float, str]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    _kept: dict[str, tuple[float, str]] = field(default_factory=dict, repr=False)
 
     async def read(self, reference: str) -> str:
         """The secret; read at each use, so that a rotated file needs no restart.

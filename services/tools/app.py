@@ -17,6 +17,7 @@ from services.runtime.identity import Directory, identified
 from services.runtime.secrets import Secrets
 from services.runtime.server import Service, Serving
 from services.tools.catalogue import Server, checked
+from services.tools.oauth import Tokens
 from services.tools.servers import Served
 from services.tools.service import ToolsService
 from services.tools.speaking import Speaking
@@ -67,7 +68,8 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
 
 def _wire(name: str, one: Server, http: aiohttp.ClientSession, secrets: Secrets) -> Wire:
     if one.url:
-        return Http(name, one.url, http, secrets, one.key, one.headers)
+        tokens = Tokens(name, one.url, one.oauth, http, secrets) if one.oauth.client_id else None
+        return Http(name, one.url, http, secrets, one.key, one.headers, tokens)
     return Pipe(name, one.command, secrets, one.environment, one.folder)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from services.runtime.accounts import within
 from services.runtime.settings import BadSettings
+from services.tools.oauth import OAuth
 
 NAME = re.compile(r"[a-z0-9](?:[-_]?[a-z0-9]){0,31}")
 
@@ -24,6 +25,8 @@ class Server:
     """Sent as a bearer token: `env:NAME`, `file:PATH` or `vault:PATH#FIELD`; anything else is the secret itself."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of every request; each value as in `key`."""
+    oauth: OAuth = field(default_factory=OAuth)
+    """Who gives us tokens for it, where it takes no key for good."""
     tools: tuple[str, ...] = ()
     """The only ones that are offered, by the server's names for them; empty for all."""
     hidden: tuple[str, ...] = ()
@@ -65,6 +68,13 @@ def checked(servers: Mapping[str, Server]) -> Mapping[str, Server]:
             faults.append(f"{at}: either url or command must be given")
         if one.url and not one.url.startswith(("http://", "https://")):
             faults.append(f"{at}.url: must begin with http:// or https://")
+        if one.oauth != OAuth():
+            if one.key or not one.url:
+                faults.append(f"{at}.oauth: is for a server with a url, in place of its key")
+            if not one.oauth.client_id:
+                faults.append(f"{at}.oauth.client_id: missing")
+            elif fault := one.oauth.fault:
+                faults.append(f"{at}.oauth: {fault}")
         if min(one.call_s, one.at_once, one.refresh_s) <= 0:
             faults.append(f"{at}: call_s, at_once and refresh_s are above 0")
     if faults:

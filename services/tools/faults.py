@@ -58,6 +58,16 @@ class ServerDenied(Failure):
     text = "{server} does not accept our key ({status})"
 
 
+class TokenRefused(Failure):
+    kind, reason = Kind.PRECONDITION, "TOKEN_REFUSED"
+    text = "the authorization server of {server} gives us no token: {why}"
+
+
+class TokenAway(Failure):
+    kind, reason = Kind.UNAVAILABLE, "TOKEN_AWAY"
+    text = "the authorization server of {server} {why}"
+
+
 class ServerAway(Failure):
     kind, reason = Kind.UNAVAILABLE, "SERVER_AWAY"
     text = "{server} cannot be reached: {why}"

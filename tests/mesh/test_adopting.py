@@ -22,6 +22,7 @@ from services.router.policies import Policies
 from services.runtime.settings import load
 from services.tools import app as tools
 from services.tools.catalogue import checked
+from services.tools.oauth import OAuth
 from tests.mesh.client import asking, sent
 from tests.mesh.running import running
 from tests.peers.provider import Provider, provider
@@ -675,13 +676,20 @@ def test_litellms_mcp_servers_are_taken_over(tmp_path: Path) -> None:
         "keyed": {"url": "https://k.example/mcp", "auth_type": "api_key", "auth_value": "k", "static_headers": {"X-Team": "a"}},
         "old": {"url": "https://old.example/sse", "transport": "sse"},
         "older": {"url": "https://older.example/sse"},
-        "signed": {"url": "https://s.example/mcp", "auth_type": "oauth2"},
+        "signed": {"url": "https://s.example/mcp", "auth_type": "oauth2", "oauth2_flow": "authorization_code"},
+        "granted": {
+            "url": "https://g.example/mcp", "auth_type": "oauth2", "oauth2_flow": "client_credentials", "client_id": "os.environ/ID",
+            "client_secret": "os.environ/SECRET", "token_url": "https://login.example/token", "scopes": ["call"],
+        },
     }  # fmt: skip
     made = of_litellm(mcp_servers=said)
     settings = made.settings()
     assert settings["tools"]["servers"]["github_mcp"].pop("prices") == {"call": "0.01"}
     found = checked(loaded(made, tmp_path)["tools"].servers)
-    assert set(found) == {"github_mcp", "files", "keyed", "signed"}
+    assert set(found) == {"github_mcp", "files", "keyed", "signed", "granted"}
+    assert found["granted"].oauth == OAuth(
+        "env:ID", "env:SECRET", token_url="https://login.example/token", scopes=("call",), parameters={"resource": ""}
+    )
     github, files, keyed = found["github_mcp"], found["files"], found["keyed"]
     assert (github.url, github.key, github.tools, github.hidden) == (
         "https://api.example/mcp", "env:GITHUB_TOKEN", ("search",), ("delete",),

@@ -2,12 +2,12 @@
 
 import json
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import jwt
 from aiohttp import web
@@ -23,6 +23,13 @@ class Issuer:
         self.reads = 0
         self.refuses = ""
         self.codes: dict[str, dict[str, str]] = {}
+        self.clients: dict[str, str] = {}
+        """Programs that may have tokens of their own, and their secrets."""
+        self.asked: list[dict[str, str]] = []
+        """What they asked with, the client's id among it."""
+        self.gives: dict[str, Any] = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
+        self.tells: dict[str, Any] = {}
+        """Of itself, beside the rest."""
         self._keys: dict[str, RSAPrivateKey] = {}
         self.rotate()
 
@@ -46,6 +53,7 @@ class Issuer:
                 "jwks_uri": f"{self.url}/keys",
                 "authorization_endpoint": f"{self.url}/authorize",
                 "token_endpoint": f"{self.url}/token",
+                **self.tells,
             }
         )
 
@@ -62,6 +70,8 @@ class Issuer:
         if self.away:
             return self._said({})
         form = await request.post()
+        if form["grant_type"] == "client_credentials":
+            return self._granted(request, {name: str(value) for name, value in form.items()})
         asked = self.codes.pop(str(form["code"]), {})
         digest = sha256(str(form["code_verifier"]).encode()).digest()
         challenge = urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -71,6 +81,20 @@ class Issuer:
         return self._said(
             {"id_token": self.token(nonce=asked["nonce"]), "access_token": "opaque", "token_type": "Bearer"}
         )
+
+    def _granted(self, request: web.Request, form: dict[str, str]) -> web.Response:
+        """A token for a program itself."""
+        if "authorization" in request.headers:
+            login, _, secret = (
+                b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
+            )
+            form |= {"client_id": unquote_plus(login), "client_secret": unquote_plus(secret), "shown": "basic"}
+        self.asked.append(form)
+        if self.refuses:
+            return web.json_response({"error": self.refuses, "error_description": form["client_secret"]}, status=400)
+        if self.clients.get(form["client_id"]) != form["client_secret"]:
+            return web.json_response({"error": "invalid_client"}, status=401)
+        return self._said(self.gives)
 
     async def keys(self, request: web.Request) -> web.Response:
         self.reads += 1

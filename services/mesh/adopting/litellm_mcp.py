@@ -14,7 +14,7 @@ BEARERS, KEYS = frozenset(("bearer_token", "oauth2_token")), {"api_key": "x-api-
 SECRETS = ("auth_value", "authentication_token")
 TAKEN = frozenset(
     ("url", "transport", "auth_type", "command", "args", "env", "static_headers", "allowed_tools", "disallowed_tools", "timeout",
-     "mcp_info", *SECRETS)
+     "mcp_info", "oauth2_flow", "client_id", "client_secret", "token_url", "scopes", *SECRETS)
 )  # fmt: skip
 SILENT = frozenset(("description", "spec_version", "alias", "server_id", "available_on_public_internet"))
 INSTEAD = {
@@ -75,12 +75,20 @@ def _shown(made: Adopted, where: str, one: Mapping[str, Any], entry: dict[str, A
     """The secret that the server wants to see."""
     kind = str(one.get("auth_type") or "none")
     secret = next((_reference(one[name]) for name in SECRETS if one.get(name)), "")
-    if kind in BEARERS:
+    if kind == "oauth2" and one.get("oauth2_flow") != "authorization_code" and _said(one.get("token_url")):
+        named = {name: _reference(one.get(name) or "") for name in ("client_id", "client_secret")}
+        entry["oauth"] = {**named, "token_url": str(one["token_url"]), "parameters": {"resource": ""}}  # as they ask
+        if one.get("scopes"):
+            entry["oauth"]["scopes"] = list(one["scopes"])
+    elif kind in BEARERS:
         entry["key"] = secret
     elif kind in KEYS:
         headers[KEYS[kind]] = secret
     elif kind != "none":
-        made.leave(f"{where}.auth_type: {kind}", "show the server a token by `key`, or a header by `headers`")
+        made.leave(
+            f"{where}.auth_type: {kind}",
+            "show the server a token by `key`, a header by `headers`, or say by `oauth` who gives us one",
+        )
 
 
 def _priced(made: Adopted, where: str, cost: Mapping[str, Any], entry: dict[str, Any]) -> None:
@@ -90,6 +98,11 @@ def _priced(made: Adopted, where: str, cost: Mapping[str, Any], entry: dict[str,
         made.leave(
             f"{where}.mcp_info.{COST}.tool_name_to_cost_per_query", "a server's calls cost the same, whichever tool"
         )
+
+
+def _said(address: object) -> bool:
+    """Whether it stands there, and in no variable."""
+    return bool(address) and not str(address).startswith(VARIABLE)
 
 
 def _reference(said: object) -> str:

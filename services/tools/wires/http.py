@@ -17,6 +17,7 @@ from services.runtime.http import EndlessEvent, Events
 from services.runtime.mcp import MODERN, NO_METHOD
 from services.runtime.secrets import Secrets
 from services.tools import faults
+from services.tools.oauth import Tokens
 from services.tools.wires import messages
 from services.tools.wires.messages import Message
 
@@ -35,10 +36,21 @@ class Http:
     secrets: Secrets
     key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tokens: Tokens | None = None
+    """In place of a key."""
     _session: str = ""
     _aside: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def ask(self, message: Message, version: str, within_s: float, about: dict[str, str]) -> Message:
+        try:
+            return await self._asked(message, version, within_s, about)
+        except faults.ServerDenied as denied:
+            if self.tokens is None or denied.facts["status"] != "401":
+                raise
+        # The token was withdrawn before its end, and nothing was done: another one is shown, once.
+        return await self._asked(message, version, within_s, about)
+
+    async def _asked(self, message: Message, version: str, within_s: float, about: dict[str, str]) -> Message:
         answered = False
         try:
             async with self._posted(message, version, within_s, about) as response:
@@ -75,8 +87,9 @@ class Http:
             headers[SESSION] = self._session
         for name, reference in self.headers.items():
             headers[name] = await self.secrets.read(reference)
-        if self.key:
-            headers["authorization"] = f"Bearer {await self.secrets.read(self.key)}"
+        shown = await self.tokens.token() if self.tokens else await self.secrets.read(self.key) if self.key else ""
+        if shown:
+            headers["authorization"] = f"Bearer {shown}"
         response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(within_s):
@@ -85,6 +98,10 @@ class Http:
                     self.url, data=orjson.dumps(message), headers=headers, allow_redirects=False
                 )
                 yield response
+        except faults.ServerDenied:
+            if self.tokens is not None:
+                self.tokens.forget(shown)
+            raise
         except TimeoutError:
             raise faults.ServerSlow(server=self.name, seconds=within_s) from None
         except aiohttp.ClientConnectorError as error:
@@ -194,5 +211,8 @@ class Http:
         return faults.ServerBroke(server=self.name, why=why)
 
 
-GIVEN_UP = (faults.ServerAway, faults.ServerBroke, faults.ServerBusy, faults.ServerDenied, faults.ServerSlow)
+GIVEN_UP = (
+    faults.ServerAway, faults.ServerBroke, faults.ServerBusy, faults.ServerDenied, faults.ServerSlow, faults.TokenAway,
+    faults.TokenRefused,
+)  # fmt: skip
 """What is said beside a call is said once."""
