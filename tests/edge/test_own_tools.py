@@ -53,6 +53,15 @@ def test_a_model_is_told_of_plain_functions_and_the_caller_of_what_it_brought() 
     assert response.frame(work(request), "resp_1", 0)["tools"] == [PATCH, SPACE, LOOK]
 
 
+def test_what_a_group_says_of_itself_is_told_with_its_first_tool() -> None:
+    space = {**SPACE, "description": "Tools of the crew."}
+    request = asked(tools=[space, LOOK])
+    own = SPACE["tools"][0]["description"] or ""
+    assert request.tools[0].description == f"Tools of the crew.\n\n{own}"
+    assert "Tools of the crew." not in request.tools[1].description + request.tools[2].description
+    assert response.frame(work(request), "resp_1", 0)["tools"] == [space, LOOK]
+
+
 def test_tools_that_come_among_the_input_are_tools_of_the_request() -> None:
     more = {"type": "additional_tools", "role": "developer", "tools": [SPACE, {"type": "custom", "name": "run"}]}
     request = asked(input=[more, {"role": "user", "content": "hi"}], tools=[LOOK])

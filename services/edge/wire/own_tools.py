@@ -18,6 +18,7 @@ LONGEST_NAME = 64
 JOINED = "__"
 INPUT = "input"
 """The one argument of a function that takes a text."""
+APART = "\n\n"
 AS_TEXT = "The text, as it is to be used: it is not JSON itself."
 
 
@@ -59,8 +60,13 @@ def add(made: chat.ChatRequest, tool: Brought, at: str) -> None:
         Refusal: a schema that is none.
     """
     if isinstance(tool, Namespace):
+        first = len(made.tools)
         for n, one in enumerate(tool.tools):
             _add(made, one, f"{at}.tools[{n}]", tool.name)
+        if tool.tools and tool.description:
+            told = made.tools[first]
+            told.namespace_description = tool.description
+            told.description = f"{tool.description}{APART}{told.description}"
     else:
         _add(made, tool, at, "")
 
@@ -128,13 +134,15 @@ def told(tools: Iterable[chat.Tool]) -> list[dict[str, Any]]:
             continue
         if one.namespace not in spaces:
             spaces[one.namespace] = []
-            made.append({"type": "namespace", "name": one.namespace, "description": "", "tools": spaces[one.namespace]})
+            of = {"name": one.namespace, "description": one.namespace_description, "tools": spaces[one.namespace]}
+            made.append({"type": "namespace", **of})
         spaces[one.namespace].append(_tool(one))
     return made
 
 
 def _tool(one: chat.Tool) -> dict[str, Any]:
-    named = {"name": one.called or one.name, "description": one.description or None}
+    begins = one.namespace_description and f"{one.namespace_description}{APART}"
+    named = {"name": one.called or one.name, "description": one.description.removeprefix(begins) or None}
     if one.HasField("text_format_json"):
         return {"type": "custom", **named, "format": orjson.loads(one.text_format_json)}
     return {
