@@ -60,11 +60,15 @@ protos: install ## Pack the contracts and what they import into dist/, and write
 tools: install ## Install or build RabbitMQ, Chromium, promtool, helm, grpcurl and an OpenTelemetry Collector, which some tests check with (needs Go)
 	@sh tools/toolchain.sh
 
-agents: .tools/agents/.installed ## Install Claude Code and Codex, which some tests drive (needs npm; 700 MB)
+agents: .tools/agents/.installed ## Install Claude Code, Codex and other coding agents, which some tests drive (needs npm; 1.2 GB)
 
-.tools/agents/.installed: tools/agents/package-lock.json
+# Whole in themselves, or with one program for the machine at hand: their versions say all that a lock would.
+WHOLE := @google/gemini-cli@0.61.0 @qwen-code/qwen-code@0.15.10 opencode-ai@1.18.33
+
+.tools/agents/.installed: tools/agents/package-lock.json Makefile
 	@mkdir -p .tools/agents && cp tools/agents/package.json tools/agents/package-lock.json .tools/agents/
 	@cd .tools/agents && npm ci --silent --no-audit --no-fund && node node_modules/@anthropic-ai/claude-code/install.cjs
+	@cd .tools/agents && npm install --silent --no-save --no-package-lock --no-audit --no-fund $(WHOLE)
 	@touch $@
 
 bench-peers: install .tools/node_modules/.bin/buf ## Install the gateways that benchmarks compare with

@@ -30,18 +30,19 @@ APART = re.compile(r"[\"'{}\[\]#]")
 OPENED, CLOSED = re.compile(r"(?:[,:\[({=]|\n)\s*[\"']?$"), re.compile(r"[\"']?\s*[,}\])]")
 """Values one beside the other, in brackets and quotes."""
 MODELS = frozenset("codex gemini gpt chatgpt copilot llama qwen deepseek grok mistral".split())
-PRODUCTS = frozenset("claude opus sonnet haiku fable code agent sdk cli".split())
+PRODUCTS = frozenset("claude opus sonnet haiku fable code agent sdk cli s".split())
 VENDOR = re.compile(r"(?i)anthropic|claude[ -](?:code|agent|opus|sonnet|haiku|\d)")
 """Models and agents; a first name that is a model's, too, and who speaks of the model."""
 YOU = re.compile(r"\b[Yy]ou(?: are|'re|’re) (?:an? )?$")
 """Before the name that a model is given."""
 VERB = re.compile(
-    r"(?:[Mm]ark|[Gg]rant|[Bb]ill|[Cc]hase|[Ee]mit) (?:it|them|the|an?|as|each|all|this|that|these|those|your|tasks?|items?|done|function)\b"
+    r"(?:[Mm]ark|[Gg]rant|[Bb]ill|[Cc]hase|[Ee]mit) (?:it|them|the|an?|as|each|all|this|that|these|those|your|tasks?|todos?|items?|done|function)\b"
 )
 SUFFIX = re.compile(
     r"\.(?:md|mdx|txt|py|pyi|js|ts|tsx|json|ya?ml|toml|go|rs|c|h|cpp|java|kt|rb|sh|html|css|csv|sql|lock|cfg|ini|ipynb)\b"
 )
 """Of a file's name."""
+ACRONYMS = re.compile(r"[A-Z]{2,}s")
 IDENTIFIERS = re.compile(r"(?:\w+,\s*)*\w*[a-z][A-Z]\w*")
 STREET = re.compile(
     r"(?i)\b(?:street|road|avenue|lane|square|drive|court|boulevard|terrace|rue|via|viale|piazza|calle|avenida|plaza|rua|ulica|al)\b"
@@ -66,12 +67,15 @@ def _misread(one: Found, text: str) -> bool:
     before, after = text[max(0, one.start - BEFORE) : one.start], text[one.end : one.end + AFTER]
     match one.type:
         case "PERSON" | "LOCATION" | "ORGANIZATION":
-            return bool(SUFFIX.match(after) or YOU.search(before) or VERB.match(value + after)) or _product(value, text)
+            return bool(
+                SUFFIX.match(after) or ACRONYMS.fullmatch(value) or YOU.search(before) or VERB.match(value + after)
+            ) or _product(value, text)
         case "USERNAME":
             cut = CUT.search(f"{before[-1:]}\0{value[:1]}") or CUT.search(f"{value[-1:]}\0{after[:1]}")
             tag = TAG.match(value) and MARKUP.search(before)
             decorator = value[0] == "@" and LINE.search(before) and DECORATED.match(value[:LONGEST] + after)
-            return bool("\n" in value or cut or tag or decorator) or _product(value, text)
+            file = SUFFIX.search(value[-12:]) or value.startswith("@@")
+            return bool("\n" in value or cut or tag or decorator or file) or _product(value, text)
         case "ADDRESS":
             numbered = DIGIT.search(value) if LETTERS.search(value) else ZIP.fullmatch(value)
             item = value.isalnum() and value.isascii() and OPENED.search(before) and CLOSED.match(after)

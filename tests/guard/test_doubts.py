@@ -171,6 +171,18 @@ def test_an_agents_own_words_name_nobody() -> None:
     assert "PERSON" in types("Ask Claude Dupont about the contract, or her sister Maria Gonzalez.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You may use URLs provided by the user in their messages.",
+        'Say "look at @config.json" to the agent.',
+        "--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+one",
+    ],
+)
+def test_words_of_tools_name_nobody(text: str) -> None:
+    assert types(text).isdisjoint({"PERSON", "USERNAME"}), found(text)
+
+
 def test_which_lines_are_a_programs() -> None:
     prose = "We met at the station and talked.\n" * 12
     program = Program(prose + PYTHON + prose)

@@ -50,6 +50,8 @@ def _call(body: dict[str, Any]) -> dict[str, Any] | None:
     script = f"const made = await tools.exec_command({{cmd: {json.dumps(command)}}}); text(JSON.stringify(made));"
     shells: dict[str, dict[str, Any]] = {
         "Bash": {"command": command, "description": "writes it down"},
+        "bash": {"command": command, "description": "writes it down"},
+        "run_shell_command": {"command": command, "description": "writes it down", "is_background": False},
         "exec_command": {"cmd": command},
         "functions__exec": {"input": script},
     }
