@@ -101,9 +101,9 @@ class Files:
 
     async def _results(self, job: pb.Job, side: str) -> AsyncIterator[bytes]:
         """A batch's answers or errors are made from its results when somebody reads them."""
-        responses = wire.of_responses(job)
-        async for page in results(self.jobs, job.job_id, with_request=responses):
-            yield b"".join(wire.result(one, side, responses) for one in page)
+        endpoint = wire.endpoint_of(job)
+        async for page in results(self.jobs, job.job_id, with_request=wire.repeats(endpoint)):
+            yield b"".join(wire.result(one, side, endpoint) for one in page)
 
     async def _made(self, of: str, side: str) -> dict[str, Any]:
         job, size = await self._batch(of), 0

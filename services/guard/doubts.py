@@ -1,4 +1,4 @@
-"""What the tagger found and a program explains better. Pure.
+"""What the tagger found and a program explains better, or the words of an agent about itself. Pure.
 
 The tagger was taught with sentences: in a program it takes `nil` for somebody's user name, and a list of numbers for an address. Names stand
 in quotes and comments there, and read as names do; all else is the program's own.
@@ -67,9 +67,9 @@ def _misread(one: Found, text: str) -> bool:
     before, after = text[max(0, one.start - BEFORE) : one.start], text[one.end : one.end + AFTER]
     match one.type:
         case "PERSON" | "LOCATION" | "ORGANIZATION":
-            return bool(
-                SUFFIX.match(after) or ACRONYMS.fullmatch(value) or YOU.search(before) or VERB.match(value + after)
-            ) or _product(value, text)
+            given = value.isalpha() and YOU.search(before)
+            word = SUFFIX.match(after) or ACRONYMS.fullmatch(value) or VERB.match(value + after)
+            return bool(given or word) or _product(value, text)
         case "USERNAME":
             cut = CUT.search(f"{before[-1:]}\0{value[:1]}") or CUT.search(f"{value[-1:]}\0{after[:1]}")
             tag = TAG.match(value) and MARKUP.search(before)

@@ -143,6 +143,7 @@ EXPRESSION = re.compile(
     r"[*&!~]*((?:\$?[A-Za-z_]\w*(?:\.|->|::|\?\.))*\$?[A-Za-z_]\w*)"  # a name, and what it is of
     r"(\.?[(\[{](?=$|[A-Za-z_&*\[\](){}:.\-]|\d{1,4}(?:[:\])]|$))|$)"  # asked, looked into or a type of something
 )
+OF = re.compile(r"\.|->|::")
 OWN = re.compile(
     r"(?:self|this|cls|args|kwargs|config|settings|opts|options|params|request|req|response|res|env|ctx|props|state)\."
 )
@@ -152,9 +153,13 @@ PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
 def expression(text: str) -> bool:
-    """Whether a value is code that makes it, or its type: `self._param(`, `rsa.PrivateKey`, `Optional[str]`, `registry_token2`."""
+    """Whether a value is code that makes it, or its type: `self._param(`, `rsa.PrivateKey`, `Optional[str]`, `_ApiKey`."""
     found = EXPRESSION.match(text)
-    return found is not None and (found[2] != "" or not found[1].isalnum()) and _worded(found[1])
+    if found is None or not _worded(found[1]):
+        return False
+    if found[2] or OF.search(found[1]):
+        return True
+    return "_" in found[1] and not any(map(str.isdigit, found[1]))  # people choose `Summer_Rain_42`
 
 
 def _worded(name: str) -> bool:

@@ -84,12 +84,11 @@ def ip4(text: str) -> bool:
 
 
 def ip6(text: str) -> bool:
+    """Those that begin with 96 zeros are nobody's, and what programs write so: `[::2]`, `AWS::EC2`."""
     import ipaddress
 
     try:
-        return (
-            int(ipaddress.IPv6Address(text)) >> 32 != 0
-        )  # below are nobody's, and what programs write so: `[::2]`, `AWS::EC2`
+        return int(ipaddress.IPv6Address(text)) >> 32 != 0
     except ValueError:
         return False
 

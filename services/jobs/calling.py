@@ -50,6 +50,9 @@ class Calling:
                 case "embedding":
                     vectors = await road.embed(pb.Embedding.FromString(job.request))
                     return Done(pb.Result(embeddings=vectors).SerializeToString())
+                case "moderation":
+                    judged = await road.moderate(pb.Moderation.FromString(job.request))
+                    return Done(pb.Result(moderations=judged).SerializeToString())
         except grpc.aio.AioRpcError as error:
             raise Failed(fault_of(error)) from None
         raise Failed(Fault(12, "KIND_UNKNOWN", f"this worker knows no work of kind {job.kind}"))
@@ -96,6 +99,16 @@ class Road:
             priority=models_pb2.PRIORITY_LOW,
         )
         return await self.gateway.Embed(request, metadata=self._metadata, timeout=self.within_s)
+
+    async def moderate(self, moderation: pb.Moderation) -> gateway_pb2.ModerateResponse:
+        request = gateway_pb2.ModerateRequest(
+            model=moderation.model,
+            texts=moderation.texts,
+            idempotency_key=str(self.job.id),
+            attempt=self.job.attempts,
+            priority=models_pb2.PRIORITY_LOW,
+        )
+        return await self.gateway.Moderate(request, metadata=self._metadata, timeout=self.within_s)
 
     def _options(self, chat: pb.Chat) -> gateway_pb2.Options:
         made = gateway_pb2.Options()

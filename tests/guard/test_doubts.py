@@ -113,7 +113,7 @@ def test_people_in_data_are_found(data: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "self._get_param(", "rsa.PrivateKey", "Optional[str]", "registry_token2", "auth_header[7:]", "result.(string)", "new([32]byte",
+        "self._get_param(", "rsa.PrivateKey", "Optional[str]", "existing_Secret", "auth_header[7:]", "result.(string)", "new([32]byte",
         "&auth.Token{", "response->access_token", "_AzureApiKeyT", "crypto::Key(",
     ],
 )  # fmt: skip
@@ -122,7 +122,16 @@ def test_code_is_no_secret(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["Pxo7(9PGK(Ylade", "Lu(1r2An7N", "lPc(0$Oz8@a3Y", "$8JEIOrxXq", "AMEw9yO5jnsGnZJLHSKD", "c29tZXB3b3Jk"]
+    "secret",
+    [
+        "Pxo7(9PGK(Ylade",
+        "Lu(1r2An7N",
+        "lPc(0$Oz8@a3Y",
+        "$8JEIOrxXq",
+        "Summer_Rain_42",
+        "AMEw9yO5jnsGnZJLHSKD",
+        "c29tZXB3b3Jk",
+    ],
 )
 def test_what_is_random_is_a_secret(secret: str) -> None:
     assert not expression(secret) and random_enough(secret)
@@ -164,6 +173,7 @@ def test_an_address_is_found_without_what_stands_before_it(text: str, value: str
 def test_an_agents_own_words_name_nobody() -> None:
     text = "You are a Claude agent, built on Anthropic's Claude Agent SDK. Read CLAUDE.md before you begin; Claude Code is a CLI."
     assert "PERSON" not in types(text), found(text)
+    assert ("PERSON", "Maria Gonzalez") in found("They say that you are Maria Gonzalez, and live in Leeds.")
     assert ("PERSON", "Claude Dupont") in found("The invoice of Claude Dupont came from Anthropic.")
     assert "PERSON" not in types(
         "You are Codex, an agent based on GPT. Mark it as done; mark tasks before you begin. See README.md and MARIA.md."

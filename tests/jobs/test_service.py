@@ -78,6 +78,11 @@ class Gateway:
     async def Embed(self, request: gateway_pb2.EmbedRequest, metadata: Any, **_: Any) -> Any:
         return gateway_pb2.EmbedResponse(embeddings=[models_pb2.Embedding(values=[1.0]) for _ in request.texts])
 
+    async def Moderate(self, request: gateway_pb2.ModerateRequest, metadata: Any, **_: Any) -> Any:
+        self.keys.append(request.idempotency_key)
+        judged = [models_pb2.Moderation(flagged="foul" in text) for text in request.texts]
+        return gateway_pb2.ModerateResponse(moderations=judged, model=request.model or "judge")
+
     async def StreamComplete(self, request: gateway_pb2.StreamCompleteRequest, **_: Any) -> Any:
         made = await self.Complete(
             gateway_pb2.CompleteRequest(chat=request.chat, options=request.options), _["metadata"]
@@ -206,9 +211,10 @@ async def test_a_batch_and_its_results_page_by_page(both: tuple[Jobs, Called]) -
     _, stub = both
     lines = [pb.Line(custom_id=f"l{n}", chat=asking("wrong" if n == 3 else f"text {n}")) for n in range(6)]
     lines.append(pb.Line(custom_id="vectors", embedding=pb.Embedding(model="static", texts=["a", "b"])))
+    lines.append(pb.Line(custom_id="judged", moderation=pb.Moderation(texts=["fair", "foul"])))
     job = (await stub.CreateJob(pb.CreateJobRequest(batch=pb.Batch(lines=lines)))).job
     over = await ended(stub, job.job_id)
-    assert (over.state, over.total, over.succeeded, over.failed) == (pb.STATE_SUCCEEDED, 7, 6, 1)
+    assert (over.state, over.total, over.succeeded, over.failed) == (pb.STATE_SUCCEEDED, 8, 7, 1)
     found, token_ = [], ""
     while True:
         page = await stub.ListResults(pb.ListResultsRequest(job_id=job.job_id, page_size=3, page_token=token_))
@@ -218,6 +224,15 @@ async def test_a_batch_and_its_results_page_by_page(both: tuple[Jobs, Called]) -
     assert [one.custom_id for one in found] == [line.custom_id for line in lines]
     assert found[3].state == pb.STATE_FAILED and found[3].error.reason == "INVALID_ARGUMENT"
     assert len(found[6].result.embeddings.embeddings) == 2
+    assert [one.flagged for one in found[7].result.moderations.moderations] == [False, True]
+
+
+async def test_texts_are_judged_by_a_job_of_their_own(both: tuple[Jobs, Called]) -> None:
+    jobs, stub = both
+    job = (await stub.CreateJob(pb.CreateJobRequest(moderation=pb.Moderation(model="m", texts=["foul"])))).job
+    over = await ended(stub, job.job_id)
+    assert (over.kind, over.state, over.result.moderations.model) == ("moderation", pb.STATE_SUCCEEDED, "m")
+    assert over.result.moderations.moderations[0].flagged and jobs.gateway.keys == [job.job_id]
 
 
 async def test_what_may_pass_is_tried_again_under_the_same_key(both: tuple[Jobs, Called]) -> None:

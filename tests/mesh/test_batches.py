@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
-from openai.types import Batch, FileObject
+from openai.types import Batch, Completion, FileObject
 from openai.types.responses import Response
 
 from tests.mesh.client import asking, sent
@@ -114,6 +114,36 @@ async def test_embeddings_in_a_batch(client: AsyncOpenAI) -> None:
     batch = await begun(client, line("v", {"model": "static", "input": ["a b", "c"]}, url), endpoint=url)
     answers = await lines_of(client, (await over(client, batch)).output_file_id)
     assert len(answers["v"]["response"]["body"]["data"]) == 2
+
+
+async def test_a_batch_of_texts_to_go_on_from(client: AsyncOpenAI) -> None:
+    url = "/v1/completions"
+    lines = [
+        line("one", {"model": "story", "prompt": "Once upon a bridge", "max_tokens": 9}, url),
+        line("two", {"model": "story", "prompt": ["a", "b"]}, url),
+        line("piecemeal", {"model": "story", "prompt": "a", "stream": True}, url),
+    ]
+    done = await over(client, await begun(client, *lines, endpoint=url))
+    answers, errors = await lines_of(client, done.output_file_id), await lines_of(client, done.error_file_id)
+    made = Completion.model_validate(answers["one"]["response"]["body"])
+    assert (made.object, made.choices[0].text) == ("text_completion", " and bridge") and made.usage is not None
+    told = {name: one["response"]["body"]["error"]["message"] for name, one in errors.items()}
+    assert sorted(told) == ["piecemeal", "two"] and "prompt" in told["two"] and "stream" in told["piecemeal"]
+
+
+async def test_a_batch_of_texts_to_judge(client: AsyncOpenAI) -> None:
+    url = "/v1/moderations"
+    lines = [
+        line("bad", {"model": "censor", "input": ["I will find you and hurt you.", "Otters sleep."]}, url),
+        line("any", {"input": "Otters sleep on their backs."}, url),
+        line("seen", {"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}, url),
+    ]
+    done = await over(client, await begun(client, *lines, endpoint=url))
+    answers, errors = await lines_of(client, done.output_file_id), await lines_of(client, done.error_file_id)
+    bad, harmless = (answers[name]["response"]["body"] for name in ("bad", "any"))
+    assert [one["flagged"] for one in bad["results"]] == [True, False] and bad["results"][0]["categories"]["violence"]
+    assert harmless["model"] == "censor" and not harmless["results"][0]["flagged"]
+    assert list(errors) == ["seen"] and errors["seen"]["response"]["status_code"] == 400
 
 
 @pytest.mark.parametrize(

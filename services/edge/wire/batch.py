@@ -14,7 +14,7 @@ from tollway.gateway.v1 import gateway_pb2
 from tollway.jobs.v1 import jobs_pb2 as pb
 from tollway.models.v1 import models_pb2
 
-from services.edge.wire import answer, file_search, request, response, responses
+from services.edge.wire import answer, completion, file_search, moderation, options, request, response, responses
 from services.edge.wire.body import Metadata
 from services.edge.wire.errors import Refusal, decoded, of_body, of_error
 
@@ -42,7 +42,7 @@ class Kept(Struct, forbid_unknown_fields=True):
 
 class BatchBody(Struct, forbid_unknown_fields=True):
     input_file_id: Annotated[str, Meta(min_length=1, max_length=64)]
-    endpoint: Literal["/v1/chat/completions", "/v1/embeddings", "/v1/responses"]
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/moderations", "/v1/responses"]
     completion_window: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[hd]$")]
     metadata: Metadata | None = None
     output_expires_after: Kept | None = None
@@ -116,24 +116,44 @@ def chats(made: pb.Line, asked: chat.ChatRequest, wanted: gateway_pb2.Options) -
 
 
 def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
-    if endpoint == "/v1/embeddings":
-        asked, in_base64 = request.embed_request(raw)
-        if in_base64:
-            raise Refusal(400, "invalid_value", "invalid value for encoding_format: a batch gives floats")
-        made.embedding.model, made.embedding.dimensions = asked.model, asked.dimensions
-        made.embedding.texts.extend(asked.texts)
-        return
-    if endpoint == responses.PATH:
-        said = responses.parsed(raw)
-        if alone := next((name for name in NOT_ALONE if getattr(said, name)), None):
-            why = "a line of a batch stands alone, and is answered as a whole"
-            raise Refusal(400, "unsupported_value", f"{alone}: {why}", param=alone)
-        chats(made, responses.chat_request(said), responses.wanted(said, {}))
-        return
-    body = request.parsed(raw)
-    if body.stream:
+    match endpoint:
+        case "/v1/embeddings":
+            asked, in_base64 = request.embed_request(raw)
+            if in_base64:
+                raise Refusal(400, "invalid_value", "invalid value for encoding_format: a batch gives floats")
+            made.embedding.model, made.embedding.dimensions = asked.model, asked.dimensions
+            made.embedding.texts.extend(asked.texts)
+        case "/v1/moderations":
+            judged = moderation.request(moderation.parsed(raw))
+            made.moderation.model = judged.model
+            made.moderation.texts.extend(judged.texts)
+        case "/v1/completions":
+            text = completion.parsed(raw)
+            if len(completion.texts(text)) > 1:
+                why = "a line of a batch goes on from one text"
+                raise Refusal(400, "invalid_value", f"invalid value for prompt: {why}", param="prompt")
+            _whole(text.stream)
+            (said,) = completion.texts(text)
+            chats(made, completion.chat_request(text, said), options.options(bytes(text.tollway), {}))
+        case responses.PATH:
+            _response_to(made, raw)
+        case _:
+            body = request.parsed(raw)
+            _whole(body.stream)
+            chats(made, request.chat_request(body), request.wanted(body, {}))
+
+
+def _response_to(made: pb.Line, raw: bytes) -> None:
+    said = responses.parsed(raw)
+    if alone := next((name for name in NOT_ALONE if getattr(said, name)), None):
+        why = "a line of a batch stands alone, and is answered as a whole"
+        raise Refusal(400, "unsupported_value", f"{alone}: {why}", param=alone)
+    chats(made, responses.chat_request(said), responses.wanted(said, {}))
+
+
+def _whole(stream: bool | None) -> None:
+    if stream:
         raise Refusal(400, "invalid_value", "invalid value for stream: a batch gives whole answers", param="stream")
-    chats(made, request.chat_request(body), request.wanted(body, {}))
 
 
 def _no_line(number: int, why: str) -> Refusal:
@@ -217,12 +237,17 @@ def file(one: pb.File) -> dict[str, Any]:
     }
 
 
-def of_responses(job: pb.Job) -> bool:
-    """Whether its lines ask for responses."""
-    return job.metadata.get(ENDPOINT) == responses.PATH
+def endpoint_of(job: pb.Job) -> str:
+    """What its lines ask for."""
+    return job.metadata.get(ENDPOINT, "")
 
 
-def result(one: pb.LineResult, side: str, as_responses: bool = False) -> bytes:
+def repeats(endpoint: str) -> bool:
+    """Whether an answer tells what was asked for."""
+    return endpoint == responses.PATH
+
+
+def result(one: pb.LineResult, side: str, endpoint: str = "") -> bytes:
     """A line of the file of answers, or of the file of errors; nothing where it belongs to the other."""
     if (one.state == pb.STATE_SUCCEEDED) is not (side == "-output"):
         return b""
@@ -235,8 +260,10 @@ def result(one: pb.LineResult, side: str, as_responses: bool = False) -> bytes:
     which = one.result.WhichOneof("result")
     if which == "completion":
         made = one.result.completion
-        body = orjson.dumps(_answered(one)) if as_responses else answer.completion(made.completion, made.road)
-        said["response"] = _response(200, made.road.trace_id or said["id"], body)
+        said["response"] = _response(200, made.road.trace_id or said["id"], _completed(one, endpoint))
+    elif which == "moderations":
+        judged = one.result.moderations
+        said["response"] = _response(200, judged.road.trace_id or said["id"], moderation.answer(judged))
     elif which == "embeddings":
         vectors = one.result.embeddings
         said["response"] = _response(
@@ -250,6 +277,18 @@ def result(one: pb.LineResult, side: str, as_responses: bool = False) -> bytes:
         refusal = of_error(one.error.code, one.error.reason, one.error.message)
         said["response"] = _response(refusal.status, said["id"], orjson.dumps(refusal.body()))
     return orjson.dumps(said) + b"\n"
+
+
+def _completed(one: pb.LineResult, endpoint: str) -> bytes:
+    """A completion in the words of what was asked for."""
+    made = one.result.completion
+    if repeats(endpoint):
+        return orjson.dumps(_answered(one))
+    return (
+        completion.completion([made])
+        if endpoint == "/v1/completions"
+        else answer.completion(made.completion, made.road)
+    )
 
 
 def _answered(one: pb.LineResult) -> dict[str, Any]:
