@@ -59,12 +59,12 @@ class ServerDenied(Failure):
 
 
 class TokenRefused(Failure):
-    kind, reason = Kind.PRECONDITION, "TOKEN_REFUSED"
+    kind, reason = Kind.PRECONDITION, "SERVER_TOKEN_REFUSED"
     text = "the authorization server of {server} gives us no token: {why}"
 
 
 class TokenAway(Failure):
-    kind, reason = Kind.UNAVAILABLE, "TOKEN_AWAY"
+    kind, reason = Kind.UNAVAILABLE, "SERVER_TOKEN_AWAY"
     text = "the authorization server of {server} {why}"
 
 

@@ -5,10 +5,13 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from services.edge.wire.errors import REASONS
 
 ROOT = Path(__file__).parents[2]
 SERVICES = (
@@ -27,6 +30,7 @@ SERVICES = (
 )
 CODE = sorted((ROOT / "services").rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 70
+REASON = re.compile(r'kind, reason = Kind\.(\w+), "(\w+)"')
 
 
 def descriptors() -> FileDescriptorSet:
@@ -101,6 +105,16 @@ def test_files_and_functions_stay_small(file: Path) -> None:
 def test_services_stand_in_the_import_rules() -> None:
     rules = (ROOT / ".importlinter").read_text()
     assert all(f"services.{service}" in rules for service in SERVICES)
+
+
+def test_a_reason_that_the_edge_knows_means_one_thing() -> None:
+    """Two services that call different things by the same word would be told apart by nobody."""
+    kinds = defaultdict[str, set[str]](set)
+    for file in CODE:
+        for kind, reason in REASON.findall(file.read_text()):
+            kinds[reason].add(kind)
+    assert len(kinds) > 100
+    assert not {reason: kinds[reason] for reason in REASONS if len(kinds[reason]) > 1}
 
 
 def test_every_dependency_earns_its_line() -> None:

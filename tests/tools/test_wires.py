@@ -219,6 +219,16 @@ async def test_who_leaves_is_told_to_the_server(peer: Peer) -> None:
         assert peer.asked("notifications/cancelled")[0]["params"]["requestId"] == peer.asked("tools/call")[0]["id"]
 
 
+async def test_who_is_denied_calls_nothing_off(peer: Peer) -> None:
+    """The same request may be made again with another token, and would be called off."""
+    async with served(peer) as one:
+        peer.answer = status(401)
+        with pytest.raises(faults.ServerDenied):
+            await one.call("peer__say", "", 5.0)
+        assert not one.speaking.wire._aside  # type: ignore[attr-defined]
+        assert not peer.asked("notifications/cancelled")
+
+
 async def test_an_error_of_the_protocol_is_a_result_that_failed(peer: Peer) -> None:
     async with served(peer) as one:
         peer.answer = body('{"jsonrpc": "2.0", "id": ID, "error": {"code": -32602, "message": "no such city"}}')

@@ -88,8 +88,8 @@ REASONS: Mapping[str, tuple[int, str, str]] = {
     "SERVER_BROKE": (502, "api_error", "server_broke"),
     "SERVER_SLOW": (504, "api_error", "server_slow"),
     "SERVER_DENIED": (502, "api_error", "server_denied"),
-    "TOKEN_REFUSED": (502, "api_error", "server_denied"),
-    "TOKEN_AWAY": (502, "api_error", "server_away"),
+    "SERVER_TOKEN_REFUSED": (502, "api_error", "server_denied"),
+    "SERVER_TOKEN_AWAY": (502, "api_error", "server_away"),
     "SERVER_FULL": (503, "api_error", "server_full"),
     "SERVER_BUSY": (503, "api_error", "server_full"),
 }

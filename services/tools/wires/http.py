@@ -57,6 +57,9 @@ class Http:
                 found = await self._answer(response, message, version)
                 answered = True
                 return found
+        except faults.ServerDenied:
+            answered = True  # and what is told of the request now would be of the next one, which has its number
+            raise
         finally:
             # Before the last revision a server works on although nobody listens, until it is told.
             if not answered and version and version != MODERN:
