@@ -1,5 +1,6 @@
 """An OpenID Connect issuer: its configuration, its keys, and the tokens that it signs."""
 
+import asyncio
 import json
 import time
 from base64 import b64decode, urlsafe_b64encode
@@ -28,6 +29,8 @@ class Issuer:
         self.asked: list[dict[str, str]] = []
         """What they asked with, the client's id among it."""
         self.gives: dict[str, Any] = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
+        self.waits_s = 0.0
+        """Before it gives one."""
         self.tells: dict[str, Any] = {}
         """Of itself, beside the rest."""
         self._keys: dict[str, RSAPrivateKey] = {}
@@ -71,6 +74,7 @@ class Issuer:
             return self._said({})
         form = await request.post()
         if form["grant_type"] == "client_credentials":
+            await asyncio.sleep(self.waits_s)
             return self._granted(request, {name: str(value) for name, value in form.items()})
         asked = self.codes.pop(str(form["code"]), {})
         digest = sha256(str(form["code_verifier"]).encode()).digest()

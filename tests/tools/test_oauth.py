@@ -167,6 +167,18 @@ async def served(url: str, settings: OAuth) -> AsyncIterator[Served]:
             await wire.close()
 
 
+async def test_a_call_waits_for_its_token_no_longer_than_for_its_answer(here: Issuer, boxes: dict[str, str]) -> None:
+    here.gives["access_token"] = toolbox.SECRET
+    async with served(boxes["new"], known(here)) as one:
+        await one.read()
+        one.speaking.wire.tokens._token = ""  # type: ignore[attr-defined]
+        here.waits_s = 30.0
+        with pytest.raises(faults.ServerSlow):
+            await one.call("box__echo", '{"text": "a boat"}', 0.3)
+        here.waits_s = 0.0
+        assert (await one.call("box__echo", '{"text": "a boat"}', 5.0)).contents[0].text == "Heard: a boat"
+
+
 @pytest.mark.parametrize("server", ["new", "old"])
 async def test_a_token_that_a_server_takes_no_more_is_replaced_once(
     here: Issuer, boxes: dict[str, str], server: str

@@ -90,12 +90,11 @@ class Http:
             headers[SESSION] = self._session
         for name, reference in self.headers.items():
             headers[name] = await self.secrets.read(reference)
-        shown = await self.tokens.token() if self.tokens else await self.secrets.read(self.key) if self.key else ""
-        if shown:
-            headers["authorization"] = f"Bearer {shown}"
-        response: aiohttp.ClientResponse | None = None
+        shown, response = "", None
         try:
             async with asyncio.timeout(within_s):
+                if shown := await self._shown():
+                    headers["authorization"] = f"Bearer {shown}"
                 # A redirect is not followed: the key in the headers is meant for this address alone.
                 response = await self.http.post(
                     self.url, data=orjson.dumps(message), headers=headers, allow_redirects=False
@@ -116,6 +115,12 @@ class Http:
                 response is not None
             ):  # one read to its end goes back to the pool; any other is cut, which says that we leave
                 response.release() if response.content.at_eof() else response.close()
+
+    async def _shown(self) -> str:
+        """What the server is to know us by; empty where it asks for nothing."""
+        if self.tokens is not None:
+            return await self.tokens.token()
+        return await self.secrets.read(self.key) if self.key else ""
 
     async def _answer(self, response: aiohttp.ClientResponse, message: Message, version: str) -> Message:
         kind = response.content_type
