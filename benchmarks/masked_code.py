@@ -1,7 +1,7 @@
 """How much of programs the guard takes for private, and what is private in them it finds: `python -m benchmarks.masked_code [FOLDER ...]`.
 
-FOLDERs are of packages, one a folder or a file (the installed ones, where none is named); those of one package in four are read, which the
-rules were not looked at with. What is found there is what the default policy masks by itself, and what it masks beside something else: a
+FOLDERs are of packages, one a folder or a file (the installed ones, where none is named); those of one package in four are read: the same
+that the classifier of attacks leaves out. What is found there is what the default policy masks by itself, and what it masks beside something else: a
 request of a coding agent nearly always holds something else. Some is truly there, such as the addresses of authors. Then secrets, addresses
 and names are planted in lines of programs and must be found.
 """
