@@ -10,6 +10,7 @@ import argparse
 import random
 import sysconfig
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def texts(folders: list[Path], chance: random.Random) -> list[str]:
     found = [file for folder in folders for file in files.unfitted(folder) if file.name.endswith(KINDS)]
     chance.shuffle(found)
     read = (file.read_text(errors="ignore")[:LONGEST] for file in found)
-    made = [text for _, text in zip(range(2 * FILES), read, strict=False) if text.count("\n") > 10]
-    return made[:FILES]
+    return list(islice((text for text in read if text.count("\n") > 10), FILES))
 
 
 def value(kind: str, chance: random.Random) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -17,6 +17,7 @@ import orjson
 from services.edge.door import Door
 from services.edge.exchange import Exchange
 from services.edge.wire.errors import Refusal, decoded
+from services.runtime.http import basic
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_S, WITHIN_S = 600.0, 5.0
@@ -97,9 +98,7 @@ class SignIn:
     async def _asked(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
         """What the issuer says. Redirects are not followed: what is trusted is what was said."""
         secret = self.settings.client_secret
-        # RFC 6749, 2.3.1: both are encoded as in a form
-        login = quote_plus(self.settings.client_id), quote_plus(secret)
-        headers = {"authorization": aiohttp.encode_basic_auth(*login)} if form and secret else {}
+        headers = basic(self.settings.client_id, secret) if form and secret else {}
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN_S)) as http,

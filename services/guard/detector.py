@@ -115,7 +115,7 @@ class Detector:
                     if one.type == "PERSON" and one.end - one.start > 0.6 * len(text)
                 ]
             return proven
-        return found + doubts.believed(text, self._named(view, unwanted))
+        return found + doubts.believed(text, [one for one in self._named(view, unwanted) if one.type not in unwanted])
 
     def _named(self, view: View, unwanted: frozenset[str]) -> list[Found]:
         """Names in a reading; of one that was made of another those that could read otherwise there."""

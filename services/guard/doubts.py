@@ -18,6 +18,8 @@ HUMP = re.compile(r"[a-z][A-Z]|^[A-Z]{3,}$|^[a-z]")
 USER = re.compile(r"(?i)user|login|account|author|owner|handle|member|nick|name")
 CUT = re.compile(r"[^\W_]\0_|[_\-]\0\w")
 """Where an identifier would be cut in two."""
+GLUED = re.compile(r"[\w@$/\\.]\0|\0(?:[\w(/\\\[=]|\.[^\W_])")
+"""What stands beside parts of identifiers, paths and expressions, and beside no name."""
 TAG, MARKUP = re.compile(r"@[a-z]+"), re.compile(r"(?:^|\n)\s*/?\*+\s*$|\{$")
 """What a comment says to tools: `@returns`, `{@link`."""
 LINE = re.compile(r"(?:^|\n)[ \t]*$")
@@ -95,15 +97,7 @@ def _reads_as(kind: str, place: Place) -> bool:
     """Whether what stands in a program reads as what it was taken for."""
     line, value = place.line, place.value
     before, after = line[place.start - 1 : place.start], line[place.end : place.end + 2]
-    if (
-        not place.said
-        or before.isalnum()
-        or after[:1].isalnum()
-        or before in tuple("_@$/\\.")
-        or after[:1] in tuple("_(/\\[=")
-    ):
-        return False
-    if after[:1] == "." and after[1:].isalnum():
+    if not place.said or GLUED.search(f"{before}\0{after}"):
         return False
     match kind:
         case "PERSON" | "ORGANIZATION" | "LOCATION":

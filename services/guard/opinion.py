@@ -101,16 +101,21 @@ def among(worst: float, parts: int) -> float:
 
     An attack lies in one of them, and each of the others is one more that may look like it: a long file is not suspect for its length.
     """
-    return worst if parts < 2 else _moved(worst, -LESS_EACH * math.log((parts + 1) / 2))
+    return _moved(worst, -_doubt(parts))
 
 
 def at_least(limit: float, parts: int) -> float:
     """What the worst of so many parts must have for the text to reach `limit`."""
-    return limit if parts < 2 or not 0 < limit < 1 else _moved(limit, LESS_EACH * math.log((parts + 1) / 2))
+    return _moved(limit, _doubt(parts))
+
+
+def _doubt(parts: int) -> float:
+    """Log-odds that the worst of so many parts loses; none where it is the only one."""
+    return LESS_EACH * math.log((parts + 1) / 2)
 
 
 def _moved(probability: float, by: float) -> float:
-    if not 0 < probability < 1:
+    if not (by and 0 < probability < 1):
         return probability
     return 1 / (1 + math.exp(-_log_odds(probability) - by))
 

@@ -154,12 +154,17 @@ PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 def expression(text: str) -> bool:
     """Whether a value is code that makes it, or its type: `self._param(`, `rsa.PrivateKey`, `Optional[str]`, `_ApiKey`."""
+    return _expressed(text) is not None
+
+
+def _expressed(text: str) -> tuple[str, str] | None:
+    """The name that an expression begins with, and the bracket behind it, if any; None for what is no expression."""
     found = EXPRESSION.match(text)
     if found is None or not _worded(found[1]):
-        return False
-    if found[2] or OF.search(found[1]):
-        return True
-    return "_" in found[1] and not any(map(str.isdigit, found[1]))  # people choose `Summer_Rain_42`
+        return None
+    name, opened = found[1], found[2]
+    plain = "_" in name and not any(map(str.isdigit, name))  # people choose `Summer_Rain_42`
+    return (name, opened) if opened or plain or OF.search(name) else None
 
 
 def _worded(name: str) -> bool:
@@ -224,15 +229,11 @@ def passwordish(text: str) -> bool:
 
 def _looked_up(text: str) -> bool:
     """Whether code stands in a password's place. People choose words with brackets and dots: more must speak for it than elsewhere."""
-    if not expression(text):
+    if (found := _expressed(text)) is None:
         return False
-    found = EXPRESSION.match(text)
-    assert found is not None
-    name, opened = found[1], found[2]
-    return OWN.match(text) is not None or (
-        opened != ""
-        and ("_" in name or "." in name or text.endswith(opened) or name in TYPES or HUMPED.search(name) is not None)
-    )
+    name, opened = found
+    told = "_" in name or "." in name or text.endswith(opened) or name in TYPES or HUMPED.search(name) is not None
+    return OWN.match(text) is not None or (opened != "" and told)
 
 
 CHECKS = {"jwt": speaks_for_somebody, "vault-token": lambda text: real(text) and not expression(text)}

@@ -150,7 +150,7 @@ class Migrating:
                 await self._verify(move)
             case pb.MIGRATION_STATE_SWITCHED:
                 after = replace(move, state=pb.MIGRATION_STATE_DONE)
-                await self._copy(move, self.generations.other, self.generations.active, after, newer=True)
+                await self._copy(move, self.generations.other, self.generations.active, after)
             case pb.MIGRATION_STATE_DONE if move.leaving:
                 await self._dropped(move.leaving, move, replace(move, leaving=""))
             case pb.MIGRATION_STATE_CANCELLED if move.moving_to:
@@ -159,19 +159,20 @@ class Migrating:
                 return False
         return True
 
-    async def _copy(
-        self, move: Move, source: Generation | None, target: Generation | None, after: Move, *, newer: bool = False
-    ) -> None:
-        """A pass over all documents; `after` stands once a pass has copied nothing. With `newer`, `target` is the one that is searched."""
+    async def _copy(self, move: Move, source: Generation | None, target: Generation | None, after: Move) -> None:
+        """A pass over all documents; `after` stands once a pass has copied nothing."""
         if not any(move.after):
             await asyncio.sleep(self.followed_s)  # changes by other replicas go to both from here on
         assert source is not None and target is not None
         start, now = move.copied, move
+        switched = (
+            move.state == pb.MIGRATION_STATE_SWITCHED
+        )  # `target` is searched, and what came into it since is newer
         while page := await self.catalogue.keys(now.after, PAGE):
             before = now
             for key in page:
                 async with self.turns.of(key):
-                    now = now.at(key, copied=await copied(source.store, target.store, key, newer=newer))
+                    now = now.at(key, copied=await copied(source.store, target.store, key, newer=switched))
             self.following.wake.set()
             if not await self.moves.put(now, before):
                 return  # given up meanwhile

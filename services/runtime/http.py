@@ -1,5 +1,7 @@
 """HTTP towards others, as services share it: one warm pool, and server-sent events."""
 
+from urllib.parse import quote_plus
+
 import aiohttp
 
 MOST_CONNECTIONS_IDLE_S = 30.0
@@ -17,6 +19,11 @@ def session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSes
         skip_auto_headers=("User-Agent",),
         read_bufsize=1 << 17,
     )
+
+
+def basic(client_id: str, secret: str) -> dict[str, str]:
+    """The header that a client shows its secret by to an authorization server: both are encoded as in a form (RFC 6749, 2.3.1)."""
+    return {"authorization": aiohttp.encode_basic_auth(quote_plus(client_id), quote_plus(secret))}
 
 
 class EndlessEvent(Exception):

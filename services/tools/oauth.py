@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 
+from services.runtime.http import basic
 from services.runtime.secrets import Secrets
 from services.tools import faults
 
@@ -26,7 +27,6 @@ REFUSALS = frozenset(
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope invalid_target".split()
 )
 """What RFC 6749 and RFC 8707 have for a refusal: anything else may be somebody's words."""
-NONE: Mapping[str, str] = {}
 HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -104,12 +104,9 @@ class Tokens:
         if self.settings.scopes:
             form["scope"] = " ".join(self.settings.scopes)
         form = {name: value for name, value in (form | dict(self.settings.parameters)).items() if value}
-        headers = dict[str, str]()
         if method == POST:
             form |= {"client_id": client, "client_secret": secret}
-        else:  # RFC 6749, 2.3.1: both are encoded as in a form
-            headers["authorization"] = aiohttp.encode_basic_auth(quote_plus(client), quote_plus(secret))
-        status, said = await self._asked("POST", url, form, headers)
+        status, said = await self._asked("POST", url, form, basic(client, secret) if method == BASIC else {})
         token, ends = said.get("access_token"), said.get("expires_in")
         if status != 200 or not isinstance(token, str) or not token:
             self._known = None  # it may have moved
@@ -128,7 +125,7 @@ class Tokens:
 
     async def _discovered(self) -> tuple[str, str]:
         for url in places(self.settings.issuer):
-            status, said = await self._asked("GET", url)
+            status, said = await self._asked("GET", url, None, {})
             if status != 200:
                 continue
             endpoint = said.get("token_endpoint")
@@ -139,7 +136,7 @@ class Tokens:
         raise faults.TokenRefused(server=self.server, why="the issuer does not tell where tokens are had")
 
     async def _asked(
-        self, method: str, url: str, form: Mapping[str, str] | None = None, more: Mapping[str, str] = NONE
+        self, method: str, url: str, form: Mapping[str, str] | None, more: Mapping[str, str]
     ) -> tuple[int, Mapping[str, Any]]:
         """The status, and the object that comes with it. Redirects are not followed: what is trusted is what was named."""
         try:

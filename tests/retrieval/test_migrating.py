@@ -197,7 +197,7 @@ async def test_a_switch_while_a_document_is_encoded_keeps_no_vector_of_the_other
         gate, asked = asyncio.Event(), asyncio.Event()
 
         async def Encode(self, request: Any, **_: object) -> Any:
-            if request.tier == encoder_pb2.TIER_STATIC and self.gate is not None:
+            if request.tier == encoder_pb2.TIER_STATIC:
                 self.asked.set()
                 await self.gate.wait()
             return await super().Encode(request)

@@ -129,11 +129,11 @@ def _work(made: pb.Line, raw: bytes, endpoint: str) -> None:
             made.moderation.texts.extend(judged.texts)
         case "/v1/completions":
             text = completion.parsed(raw)
-            if len(completion.texts(text)) > 1:
+            said, *more = completion.texts(text)
+            if more:
                 why = "a line of a batch goes on from one text"
                 raise Refusal(400, "invalid_value", f"invalid value for prompt: {why}", param="prompt")
             _whole(text.stream)
-            (said,) = completion.texts(text)
             chats(made, completion.chat_request(text, said), options.options(bytes(text.tollway), {}))
         case responses.PATH:
             _response_to(made, raw)

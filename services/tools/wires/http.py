@@ -51,18 +51,18 @@ class Http:
         return await self._asked(message, version, within_s, about)
 
     async def _asked(self, message: Message, version: str, within_s: float, about: dict[str, str]) -> Message:
-        answered = False
+        over = False
         try:
             async with self._posted(message, version, within_s, about) as response:
                 found = await self._answer(response, message, version)
-                answered = True
+                over = True
                 return found
         except faults.ServerDenied:
-            answered = True  # and what is told of the request now would be of the next one, which has its number
+            over = True  # what is told of the request now would be of the next one, which has its number
             raise
         finally:
             # Before the last revision a server works on although nobody listens, until it is told.
-            if not answered and version and version != MODERN:
+            if not over and version and version != MODERN:
                 gone = {"requestId": message["id"], "reason": "nobody waits"}
                 self._later(self.tell(messages.notification("notifications/cancelled", gone), version))
 
